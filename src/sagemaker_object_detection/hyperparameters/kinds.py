@@ -1,0 +1,150 @@
+"""The kinds of hyperparameter: one string becomes one value, or is refused.
+
+Each kind has `expected`, which completes "expected ...", and `parse`, which takes text without blanks and quotes
+around it and raises ValueError for what it refuses.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from sagemaker_object_detection import catalogue
+
+MAX_INTEGER = 2**31 - 1
+"""Counts and seeds become int32 tensors."""
+
+Value = bool | int | float | str | None
+
+# Python's own float() and int() also read nan, inf, underscores, hexadecimal and other scripts' digits.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
+
+
+class Kind(Protocol):
+    @property
+    def expected(self) -> str: ...
+
+    def parse(self, text: str) -> Value: ...
+
+
+@dataclass(frozen=True)
+class Number:
+    """A float in [low, high]."""
+
+    low: float
+    high: float
+
+    @property
+    def expected(self) -> str:
+        return f"a number from {self.low} to {self.high}"
+
+    def parse(self, text: str) -> float:
+        return _within(self.low, _number(text), self.high) + 0.0  # + 0.0: "-0" is plain zero
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number in [low, high]; "5.0" is one."""
+
+    low: int
+    high: int = MAX_INTEGER
+
+    @property
+    def expected(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
+
+    def parse(self, text: str) -> int:
+        if _DIGITS.fullmatch(text):
+            return int(_within(self.low, int(text), self.high))
+        number = _within(self.low, _number(text), self.high)
+        if not number.is_integer():
+            raise ValueError(text)
+        return int(number)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some words, in any case."""
+
+    options: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return f"one of {', '.join(self.options)}"
+
+    def parse(self, text: str) -> str:
+        return _word(text, self.options)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False as words, in any case; Auto, where there is one, is None."""
+
+    auto: bool = False
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return ("Auto", "True", "False") if self.auto else ("True", "False")
+
+    @property
+    def expected(self) -> str:
+        return "Auto, True or False" if self.auto else "True or False"
+
+    def parse(self, text: str) -> bool | None:
+        word = _word(text, self.options)
+        return None if word == "Auto" else word == "True"
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A base model by its id or its short name, which is the value."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return tuple(name for base in catalogue.CATALOGUE for name in (base.model_id, base.name))
+
+    @property
+    def expected(self) -> str:
+        return f"a model id, or one of {', '.join(base.name for base in catalogue.CATALOGUE)}"
+
+    def parse(self, text: str) -> str:
+        base = catalogue.find(text)
+        if base is None:
+            raise ValueError(text)
+        return base.name
+
+
+@dataclass(frozen=True)
+class Text:
+    """Any text but the empty one; the words have their meaning in any case."""
+
+    words: tuple[str, ...]
+    otherwise: str
+
+    @property
+    def expected(self) -> str:
+        return f"{', '.join(self.words)}, {self.otherwise}"
+
+    def parse(self, text: str) -> str:
+        if not text:
+            raise ValueError(text)
+        return text.lower() if text.lower() in self.words else text
+
+
+def _number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return float(text)
+
+
+def _within(low: float, number: float, high: float) -> float:
+    if not low <= number <= high:
+        raise ValueError(number)
+    return number
+
+
+def _word(text: str, options: tuple[str, ...]) -> str:
+    for option in options:
+        if option.lower() == text.lower():
+            return option
+    raise ValueError(text)

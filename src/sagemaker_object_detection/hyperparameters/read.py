@@ -1,0 +1,110 @@
+"""Hyperparameters as text -> one frozen, typed value, or every problem at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.hyperparameters.kinds import Flag, Value
+from sagemaker_object_detection.hyperparameters.table import ROWS, Row
+from sagemaker_object_detection.job.text import is_given, nearest, unquote
+
+_MAX_SHOWN = 80
+_CANONICAL = {name: row.name for row in ROWS for name in (row.name, *row.aliases)}
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """One attribute per row of the table. What None means is said in the row's `default_help`; for flags it is Auto.
+
+    `notes` are sentences to log once, about values that were given and have no effect.
+    """
+
+    batch_size: int
+    beta_1: float
+    beta_2: float
+    early_stopping: bool
+    early_stopping_min_delta: float
+    early_stopping_patience: int
+    epochs: int | None
+    epsilon: float
+    initial_accumulator_value: float
+    learning_rate: float
+    momentum: float
+    optimizer: str
+    reinitialize_top_layer: bool | None
+    rho: float
+    train_only_on_top_layer: bool
+    regularizers_l2: float | None
+    model_id: str | None
+    pretrained_weights: str
+    objective: str
+    learning_rate_schedule: str
+    augmentation: bool
+    freeze_batch_norm: bool | None
+    bbox_format: str
+    invalid_boxes: str
+    validation_split_ratio: float
+    mixed_precision: bool | None
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    def for_model(self, base: BaseModel) -> "Hyperparameters":
+        """The same, with what was left to the base model filled in."""
+        epochs = base.default_epochs if self.epochs is None else self.epochs
+        return replace(self, model_id=base.name, epochs=epochs)
+
+    def resolved(self) -> dict[str, Value]:
+        """Value by name, as a person would write it: Auto where a flag is left to the job."""
+        auto = {row.name for row in ROWS if isinstance(row.kind, Flag) and getattr(self, row.name) is None}
+        return {row.name: "Auto" if row.name in auto else getattr(self, row.name) for row in ROWS}
+
+
+def read(values: Mapping[str, str], *, has_model_channel: bool = False) -> Hyperparameters:
+    """Read the user's values, text by name.
+
+    Raises:
+        UserError: with every value that is not legal, every unknown name, and every name given along with its alias.
+    """
+    given = {name: text for name, text in values.items() if is_given(text)}
+    parsed: dict[str, Any] = {row.name: row.default_value for row in ROWS}
+    changed: set[str] = set()
+    problems = []
+    for row in ROWS:
+        spellings = [name for name in (row.name, *row.aliases) if name in given]
+        if len(spellings) > 1:
+            problems.append(f"{spellings[1]}: another name of {row.name}, which is given too; give only {row.name}")
+        for name in spellings:
+            try:
+                parsed[row.name] = row.kind.parse(unquote(given[name]))
+            except ValueError:
+                problems.append(
+                    f"{name}: got {_shown(given[name])}; expected {row.kind.expected} (default {row.shown_default})"
+                )
+            if parsed[row.name] != row.default_value:
+                changed.add(row.name)
+    problems += [_unknown(name) for name in values if name not in _CANONICAL]
+    if problems:
+        raise UserError(problems)
+    notes = [note for row in ROWS if row.name in changed and (note := _unused(row, parsed, has_model_channel))]
+    return Hyperparameters(**parsed, notes=tuple(notes))
+
+
+def _unused(row: Row, parsed: Mapping[str, Value], has_model_channel: bool) -> str | None:
+    if row.used_when and parsed[row.used_when.name] not in row.used_when.values:
+        actual = f"{row.used_when.name} is {parsed[row.used_when.name]}"
+        return f"{row.name}: has no effect, because {actual}; it is used when {row.used_when}"
+    if row.name == "pretrained_weights" and has_model_channel:
+        return f"{row.name}: has no effect, because the model channel brings the weights"
+    return None
+
+
+def _unknown(name: str) -> str:
+    guess = nearest(name, _CANONICAL)
+    advice = f"did you mean {_CANONICAL[guess]}?" if guess else "remove it; `describe` lists every hyperparameter"
+    return f"{name if name.isidentifier() and len(name) <= _MAX_SHOWN else _shown(name)}: unknown; {advice}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "...")

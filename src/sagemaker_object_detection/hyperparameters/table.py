@@ -1,0 +1,269 @@
+"""The hyperparameter table: every name, legal value and default is written down here and nowhere else."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, Kind, ModelName, Number, Text, Value
+
+
+@dataclass(frozen=True)
+class TunableRange:
+    """The range recommended to a tuning job, in its own words. The legal range is the kind's."""
+
+    low: str
+    high: str
+    scaling: Literal["Linear", "Logarithmic", "ReverseLogarithmic"]
+
+
+@dataclass(frozen=True)
+class UsedWhen:
+    """Another row, and the values of it with which a row has any effect."""
+
+    name: str
+    values: tuple[Value, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} is {' or '.join(map(str, self.values))}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One hyperparameter.
+
+    `default` is the text that means the same as leaving it out; where there is none the value is None, what that
+    means is decided later, and `default_help` says how. `tunable` is a range for numbers, True for words of which a
+    tuning job may try any.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    default: str | None = None
+    default_help: str = ""
+    used_when: UsedWhen | None = None
+    tunable: TunableRange | bool = False
+    aliases: tuple[str, ...] = ()
+    extension: bool = False
+    """Not one of the built-in algorithm's."""
+
+    @property
+    def default_value(self) -> Value:
+        return None if self.default is None else self.kind.parse(self.default)
+
+    @property
+    def shown_default(self) -> str:
+        return self.default_help if self.default is None else self.default
+
+
+_UNIT = Number(0.0, 1.0)
+_FLAG = Flag()
+_AUTO_FLAG = Flag(auto=True)
+_BETAS = TunableRange("1e-6", "0.999", "ReverseLogarithmic")
+_FROM_ZERO = TunableRange("0.0", "0.999", "Linear")
+_EARLY_STOPPING = UsedWhen("early_stopping", (True,))
+
+
+def _with_optimizer(*names: str) -> UsedWhen:
+    return UsedWhen("optimizer", names)
+
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        "batch_size",
+        Integer(1),
+        "Images per training step, over all devices together.",
+        default="3",
+        tunable=TunableRange("8", "512", "Logarithmic"),
+    ),
+    Row(
+        "beta_1",
+        _UNIT,
+        "Decay rate of the first moment estimates.",
+        default="0.9",
+        used_when=_with_optimizer("adam"),
+        tunable=_BETAS,
+    ),
+    Row(
+        "beta_2",
+        _UNIT,
+        "Decay rate of the second moment estimates.",
+        default="0.999",
+        used_when=_with_optimizer("adam"),
+        tunable=_BETAS,
+    ),
+    Row(
+        "early_stopping",
+        _FLAG,
+        "Whether to stop when the objective no longer improves.",
+        default="False",
+    ),
+    Row(
+        "early_stopping_min_delta",
+        _UNIT,
+        "The least change of the objective that counts as an improvement.",
+        default="0.0",
+        used_when=_EARLY_STOPPING,
+    ),
+    Row(
+        "early_stopping_patience",
+        Integer(1),
+        "Epochs without improvement after which training stops.",
+        default="5",
+        used_when=_EARLY_STOPPING,
+    ),
+    Row(
+        "epochs",
+        Integer(1),
+        "Passes over the training images.",
+        default_help="the base model's: 5 for the smaller, 1 for the larger",
+    ),
+    Row(
+        "epsilon",
+        _UNIT,
+        "Added to denominators for numerical stability.",
+        default="1e-7",
+        used_when=_with_optimizer("adam", "rmsprop", "adadelta", "adagrad"),
+        tunable=TunableRange("1e-8", "1.0", "Logarithmic"),
+        aliases=("eps",),
+    ),
+    Row(
+        "initial_accumulator_value",
+        _UNIT,
+        "Where the accumulators of the squared gradients begin.",
+        default="0.1",
+        used_when=_with_optimizer("adagrad"),
+        tunable=_FROM_ZERO,
+    ),
+    Row(
+        "learning_rate",
+        _UNIT,
+        "The optimizer's learning rate; with a schedule, its peak.",
+        default="0.001",
+        tunable=TunableRange("1e-6", "0.5", "Logarithmic"),
+    ),
+    Row(
+        "momentum",
+        _UNIT,
+        "The momentum of gradient descent.",
+        default="0.9",
+        used_when=_with_optimizer("sgd", "nesterov"),
+        tunable=_FROM_ZERO,
+    ),
+    Row(
+        "optimizer",
+        Choice(("adam", "sgd", "nesterov", "rmsprop", "adagrad", "adadelta")),
+        "The optimizer.",
+        default="adam",
+        tunable=True,
+    ),
+    Row(
+        "reinitialize_top_layer",
+        _AUTO_FLAG,
+        "Whether the class prediction layer starts anew. Auto: yes on a published base model, no on a model of this "
+        "container; True also allows the classes to change.",
+        default="Auto",
+    ),
+    Row(
+        "rho",
+        _UNIT,
+        "Decay rate of the averaged squared gradients.",
+        default="0.95",
+        used_when=_with_optimizer("adadelta", "rmsprop"),
+    ),
+    Row(
+        "train_only_on_top_layer",
+        _FLAG,
+        "Whether only the class prediction layer is trained and everything else stays as it was loaded.",
+        default="False",
+        tunable=True,
+        aliases=("train_only_top_layer",),
+    ),
+    Row(
+        "regularizers_l2",
+        _UNIT,
+        "Replaces every coefficient of the L2 regularization, coefficient * sum(w^2).",
+        default_help="the base model's own",
+        tunable=_FROM_ZERO,
+    ),
+    Row(
+        "model_id",
+        ModelName(),
+        "The base model, by its id or short name; with a model channel it may be left out, and must agree if given.",
+        default_help=f"{catalogue.DEFAULT_MODEL.name}, or what the model channel holds",
+        extension=True,
+    ),
+    Row(
+        "pretrained_weights",
+        Text(("auto", "none"), "a TensorFlow Hub or Kaggle handle, an s3:// URI or a path"),
+        "Where the base model's weights come from when there is no model channel; none starts from random weights.",
+        default="auto",
+        extension=True,
+    ),
+    Row(
+        "objective",
+        Choice(("Auto", "mAP", "localization_loss", "total_loss")),
+        "What chooses the best epoch and stops early. Auto: the tuning job's objective inside a tuning job, else mAP.",
+        default="Auto",
+        extension=True,
+    ),
+    Row(
+        "learning_rate_schedule",
+        Choice(("constant", "cosine")),
+        "cosine: a linear warm-up over the first 5% of the steps, then a cosine to zero.",
+        default="constant",
+        extension=True,
+    ),
+    Row(
+        "augmentation",
+        _FLAG,
+        "Whether training images are augmented as they were for the base model.",
+        default="True",
+        extension=True,
+    ),
+    Row(
+        "freeze_batch_norm",
+        _AUTO_FLAG,
+        "Whether batch normalization keeps its statistics and parameters. Auto: frozen when fine-tuning with few "
+        "images per device.",
+        default="Auto",
+        used_when=UsedWhen("train_only_on_top_layer", (False,)),
+        extension=True,
+    ),
+    Row(
+        "bbox_format",
+        Choice(("xyxy", "xywh")),
+        "How annotations.json writes a box: xyxy for [xmin, ymin, xmax, ymax], xywh for COCO's [x, y, width, height].",
+        default="xyxy",
+        extension=True,
+    ),
+    Row(
+        "invalid_boxes",
+        Choice(("error", "drop")),
+        "What happens to boxes that are inverted, empty or reach outside the image by more than a pixel; dropped ones "
+        "are counted.",
+        default="error",
+        extension=True,
+    ),
+    Row(
+        "validation_split_ratio",
+        Number(0.0, 0.5),
+        "Share of the training images held out when there is no validation channel; 0 trains without validation.",
+        default="0.2",
+        extension=True,
+    ),
+    Row(
+        "mixed_precision",
+        _AUTO_FLAG,
+        "Whether layers compute in 16 bits. Auto: where the GPU has fast bfloat16 or float16.",
+        default="Auto",
+        extension=True,
+    ),
+    Row(
+        "seed",
+        Integer(0),
+        "Decides the order of the images, their augmentation and the initial weights.",
+        default="0",
+        extension=True,
+    ),
+)

@@ -1,0 +1,232 @@
+"""The configuration files of a job, read once into a frozen `Job`.
+
+Any of the files may be missing, as in a run made by hand. Every problem of every file is reported at once.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.job.channels import CHANNELS, PLATFORM_CHANNELS, SETTINGS
+from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.job.text import is_given, nearest, unquote
+
+TUNING_OBJECTIVE = "_tuning_objective_metric"
+SCRIPT = "sagemaker_program"
+_PLATFORM_NAMES = (TUNING_OBJECTIVE, "default_user_module_name", "model_dir", "model-dir")
+_PLATFORM_PREFIX = "sagemaker_"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the platform says about this job.
+
+    `hyperparameters` is the raw text of the user's own values; `platform` that of the names SageMaker and its SDKs
+    add uninvited. `checkpoints` is where checkpoints are kept across restarts, None where nothing is.
+    `tuning_objective` is the metric name a tuning job ranks this job by.
+    """
+
+    paths: Paths
+    hyperparameters: Mapping[str, str]
+    platform: Mapping[str, str]
+    training: Path
+    validation: Path | None
+    model: Path | None
+    hosts: tuple[str, ...]
+    current_host: str
+    checkpoints: Path | None
+    tuning_objective: str | None
+
+
+def read_job(paths: Paths) -> Job:
+    """Read the configuration files and look for the channels.
+
+    Raises:
+        UserError: with every problem found.
+    """
+    problems: list[str] = []
+    own, platform = _hyperparameters(paths, problems)
+    hosts, current_host = _hosts(paths, problems)
+    channels = _channels(paths, problems, several_hosts=len(hosts) > 1)
+    checkpoints = _checkpoints(paths, problems)
+    if SCRIPT in platform:
+        problems.append(
+            f"{SCRIPT}: got {unquote(platform[SCRIPT])!r}; this version does not run scripts of the job's own: "
+            "remove entry_point and source_dir from the estimator"
+        )
+    if len(hosts) > 1:
+        problems.append(f"{len(hosts)} hosts: this version trains on one host; set instance_count to 1")
+    if problems:
+        raise UserError(problems)
+    return Job(
+        paths=paths,
+        hyperparameters=MappingProxyType(own),
+        platform=MappingProxyType(platform),
+        training=channels["training"],
+        validation=channels.get("validation"),
+        model=channels.get("model"),
+        hosts=hosts,
+        current_host=current_host,
+        checkpoints=checkpoints,
+        tuning_objective=unquote(platform.get(TUNING_OBJECTIVE, "")) or None,
+    )
+
+
+def user_values(paths: Paths) -> Mapping[str, str]:
+    """The user's own hyperparameters alone, for a job whose other files are wrong; empty where they cannot be read."""
+    return _hyperparameters(paths, [])[0]
+
+
+def _hyperparameters(paths: Paths, problems: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+    own: dict[str, str] = {}
+    platform: dict[str, str] = {}
+    example = '{"epochs": "5"}'
+    for name, value in (_read_object(paths.hyperparameters, example, problems) or {}).items():
+        text = json.dumps(value) if value is None or isinstance(value, bool) else value
+        if not isinstance(text, str):
+            problems.append(f"{paths.hyperparameters}: {name!r} is {_described(value)}; expected text, as in {example}")
+        elif name.startswith(_PLATFORM_PREFIX) or name in _PLATFORM_NAMES:
+            if is_given(text):
+                platform[name] = text
+        else:
+            own[name] = text
+    return own, platform
+
+
+def _hosts(paths: Paths, problems: list[str]) -> tuple[tuple[str, ...], str]:
+    """The hosts in the one order all of them agree on, and this one. Names are never resolved: they need not be."""
+    example = '{"current_host": "algo-1", "hosts": ["algo-1"]}'
+    config = _read_object(paths.resourceconfig, example, problems)
+    if config is not None:
+        hosts, current_host = config.get("hosts"), config.get("current_host")
+        if isinstance(hosts, list) and all(isinstance(host, str) for host in hosts) and current_host in hosts:
+            return tuple(sorted(hosts)), str(current_host)
+        problems.append(
+            f"{paths.resourceconfig}: current_host is {current_host!r} and hosts is {hosts!r}; "
+            f"expected a list of names with the current one among them, as in {example}"
+        )
+    return ("algo-1",), "algo-1"
+
+
+def _channels(paths: Paths, problems: list[str], *, several_hosts: bool) -> dict[str, Path]:
+    config = _read_object(paths.inputdataconfig, '{"training": {"TrainingInputMode": "File"}}', problems)
+    names = [channel.name for channel in CHANNELS]
+    if config is None:
+        config = {name: {} for name in names if paths.channel(name).is_dir()}
+    for name in config:
+        if name not in names and name not in PLATFORM_CHANNELS:
+            guess = nearest(name, names)
+            advice = f"did you mean {guess}?" if guess else "remove it."
+            problems.append(f"channel {name!r}: unknown; {advice} The channels are {', '.join(names)}")
+
+    found: dict[str, Path] = {}
+    for channel in CHANNELS:
+        folder = paths.channel(channel.name)
+        if channel.name not in config:
+            if channel.required:
+                problems.append(
+                    f"channel {channel.name!r}: missing; expected {channel.help}, "
+                    f'as in fit({{"{channel.name}": "s3://bucket/folder/"}})'
+                )
+            continue
+        problem = _unserved(config[channel.name], several_hosts) or _unreadable(folder, channel.help)
+        if problem:
+            problems.append(f"channel {channel.name!r}: {problem}")
+        else:
+            found[channel.name] = folder
+    return found
+
+
+def _unserved(entry: Any, several_hosts: bool) -> str | None:
+    if not isinstance(entry, dict):
+        return f'its entry in inputdataconfig.json is {_described(entry)}; expected {{"TrainingInputMode": "File"}}'
+    for setting in SETTINGS:
+        value = entry.get(setting.key)
+        if value is None or value in setting.legal or (setting.only_on_several_hosts and not several_hosts):
+            continue
+        return f"{setting.key} is {value!r}; expected {' or '.join(setting.legal)}: {setting.advice}"
+    return None
+
+
+def _unreadable(folder: Path, expected: str) -> str | None:
+    try:
+        with os.scandir(folder) as entries:
+            if any(not entry.name.startswith(".") for entry in entries):
+                return None
+        problem = "is empty"
+    except FileNotFoundError:
+        problem = "does not exist"
+    except (NotADirectoryError, PermissionError) as error:
+        problem = f"cannot be listed ({error.strerror})"
+    return f"{folder} {problem}; expected {expected}: check the channel's S3 prefix or mount"
+
+
+def _checkpoints(paths: Paths, problems: list[str]) -> Path | None:
+    """The folder SageMaker keeps in step with S3; without its word, the usual one where somebody has mounted it."""
+    example = '{"LocalPath": "/opt/ml/checkpoints"}'
+    config = _read_object(paths.checkpointconfig, example, problems)
+    if config is None:
+        usable = paths.checkpoints.is_dir() and os.access(paths.checkpoints, os.W_OK)
+        return paths.checkpoints if usable else None
+    local_path = config.get("LocalPath") or str(paths.checkpoints)
+    if not isinstance(local_path, str):
+        problems.append(
+            f"{paths.checkpointconfig}: LocalPath is {_described(local_path)}; expected a path, as in {example}"
+        )
+        return None
+    return paths.relocated(local_path)
+
+
+class _RepeatedNameError(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise _RepeatedNameError(f"{repeated!r} is given twice; expected every name once")
+    return unique
+
+
+def _read_object(path: Path, example: str, problems: list[str]) -> dict[str, Any] | None:
+    """The JSON object in a file, its numbers as the text they were written in.
+
+    None where there is no file, and where it cannot be read, which is added to `problems`.
+    """
+    try:
+        value = json.loads(
+            path.read_bytes(), parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_unique
+        )
+    except FileNotFoundError:
+        return None
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        problem = f"cannot be read ({error.strerror}); expected a file such as {example}"
+    except json.JSONDecodeError as error:
+        problem = (
+            f"line {error.lineno}, column {error.colno}: not JSON ({error.msg}); expected an object such as {example}"
+        )
+    except UnicodeDecodeError as error:
+        problem = f"not UTF-8 text at byte {error.start}; expected an object such as {example}"
+    except RecursionError:
+        problem = f"nested too deeply; expected an object such as {example}"
+    except _RepeatedNameError as error:
+        problem = str(error)
+    else:
+        if isinstance(value, dict):
+            return value
+        problem = f"holds {_described(value)}; expected an object such as {example}"
+    problems.append(f"{path}: {problem}")
+    return None
+
+
+def _described(value: Any) -> str:
+    return {dict: "an object", list: "a list", type(None): "null", bool: str(value).lower()}.get(
+        type(value), repr(value)
+    )

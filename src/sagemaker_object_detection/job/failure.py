@@ -1,0 +1,107 @@
+"""How a job ends badly: whom to blame, the exit code, and the file SageMaker shows as the FailureReason."""
+
+import errno
+import logging
+import os
+import traceback
+
+from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError
+from sagemaker_object_detection.job.paths import Paths
+
+logger = logging.getLogger(__name__)
+
+MAX_CHARACTERS = 1024 - 64
+"""SageMaker shows 1024 characters, of which its own prefix takes some."""
+_MAX_CAUSE = 400
+_FRAMES = 3
+
+_PLATFORM_ERRNOS = {
+    errno.ENOSPC: "the disk is full: give the job a larger volume (volume_size)",
+    errno.EDQUOT: "the disk quota is used up: give the job a larger volume (volume_size)",
+    errno.EROFS: "the file system is read-only: mount it writable",
+    errno.EIO: "a device failed: start the job again",
+}
+_OUT_OF_MEMORY = "the machine's memory is full: choose an instance type with more"
+
+
+def exit_code(error: BaseException) -> int:
+    """1: a fault of this container; 2: the user can fix it; 3: the machine or the platform is at fault."""
+    return _blame(error).exit_code
+
+
+def write_failure(paths: Paths, error: BaseException) -> None:
+    """Write the failure file, whole or not at all. That it cannot be written is logged and hides nothing."""
+    unfinished = paths.failure.with_name("failure.unfinished")
+    try:
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(failure_text(error).encode(errors="replace"))
+        unfinished.replace(paths.failure)
+    except OSError as obstacle:
+        logger.warning("cannot write %s: %s", paths.failure, obstacle.strerror)
+
+
+def failure_text(error: BaseException) -> str:
+    """Whose fault and the cause in one line, then what to do, then at most a short trace: `MAX_CHARACTERS` in all."""
+    blame = _blame(error)
+    if isinstance(error, JobError):
+        text = _problems(error, MAX_CHARACTERS - len(f"{blame.__name__}: "))
+    else:
+        text = _cut(f"{type(error).__name__}: {_first_line(error)}", _MAX_CAUSE)
+    if blame is PlatformError and (advice := _advice(error)):
+        text += f"\n{advice}"
+    if blame is AlgorithmError:
+        text += f"\nThis is a fault of the container: please report it with the log.\n{_trace(error)}"
+    return _cut(f"{blame.__name__}: {text}".rstrip(), MAX_CHARACTERS)
+
+
+def _blame(error: BaseException) -> type[JobError]:
+    if isinstance(error, JobError):
+        return type(error)
+    return PlatformError if _advice(error) else AlgorithmError
+
+
+def _advice(error: BaseException) -> str | None:
+    if isinstance(error, MemoryError):
+        return _OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.errno is not None:
+        return _PLATFORM_ERRNOS.get(error.errno)
+    if os.strerror(errno.ENOSPC) in str(error):  # how TensorFlow's own ResourceExhaustedError tells of a full disk
+        return _PLATFORM_ERRNOS[errno.ENOSPC]
+    return None
+
+
+def _problems(error: JobError, limit: int) -> str:
+    """The numbered problems of an error, as many as fit."""
+    if len(error.problems) == 1 or len(str(error)) <= limit:
+        return str(error)
+    total = len(error.problems)
+    text = f"{total} problems:"
+    room = limit - len(_remainder(total))
+    shown = 0
+    for number, problem in enumerate(error.problems, 1):
+        line = f"\n{number}. {problem}"
+        if number == 1:
+            line = _cut(line, room - len(text))
+        elif len(text) + len(line) > room:
+            break
+        text += line
+        shown = number
+    return text + _remainder(total - shown)
+
+
+def _remainder(count: int) -> str:
+    return f"\n... and {count} more; the whole list is in the log"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or "no message"
+
+
+def _trace(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return "\n".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in reversed(frames))
+
+
+def _cut(text: str, limit: int) -> str:
+    ending = "... (the rest is in the log)"
+    return text if len(text) <= limit else text[: limit - len(ending)] + ending

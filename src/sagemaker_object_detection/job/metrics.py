@@ -1,0 +1,85 @@
+"""The metric table, and the log lines SageMaker reads metrics from.
+
+The lines are those of the built-in algorithm (amazon-sagemaker-examples#3852), and the loss regexes its published
+ones. Values are fixed-point, because the regexes would cut "1.2e-05" to 1.2, and nothing else in the log may
+contain "loss=".
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: its key in the program, its name in SageMaker, and how the log shows it."""
+
+    key: str
+    name: str
+    text: str
+    regex: str
+    direction: Literal["Minimize", "Maximize"]
+    aliases: tuple[str, ...] = ()
+    """Other names tuning jobs know it by: those of the built-in algorithm's example notebook."""
+
+
+METRICS = (
+    Metric("loss", "train:loss", "loss", r"loss=([0-9\.]+).", "Minimize", ("train_loss",)),
+    Metric(
+        "localization_loss",
+        "validation:localization_loss",
+        "Val_localization",
+        r"Val_localization=([0-9\.]+)",
+        "Minimize",
+        ("val_localization_loss",),
+    ),
+    Metric(
+        "classification_loss",
+        "validation:classification_loss",
+        "Val_classification",
+        r"Val_classification=([0-9\.]+)",
+        "Minimize",
+        ("val_classification_loss",),
+    ),
+    Metric("mAP", "validation:mAP", "Val_mAP", r"Val_mAP=([0-9\.]+)", "Maximize", ("val_map",)),
+    Metric("mAP_50", "validation:mAP_50", "Val_mAP_50", r"Val_mAP_50=([0-9\.]+)", "Maximize", ("val_map_50",)),
+)
+
+_BY_KEY = {metric.key: metric for metric in METRICS}
+_BY_NAME = {
+    name.lower(): metric.key for metric in METRICS for name in (metric.key, metric.name, metric.text, *metric.aliases)
+}
+_VALIDATION_LINES = (("localization_loss", "classification_loss"), ("mAP", "mAP_50"))
+
+
+def objective_key(name: str) -> str | None:
+    """The key of the metric that a tuning job calls `name`, in any case, or None."""
+    return _BY_NAME.get(name.strip().lower())
+
+
+def training_line(epoch: int, samples_per_second: float, loss: float) -> str:
+    """The line of a finished training epoch, counted from 0. Its last dot keeps the regex from eating a digit.
+
+    Raises:
+        ValueError: the loss is not finite or negative.
+    """
+    return f"[Epoch {epoch}], Speed: {samples_per_second:.3f} samples/sec, {_rendered('loss', loss)}."
+
+
+def validation_lines(epoch: int, values: Mapping[str, float]) -> list[str]:
+    """The lines of a validation, values by metric key; a metric that has no value is left out.
+
+    Raises:
+        ValueError: a value is not finite or negative, or not one of a validation.
+    """
+    if strangers := values.keys() - {key for line in _VALIDATION_LINES for key in line}:
+        raise ValueError(f"not metrics of a validation: {sorted(strangers)}")
+    lines = [[_rendered(key, values[key]) for key in line if key in values] for line in _VALIDATION_LINES]
+    return [f"[Epoch {epoch}], {', '.join(rendered)}" for rendered in lines if rendered]
+
+
+def _rendered(key: str, value: float) -> str:
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{key} is {value}: the metric regexes read finite numbers from 0 only")
+    return f"{_BY_KEY[key].text}={value + 0.0:.6f}"  # + 0.0: a negative zero would be shown with its sign

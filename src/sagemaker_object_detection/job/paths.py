@@ -1,0 +1,89 @@
+"""The /opt/ml tree under one root, which may lie elsewhere for a run by hand."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sagemaker_object_detection.errors import UserError
+
+PLATFORM_ROOT = Path("/opt/ml")
+ROOT_VARIABLE = "SAGEMAKER_BASE_DIR"
+"""The name sagemaker-training uses for a relocated root."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where everything lies. Properties only name paths: whether anything is there is for the reader to see."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, root: str | None = None) -> "Paths":
+        """The tree under `root`, else under the directory $SAGEMAKER_BASE_DIR names, else /opt/ml."""
+        return cls(Path(root or os.environ.get(ROOT_VARIABLE) or PLATFORM_ROOT).absolute())
+
+    @property
+    def hyperparameters(self) -> Path:
+        return self.root / "input/config/hyperparameters.json"
+
+    @property
+    def inputdataconfig(self) -> Path:
+        return self.root / "input/config/inputdataconfig.json"
+
+    @property
+    def resourceconfig(self) -> Path:
+        return self.root / "input/config/resourceconfig.json"
+
+    @property
+    def checkpointconfig(self) -> Path:
+        return self.root / "input/config/checkpointconfig.json"
+
+    def channel(self, name: str) -> Path:
+        return self.root / "input/data" / name
+
+    @property
+    def model(self) -> Path:
+        """Becomes model.tar.gz."""
+        return self.root / "model"
+
+    @property
+    def output_data(self) -> Path:
+        """Becomes output.tar.gz."""
+        return self.root / "output/data"
+
+    @property
+    def failure(self) -> Path:
+        return self.root / "output/failure"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    def relocated(self, path: str) -> Path:
+        """A path from a configuration file, below this root where it is relative or lies below /opt/ml."""
+        absolute = PLATFORM_ROOT / path
+        return self.root / absolute.relative_to(PLATFORM_ROOT) if absolute.is_relative_to(PLATFORM_ROOT) else absolute
+
+
+def prepare_outputs(paths: Paths) -> None:
+    """Create the output folders, and let everyone read, write and delete what this process writes from now on.
+
+    In local mode the outputs land in the user's own folders, owned by root (sagemaker-python-sdk#4764, #2647, #5542).
+
+    Raises:
+        UserError: an output folder cannot be created or written. A full or broken disk stays an OSError.
+    """
+    os.umask(0)
+    problems = []
+    for folder in (paths.model, paths.output_data):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            problems.append(
+                f"{folder}: cannot be created ({error.strerror}); expected a folder this process may write to"
+            )
+        else:
+            if not os.access(folder, os.W_OK):
+                problems.append(f"{folder}: cannot be written; mount it writable or run the container as root")
+    if problems:
+        raise UserError(problems)

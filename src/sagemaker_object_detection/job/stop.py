@@ -1,0 +1,52 @@
+"""SIGTERM as a flag with a deadline: a stop, the end of the paid time and a spot interruption all begin with it."""
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+GRACE_SECONDS = 120.0
+"""SageMaker sends SIGKILL this long after SIGTERM."""
+
+
+class StopSignal:
+    """Turns SIGTERM and SIGINT into `requested` while it is entered, in the main thread; restores the handlers after.
+
+    Signals after the first change nothing: the deadline stays that of the first.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, grace_seconds: float = GRACE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._grace_seconds = grace_seconds
+        self._clock = clock
+        self._deadline: float | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        return self._deadline is not None
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the process is killed, never negative; infinite while no stop is requested."""
+        return math.inf if self._deadline is None else max(0.0, self._deadline - self._clock())
+
+    def __enter__(self) -> "StopSignal":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        # No logging here: a handler may interrupt the very write that holds the stream's lock.
+        if self._deadline is None:
+            self._deadline = self._clock() + self._grace_seconds

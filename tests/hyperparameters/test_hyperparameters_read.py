@@ -1,0 +1,356 @@
+import dataclasses
+import subprocess
+import sys
+import typing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.hyperparameters.kinds import Integer, Number
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read
+from sagemaker_object_detection.hyperparameters.table import ROWS
+
+UNIT = "a number from 0.0 to 1.0"
+COUNT = "a whole number from 1 to 2147483647"
+FLAG = "True or False"
+AUTO = "Auto, True or False"
+SMALL = "ssd_mobilenet_v2_fpnlite_320x320"
+
+# name: (expected, default as shown, default value, text, its value)
+TABLE = {
+    "batch_size": (COUNT, "3", 3, "16", 16),
+    "beta_1": (UNIT, "0.9", 0.9, "1e-06", 1e-6),
+    "beta_2": (UNIT, "0.999", 0.999, ".5", 0.5),
+    "early_stopping": (FLAG, "False", False, "true", True),
+    "early_stopping_min_delta": (UNIT, "0.0", 0.0, "0.25", 0.25),
+    "early_stopping_patience": (COUNT, "5", 5, "7.0", 7),
+    "epochs": (COUNT, "the base model's: 5 for the smaller, 1 for the larger", None, "5", 5),
+    "epsilon": (UNIT, "1e-7", 1e-7, "1E-8", 1e-8),
+    "initial_accumulator_value": (UNIT, "0.1", 0.1, "1", 1.0),
+    "learning_rate": (UNIT, "0.001", 0.001, "0.4630125855085939", 0.4630125855085939),
+    "momentum": (UNIT, "0.9", 0.9, "0", 0.0),
+    "optimizer": ("one of adam, sgd, nesterov, rmsprop, adagrad, adadelta", "adam", "adam", "SGD", "sgd"),
+    "reinitialize_top_layer": (AUTO, "Auto", None, "FALSE", False),
+    "rho": (UNIT, "0.95", 0.95, "1.", 1.0),
+    "train_only_on_top_layer": (FLAG, "False", False, "True", True),
+    "regularizers_l2": (UNIT, "the base model's own", None, "4e-5", 4e-5),
+    "model_id": (
+        f"a model id, or one of {', '.join(base.name for base in CATALOGUE)}",
+        f"{SMALL}, or what the model channel holds",
+        None,
+        "tensorflow-od1-ssd-mobilenet-v2-fpnlite-320x320-coco17-tpu-8",
+        SMALL,
+    ),
+    "pretrained_weights": (
+        "auto, none, a TensorFlow Hub or Kaggle handle, an s3:// URI or a path",
+        "auto",
+        "auto",
+        "s3://b/W.tar.gz",
+        "s3://b/W.tar.gz",
+    ),
+    "objective": ("one of Auto, mAP, localization_loss, total_loss", "Auto", "Auto", "map", "mAP"),
+    "learning_rate_schedule": ("one of constant, cosine", "constant", "constant", "cosine", "cosine"),
+    "augmentation": (FLAG, "True", True, "False", False),
+    "freeze_batch_norm": (AUTO, "Auto", None, "true", True),
+    "bbox_format": ("one of xyxy, xywh", "xyxy", "xyxy", "xywh", "xywh"),
+    "invalid_boxes": ("one of error, drop", "error", "error", "drop", "drop"),
+    "validation_split_ratio": ("a number from 0.0 to 0.5", "0.2", 0.2, "0.5", 0.5),
+    "mixed_precision": (AUTO, "Auto", None, "True", True),
+    "seed": ("a whole number from 0 to 2147483647", "0", 0, "0042", 42),
+}
+NUMBERS = [name for name, (expected, *_) in TABLE.items() if "number" in expected]
+FLOATS = [name for name in NUMBERS if "whole" not in TABLE[name][0]]
+INTEGERS = [name for name in NUMBERS if "whole" in TABLE[name][0]]
+WORDS = [name for name in TABLE if name not in NUMBERS and name != "pretrained_weights"]
+ALIASES = {"eps": "epsilon", "train_only_top_layer": "train_only_on_top_layer"}
+
+
+def problems(**values):
+    with pytest.raises(UserError) as caught:
+        read(values)
+    return list(caught.value.problems)
+
+
+def test_the_attributes_are_the_rows():
+    fields = [field.name for field in dataclasses.fields(Hyperparameters)]
+    assert fields == [*(row.name for row in ROWS), "notes"]
+    assert list(TABLE) == fields[:-1]
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_default_when_left_out_or_none(name):
+    expected = TABLE[name][2]
+    for values in ({}, {name: "None"}, {name: "null"}, {name: " null "}):
+        value = getattr(read(values), name)
+        assert value == expected
+        assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_default_as_it_is_shown_is_the_default(name):
+    shown, expected = TABLE[name][1:3]
+    if " " not in shown:
+        hyperparameters = read({name: shown})
+        assert getattr(hyperparameters, name) == expected
+        assert hyperparameters.notes == ()
+
+
+@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("spelling", ["{}", "  {}\n", '"{}"', ' "{}" ', '" {} "'])
+def test_a_value_in_every_spelling(name, spelling):
+    *_, text, expected = TABLE[name]
+    value = getattr(read({name: spelling.format(text)}), name)
+    assert value == expected
+    assert type(value) is type(expected)
+    assert type(value) in (
+        typing.get_args(Hyperparameters.__annotations__[name]) or (Hyperparameters.__annotations__[name],)
+    )
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_an_alias_is_its_name(alias, name):
+    expected, default, _, text, value = TABLE[name]
+    assert getattr(read({alias: text}), name) == value
+    assert problems(**{alias: "x"}) == [f"{alias}: got 'x'; expected {expected} (default {default})"]
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_an_alias_beside_its_name_is_an_error(alias, name):
+    text = TABLE[name][3]
+    assert problems(**{alias: text, name: text}) == [
+        f"{alias}: another name of {name}, which is given too; give only {name}"
+    ]
+    assert getattr(read({alias: text, name: "None"}), name) == TABLE[name][4]
+
+
+def refused(name, text):
+    expected, default, *_ = TABLE[name]
+    assert problems(**{name: text}) == [f"{name}: got {text!r}; expected {expected} (default {default})"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        '""',
+        "fast",
+        "nan",
+        "NaN",
+        "inf",
+        "-inf",
+        "Infinity",
+        "1_0",
+        "0_1",
+        "0x1",
+        "0b1",
+        "1e",
+        "e1",
+        ".",
+        "+",
+        "1,0",
+        "1 0",
+        "1f",
+        "True",
+        "true",
+        "'1'",
+        "[1]",
+        "\u0661",
+        "\u00bd",
+        "-1",
+        "1e400",
+        "-1e400",
+        "9" * 30,
+        '"1',
+        '"\\"1\\""',
+        "1e999999999",
+    ],
+)
+def test_what_is_not_a_legal_number_is_refused(name, text):
+    refused(name, text)
+
+
+def test_absurdly_long_digits_are_refused_and_shown_short():
+    [problem] = problems(epochs="9" * 100_000)
+    assert problem.startswith(f"epochs: got '{'9' * 80}...'; expected {COUNT} (default ")
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize("text", ["5.5", "1e-05", "2147483648", "2147483647.5", "-0.5"])
+def test_what_is_not_a_whole_number_is_refused(name, text):
+    refused(name, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("5", 5), ("5.0", 5), ("+5", 5), ("5e1", 50), ("2147483647", 2**31 - 1), ("1.", 1)]
+)
+def test_whole_numbers_in_every_spelling(text, value):
+    assert read({"epochs": text}).epochs == value
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_the_ends_of_a_range_are_legal_and_beyond_is_not(name):
+    high = 0.5 if name == "validation_split_ratio" else 1.0
+    assert str(getattr(read({name: "-0.0"}), name)) == "0.0"
+    assert getattr(read({name: str(high)}), name) == high
+    refused(name, str(high + 1e-9))
+    refused(name, "-1e-9")
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_the_least_whole_number(name):
+    least = 0 if name == "seed" else 1
+    assert getattr(read({name: str(least)}), name) == least
+    refused(name, str(least - 1))
+
+
+@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("text", ["", "1", "0", "yes", "no", "on", "x", "T", "adam,sgd", "['adam']"])
+def test_what_is_not_one_of_the_words_is_refused(name, text):
+    refused(name, text)
+
+
+@pytest.mark.parametrize("text", ["True", "true", "TRUE", "tRuE", '"true"'])
+def test_true_in_any_case(text):
+    assert read({"early_stopping": text}).early_stopping is True
+
+
+@pytest.mark.parametrize("text", ["Auto", "auto", "AUTO"])
+def test_auto_in_any_case_but_only_where_there_is_one(text):
+    assert read({"freeze_batch_norm": text}).freeze_batch_norm is None
+    refused("augmentation", text)
+
+
+@pytest.mark.parametrize("base", CATALOGUE)
+def test_every_model_by_id_and_by_short_name(base):
+    assert read({"model_id": base.model_id}).model_id == read({"model_id": base.name}).model_id == base.name
+
+
+def test_pretrained_weights_keep_their_case_but_for_the_words():
+    assert read({"pretrained_weights": "NONE"}).pretrained_weights == "none"
+    assert read({"pretrained_weights": "/W/None"}).pretrained_weights == "/W/None"
+    refused("pretrained_weights", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("epsilom", "epsilom: unknown; did you mean epsilon?"),
+        ("batch-size", "'batch-size': unknown; did you mean batch_size?"),
+        ("Learning_Rate", "Learning_Rate: unknown; did you mean learning_rate?"),
+        ("train_only_top_layers", "train_only_top_layers: unknown; did you mean train_only_on_top_layer?"),
+        ("mini_batch_size", "mini_batch_size: unknown; did you mean batch_size?"),
+        ("zzz", "zzz: unknown; remove it; `describe` lists every hyperparameter"),
+        ("", "'': unknown; remove it; `describe` lists every hyperparameter"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_a_suggestion_even_without_value(name, sentence):
+    assert problems(**{name: "1"}) == [sentence]
+    assert problems(**{name: "None"}) == [sentence]
+
+
+def test_every_problem_at_once_in_the_order_of_the_table():
+    assert problems(zzz="1", learning_rate="fast", batch_size="5.5", epsilom="1") == [
+        "batch_size: got '5.5'; expected a whole number from 1 to 2147483647 (default 3)",
+        "learning_rate: got 'fast'; expected a number from 0.0 to 1.0 (default 0.001)",
+        "zzz: unknown; remove it; `describe` lists every hyperparameter",
+        "epsilom: unknown; did you mean epsilon?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "notes"),
+    [
+        ({}, []),
+        ({"beta_1": "0.9", "optimizer": "sgd"}, []),
+        ({"beta_1": "0.8"}, []),
+        (
+            {"beta_1": "0.8", "optimizer": "sgd"},
+            ["beta_1: has no effect, because optimizer is sgd; it is used when optimizer is adam"],
+        ),
+        (
+            {"rho": "0.5", "momentum": "0.5"},
+            [
+                "momentum: has no effect, because optimizer is adam; it is used when optimizer is sgd or nesterov",
+                "rho: has no effect, because optimizer is adam; it is used when optimizer is adadelta or rmsprop",
+            ],
+        ),
+        (
+            {"eps": "0.1", "optimizer": "nesterov"},
+            [
+                "epsilon: has no effect, because optimizer is nesterov; "
+                "it is used when optimizer is adam or rmsprop or adadelta or adagrad"
+            ],
+        ),
+        (
+            {"early_stopping_patience": "2"},
+            [
+                "early_stopping_patience: has no effect, because early_stopping is False; "
+                "it is used when early_stopping is True"
+            ],
+        ),
+        ({"early_stopping_patience": "2", "early_stopping": "True"}, []),
+        (
+            {"train_only_on_top_layer": "True", "freeze_batch_norm": "False"},
+            [
+                "freeze_batch_norm: has no effect, because train_only_on_top_layer is True; "
+                "it is used when train_only_on_top_layer is False"
+            ],
+        ),
+    ],
+)
+def test_values_without_effect_are_noted(values, notes):
+    assert list(read(values).notes) == notes
+
+
+def test_a_model_channel_comes_before_pretrained_weights():
+    values = {"pretrained_weights": "none"}
+    assert read(values).notes == ()
+    assert read(values, has_model_channel=True).notes == (
+        "pretrained_weights: has no effect, because the model channel brings the weights",
+    )
+    assert read({"pretrained_weights": "auto"}, has_model_channel=True).notes == ()
+
+
+def test_what_was_left_to_the_base_model_is_filled_in():
+    base = dataclasses.replace(DEFAULT_MODEL, name="other", default_epochs=9)
+    assert (read({}).for_model(base).model_id, read({}).for_model(base).epochs) == ("other", 9)
+    assert read({"epochs": "4", "seed": "2"}).for_model(base) == dataclasses.replace(
+        read({"seed": "2"}), model_id="other", epochs=4
+    )
+
+
+SCRAPS = st.text() | st.from_regex(r"\s*\"?[-+]?[0-9_.]*([eE][-+]?[0-9]{0,4})?\"?\s*")
+
+
+@given(values=st.dictionaries(st.sampled_from([*TABLE, *ALIASES]) | st.text(), SCRAPS))
+def test_any_text_becomes_a_value_or_a_sentence(values):
+    hyperparameters, sentences = None, ()
+    try:
+        hyperparameters = read(values)
+    except UserError as error:
+        sentences = error.problems
+    assert all(sentence.isprintable() for sentence in sentences)
+    for row in ROWS if hyperparameters else ():
+        value = getattr(hyperparameters, row.name)
+        if isinstance(row.kind, Number | Integer) and value is not None:
+            assert row.kind.low <= value <= row.kind.high
+
+
+@given(st.floats(0, 1))
+def test_every_float_python_writes_is_read_exactly(value):
+    assert read({"learning_rate": str(value)}).learning_rate == value
+
+
+def test_nothing_heavy_is_imported():
+    code = (
+        "import sys, sagemaker_object_detection.job.config, sagemaker_object_detection.describe, "
+        "sagemaker_object_detection.hyperparameters.read;"
+        "print(sorted({'numpy', 'tensorflow', 'keras', 'PIL', 'msgspec', 'boto3'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"

@@ -1,0 +1,89 @@
+from sagemaker_object_detection.hyperparameters import render
+from sagemaker_object_detection.hyperparameters.table import ROWS, TunableRange
+
+
+def test_the_readme_table_has_a_line_for_every_row_and_marks_extensions():
+    lines = render.markdown().splitlines()
+    assert len(lines) == 2 + len(ROWS) + 2
+    assert lines[2] == (
+        "| `batch_size` | a whole number from 1 to 2147483647 | 3 | always | 8 to 512, Logarithmic | "
+        "Images per training step, over all devices together. |"
+    )
+    assert lines[9] == (
+        "| `epsilon` | a number from 0.0 to 1.0 | 1e-7 | optimizer is adam or rmsprop or adadelta or adagrad | "
+        "1e-8 to 1.0, Logarithmic | Added to denominators for numerical stability. Also accepted as `eps`. |"
+    )
+    assert [line.split("`")[1] for line in lines[2:-2] if " † | " in line] == [
+        "model_id",
+        "pretrained_weights",
+        "objective",
+        "learning_rate_schedule",
+        "augmentation",
+        "freeze_batch_norm",
+        "bbox_format",
+        "invalid_boxes",
+        "validation_split_ratio",
+        "mixed_precision",
+        "seed",
+    ]
+    assert {line.count(" | ") for line in lines[2:-2]} == {5}
+
+
+def test_the_tuning_ranges_are_the_recommended_ones():
+    ranges = render.parameter_ranges()
+    assert ranges["IntegerParameterRanges"] == [
+        {"Name": "batch_size", "MinValue": "8", "MaxValue": "512", "ScalingType": "Logarithmic"}
+    ]
+    assert [(row["Name"], row["MinValue"], row["MaxValue"]) for row in ranges["ContinuousParameterRanges"]] == [
+        ("beta_1", "1e-6", "0.999"),
+        ("beta_2", "1e-6", "0.999"),
+        ("epsilon", "1e-8", "1.0"),
+        ("initial_accumulator_value", "0.0", "0.999"),
+        ("learning_rate", "1e-6", "0.5"),
+        ("momentum", "0.0", "0.999"),
+        ("regularizers_l2", "0.0", "0.999"),
+    ]
+    assert ranges["CategoricalParameterRanges"] == [
+        {"Name": "optimizer", "Values": ["adam", "sgd", "nesterov", "rmsprop", "adagrad", "adadelta"]},
+        {"Name": "train_only_on_top_layer", "Values": ["True", "False"]},
+    ]
+
+
+def test_scalings_are_ones_a_tuning_job_accepts_for_their_range():
+    for row in ROWS:
+        if isinstance(row.tunable, TunableRange):
+            low, high = float(row.tunable.low), float(row.tunable.high)
+            assert row.tunable.scaling != "Logarithmic" or low > 0
+            assert row.tunable.scaling != "ReverseLogarithmic" or 0 <= low < high < 1
+            assert row.kind.low <= low < high <= row.kind.high
+
+
+def test_specifications_hold_type_legal_range_and_default():
+    rows = {row["Name"]: row for row in render.specifications()}
+    assert rows["epsilon"] == {
+        "Name": "epsilon",
+        "Description": "Added to denominators for numerical stability.",
+        "IsTunable": True,
+        "IsRequired": False,
+        "DefaultValue": "1e-7",
+        "Type": "Continuous",
+        "Range": {"ContinuousParameterRangeSpecification": {"MinValue": "0.0", "MaxValue": "1.0"}},
+    }
+    assert rows["batch_size"]["Range"] == {
+        "IntegerParameterRangeSpecification": {"MinValue": "1", "MaxValue": "2147483647"}
+    }
+    assert rows["freeze_batch_norm"]["Range"] == {
+        "CategoricalParameterRangeSpecification": {"Values": ["Auto", "True", "False", "true", "false"]}
+    }
+    assert (rows["pretrained_weights"]["Type"], "Range" in rows["pretrained_weights"]) == ("FreeText", False)
+    assert [name for name, row in rows.items() if "DefaultValue" not in row] == [
+        "epochs",
+        "regularizers_l2",
+        "model_id",
+    ]
+    assert [name for name, row in rows.items() if row["IsTunable"]] == [row.name for row in ROWS if row.tunable]
+    for row in ROWS:
+        limits = rows[row.name].get("Range", {}).get("CategoricalParameterRangeSpecification")
+        assert limits is None or (
+            len(limits["Values"]) <= 30 and (row.default is None or row.default in limits["Values"])
+        )

@@ -1,0 +1,103 @@
+import errno
+import os
+
+import pytest
+
+from sagemaker_object_detection.errors import AlgorithmError, PlatformError, UserError
+from sagemaker_object_detection.job.failure import MAX_CHARACTERS, exit_code, failure_text, write_failure
+from sagemaker_object_detection.job.paths import Paths
+
+
+def os_error(number):
+    return OSError(number, os.strerror(number), "/opt/ml/model/x")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError("x"), 2),
+        (AlgorithmError("x"), 1),
+        (PlatformError("x"), 3),
+        (ValueError("x"), 1),
+        (KeyboardInterrupt(), 1),
+        (FileNotFoundError("x"), 1),
+        (os_error(errno.ENOENT), 1),
+        (MemoryError(), 3),
+        *[(os_error(number), 3) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)],
+        # what TensorFlow 2.21's ResourceExhaustedError says when it writes to /dev/full
+        (RuntimeError("{{function_node WriteFile}} /dev/full; No space left on device [Op:WriteFile]"), 3),
+    ],
+)
+def test_the_exit_code_tells_whose_fault_it_is(error, code):
+    assert exit_code(error) == code
+
+
+def test_the_users_mistakes_are_listed_without_a_trace():
+    assert failure_text(UserError("epochs: wrong")) == "UserError: epochs: wrong"
+    assert failure_text(UserError(["one", "two"])) == "UserError: 2 problems:\n1. one\n2. two"
+
+
+def test_a_fault_of_the_platform_says_what_to_do():
+    assert failure_text(os_error(errno.ENOSPC)) == (
+        "PlatformError: OSError: [Errno 28] No space left on device: '/opt/ml/model/x'\n"
+        "the disk is full: give the job a larger volume (volume_size)"
+    )
+    assert failure_text(MemoryError()) == (
+        "PlatformError: MemoryError: no message\nthe machine's memory is full: choose an instance type with more"
+    )
+
+
+def test_a_fault_of_ours_begins_with_its_cause_and_ends_with_a_short_trace():
+    def fail(depth):
+        if depth:
+            fail(depth - 1)
+        raise ValueError("shapes differ\nand a second line")
+
+    with pytest.raises(ValueError, match="shapes differ") as caught:
+        fail(9)
+    lines = failure_text(caught.value).splitlines()
+    assert lines[:2] == [
+        "AlgorithmError: ValueError: shapes differ",
+        "This is a fault of the container: please report it with the log.",
+    ]
+    assert len(lines) == 5
+    assert all(line.startswith(__file__) and line.endswith(" in fail") for line in lines[2:])
+
+
+@pytest.mark.parametrize("length", [10, 100, 1000, 5000])
+def test_a_long_list_is_cut_between_problems_and_says_how_many_are_missing(length):
+    text = failure_text(UserError([f"{number:03} {'é' * length}" for number in range(400)]))
+    lines = text.splitlines()
+    assert len(text) <= MAX_CHARACTERS
+    assert lines[0] == "UserError: 400 problems:"
+    assert lines[1].startswith("1. 000 ééé")
+    assert lines[-1] == f"... and {400 - (len(lines) - 2)} more; the whole list is in the log"
+    if length < 900:
+        assert all(len(line) == len(f"{number}. ") + 4 + length for number, line in enumerate(lines[1:-1], 1))
+
+
+def test_a_list_that_just_fits_is_not_cut():
+    sentences = ["a" * 400, "b" * (MAX_CHARACTERS - len("UserError: 2 problems:\n1. \n2. ") - 400)]
+    assert failure_text(UserError(sentences)) == f"UserError: 2 problems:\n1. {sentences[0]}\n2. {sentences[1]}"
+
+
+@pytest.mark.parametrize("error", [UserError("x" * 9999), AlgorithmError("x" * 9999), ValueError("x" * 9999)])
+def test_a_long_sentence_is_cut(error):
+    text = failure_text(error)
+    assert len(text) <= MAX_CHARACTERS
+    assert "xxx... (the rest is in the log)" in text
+
+
+def test_the_file_is_whole_utf8_and_nothing_else_is_left(tmp_path):
+    paths = Paths(tmp_path)
+    write_failure(paths, UserError("bild-ü-\udcff.png " + "界" * 2000))
+    text = paths.failure.read_bytes().decode()
+    assert text.startswith("UserError: bild-ü-?.png 界")
+    assert len(text) == MAX_CHARACTERS
+    assert os.listdir(paths.failure.parent) == ["failure"]
+
+
+def test_a_failure_file_that_cannot_be_written_is_only_logged(tmp_path, caplog):
+    (tmp_path / "output").touch()
+    write_failure(Paths(tmp_path), UserError("x"))
+    assert caplog.messages == [f"cannot write {tmp_path}/output/failure: File exists"]

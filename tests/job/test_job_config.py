@@ -1,0 +1,322 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.job.config import _hosts, read_job
+from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.job.text import nearest, unquote
+
+CONFIGS = ("hyperparameters", "inputdataconfig", "resourceconfig", "checkpointconfig")
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """A job with nothing but a training channel."""
+    fill(tmp_path, "training")
+    (tmp_path / "input/config").mkdir()
+    return Paths(tmp_path)
+
+
+def fill(root, *channels):
+    for channel in channels:
+        folder = root / "input/data" / channel
+        folder.mkdir(parents=True)
+        (folder / "annotations.json").write_text("{}")
+
+
+def write(paths, name, value):
+    text = value if isinstance(value, str) else json.dumps(value)
+    getattr(paths, name).write_text(text)
+
+
+def problems(paths):
+    """The problems of the job, with its root shown as ROOT."""
+    with pytest.raises(UserError) as caught:
+        read_job(paths)
+    return [problem.replace(str(paths.root), "ROOT") for problem in caught.value.problems]
+
+
+def test_without_configuration_the_folders_are_the_channels(paths):
+    fill(paths.root, "validation", "model", "unknown", ".hidden")
+    job = read_job(paths)
+    assert (job.training, job.validation, job.model) == tuple(map(paths.channel, ("training", "validation", "model")))
+    assert (dict(job.hyperparameters), dict(job.platform), job.tuning_objective) == ({}, {}, None)
+    assert (job.hosts, job.current_host, job.checkpoints) == (("algo-1",), "algo-1", None)
+
+
+def test_a_real_job_is_read_whole(paths):
+    fill(paths.root, "model", "validation")
+    write(
+        paths, "hyperparameters", {"epochs": "5", "optimizer": '"adam"', "_tuning_objective_metric": '"validation:mAP"'}
+    )
+    write(
+        paths,
+        "inputdataconfig",
+        {
+            "training": {
+                "TrainingInputMode": "FastFile",
+                "S3DistributionType": "ShardedByS3Key",
+                "RecordWrapperType": "None",
+            },
+            "model": {"ContentType": "application/x-sagemaker-model"},
+        },
+    )
+    write(
+        paths, "resourceconfig", {"current_host": "algo-1-x", "hosts": ["algo-1-x"], "network_interface_name": "eth9"}
+    )
+    write(paths, "checkpointconfig", {"LocalPath": "/opt/ml/checkpoints/deep"})
+    job = read_job(paths)
+    assert job.hyperparameters == {"epochs": "5", "optimizer": '"adam"'}
+    assert job.tuning_objective == "validation:mAP"
+    assert (job.training, job.validation, job.model) == (paths.channel("training"), None, paths.channel("model"))
+    assert (job.hosts, job.current_host) == (("algo-1-x",), "algo-1-x")
+    assert job.checkpoints == paths.root / "checkpoints/deep"
+
+
+def test_json_numbers_booleans_and_null_count_as_the_text_they_were_written_in(paths):
+    write(
+        paths,
+        "hyperparameters",
+        '{"a": 1e-05, "b": 5.0, "c": true, "d": null, "e": 1e999, "f": NaN, "g": 10000000000000000000001}',
+    )
+    assert read_job(paths).hyperparameters == {
+        "a": "1e-05",
+        "b": "5.0",
+        "c": "true",
+        "d": "null",
+        "e": "1e999",
+        "f": "NaN",
+        "g": "10000000000000000000001",
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_tuning_objective_metric",
+        "sagemaker_region",
+        "sagemaker_anything",
+        "default_user_module_name",
+        "model_dir",
+        "model-dir",
+    ],
+)
+def test_names_of_the_platform_are_kept_apart(paths, name):
+    write(paths, "hyperparameters", {name: '"x"', "seed": "1"})
+    job = read_job(paths)
+    assert (job.hyperparameters, job.platform) == ({"seed": "1"}, {name: '"x"'})
+
+
+SHAPE = 'expected an object such as {"epochs": "5"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            '{"epochs": "5",\n  }',
+            f"line 2, column 3: not JSON (Expecting property name enclosed in double quotes); {SHAPE}",
+        ),
+        ("", f"line 1, column 1: not JSON (Expecting value); {SHAPE}"),
+        ('{"a": "b"} x', f"line 1, column 12: not JSON (Extra data); {SHAPE}"),
+        ("[]", f"holds a list; {SHAPE}"),
+        ("null", f"holds null; {SHAPE}"),
+        ("true", f"holds true; {SHAPE}"),
+        ('"text"', f"holds 'text'; {SHAPE}"),
+        ("[" * 100_000, f"nested too deeply; {SHAPE}"),
+        ('{"a": {"b": "c"}}', '\'a\' is an object; expected text, as in {"epochs": "5"}'),
+        ('{"a": [1]}', '\'a\' is a list; expected text, as in {"epochs": "5"}'),
+        ('{"a": "1", "a": "2"}', "'a' is given twice; expected every name once"),
+    ],
+)
+def test_malformed_hyperparameters_are_named_with_their_position(paths, text, problem):
+    write(paths, "hyperparameters", text)
+    assert problems(paths) == [f"ROOT/input/config/hyperparameters.json: {problem}"]
+
+
+def test_other_encodings(paths):
+    paths.hyperparameters.write_bytes(b'\xef\xbb\xbf{"epochs": "7"}')
+    assert read_job(paths).hyperparameters == {"epochs": "7"}
+    paths.hyperparameters.write_bytes(b'{"epochs": "\xff"}')
+    assert problems(paths) == [f"ROOT/input/config/hyperparameters.json: not UTF-8 text at byte 12; {SHAPE}"]
+
+
+def test_a_folder_in_place_of_a_file(paths):
+    paths.resourceconfig.mkdir()
+    example = '{"current_host": "algo-1", "hosts": ["algo-1"]}'
+    assert problems(paths) == [
+        f"ROOT/input/config/resourceconfig.json: cannot be read (Is a directory); expected a file such as {example}"
+    ]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@given(
+    text=st.text()
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.text() | st.sampled_from(["training", "hosts", "current_host", "LocalPath"]), inner)
+        ),
+    ).map(json.dumps)
+)
+def test_no_content_of_a_file_ends_in_anything_but_sentences(tmp_path_factory, name, text):
+    root = tmp_path_factory.mktemp("job")
+    fill(root, "training")
+    paths = Paths(root)
+    getattr(paths, name).parent.mkdir()
+    getattr(paths, name).write_bytes(text.encode("utf-8", "surrogatepass"))
+    sentences = ()
+    try:
+        read_job(paths)
+    except UserError as error:
+        sentences = error.problems
+    assert all(sentence.isprintable() for sentence in sentences)
+
+
+def test_every_problem_of_every_file_is_reported_at_once(paths):
+    write(paths, "hyperparameters", "[]")
+    write(paths, "resourceconfig", {"current_host": "algo-3", "hosts": ["algo-2", "algo-1"]})
+    write(paths, "inputdataconfig", {"train": {}})
+    write(paths, "checkpointconfig", {"LocalPath": ["x"]})
+    assert problems(paths) == [
+        f"ROOT/input/config/hyperparameters.json: holds a list; {SHAPE}",
+        "ROOT/input/config/resourceconfig.json: current_host is 'algo-3' and hosts is ['algo-2', 'algo-1']; "
+        "expected a list of names with the current one among them, as in "
+        '{"current_host": "algo-1", "hosts": ["algo-1"]}',
+        "channel 'train': unknown; did you mean training? The channels are training, validation, model",
+        "channel 'training': missing; expected the images in images/ and their boxes in annotations.json, "
+        'as in fit({"training": "s3://bucket/folder/"})',
+        "ROOT/input/config/checkpointconfig.json: LocalPath is a list; expected a path, as in "
+        '{"LocalPath": "/opt/ml/checkpoints"}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        (
+            {"TrainingInputMode": "Pipe"},
+            "TrainingInputMode is 'Pipe'; expected File or FastFile: set input_mode to one of these",
+        ),
+        (
+            {"CompressionType": "Gzip"},
+            "CompressionType is 'Gzip'; expected None: upload the files uncompressed and leave compression unset",
+        ),
+        (
+            {"RecordWrapperType": "RecordIO"},
+            "RecordWrapperType is 'RecordIO'; expected None: augmented manifests and RecordIO are not read: "
+            "write images/ and annotations.json and pass their S3 prefix",
+        ),
+        ("File", 'its entry in inputdataconfig.json is \'File\'; expected {"TrainingInputMode": "File"}'),
+        (None, 'its entry in inputdataconfig.json is null; expected {"TrainingInputMode": "File"}'),
+    ],
+)
+def test_what_cannot_be_served_is_refused_with_the_way_out(paths, entry, problem):
+    write(paths, "inputdataconfig", {"training": entry})
+    assert problems(paths) == [f"channel 'training': {problem}"]
+
+
+def test_shards_and_several_hosts(paths):
+    write(paths, "resourceconfig", {"current_host": "algo-2", "hosts": ["algo-2", "algo-1"]})
+    write(paths, "inputdataconfig", {"training": {"S3DistributionType": "ShardedByS3Key"}})
+    assert problems(paths) == [
+        "channel 'training': S3DistributionType is 'ShardedByS3Key'; expected FullyReplicated: "
+        "sharding separates images from annotations.json: leave distribution at FullyReplicated",
+        "2 hosts: this version trains on one host; set instance_count to 1",
+    ]
+
+
+@pytest.mark.parametrize(("make", "state"), [(True, "is empty"), (False, "does not exist")])
+def test_a_listed_channel_without_content(paths, make, state):
+    write(paths, "inputdataconfig", {"training": {}, "validation": {}})
+    if make:
+        paths.channel("validation").mkdir()
+        (paths.channel("validation") / ".hidden").touch()
+    assert problems(paths) == [
+        f"channel 'validation': ROOT/input/data/validation {state}; expected like training; without it a share of the "
+        "training images is held out: check the channel's S3 prefix or mount"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("Training", "did you mean training?"), ("valid", "did you mean validation?"), ("test", "remove it.")],
+)
+def test_a_channel_that_nobody_reads_is_refused(paths, name, advice):
+    write(paths, "inputdataconfig", {"training": {}, name: {}})
+    assert problems(paths) == [f"channel {name!r}: unknown; {advice} The channels are training, validation, model"]
+
+
+def test_the_source_code_channels_of_the_sdk_are_let_be(paths):
+    write(paths, "inputdataconfig", {"training": {}, "code": {}, "sm_drivers": {}})
+    assert read_job(paths).training == paths.channel("training")
+
+
+def test_scripts_are_refused(paths):
+    write(paths, "hyperparameters", {"sagemaker_program": '"mine.py"'})
+    assert problems(paths) == [
+        "sagemaker_program: got 'mine.py'; this version does not run scripts of the job's own: "
+        "remove entry_point and source_dir from the estimator"
+    ]
+    write(paths, "hyperparameters", {"sagemaker_program": None})
+    assert read_job(paths).platform == {}
+
+
+@pytest.mark.parametrize(
+    ("local_path", "expected"),
+    [
+        ("/opt/ml/checkpoints", "ROOT/checkpoints"),
+        ("/opt/ml/x/y", "ROOT/x/y"),
+        ("kept", "ROOT/kept"),
+        ("/mnt/c", "/mnt/c"),
+        ("/opt/mlx", "/opt/mlx"),
+        (None, "ROOT/checkpoints"),
+        ("", "ROOT/checkpoints"),
+    ],
+)
+def test_the_checkpoint_path_follows_a_relocated_root(paths, local_path, expected):
+    write(paths, "checkpointconfig", {"LocalPath": local_path})
+    assert read_job(paths).checkpoints == Path(expected.replace("ROOT", str(paths.root)))
+
+
+def test_without_its_configuration_the_checkpoint_folder_counts_where_it_can_be_written(paths, monkeypatch):
+    paths.checkpoints.mkdir()
+    assert read_job(paths).checkpoints == paths.checkpoints
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert read_job(paths).checkpoints is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (" adam ", "adam"),
+        ('"adam"', "adam"),
+        (' " adam " ', "adam"),
+        ('"\\"adam\\""', '"adam"'),
+        ('"adam', '"adam'),
+        ('"a" b', '"a" b'),
+        ("", ""),
+        ('"', '"'),
+        ('""', ""),
+        ("5", "5"),
+        ("'x'", "'x'"),
+    ],
+)
+def test_one_layer_of_quoting_is_removed(text, expected):
+    assert unquote(text) == expected
+
+
+def test_nearest_reads_dashes_and_capitals():
+    assert nearest(" Batch-Size", ["epochs", "batch_size"]) == "batch_size"
+    assert nearest("zzz", ["epochs", "batch_size"]) is None
+
+
+def test_hosts_come_in_the_one_order_all_of_them_agree_on(paths):
+    write(paths, "resourceconfig", {"current_host": "algo-2", "hosts": ["algo-2", "algo-3", "algo-1"]})
+    assert _hosts(paths, []) == (("algo-1", "algo-2", "algo-3"), "algo-2")

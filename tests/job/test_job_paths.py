@@ -1,0 +1,54 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.job.paths import Paths, prepare_outputs
+
+
+@pytest.fixture(autouse=True)
+def _umask():
+    previous = os.umask(0o077)
+    yield
+    os.umask(previous)
+
+
+def test_the_root_is_the_argument_then_the_variable_then_the_platforms(monkeypatch):
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", "/elsewhere")
+    assert Paths.find("relative").root == Path.cwd() / "relative"
+    assert Paths.find().root == Path("/elsewhere")
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", "")
+    assert Paths.find(None).root == Path("/opt/ml")
+
+
+def test_the_tree():
+    paths = Paths(Path("/opt/ml"))
+    names = ("hyperparameters", "inputdataconfig", "resourceconfig", "checkpointconfig")
+    assert [str(getattr(paths, name)) for name in names] == [f"/opt/ml/input/config/{name}.json" for name in names]
+    assert [str(path) for path in (paths.model, paths.output_data, paths.failure, paths.checkpoints)] == [
+        "/opt/ml/model",
+        "/opt/ml/output/data",
+        "/opt/ml/output/failure",
+        "/opt/ml/checkpoints",
+    ]
+    assert str(paths.channel("training")) == "/opt/ml/input/data/training"
+
+
+def test_everyone_may_change_the_outputs(tmp_path):
+    paths = Paths(tmp_path)
+    prepare_outputs(paths)
+    (paths.model / "labels.json").touch()
+    modes = [path.stat().st_mode & 0o777 for path in (paths.model, paths.output_data, paths.model / "labels.json")]
+    assert modes == [0o777, 0o777, 0o666]
+
+
+def test_an_output_folder_that_cannot_be_used_is_the_users_to_mend(tmp_path, monkeypatch):
+    (tmp_path / "model").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UserError) as caught:
+        prepare_outputs(Paths(tmp_path))
+    assert caught.value.problems == (
+        f"{tmp_path}/model: cannot be created (File exists); expected a folder this process may write to",
+        f"{tmp_path}/output/data: cannot be written; mount it writable or run the container as root",
+    )

@@ -1,0 +1,29 @@
+import math
+import os
+import signal
+
+import pytest
+
+from sagemaker_object_detection.job.stop import StopSignal
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_starts_the_countdown_and_a_second_changes_nothing(number):
+    now = 1000.0
+    with StopSignal(clock=lambda: now) as stop:
+        assert (stop.requested, stop.seconds_left) == (False, math.inf)
+        os.kill(os.getpid(), number)
+        assert (stop.requested, stop.seconds_left) == (True, 120.0)
+        now += 100
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.seconds_left == 20.0
+        now += 100
+        assert stop.seconds_left == 0.0
+
+
+def test_the_handlers_are_restored_even_after_an_error():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(ZeroDivisionError), StopSignal():
+        raise ZeroDivisionError
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
