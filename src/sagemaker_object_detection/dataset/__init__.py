@@ -1,0 +1,1 @@
+"""From a channel folder to checked columns, and from those to batches."""

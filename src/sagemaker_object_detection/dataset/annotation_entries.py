@@ -1,0 +1,210 @@
+"""The entries of an annotation file, and a patient reader that names every one that is wrong.
+
+It takes an order of magnitude more time and memory than a typed decoder, so it is for files that such a one refuses.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from sagemaker_object_detection.dataset.problems import Problem, shortlist
+
+ANNOTATIONS_FILE = "annotations.json"
+_MAX_SIDE = 2**31 - 1
+
+Id = int | str
+Side = Annotated[int, msgspec.Meta(ge=1, le=_MAX_SIDE)] | None
+
+
+class ImageEntry(msgspec.Struct, gc=False):
+    file_name: str
+    id: int | str
+    height: Side = None
+    width: Side = None
+
+
+class AnnotationEntry(msgspec.Struct, gc=False):
+    image_id: int | str
+    bbox: tuple[float, float, float, float]
+    category_id: int | str
+
+
+class CategoryEntry(msgspec.Struct, gc=False):
+    id: int | str
+    name: str
+
+
+class Document(msgspec.Struct, gc=False):
+    images: list[ImageEntry]
+    annotations: list[AnnotationEntry]
+    categories: list[CategoryEntry] | None = None
+
+
+class UnreadableFileError(Exception):
+    """The file as a whole cannot be read; the message says why."""
+
+
+class _InvalidFieldError(Exception):
+    """One field of one entry; the message is the rest of the sentence."""
+
+
+_Entry = TypeVar("_Entry")
+
+
+class PatientReader:
+    """Looks at every entry by itself. Collects `problems`; what is right is kept, so that later checks see it too."""
+
+    def __init__(self, channel: str) -> None:
+        self._channel = channel
+        self.problems: list[Problem] = []
+
+    def read(self, raw: bytes) -> tuple[Document, list[int], list[int]]:
+        """The readable entries, and the positions of images and annotations in the file.
+
+        Raises:
+            UnreadableFileError: not JSON, or not an object with lists `images` and `annotations`.
+        """
+        content = self._parse(raw)
+        if not isinstance(content, dict):
+            raise self._unreadable(
+                f"holds {_describe(content)}; expected an object with the lists images and annotations."
+            )
+        for key in ("images", "annotations", "categories"):
+            optional = key == "categories"
+            if key not in content and not optional:
+                keys = f"its keys are {shortlist(list(content))}" if content else "it has no keys"
+                raise self._unreadable(f'has no list "{key}"; {keys}. Expected the lists images and annotations.')
+            value = content.get(key)
+            if not isinstance(value, list) and not (optional and value is None):
+                raise self._unreadable(f'has {_describe(value)} as "{key}"; expected a list of objects.')
+        images = dict(self._entries("images", content["images"], _image))
+        names = {image.id: image.file_name for image in images.values()}
+        annotations = dict(self._entries("annotations", content["annotations"], _annotation, names))
+        categories = None
+        if content.get("categories") is not None:
+            categories = [entry for _, entry in self._entries("categories", content["categories"], _category)]
+        document = Document(list(images.values()), list(annotations.values()), categories)
+        return document, list(images), list(annotations)
+
+    def _parse(self, raw: bytes) -> Any:
+        if not raw.strip():
+            raise self._unreadable("is empty. Expected a JSON object with the lists images and annotations.")
+        try:
+            return json.loads(raw.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            kind = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 (byte {error.start + 1})"
+            raise self._unreadable(f"is {kind}. Save it as UTF-8 text.") from None
+        except json.JSONDecodeError as error:
+            raise self._unreadable(
+                f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}. Correct it there."
+            ) from None
+        except RecursionError:
+            raise self._unreadable("is nested too deeply to be an annotation file. Correct it.") from None
+        except ValueError:
+            # Python refuses integers of more than 4,300 digits.
+            raise self._unreadable("holds a number with thousands of digits. Correct it.") from None
+
+    def _unreadable(self, rest: str) -> UnreadableFileError:
+        return UnreadableFileError(f"{self._channel}: {ANNOTATIONS_FILE} {rest}")
+
+    def _entries(
+        self,
+        key: str,
+        entries: list[Any],
+        read: Callable[[dict[str, Any]], _Entry],
+        names: Mapping[Id, str] | None = None,
+    ) -> Iterator[tuple[int, _Entry]]:
+        for row, entry in enumerate(entries):
+            try:
+                if not isinstance(entry, dict):
+                    raise _InvalidFieldError(f" is {_describe(entry)}; expected an object")
+                yield row, read(entry)
+            except _InvalidFieldError as error:
+                image_id = entry.get("image_id") if isinstance(entry, dict) else None
+                name = names.get(image_id) if names and isinstance(image_id, int | str) else None
+                image = f", image {name!r}" if name is not None else ""
+                text = f"{self._channel} {key}[{row}]{image}{error}. Correct it in {ANNOTATIONS_FILE}."
+                self.problems.append(Problem(self._channel, f"unreadable entries of {key}", text))
+
+
+def _image(entry: dict[str, Any]) -> ImageEntry:
+    return ImageEntry(
+        _text(entry, "file_name"), _identifier(entry, "id"), _side(entry, "height"), _side(entry, "width")
+    )
+
+
+def _annotation(entry: dict[str, Any]) -> AnnotationEntry:
+    return AnnotationEntry(_identifier(entry, "image_id"), _bbox(entry), _identifier(entry, "category_id"))
+
+
+def _category(entry: dict[str, Any]) -> CategoryEntry:
+    return CategoryEntry(_identifier(entry, "id"), _text(entry, "name"))
+
+
+def _present(entry: dict[str, Any], field: str) -> Any:
+    if entry.get(field) is None:
+        raise _InvalidFieldError(f": {field} is missing" if field not in entry else f": {field} is null")
+    return entry[field]
+
+
+def _text(entry: dict[str, Any], field: str) -> str:
+    value = _present(entry, field)
+    if not isinstance(value, str):
+        raise _InvalidFieldError(f": {field} is {_describe(value)}; expected text")
+    return value
+
+
+def _identifier(entry: dict[str, Any], field: str) -> Id:
+    value = _present(entry, field)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise _InvalidFieldError(f": {field} is {_describe(value)}; expected a whole number or text")
+    return value
+
+
+def _side(entry: dict[str, Any], field: str) -> int | None:
+    value = entry.get(field)
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_SIDE:
+        raise _InvalidFieldError(f": {field} is {_describe(value)}; expected a whole number of pixels, 1 or more")
+    return value
+
+
+def _bbox(entry: dict[str, Any]) -> tuple[float, float, float, float]:
+    value = _present(entry, "bbox")
+    if isinstance(value, list) and len(value) == 4 and all(_is_finite_number(number) for number in value):
+        return (float(value[0]), float(value[1]), float(value[2]), float(value[3]))
+    raise _InvalidFieldError(f": bbox is {_describe(value)}; expected four finite numbers")
+
+
+def _is_finite_number(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of a float
+        return False
+
+
+def _describe(value: Any) -> str:
+    """The value as the file has it, cut short, and its kind where that is not plain to see."""
+    kinds = {
+        dict: "an object",
+        list: "a list",
+        str: "the text",
+        bool: "the value",
+        float: "the number",
+        int: "the number",
+    }
+    try:
+        shown = json.dumps(value)
+    except RecursionError:
+        shown = "..."
+    if len(shown) > 60:
+        shown = f"{shown[:57]}..."
+    return "null" if value is None else f"{kinds[type(value)]} {shown}"

@@ -1,0 +1,171 @@
+"""Reads `annotations.json` of a channel: the built-in algorithm's format, which looks like COCO but has corner boxes.
+
+    {"images": [{"file_name": "a.png", "height": 480, "width": 640, "id": 1}],
+     "annotations": [{"image_id": 1, "bbox": [xmin, ymin, xmax, ymax], "category_id": 7}],
+     "categories": [{"id": 7, "name": "dog"}]}
+
+`categories`, `height` and `width` may be missing; other keys are ignored. A correct file is decoded in one strict,
+typed pass. Only when that fails a second, patient pass looks at every entry by itself and names all that are wrong.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from sagemaker_object_detection.dataset.annotation_entries import (
+    ANNOTATIONS_FILE,
+    Document,
+    Id,
+    PatientReader,
+    UnreadableFileError,
+)
+from sagemaker_object_detection.dataset.problems import Problem, shortlist, where
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotationTable:
+    """What the file says, as columns: N images, M boxes. Entries that could not be read are left out.
+
+    image_rows [N], box_rows [M]: position of each entry in the file. image_sizes: int64 [N, 2], height and width, 0
+    where not given. box_images: int64 [M], index of the image, -1 unknown. bboxes: float64 [M, 4], as written.
+    box_categories: int64 [M], index into `category_ids`, the distinct ids in order of appearance. categories: id ->
+    name, None if absent.
+    """
+
+    channel: str
+    folder: Path
+    file_names: list[str]
+    image_rows: np.ndarray
+    image_sizes: np.ndarray
+    box_rows: np.ndarray
+    box_images: np.ndarray
+    bboxes: np.ndarray
+    box_categories: np.ndarray
+    category_ids: list[Id]
+    categories: Mapping[Id, str] | None
+
+
+def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None, list[Problem]]:
+    """Read and link the file of one channel.
+
+    Args:
+        channel: the channel's name, for sentences.
+        folder: the channel's folder, which holds `annotations.json`.
+
+    Returns:
+        the table, or None where the file as a whole is unreadable; and every problem found.
+    """
+    try:
+        raw = (folder / ANNOTATIONS_FILE).read_bytes()
+    except OSError as error:
+        return None, [Problem(channel, "missing annotation files", _missing_file(channel, folder, error))]
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    try:
+        document = msgspec.json.decode(raw, type=Document)
+        image_rows: Sequence[int] = range(len(document.images))
+        box_rows: Sequence[int] = range(len(document.annotations))
+        problems: list[Problem] = []
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        reader = PatientReader(channel)
+        try:
+            document, image_rows, box_rows = reader.read(raw)
+        except UnreadableFileError as error:
+            return None, [Problem(channel, "unreadable annotation files", str(error))]
+        problems = reader.problems
+    del raw
+    table, unlinked = _link(channel, folder, document, image_rows, box_rows)
+    return table, problems + unlinked
+
+
+def _missing_file(channel: str, folder: Path, error: OSError) -> str:
+    expected = f"Expected {ANNOTATIONS_FILE} next to a folder images/."
+    if not isinstance(error, FileNotFoundError):
+        return f"{channel}: {folder / ANNOTATIONS_FILE} cannot be read ({error.strerror}). {expected}"
+    if not folder.is_dir():
+        return f"{channel}: the channel's folder {folder} does not exist. {expected}"
+    present = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir())
+    found = f"holds {shortlist(present)}" if present else "is empty"
+    nested = next(chain(folder.glob(f"*/{ANNOTATIONS_FILE}"), folder.glob(f"*/*/{ANNOTATIONS_FILE}")), None)
+    hint = ""
+    if nested is not None:
+        inner = nested.parent.relative_to(folder).as_posix()
+        hint = f" There is one in {inner}/: let the channel's S3 path end in {inner}/."
+    return f"{channel}: {ANNOTATIONS_FILE} is missing; {folder} {found}. {expected}{hint}"
+
+
+def _link(
+    channel: str, folder: Path, document: Document, image_rows: Sequence[int], box_rows: Sequence[int]
+) -> tuple[AnnotationTable, list[Problem]]:
+    """Turn entries into columns and ids into indices, naming what refers to nothing."""
+    images, annotations = document.images, document.annotations
+    problems: list[Problem] = []
+    image_of_id: dict[Id, int] = {}
+    for index, image in enumerate(images):
+        first = image_of_id.setdefault(image.id, index)
+        if first != index:
+            text = (
+                f"{channel} images[{image_rows[index]}] {image.file_name!r}: id {image.id!r} already belongs to "
+                f"images[{image_rows[first]}] {images[first].file_name!r}. Give every image an id of its own."
+            )
+            problems.append(Problem(channel, "duplicate image ids", text))
+    box_images = np.fromiter((image_of_id.get(a.image_id, -1) for a in annotations), np.int64, len(annotations))
+    for number in np.flatnonzero(box_images < 0).tolist():
+        image_id = annotations[number].image_id
+        text = (
+            f"{where(channel, box_rows[number], None)}: image_id {image_id!r} is not the id of any image in images."
+            f"{_other_type(image_id, image_of_id)} Correct it or remove the annotation."
+        )
+        problems.append(Problem(channel, "unknown image ids", text))
+
+    categories: dict[Id, str] | None = None
+    if document.categories:
+        categories = {}
+        for category in document.categories:
+            if categories.setdefault(category.id, category.name) != category.name:
+                text = (
+                    f"{channel} categories: id {category.id!r} is both {categories[category.id]!r} and "
+                    f"{category.name!r}. Give every category an id of its own."
+                )
+                problems.append(Problem(channel, "duplicate categories", text))
+    codes: dict[Id, int] = {}
+    box_categories = np.fromiter(
+        (codes.setdefault(a.category_id, len(codes)) for a in annotations), np.int64, len(annotations)
+    )
+    unknown = [] if categories is None else [code for id_, code in codes.items() if id_ not in categories]
+    for number in np.flatnonzero(np.isin(box_categories, unknown)).tolist():
+        category_id = annotations[number].category_id
+        name = images[box_images[number]].file_name if box_images[number] >= 0 else None
+        text = (
+            f"{where(channel, box_rows[number], name)}: category_id {category_id!r} is not among the ids of categories "
+            f"({shortlist(list(categories or ()))}).{_other_type(category_id, categories or {})} "
+            f"Add it there or correct it."
+        )
+        problems.append(Problem(channel, "unknown category ids", text))
+    numbers = chain.from_iterable(a.bbox for a in annotations)
+    sides = chain.from_iterable((image.height or 0, image.width or 0) for image in images)
+    table = AnnotationTable(
+        channel=channel,
+        folder=folder,
+        file_names=[image.file_name for image in images],
+        image_rows=np.asarray(image_rows, np.int64),
+        image_sizes=np.fromiter(sides, np.int64, 2 * len(images)).reshape(-1, 2),
+        box_rows=np.asarray(box_rows, np.int64),
+        box_images=box_images,
+        bboxes=np.fromiter(numbers, np.float64, 4 * len(annotations)).reshape(-1, 4),
+        box_categories=box_categories,
+        category_ids=list(codes),
+        categories=categories,
+    )
+    return table, problems
+
+
+def _other_type(id_: Id, known: Mapping[Id, object]) -> str:
+    """A hint where 1 was written for "1", or the other way round."""
+    if isinstance(id_, int):
+        return f" There is {str(id_)!r}, which is text." if str(id_) in known else ""
+    as_number = next((key for key in known if isinstance(key, int) and str(key) == id_), None)
+    return "" if as_number is None else f" There is {as_number}, which is a number."

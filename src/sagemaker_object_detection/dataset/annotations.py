@@ -1,0 +1,45 @@
+"""The data set as columns: what the checks hand on, and all that training and evaluation see of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes, ids sorted (numbers, then text). Class c inside the program is `ids[c]` in the annotations."""
+
+    ids: tuple[int | str, ...]
+    names: tuple[str, ...]
+    """From `categories`, or the ids as text where there are none."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """N checked images with M boxes, in the order of the annotation file.
+
+    images: folder that `file_names` (N) are relative to. sizes: int32 [N, 2], height and width as displayed, after any
+    EXIF turn. orientations: uint8 [N], EXIF orientation to apply when decoding, 1 for none. offsets: int64 [N + 1];
+    the boxes of image i are rows offsets[i] to offsets[i + 1]. boxes: float32 [M, 4], ymin xmin ymax xmax, normalised.
+    classes: int32 [M], 0-based. fingerprint: changes when any of this, or the size of an image file, changes; not with
+    the folder.
+    """
+
+    images: Path
+    file_names: tuple[str, ...]
+    sizes: np.ndarray
+    orientations: np.ndarray
+    offsets: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    labels: Labels
+    fingerprint: str
+
+    @property
+    def max_boxes(self) -> int:
+        """The most boxes of one image, at least 1."""
+        return max(1, int(np.diff(self.offsets).max()))

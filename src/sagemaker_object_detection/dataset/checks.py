@@ -1,0 +1,277 @@
+"""Holds a channel's annotations against its image files: every file, size and box, and every problem there is.
+
+Nothing is decoded here, so this takes seconds and no TensorFlow; `load.py` decodes what is left.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sagemaker_object_detection.dataset.annotation_entries import ANNOTATIONS_FILE
+from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
+from sagemaker_object_detection.dataset.images import (
+    Header,
+    UnusableImageError,
+    missing_image_hint,
+    path_problem,
+    read_headers,
+)
+from sagemaker_object_detection.dataset.problems import Problem, where
+from sagemaker_object_detection.geometry.boxes import from_xyxy_pixels, xywh_to_xyxy
+
+IMAGES_FOLDER = "images"
+_FIRST_FEW = 3
+_MAX_OVERHANG = 1.0
+"""Pixels. Tools round differently, so a box may end this far outside its image and is then clipped."""
+_FORMATS = {"xyxy": "[xmin, ymin, xmax, ymax]", "xywh": "COCO's [xmin, ymin, width, height]"}
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedImages:
+    """The files of N image entries.
+
+    headers: None where the file cannot be used. sizes: int64 [N, 2], height and width as displayed, from the
+    annotations where the file cannot be used, 0 where neither says. orientations: uint8 [N], EXIF orientation to
+    apply. turned, ignored: how many images had an EXIF orientation that was applied, or was not because the
+    annotation's size says so.
+    """
+
+    folder: Path
+    headers: list[Header | None]
+    sizes: np.ndarray
+    orientations: np.ndarray
+    turned: int
+    ignored: int
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedBoxes:
+    """Boxes that may be trained on. rows: int64 [m], index into the table's boxes. boxes: float32 [m, 4], ymin xmin
+    ymax xmax, normalised. clipped, dropped: how many were clipped to their image, or left out on request."""
+
+    rows: np.ndarray
+    boxes: np.ndarray
+    clipped: int
+    dropped: int
+
+
+def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
+    """Look at the path and the header of every image, and decide which orientation its annotations are for."""
+    folder = table.folder / IMAGES_FOLDER
+    count = len(table.file_names)
+    problems: list[Problem] = []
+    headers: list[Header | None] = [None] * count
+    sizes = table.image_sizes.copy()
+    orientations = np.ones(count, np.uint8)
+    turned = ignored = 0
+
+    def report(index: int, kind: str, rest: str) -> None:
+        image = f"{table.channel} images[{table.image_rows[index]}] {table.file_names[index]!r}"
+        problems.append(Problem(table.channel, kind, f"{image} {rest}"))
+
+    if count == 0:
+        text = f"{table.channel}: {ANNOTATIONS_FILE} lists no usable image in images. Expected at least one."
+        problems.append(Problem(table.channel, "empty channels", text))
+    elif not folder.is_dir():
+        text = f"{table.channel}: there is no folder {folder}. Expected the {count} images of {ANNOTATIONS_FILE} in it."
+        problems.append(Problem(table.channel, "missing image folders", text))
+    else:
+        usable = _unique_paths(table, folder, report)
+        listing: dict[str, str] = {}
+
+        def present() -> dict[str, str]:
+            if not listing:
+                listing.update((name.lower(), name) for name in os.listdir(folder))
+            return listing
+
+        examined = read_headers([folder / table.file_names[index] for index in usable])
+        for index, header in zip(usable, examined, strict=True):
+            if isinstance(header, UnusableImageError):
+                hint = f" {missing_image_hint(folder, table.file_names[index], present)}"
+                report(index, header.kind, f"{header}{hint if header.kind == 'missing images' else ''}")
+                continue
+            headers[index] = header
+            size = _displayed_size(header, table.image_sizes[index])
+            if size is None:
+                report(index, "images of another size", _size_mismatch(header, table.image_sizes[index]))
+                sizes[index] = 0
+                continue
+            sizes[index], orientations[index] = size
+            turned += int(orientations[index] > 1)
+            ignored += int(orientations[index] != header.orientation)
+        if not any(headers):
+            text = f"{table.channel}: none of the {count} images can be used."
+            problems.insert(0, Problem(table.channel, "channels without usable images", text))
+    return CheckedImages(folder, headers, sizes, orientations, turned, ignored), problems
+
+
+def _unique_paths(table: AnnotationTable, folder: Path, report: Callable[[int, str, str], None]) -> list[int]:
+    """Indices of the images whose file_name may be opened and was not used before."""
+    usable: list[int] = []
+    first_use: dict[str, int] = {}
+    for index, file_name in enumerate(table.file_names):
+        problem = path_problem(folder, file_name)
+        if problem is not None:
+            report(index, "refused file names", problem)
+            continue
+        first = first_use.setdefault(os.path.normpath(file_name), index)
+        if first == index:
+            usable.append(index)
+        else:
+            report(
+                index,
+                "duplicate file names",
+                f"is listed already as images[{table.image_rows[first]}]. Merge the two entries into one.",
+            )
+    return usable
+
+
+def _displayed_size(header: Header, annotated: np.ndarray) -> tuple[tuple[int, int], int] | None:
+    """Size as displayed and the orientation to apply, or None where the annotation's size fits neither.
+
+    TensorFlow ignores EXIF, annotation tools differ. The size in the annotations tells which pixels they are for; where
+    it fits both ways (a square, a half turn, or no size given) EXIF is honoured, as every viewer does.
+    """
+
+    def fits(size: tuple[int, int]) -> bool:
+        return all(given in (0, actual) for given, actual in zip(annotated, size, strict=True))
+
+    if fits(header.turned):
+        return header.turned, header.orientation
+    if fits(header.stored):
+        return header.stored, 1
+    return None
+
+
+def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
+    height, width = header.turned
+    turn = f" (turned as its EXIF orientation {header.orientation} says)" if header.orientation > 1 else ""
+    annotated_size = f"{annotated[1] or 'nothing'} and {annotated[0] or 'nothing'}"
+    return (
+        f"is {width} wide and {height} high{turn}, but {ANNOTATIONS_FILE} says {annotated_size}, so its boxes would be "
+        f"misplaced. Correct width and height there, or use the image that was annotated."
+    )
+
+
+def check_boxes(
+    table: AnnotationTable, sizes: np.ndarray, *, bbox_format: str, invalid_boxes: str
+) -> tuple[CheckedBoxes, list[Problem], list[str]]:
+    """Check every box against its image's size, clip overhangs of at most a pixel, and convert.
+
+    Args:
+        sizes: int64 [N, 2], height and width of each image as displayed; 0 unknown, its boxes are then left unchecked.
+        bbox_format: "xyxy" or "xywh", what the four numbers mean.
+        invalid_boxes: "error", or "drop" to leave out inverted, empty and outside boxes.
+
+    Returns:
+        the boxes of known images, the problems, and warnings.
+    """
+    known = np.flatnonzero(table.box_images >= 0)
+    known = known[(sizes[table.box_images[known]] > 0).all(axis=1)]
+    written = table.bboxes[known]
+    box_sizes = sizes[table.box_images[known]].astype(np.float64)
+    corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written
+    other = _other_format(table, known, written, box_sizes, bbox_format, lenient=invalid_boxes == "drop")
+    if isinstance(other, Problem):
+        return CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), 0, 0), [other], []
+    warnings = [other] if other else []
+
+    limits = np.tile(box_sizes[:, ::-1], 2)
+    clipped = np.clip(corners, 0.0, limits)
+    boxes = from_xyxy_pixels(clipped, box_sizes)
+    extent = corners[:, 2:] - corners[:, :2]
+    inverted = (extent < 0).any(axis=1)
+    outside = ~inverted & (np.abs(corners - clipped).max(axis=1, initial=0) > _MAX_OVERHANG)
+    # Also what vanishes when clipped, or in float32.
+    empty = ~inverted & ~outside & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+    invalid = inverted | outside | empty
+
+    def sentence(number: int) -> tuple[str, str]:
+        if inverted[number]:
+            return "inverted boxes", "is inverted" if bbox_format == "xyxy" else "has a negative width or height"
+        if empty[number]:
+            return "empty boxes", "is empty"
+        height, width = box_sizes[number]
+        return "boxes outside their image", f"reaches outside its image, which is {width:g} wide and {height:g} high"
+
+    problems: list[Problem] = []
+    if invalid_boxes == "error":
+        for number in np.flatnonzero(invalid).tolist():
+            kind, what = sentence(number)
+            text = (
+                f"{_box(table, known[number])} {what}; expected {_expectation(bbox_format)}. "
+                f'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
+            )
+            problems.append(Problem(table.channel, kind, text))
+    elif invalid.any():
+        numbers = np.flatnonzero(invalid).tolist()
+        kinds = Counter(sentence(number)[0] for number in numbers)
+        first = "; ".join(f"{_box(table, known[number])}" for number in numbers[:_FIRST_FEW])
+        counts = ", ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
+        warnings.append(
+            f'{table.channel}: left out {len(numbers)} of {len(known)} boxes, as invalid_boxes="drop" asks: {counts}. '
+            f"First: {first}."
+        )
+    kept = ~invalid
+    moved = int((kept & (corners != clipped).any(axis=1)).sum())
+    return CheckedBoxes(known[kept], boxes[kept], moved, int(invalid.sum())), problems, warnings
+
+
+def _expectation(bbox_format: str) -> str:
+    if bbox_format == "xyxy":
+        return "xmin < xmax and ymin < ymax, in pixels, inside the image"
+    return "[xmin, ymin, width, height] in pixels, with width and height above 0, inside the image"
+
+
+def _other_format(
+    table: AnnotationTable,
+    known: np.ndarray,
+    written: np.ndarray,
+    box_sizes: np.ndarray,
+    bbox_format: str,
+    lenient: bool,
+) -> Problem | str | None:
+    """Whether these are boxes of the other format: a Problem where they surely are, a warning where they may be.
+
+    The tests come from what people feed in (aws/amazon-sagemaker-examples#3853): COCO files, read as corners, have
+    boxes whose end lies before their start. With `lenient`, for boxes that may be dropped, a tenth of them must be so.
+    """
+    if len(written) == 0:
+        return None
+    limits = np.tile(box_sizes[:, ::-1], 2) + _MAX_OVERHANG
+    as_corners, as_coco = written, xywh_to_xyxy(written)
+
+    def fits(corners: np.ndarray) -> np.ndarray:
+        inside = (corners >= -_MAX_OVERHANG) & (corners <= limits)
+        return np.asarray(inside.all(axis=1) & (corners[:, 2:] > corners[:, :2]).all(axis=1))
+
+    fits_corners, fits_coco = fits(as_corners), fits(as_coco)
+    other = "xywh" if bbox_format == "xyxy" else "xyxy"
+    broken = (as_corners[:, 2:] <= as_corners[:, :2]).any(axis=1) if bbox_format == "xyxy" else ~fits_coco
+    misfits = int((~(fits_coco if other == "xywh" else fits_corners)).sum())
+    # Published COCO files hold a few empty boxes themselves, so a few may be wrong either way.
+    if broken.any() and 10 * misfits <= broken.sum() and (not lenient or broken.mean() >= 0.1):
+        first = known[np.flatnonzero(broken)[0]]
+        text = (
+            f"{table.channel}: these look like {_FORMATS[other]} boxes, but bbox_format={bbox_format!r} means "
+            f"{_FORMATS[bbox_format]}: {broken.sum()} of {len(written)} boxes cannot be read so, {misfits or 'none'} "
+            f'the other way; first: {_box(table, first)}. Set bbox_format="{other}" or convert the file.'
+        )
+        return Problem(table.channel, "boxes in another format", text)
+    if not broken.any() and not misfits:
+        return (
+            f"{table.channel}: every box ({len(written)}) fits its image both as {_FORMATS['xyxy']} and as "
+            f"{_FORMATS['xywh']}; they are read as {_FORMATS[bbox_format]}. If that is wrong, set "
+            f'bbox_format="{other}".'
+        )
+    return None
+
+
+def _box(table: AnnotationTable, row: int) -> str:
+    numbers = ", ".join(f"{number:.15g}" for number in table.bboxes[row])
+    name = table.file_names[table.box_images[row]]
+    return f"{where(table.channel, int(table.box_rows[row]), name)}: bbox [{numbers}]"

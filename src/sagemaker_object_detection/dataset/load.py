@@ -1,0 +1,280 @@
+"""Loads the data of a job: all of it is checked, down to decoding every image, before anything is built on it."""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, read_annotations
+from sagemaker_object_detection.dataset.annotations import Dataset, Labels
+from sagemaker_object_detection.dataset.checks import CheckedBoxes, CheckedImages, check_boxes, check_images
+from sagemaker_object_detection.dataset.images import check_decoding
+from sagemaker_object_detection.dataset.problems import (
+    ChannelReport,
+    DataReport,
+    Problem,
+    data_error,
+    shortlist,
+    where,
+    write_report,
+)
+from sagemaker_object_detection.dataset.split import split_images
+
+logger = logging.getLogger(__name__)
+
+_CLASSES_SHOWN = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    training: Dataset
+    validation: Dataset | None
+    report: DataReport
+
+    @property
+    def max_boxes(self) -> int:
+        """The most boxes of any image of both, at least 1: the batch dimension that truncates nothing."""
+        return max(part.max_boxes for part in (self.training, self.validation) if part is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Channel:
+    table: AnnotationTable
+    images: CheckedImages
+    boxes: CheckedBoxes
+
+
+def load_splits(
+    training: Path,
+    validation: Path | None,
+    *,
+    bbox_format: str,
+    invalid_boxes: str,
+    validation_split_ratio: float,
+    seed: int,
+    report_folder: Path,
+) -> Splits:
+    """Read and check the channels, and hold out validation images where there is no validation channel.
+
+    It runs TensorFlow operations, so devices must have been configured before.
+
+    Args:
+        training: the channel's folder, with `annotations.json` and `images/`.
+        validation: likewise, or None.
+        bbox_format: "xyxy" or "xywh".
+        invalid_boxes: "error" or "drop".
+        validation_split_ratio: share of the training images to hold out; 0 trains without validation.
+        seed: decides which.
+        report_folder: `data_report.json` is written here, whether the data is good or not.
+
+    Returns:
+        the data sets, with the same labels; no box of theirs is empty or outside, and every image decodes.
+
+    Raises:
+        UserError: anything is wrong with the data: of all channels together, and everything that is.
+    """
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    folders = {"training": training} | ({"validation": validation} if validation is not None else {})
+    channels: dict[str, _Channel] = {}
+    for name, folder in folders.items():
+        channel = _check_channel(name, folder, bbox_format, invalid_boxes, problems, warnings)
+        if channel is not None:
+            channels[name] = channel
+    problems += _check_decoding(list(channels.values()))
+    labels = _labels(channels["training"].table) if "training" in channels else None
+    if labels is not None and "validation" in channels:
+        problems += _check_classes(channels["validation"].table, channels["training"].table, labels)
+    if problems or labels is None:
+        write_report(report_folder, problems, [], warnings)
+        raise data_error(problems)
+
+    parts = {name: (channel, np.arange(len(channel.table.file_names))) for name, channel in channels.items()}
+    if validation is None and validation_split_ratio > 0:
+        whole = channels["training"]
+        has_boxes = np.zeros(len(whole.table.file_names), bool)
+        has_boxes[whole.table.box_images[whole.boxes.rows]] = True
+        kept, held_out = split_images(whole.table.file_names, has_boxes, validation_split_ratio, seed)
+        parts = {"training": (whole, kept), "validation": (whole, held_out)}
+        logger.info("No validation channel: %d of %d images are held out of training.", len(held_out), len(has_boxes))
+
+    datasets = {name: _dataset(channel, chosen, labels) for name, (channel, chosen) in parts.items()}
+    for name, dataset in datasets.items():
+        warnings += _class_warnings(name, dataset)
+    reports = [_channel_report(name, channels.get(name), dataset) for name, dataset in datasets.items()]
+    for warning in warnings:
+        logger.warning("%s", warning)
+    for report in reports:
+        logger.info("%s", _summary(report))
+    write_report(report_folder, [], reports, warnings)
+    return Splits(datasets["training"], datasets.get("validation"), DataReport(tuple(reports), tuple(warnings)))
+
+
+def _check_channel(
+    name: str, folder: Path, bbox_format: str, invalid_boxes: str, problems: list[Problem], warnings: list[str]
+) -> _Channel | None:
+    table, found = read_annotations(name, folder)
+    problems += found
+    if table is None:
+        return None
+    images, found = check_images(table)
+    problems += found
+    boxes, found, warned = check_boxes(table, images.sizes, bbox_format=bbox_format, invalid_boxes=invalid_boxes)
+    problems += found
+    warnings += warned
+    if not len(boxes.rows) and not any(problem.channel == name for problem in problems):
+        what = f"every box ({boxes.dropped}) was left out" if boxes.dropped else "there is no box in annotations"
+        if name == "training":
+            text = f"{name}: {what}. Expected at least one box to learn from."
+            problems.append(Problem(name, "channels without boxes", text))
+        else:
+            warnings.append(f"{name}: {what}, so there is no mean average precision to measure.")
+    return _Channel(table, images, boxes)
+
+
+def _check_decoding(channels: Sequence[_Channel]) -> list[Problem]:
+    """Decode what has a good header, of all channels in one go."""
+    todo = [
+        (channel, index, header)
+        for channel in channels
+        for index, header in enumerate(channel.images.headers)
+        if header is not None
+    ]
+    started = time.monotonic()
+    logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
+    outcomes = check_decoding(
+        [channel.images.folder / channel.table.file_names[index] for channel, index, _ in todo],
+        [header for _, _, header in todo],
+    )
+    logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
+    return [
+        Problem(
+            channel.table.channel,
+            outcome.kind,
+            f"{channel.table.channel} images[{channel.table.image_rows[index]}] "
+            f"{channel.table.file_names[index]!r} {outcome}",
+        )
+        for (channel, index, _), outcome in zip(todo, outcomes, strict=True)
+        if outcome is not None
+    ]
+
+
+def _labels(table: AnnotationTable) -> Labels:
+    """The classes of a job: the training channel's categories, or the ids its annotations use where it has none."""
+    categories = table.categories or {id_: str(id_) for id_ in table.category_ids}
+    ids = sorted(categories, key=lambda id_: (isinstance(id_, str), id_))
+    return Labels(tuple(ids), tuple(categories[id_] for id_ in ids))
+
+
+def _check_classes(validation: AnnotationTable, training: AnnotationTable, labels: Labels) -> list[Problem]:
+    """A class of the validation channel must be one of training's, and be called the same."""
+    problems = []
+    known = dict(zip(labels.ids, labels.names, strict=True))
+    for id_, name in (validation.categories or {}).items():
+        if training.categories and id_ in known and known[id_] != name:
+            text = (
+                f"validation categories: id {id_!r} is {name!r}, but training calls it {known[id_]!r}. Use the same "
+                f"categories in both channels."
+            )
+            problems.append(Problem("validation", "contradicting categories", text))
+    for code, id_ in enumerate(validation.category_ids):
+        if id_ in known:
+            continue
+        uses = np.flatnonzero(validation.box_categories == code)
+        image = int(validation.box_images[uses[0]])
+        first = where(
+            "validation", int(validation.box_rows[uses[0]]), validation.file_names[image] if image >= 0 else None
+        )
+        text = (
+            f"validation: category_id {id_!r} ({len(uses)} times) is unknown to training, which has "
+            f"{shortlist(labels.ids)}; first: {first}. Add the class to training or remove those boxes."
+        )
+        problems.append(Problem("validation", "classes unknown to training", text))
+    return problems
+
+
+def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels) -> Dataset:
+    """The chosen images of a channel (ascending indices) and their boxes."""
+    table, images, boxes = channel.table, channel.images, channel.boxes
+    new_index = np.full(len(table.file_names), -1, np.int64)
+    new_index[chosen] = np.arange(len(chosen))
+    image_of_box = new_index[table.box_images[boxes.rows]]
+    order = np.argsort(image_of_box, kind="stable")
+    order = order[image_of_box[order] >= 0]
+    per_image = np.bincount(image_of_box[order], minlength=len(chosen))
+    class_of_id = {id_: number for number, id_ in enumerate(labels.ids)}
+    class_of_code = np.array([class_of_id[id_] for id_ in table.category_ids], np.int32)
+    columns = {
+        "sizes": images.sizes[chosen].astype(np.int32),
+        "orientations": images.orientations[chosen],
+        "offsets": np.concatenate([[0], np.cumsum(per_image)]).astype(np.int64),
+        "boxes": boxes.boxes[order],
+        "classes": class_of_code[table.box_categories[boxes.rows[order]]],
+    }
+    file_names = tuple(table.file_names[index] for index in chosen)
+    file_sizes = [header.file_size for index in chosen if (header := images.headers[index]) is not None]
+    return Dataset(
+        images=images.folder,
+        file_names=file_names,
+        labels=labels,
+        fingerprint=_fingerprint(file_names, file_sizes, labels, columns),
+        **columns,
+    )
+
+
+def _fingerprint(
+    file_names: Sequence[str], file_sizes: Sequence[int], labels: Labels, columns: dict[str, np.ndarray]
+) -> str:
+    """SHA-256 of all that training sees but the pixels, of which the file sizes are a cheap stand-in."""
+    digest = hashlib.sha256(repr((file_names, file_sizes, labels)).encode())
+    for name, column in columns.items():
+        digest.update(f"{name} {column.dtype.str} {column.shape}".encode())
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def _class_warnings(name: str, dataset: Dataset) -> list[str]:
+    counts = np.bincount(dataset.classes, minlength=len(dataset.labels))
+    missing = [label for label, count in zip(dataset.labels.names, counts, strict=True) if count == 0]
+    if not missing:
+        return []
+    effect = "cannot be learnt" if name == "training" else "cannot be measured"
+    return [f"{name} has no box of {shortlist(missing)}, which {effect}."]
+
+
+def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> ChannelReport:
+    """What is in the data set. What was done to the channel is told once, with images held out of it included."""
+    counts = np.bincount(dataset.classes, minlength=len(dataset.labels))
+    return ChannelReport(
+        channel=name,
+        images=len(dataset.file_names),
+        images_without_boxes=int((np.diff(dataset.offsets) == 0).sum()),
+        boxes=len(dataset.boxes),
+        boxes_per_class={label: int(count) for label, count in zip(dataset.labels.names, counts, strict=True)},
+        clipped_boxes=channel.boxes.clipped if channel else 0,
+        dropped_boxes=channel.boxes.dropped if channel else 0,
+        exif_turned_images=channel.images.turned if channel else 0,
+        exif_ignored_images=channel.images.ignored if channel else 0,
+    )
+
+
+def _summary(report: ChannelReport) -> str:
+    notes = (
+        (report.images_without_boxes, "images without boxes"),
+        (report.clipped_boxes, "boxes clipped by at most a pixel"),
+        (report.dropped_boxes, "boxes left out"),
+        (report.exif_turned_images, "images turned as their EXIF orientation says"),
+        (report.exif_ignored_images, "EXIF orientations ignored, as the annotated sizes ask"),
+    )
+    told = "".join(f"; {what}: {count}" for count, what in notes if count)
+    classes = ", ".join(f"{name} {count}" for name, count in list(report.boxes_per_class.items())[:_CLASSES_SHOWN])
+    more = len(report.boxes_per_class) - _CLASSES_SHOWN
+    return (
+        f"{report.channel}: {report.images} images, {report.boxes} boxes ({classes}"
+        f"{f' and {more} more classes' if more > 0 else ''}){told}."
+    )

@@ -1,0 +1,187 @@
+"""Batches of one static shape, straight from the image files, decoded on the CPU cores while the model works.
+
+Training draws from an endless stream: epoch e of the data is a permutation seeded with (seed, e), and image k of the
+stream is augmented with (seed, k). Nothing else is random, so a batch depends on its step number alone: a resumed run
+that starts at step s sees what the uninterrupted one would have seen.
+"""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.dataset.augment import augment as augmented
+from sagemaker_object_detection.dataset.preprocess import decode, to_network_input
+
+_PREFETCH_BYTES = 256 * 2**20
+"""Finished batches wait in at most about this much memory (never less than one batch)."""
+_MAX_WORKERS = 32
+
+
+class Batch(NamedTuple):
+    """B images of side S with up to G boxes each. Rows that fill up have box 0, class 0 and weight 0.
+
+    images: float32 [B, S, S, 3]. true_shapes: int32 [B, 3]. boxes: float32 [B, G, 4], ymin xmin ymax xmax, normalised
+    to the image. classes: int32 [B, G], 0-based. box_weights: float32 [B, G]. image_weights: float32 [B], 0 for an
+    image that only fills up a batch. indices: int64 [B], which image of the data set; -1 for one that fills up.
+    """
+
+    images: tf.Tensor
+    true_shapes: tf.Tensor
+    boxes: tf.Tensor
+    classes: tf.Tensor
+    box_weights: tf.Tensor
+    image_weights: tf.Tensor
+    indices: tf.Tensor
+
+
+def training_batches(
+    dataset: Dataset,
+    base: BaseModel,
+    batch_size: int,
+    max_boxes: int,
+    seed: int,
+    augment: bool,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """The endless stream of training batches, from step `first_step` on.
+
+    Args:
+        dataset: the training images, N >= 1; where N < B the stream wraps around within a batch.
+        base: the model whose input is wanted.
+        batch_size: B.
+        max_boxes: G, at least the most boxes of an image.
+        seed: any integer of up to 63 bits.
+        augment: mirror and crop; otherwise only the order depends on the seed.
+        first_step: batches to leave out, at no cost.
+
+    Returns:
+        a tf.data.Dataset of `Batch`.
+
+    Raises:
+        ValueError: an image has more than `max_boxes` boxes.
+    """
+    _check_max_boxes(dataset, max_boxes)
+    count = len(dataset.file_names)
+    first = first_step * batch_size
+    stream = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
+    stream = stream.flat_map(
+        lambda epoch: tf.data.Dataset.from_tensor_slices(
+            (_permutation(count, seed, epoch), epoch * count + tf.range(count, dtype=tf.int64))
+        )
+    ).skip(first % count)
+    columns = _Columns(dataset)
+
+    def load(index: tf.Tensor, position: tf.Tensor) -> Batch:
+        image, boxes, classes = columns.read(index)
+        if augment:
+            image, boxes, classes = augmented(image, boxes, classes, tf.stack([tf.constant(seed, tf.int64), position]))
+        return _example(image, boxes, classes, index, base, max_boxes)
+
+    return _batched(stream.map(load, num_parallel_calls=_workers(), deterministic=True), base, batch_size)
+
+
+def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, max_boxes: int) -> tf.data.Dataset:
+    """Every image once, in order, as ceil(N / B) batches of `Batch`; black images of weight 0 fill up the last.
+
+    Args and errors as in `training_batches`.
+    """
+    _check_max_boxes(dataset, max_boxes)
+    count = len(dataset.file_names)
+    columns = _Columns(dataset)
+
+    def load(index: tf.Tensor) -> Batch:
+        return _example(*columns.read(index), index, base, max_boxes)
+
+    images = tf.data.Dataset.range(count).map(load, num_parallel_calls=_workers(), deterministic=True)
+    size = base.input_size
+    filler = Batch(
+        images=tf.zeros([size, size, 3]),
+        true_shapes=tf.constant([size, size, 3], tf.int32),
+        boxes=tf.zeros([max_boxes, 4]),
+        classes=tf.zeros([max_boxes], tf.int32),
+        box_weights=tf.zeros([max_boxes]),
+        image_weights=tf.zeros([]),
+        indices=tf.constant(-1, tf.int64),
+    )
+    filled = images.concatenate(tf.data.Dataset.from_tensors(filler).repeat(-count % batch_size))
+    return _batched(filled, base, batch_size)
+
+
+def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Which images the training batch of this step holds: int64 [batch_size], for a data set of `count` images."""
+    positions = step * batch_size + np.arange(batch_size)
+    epochs, places = np.divmod(positions, count)
+    permutations = {int(epoch): _permutation(count, seed, tf.constant(epoch)).numpy() for epoch in np.unique(epochs)}
+    return np.array([permutations[int(epoch)][place] for epoch, place in zip(epochs, places, strict=True)], np.int64)
+
+
+def _permutation(count: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """The order of an epoch: int64 [count].
+
+    Sorting random keys draws every order equally often; `tf.random.experimental.index_shuffle` does not where the
+    count is small (four images: some orders came four times as often as others).
+    """
+    key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+    keys = tf.random.stateless_uniform([count], key, minval=None, maxval=None, dtype=tf.int32)
+    return tf.cast(tf.argsort(keys, stable=True), tf.int64)
+
+
+class _Columns:
+    """The data set as tensors: captured by the reading function, so shared by its calls and never part of the graph."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        with tf.device("CPU:0"):
+            self._folder = tf.constant(os.fspath(dataset.images))
+            self._file_names = tf.constant(dataset.file_names)
+            self._orientations = tf.constant(dataset.orientations)
+            self._offsets = tf.constant(dataset.offsets)
+            self._boxes = tf.constant(dataset.boxes)
+            self._classes = tf.constant(dataset.classes)
+
+    def read(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """image uint8 [H, W, 3], boxes float32 [n, 4], classes int32 [n] of one image."""
+        path = tf.strings.join([self._folder, self._file_names[index]], separator="/")
+        start, stop = self._offsets[index], self._offsets[index + 1]
+        image = decode(tf.io.read_file(path), self._orientations[index])
+        return image, self._boxes[start:stop], self._classes[start:stop]
+
+
+def _example(
+    image: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, index: tf.Tensor, base: BaseModel, max_boxes: int
+) -> Batch:
+    """A Batch without its first axis."""
+    network_input, true_shape = to_network_input(image, base)
+    present = tf.shape(boxes)[0]
+    padding = max_boxes - present
+    return Batch(
+        images=network_input,
+        true_shapes=true_shape,
+        boxes=tf.ensure_shape(tf.pad(boxes, [[0, padding], [0, 0]]), [max_boxes, 4]),
+        classes=tf.ensure_shape(tf.pad(classes, [[0, padding]]), [max_boxes]),
+        box_weights=tf.cast(tf.range(max_boxes) < present, tf.float32),
+        image_weights=tf.ones([]),
+        indices=index,
+    )
+
+
+def _batched(examples: tf.data.Dataset, base: BaseModel, batch_size: int) -> tf.data.Dataset:
+    batch_bytes = 4 * 3 * base.input_size**2 * batch_size
+    batches = examples.batch(batch_size, drop_remainder=True).prefetch(max(1, min(4, _PREFETCH_BYTES // batch_bytes)))
+    options = tf.data.Options()
+    options.deterministic = True
+    # Every buffer above has a fixed size; tuning them at run time would make the memory of a job hard to foretell.
+    options.autotune.enabled = False
+    return batches.with_options(options)
+
+
+def _workers() -> int:
+    return min(_MAX_WORKERS, os.cpu_count() or 1)
+
+
+def _check_max_boxes(dataset: Dataset, max_boxes: int) -> None:
+    if max_boxes < dataset.max_boxes:
+        raise ValueError(f"max_boxes is {max_boxes}, but an image has {dataset.max_boxes} boxes")

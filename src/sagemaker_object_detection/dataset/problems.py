@@ -1,0 +1,93 @@
+"""What is wrong with the data: every problem is collected, a readable few are raised, all are written to a file."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+
+from sagemaker_object_detection.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+REPORT_FILE = "data_report.json"
+_MAX_NAMES = 8
+"""Names of files or ids listed in a sentence."""
+MAX_LISTED = 20
+"""Problems named in the exception. Its text goes to the failure file and the log; the rest is in the report file."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault of the data. kind: what sort, in the plural, as in "missing images". text: the whole sentence."""
+
+    channel: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ChannelReport:
+    """What is in one channel, and what was done to it."""
+
+    channel: str
+    images: int
+    images_without_boxes: int
+    boxes: int
+    boxes_per_class: dict[str, int]
+    clipped_boxes: int
+    """Reached outside their image by at most a pixel."""
+    dropped_boxes: int
+    exif_turned_images: int
+    exif_ignored_images: int
+    """Carry an EXIF orientation, but their annotations are for the pixels as stored."""
+
+
+@dataclass(frozen=True)
+class DataReport:
+    channels: tuple[ChannelReport, ...]
+    warnings: tuple[str, ...]
+
+
+def write_report(
+    folder: Path, problems: Sequence[Problem], channels: Iterable[ChannelReport], warnings: Iterable[str]
+) -> None:
+    """Write `data_report.json` into `folder`. A folder that cannot be written costs a warning, never the job."""
+    content = {
+        "problems": [asdict(problem) for problem in problems],
+        "warnings": list(warnings),
+        "channels": [asdict(channel) for channel in channels],
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2))
+    except OSError as error:
+        logger.warning("%s could not be written to %s: %s.", REPORT_FILE, folder, error.strerror)
+
+
+def data_error(problems: Sequence[Problem]) -> UserError:
+    """The exception for these problems: at most MAX_LISTED of them, taken in turns from every kind, then a count."""
+    if len(problems) <= MAX_LISTED:
+        return UserError(problem.text for problem in problems)
+    by_kind: dict[tuple[str, str], list[int]] = {}
+    for number, problem in enumerate(problems):
+        by_kind.setdefault((problem.kind, problem.channel), []).append(number)
+    turns = sorted((turn, number) for numbers in by_kind.values() for turn, number in enumerate(numbers))
+    chosen = sorted(number for _, number in turns[:MAX_LISTED])
+    hidden = Counter(problem.kind for number, problem in enumerate(problems) if number not in set(chosen))
+    rest = ", ".join(f"{kind}: {count}" for kind, count in sorted(hidden.items()))
+    summary = f"... and {sum(hidden.values())} more ({rest}). {REPORT_FILE} in the job's output lists them all."
+    return UserError([*(problems[number].text for number in chosen), summary])
+
+
+def shortlist(names: Sequence[object]) -> str:
+    """A few of the names, quoted if they are text, and how many more there are."""
+    shown = ", ".join(repr(name) for name in names[:_MAX_NAMES])
+    return shown if len(names) <= _MAX_NAMES else f"{shown} and {len(names) - _MAX_NAMES} more"
+
+
+def where(channel: str, row: int, file_name: str | None) -> str:
+    """How sentences name an annotation."""
+    return f"{channel} annotations[{row}]" + (f", image {file_name!r}" if file_name is not None else "")

@@ -1,0 +1,1 @@
+"""Boxes, anchors and what is computed between them: pure functions."""

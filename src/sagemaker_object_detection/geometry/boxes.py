@@ -1,0 +1,41 @@
+"""The one box convention, `ymin xmin ymax xmax` normalised to [0, 1], and the ways to and from others.
+
+Pixel coordinates run along the edges between pixels: a box around the whole image is [0, 0, width, height].
+"""
+
+import numpy as np
+
+
+def from_xyxy_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Corner boxes in pixels to the convention.
+
+    Args:
+        boxes: [M, 4], xmin ymin xmax ymax, pixels.
+        sizes: [M, 2] or [2], height and width of each box's image, pixels.
+
+    Returns:
+        float32 [M, 4], ymin xmin ymax xmax, normalised.
+    """
+    corners = np.asarray(boxes, np.float64)[:, [1, 0, 3, 2]]
+    return np.asarray(corners / _height_width_twice(sizes), np.float32)
+
+
+def from_xywh_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """COCO boxes [M, 4], xmin ymin width height, pixels, to the convention. Otherwise as `from_xyxy_pixels`."""
+    return from_xyxy_pixels(xywh_to_xyxy(boxes), sizes)
+
+
+def to_xyxy_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The convention to corner boxes in pixels, xmin ymin xmax ymax, float32 [M, 4]: undoes `from_xyxy_pixels`."""
+    pixels = np.asarray(boxes, np.float64) * _height_width_twice(sizes)
+    return np.asarray(pixels[:, [1, 0, 3, 2]], np.float32)
+
+
+def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
+    """xmin ymin width height to xmin ymin xmax ymax, float64 [M, 4]; any unit."""
+    boxes = np.asarray(boxes, np.float64)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def _height_width_twice(sizes: np.ndarray) -> np.ndarray:
+    return np.tile(np.asarray(sizes, np.float64), 2)

@@ -1,0 +1,538 @@
+import json
+import logging
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_channels import DELETED, GOOD, changed, picture, write_annotations, write_channel
+from PIL import Image
+from shared import shared
+
+from sagemaker_object_detection.dataset import images as image_files
+from sagemaker_object_detection.dataset.load import Splits, load_splits
+from sagemaker_object_detection.errors import UserError
+
+
+def load(training: Path, validation: Path | None = None, **overrides: Any) -> Splits:
+    settings: dict[str, Any] = {
+        "bbox_format": "xyxy",
+        "invalid_boxes": "error",
+        "validation_split_ratio": 0.0,
+        "seed": 0,
+        "report_folder": training.parent / "report",
+    }
+    return load_splits(training, validation, **(settings | overrides))
+
+
+def problems(training: Path, validation: Path | None = None, **overrides: Any) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        load(training, validation, **overrides)
+    return list(caught.value.problems)
+
+
+def read_report(training: Path) -> dict[str, Any]:
+    return json.loads((training.parent / "report" / "data_report.json").read_text())
+
+
+def test_a_good_channel(tmp_path: Path) -> None:
+    channel = write_channel(tmp_path / "training")
+    splits = load(channel)
+    data = splits.training
+    assert splits.validation is None
+    assert data.images == channel / "images"
+    assert data.file_names == ("a.jpg", "b.png")
+    assert data.labels.ids == (7, 42)
+    assert data.labels.names == ("cat", "dog")
+    np.testing.assert_array_equal(data.sizes, [[48, 64], [40, 60]])
+    np.testing.assert_array_equal(data.orientations, [1, 1])
+    np.testing.assert_array_equal(data.offsets, [0, 2, 3])
+    np.testing.assert_array_equal(data.classes, [0, 1, 1])
+    np.testing.assert_allclose(data.boxes[0], [6 / 48, 4 / 64, 40 / 48, 60 / 64], rtol=1e-7)
+    types = (data.sizes.dtype, data.orientations.dtype, data.offsets.dtype, data.boxes.dtype, data.classes.dtype)
+    assert types == (np.int32, np.uint8, np.int64, np.float32, np.int32)
+    assert splits.max_boxes == 2
+
+
+def test_numbers_sort_before_text_and_ids_name_classes_without_categories(tmp_path: Path) -> None:
+    content = changed("categories", DELETED)
+    for annotation, id_ in zip(content["annotations"], (10, "9", 9), strict=True):
+        annotation["category_id"] = id_
+    labels = load(write_channel(tmp_path / "training", content)).training.labels
+    assert labels.ids == (9, 10, "9")
+    assert labels.names == ("9", "10", "9")
+
+
+WAY_OUT = 'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
+CORNERS = "expected xmin < xmax and ymin < ymax, in pixels, inside the image"
+COCO = "expected [xmin, ymin, width, height] in pixels, with width and height above 0, inside the image"
+BAD_BOXES = [
+    ("xyxy", [50, 6, 40, 40], f"bbox [50, 6, 40, 40] is inverted; {CORNERS}. {WAY_OUT}"),
+    ("xyxy", [4, 40, 60, 6], f"bbox [4, 40, 60, 6] is inverted; {CORNERS}. {WAY_OUT}"),
+    ("xyxy", [40, 6, 40, 40], f"bbox [40, 6, 40, 40] is empty; {CORNERS}. {WAY_OUT}"),
+    ("xyxy", [40, 6, 40.0000001, 40], f"bbox [40, 6, 40.0000001, 40] is empty; {CORNERS}. {WAY_OUT}"),
+    ("xyxy", [64, 6, 65, 40], f"bbox [64, 6, 65, 40] is empty; {CORNERS}. {WAY_OUT}"),
+    (
+        "xyxy",
+        [4, 6, 65.5, 40],
+        f"bbox [4, 6, 65.5, 40] reaches outside its image, which is 64 wide and 48 high; {CORNERS}. {WAY_OUT}",
+    ),
+    (
+        "xyxy",
+        [-1, -1, -1e300, 1e300],
+        f"bbox [-1, -1, -1e+300, 1e+300] is inverted; {CORNERS}. {WAY_OUT}",
+    ),
+    (
+        "xyxy",
+        [100, 100, 110, 110],
+        f"bbox [100, 100, 110, 110] reaches outside its image, which is 64 wide and 48 high; {CORNERS}. {WAY_OUT}",
+    ),
+    ("xywh", [4, 6, -2, 10], f"bbox [4, 6, -2, 10] has a negative width or height; {COCO}. {WAY_OUT}"),
+    ("xywh", [4, 6, 0, 10], f"bbox [4, 6, 0, 10] is empty; {COCO}. {WAY_OUT}"),
+    (
+        "xywh",
+        [40, 6, 30, 10],
+        f"bbox [40, 6, 30, 10] reaches outside its image, which is 64 wide and 48 high; {COCO}. {WAY_OUT}",
+    ),
+]
+
+
+def boxes_content(bbox_format: str, first: list[float]) -> dict[str, Any]:
+    content = changed("annotations.0.bbox", first)
+    if bbox_format == "xywh":
+        content["annotations"][1]["bbox"] = [30, 20, 10, 10]
+        content["annotations"][2]["bbox"] = [30, 20, 10, 10]
+    return content
+
+
+@pytest.mark.parametrize(("bbox_format", "bbox", "sentence"), BAD_BOXES)
+def test_a_box_that_is_none(tmp_path: Path, bbox_format: str, bbox: list[float], sentence: str) -> None:
+    channel = write_channel(tmp_path / "training", boxes_content(bbox_format, bbox))
+    assert problems(channel, bbox_format=bbox_format) == [f"training annotations[0], image 'a.jpg': {sentence}"]
+
+
+@pytest.mark.parametrize(("bbox_format", "bbox", "sentence"), BAD_BOXES)
+def test_such_a_box_can_be_dropped(
+    tmp_path: Path, bbox_format: str, bbox: list[float], sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = write_channel(tmp_path / "training", boxes_content(bbox_format, bbox))
+    splits = load(channel, bbox_format=bbox_format, invalid_boxes="drop")
+    np.testing.assert_array_equal(splits.training.offsets, [0, 1, 2])
+    assert splits.report.channels[0].dropped_boxes == 1
+    warning = splits.report.warnings[0]
+    assert warning.startswith('training: left out 1 of 3 boxes, as invalid_boxes="drop" asks: ')
+    assert f"First: training annotations[0], image 'a.jpg': {sentence.split(']')[0]}]." in warning
+    assert warning in [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_an_overhang_of_a_pixel_is_clipped_and_counted(tmp_path: Path) -> None:
+    splits = load(write_channel(tmp_path / "training", changed("annotations.0.bbox", [-0.5, 0, 65, 48.25])))
+    np.testing.assert_array_equal(splits.training.boxes[0], [0, 0, 1, 1])
+    assert splits.report.channels[0].clipped_boxes == 1
+
+
+@pytest.mark.parametrize("invalid_boxes", ["error", "drop"])
+def test_coco_boxes_handed_in_as_corners_are_one_sentence(tmp_path: Path, invalid_boxes: str) -> None:
+    content = changed("annotations.0.bbox", [4, 6, 8, 30])
+    content["annotations"][1]["bbox"] = [30, 20, 20, 24]
+    content["annotations"][2]["bbox"] = [20, 10, 38, 9]
+    channel = write_channel(tmp_path / "training", content)
+    assert problems(channel, invalid_boxes=invalid_boxes) == [
+        "training: these look like COCO's [xmin, ymin, width, height] boxes, but bbox_format='xyxy' means [xmin, ymin, "
+        "xmax, ymax]: 2 of 3 boxes cannot be read so, none the other way; first: training annotations[1], image "
+        "'a.jpg': bbox [30, 20, 20, 24]. Set bbox_format=\"xywh\" or convert the file."
+    ]
+    data = load(channel, bbox_format="xywh").training
+    np.testing.assert_allclose(data.boxes[1], [20 / 48, 30 / 64, 44 / 48, 50 / 64], rtol=1e-7)
+
+
+def test_corner_boxes_handed_in_as_coco_are_one_sentence(tmp_path: Path) -> None:
+    channel = write_channel(tmp_path / "training")
+    assert problems(channel, bbox_format="xywh") == [
+        "training: these look like [xmin, ymin, xmax, ymax] boxes, but bbox_format='xywh' means COCO's [xmin, ymin, "
+        "width, height]: 2 of 3 boxes cannot be read so, none the other way; first: training annotations[1], image "
+        "'a.jpg': bbox [30, 20, 50, 44]. Set bbox_format=\"xyxy\" or convert the file."
+    ]
+
+
+def test_boxes_that_fit_both_formats_are_a_warning(tmp_path: Path) -> None:
+    content = changed("annotations", [{"image_id": 1, "bbox": [4, 6, 20, 24], "category_id": 7}])
+    warnings = load(write_channel(tmp_path / "training", content)).report.warnings
+    assert warnings[0] == (
+        "training: every box (1) fits its image both as [xmin, ymin, xmax, ymax] and as COCO's [xmin, ymin, "
+        'width, height]; they are read as [xmin, ymin, xmax, ymax]. If that is wrong, set bbox_format="xywh".'
+    )
+
+
+def break_file(name: str, content: bytes) -> Any:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def save_as(name: str, file_format: str) -> Any:
+    return lambda folder: picture(64, 48).save(folder / name, format=file_format)
+
+
+def truncate(name: str) -> Any:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-200])
+
+
+def rename(name: str, new: str) -> Any:
+    return lambda folder: (folder / name).rename(folder / new)
+
+
+OTHER_FORMAT = "Expected a JPEG or PNG image: convert it."
+BROKEN_FILES = [
+    (lambda folder: (folder / "a.jpg").unlink(), "does not exist. Add the file or remove its entry."),
+    (rename("a.jpg", "A.JPG"), "does not exist. There is 'A.JPG': write file_name exactly so."),
+    (
+        rename("a.jpg", "../a.jpg"),
+        "does not exist. It lies in the channel's folder: file_name is relative to images/, so put it there or shorten "
+        "the name.",
+    ),
+    (break_file("a.jpg", b""), "is an empty file. Upload it again."),
+    (break_file("a.jpg", b"hello"), f"is not an image of a known format. {OTHER_FORMAT}"),
+    (break_file("a.jpg", b"<!DOCTYPE html><html>"), f"is a web page. {OTHER_FORMAT}"),
+    (
+        break_file("a.jpg", b"version https://git-lfs.github.com/spec/v1"),
+        f"is a Git LFS pointer, not the image itself. {OTHER_FORMAT}",
+    ),
+    (break_file("a.jpg", b"\xff\xd8\xff\xe0nothing"), "is a damaged JPEG file: its header cannot be read. Replace it."),
+    (break_file("a.jpg", b"\x89PNG\r\n\x1a\n"), "is a damaged PNG file: its header cannot be read. Replace it."),
+    (save_as("a.jpg", "GIF"), f"is a GIF image. {OTHER_FORMAT}"),
+    (save_as("a.jpg", "BMP"), f"is a BMP image. {OTHER_FORMAT}"),
+    (save_as("a.jpg", "WEBP"), f"is a WebP image. {OTHER_FORMAT}"),
+    (save_as("a.jpg", "TIFF"), f"is a TIFF image. {OTHER_FORMAT}"),
+    (truncate("a.jpg"), "cannot be decoded: the file is cut short or damaged. Replace it."),
+    (
+        lambda folder: picture(50, 40).save(folder / "a.jpg"),
+        "is 50 wide and 40 high, but annotations.json says 64 and 48, so its boxes would be misplaced. Correct width "
+        "and height there, or use the image that was annotated.",
+    ),
+    (
+        lambda folder: ((folder / "a.jpg").unlink(), (folder / "a.jpg").mkdir()),
+        "cannot be read (Is a directory).",
+    ),
+]
+
+
+@pytest.mark.parametrize(("break_it", "sentence"), BROKEN_FILES)
+def test_an_image_file_that_is_broken(tmp_path: Path, break_it: Any, sentence: str) -> None:
+    channel = write_channel(tmp_path / "training")
+    break_it(channel / "images")
+    assert problems(channel) == [f"training images[0] 'a.jpg' {sentence}"]
+
+
+def test_a_truncated_png_is_found(tmp_path: Path) -> None:
+    channel = write_channel(tmp_path / "training")
+    truncate("b.png")(channel / "images")
+    assert problems(channel) == [
+        "training images[1] 'b.png' cannot be decoded: the file is cut short or damaged. Replace it."
+    ]
+
+
+def test_an_image_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = write_channel(tmp_path / "training")
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 3000)
+    assert problems(channel) == [
+        "training images[0] 'a.jpg' has too many pixels (64 x 48 = 3072); at most 3000 are accepted. Shrink it."
+    ]
+
+
+def test_a_png_that_claims_a_monstrous_size_is_refused_from_its_header(tmp_path: Path) -> None:
+    channel = write_channel(tmp_path / "training", changed("images.1.width", 60_000))
+    raw = bytearray((channel / "images" / "b.png").read_bytes())
+    raw[16:24] = (60_000).to_bytes(4, "big") * 2
+    raw[29:33] = zlib.crc32(raw[12:29]).to_bytes(4, "big")
+    (channel / "images" / "b.png").write_bytes(raw)
+    assert problems(channel)[0] == (
+        "training images[1] 'b.png' has too many pixels (more than twice as many); at most 134217728 are accepted. "
+        "Shrink it."
+    )
+
+
+BELOW = "Expected a path below images/."
+NAMES = [
+    ("/etc/hostname", f"is an absolute path. {BELOW}"),
+    ("../annotations.json", f'contains "..". {BELOW}'),
+    ("", f"is not the name of a file. {BELOW}"),
+    ("a\x00.jpg", f"is not the name of a file. {BELOW}"),
+    ("\ud800.jpg", f"is not the name of a file. {BELOW}"),
+    ("b.png/c.jpg", "cannot be read (Not a directory)."),
+    ("x" * 300, "cannot be read (File name too long)."),
+    ("link.jpg", "is a link that leaves the channel. Put the file itself into images/."),
+    ("./b.png", "is listed already as images[1]. Merge the two entries into one."),
+]
+
+
+@pytest.mark.parametrize(("name", "sentence"), NAMES)
+def test_a_file_name_that_is_refused(tmp_path: Path, name: str, sentence: str) -> None:
+    content = changed("images.2", {"file_name": name, "id": 3})
+    channel = write_channel(tmp_path / "training", content)
+    picture(60, 40).save(tmp_path / "outside.jpg")
+    (channel / "images" / "link.jpg").symlink_to(tmp_path / "outside.jpg")
+    assert problems(channel) == [f"training images[2] {name!r} {sentence}"]
+
+
+def test_a_link_that_stays_in_the_channel_and_a_subfolder_are_fine(tmp_path: Path) -> None:
+    content = changed("images.0.file_name", "nested/ä b.jpg")
+    content["images"][1]["file_name"] = "link.png"
+    channel = write_channel(tmp_path / "training", content)
+    (channel / "images" / "nested").mkdir()
+    rename("a.jpg", "nested/ä b.jpg")(channel / "images")
+    (channel / "images" / "link.png").symlink_to("b.png")
+    assert load(channel).training.file_names == ("nested/ä b.jpg", "link.png")
+
+
+CHANNELS = [
+    (
+        {"images": [], "annotations": []},
+        ["training: annotations.json lists no usable image in images. Expected at least one."],
+    ),
+    (
+        changed("annotations", []),
+        [
+            "training: there is no box in annotations. Expected at least one box to learn from.",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "sentences"), CHANNELS)
+def test_a_channel_with_nothing_in_it(tmp_path: Path, content: object, sentences: list[str]) -> None:
+    assert problems(write_channel(tmp_path / "training", content)) == sentences
+
+
+def test_all_boxes_dropped(tmp_path: Path) -> None:
+    content = changed("annotations", [{"image_id": 1, "bbox": [60, 40, 60, 40], "category_id": 7}])
+    assert problems(write_channel(tmp_path / "training", content), invalid_boxes="drop") == [
+        "training: every box (1) was left out. Expected at least one box to learn from."
+    ]
+
+
+def test_no_images_folder(tmp_path: Path) -> None:
+    write_annotations(tmp_path / "training", GOOD)
+    assert problems(tmp_path / "training") == [
+        f"training: there is no folder {tmp_path / 'training' / 'images'}. Expected the 2 images of annotations.json "
+        f"in it."
+    ]
+
+
+def test_no_usable_image(tmp_path: Path) -> None:
+    channel = write_channel(tmp_path / "training")
+    for name in ("a.jpg", "b.png"):
+        (channel / "images" / name).unlink()
+    assert problems(channel) == [
+        "training: none of the 2 images can be used.",
+        "training images[0] 'a.jpg' does not exist. Add the file or remove its entry.",
+        "training images[1] 'b.png' does not exist. Add the file or remove its entry.",
+    ]
+
+
+def test_everything_wrong_in_both_channels_is_one_error(tmp_path: Path) -> None:
+    training = write_channel(tmp_path / "training", changed("annotations.0.bbox", [4, 6, 4, 40]))
+    truncate("b.png")(training / "images")
+    content = changed("annotations.1.image_id", 5)
+    content["annotations"][0]["category_id"] = 8
+    content["categories"] = [{"id": 8, "name": "cow"}, {"id": 42, "name": "hound"}]
+    validation = write_channel(tmp_path / "validation", content)
+    (validation / "images" / "a.jpg").unlink()
+    assert problems(training, validation) == [
+        f"training annotations[0], image 'a.jpg': bbox [4, 6, 4, 40] is empty; {CORNERS}. {WAY_OUT}",
+        "validation annotations[1]: image_id 5 is not the id of any image in images. "
+        "Correct it or remove the annotation.",
+        "validation images[0] 'a.jpg' does not exist. Add the file or remove its entry.",
+        "training images[1] 'b.png' cannot be decoded: the file is cut short or damaged. Replace it.",
+        "validation categories: id 42 is 'hound', but training calls it 'dog'. "
+        "Use the same categories in both channels.",
+        "validation: category_id 8 (1 times) is unknown to training, which has 7, 42; first: validation "
+        "annotations[0], image 'a.jpg'. Add the class to training or remove those boxes.",
+    ]
+    report = read_report(training)
+    assert len(report["problems"]) == 6
+    assert report["problems"][2] == {
+        "channel": "validation",
+        "kind": "missing images",
+        "text": "validation images[0] 'a.jpg' does not exist. Add the file or remove its entry.",
+    }
+
+
+def test_of_many_problems_some_of_each_kind_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    content = changed("annotations.2.bbox", [20, 10, 10, 38])
+    content["images"] += [{"file_name": f"{number}.jpg", "id": 10 + number} for number in range(50)]
+    channel = write_channel(tmp_path / "training", content)
+    found = problems(channel)
+    assert len(found) == 21
+    assert found[18] == "training images[20] '18.jpg' does not exist. Add the file or remove its entry."
+    assert found[19].startswith("training annotations[2], image 'b.png': bbox [20, 10, 10, 38] is inverted")
+    assert found[20] == "... and 31 more (missing images: 31). data_report.json in the job's output lists them all."
+    assert len(read_report(channel)["problems"]) == 51
+
+
+def test_an_image_is_decoded_once_whatever_else_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sagemaker_object_detection.dataset import preprocess
+
+    decoded = []
+    decode_stored = preprocess.decode_stored
+    monkeypatch.setattr(preprocess, "decode_stored", lambda raw: decoded.append(1) or decode_stored(raw))
+    content = changed("images.2", {"file_name": "a.jpg", "id": 3})
+    content["annotations"][0]["bbox"] = [9, 9, 1, 1]
+    problems(write_channel(tmp_path / "training", content))
+    assert len(decoded) == 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_annotated_size_decides_whether_exif_is_honoured(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    channel = write_channel(tmp_path / "training")
+    picture(64, 48).save(channel / "images" / "a.jpg", exif=exif)
+    swapped = orientation >= 5
+    # Annotated as stored: a swap would not fit.
+    splits = load(channel)
+    assert splits.training.sizes[0].tolist() == [48, 64]
+    assert splits.training.orientations[0] == (1 if swapped else orientation)
+    assert splits.report.channels[0].exif_ignored_images == int(swapped)
+    assert splits.report.channels[0].exif_turned_images == int(1 < orientation < 5)
+    # Annotated as seen, or without a size.
+    turned = changed(
+        "images.0", {"file_name": "a.jpg", "id": 1, "width": 48, "height": 64} if swapped else GOOD["images"][0]
+    )
+    turned["annotations"][0]["bbox"] = turned["annotations"][1]["bbox"] = [30, 20, 48, 44]
+    unsized = json.loads(json.dumps(turned))
+    del unsized["images"][0]["width"], unsized["images"][0]["height"]
+    for content in (turned, unsized):
+        write_annotations(channel, content)
+        splits = load(channel)
+        assert splits.training.sizes[0].tolist() == ([64, 48] if swapped else [48, 64])
+        assert splits.training.orientations[0] == orientation
+        assert splits.report.channels[0].exif_turned_images == int(orientation > 1)
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from([10**40, -1, 1e308]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+PLACES = [
+    *("images", "images.0", "images.0.file_name", "images.0.id", "images.0.height"),
+    *("annotations", "annotations.0", "annotations.0.bbox", "annotations.0.bbox.2", "annotations.0.image_id"),
+    *("annotations.0.category_id", "categories", "categories.0", "categories.0.id", "categories.0.name"),
+]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(place=st.sampled_from(PLACES), value=ANYTHING, bbox_format=st.sampled_from(["xyxy", "xywh"]))
+def test_whatever_stands_in_the_file_there_is_a_sentence_or_a_data_set(
+    fuzzed_channel: Path, place: str, value: object, bbox_format: str
+) -> None:
+    write_annotations(fuzzed_channel, changed(place, value))
+    try:
+        boxes = load(fuzzed_channel, bbox_format=bbox_format).training.boxes
+    except UserError as error:
+        sentences = error.problems
+    else:
+        sentences = ()
+        assert ((boxes >= 0) & (boxes <= 1)).all()
+        assert (boxes[:, :2] < boxes[:, 2:]).all()
+    assert all(sentence.startswith("training") for sentence in sentences)
+
+
+@pytest.fixture(scope="module")
+def fuzzed_channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_channel(tmp_path_factory.mktemp("fuzz") / "training")
+
+
+def test_a_photo_with_a_second_one_inside_is_a_jpeg(tmp_path: Path) -> None:
+    # Phones write this; Pillow calls it MPO.
+    channel = write_channel(tmp_path / "training")
+    picture(64, 48).save(channel / "images" / "a.jpg", format="MPO", save_all=True, append_images=[picture(8, 8)])
+    assert load(channel).training.sizes[0].tolist() == [48, 64]
+
+
+def test_damaged_exif_is_no_orientation(tmp_path: Path) -> None:
+    channel = write_channel(tmp_path / "training")
+    picture(64, 48).save(channel / "images" / "a.jpg", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
+    assert load(channel).training.orientations[0] == 1
+
+
+def test_images_without_boxes_are_negatives_and_classes_without_boxes_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    content = changed("annotations", GOOD["annotations"][:2])
+    splits = load(
+        write_channel(tmp_path / "training", content),
+        write_channel(tmp_path / "validation", changed("annotations", GOOD["annotations"][2:])),
+    )
+    np.testing.assert_array_equal(splits.training.offsets, [0, 2, 2])
+    assert splits.validation is not None
+    np.testing.assert_array_equal(splits.validation.offsets, [0, 0, 1])
+    assert splits.validation.labels == splits.training.labels
+    assert splits.report.warnings == ("validation has no box of 'cat', which cannot be measured.",)
+    messages = [record.getMessage() for record in caplog.records]
+    assert "training: 2 images, 2 boxes (cat 1, dog 1); images without boxes: 1." in messages
+    assert read_report(tmp_path / "training")["channels"][1] == {
+        "channel": "validation",
+        "images": 2,
+        "images_without_boxes": 1,
+        "boxes": 1,
+        "boxes_per_class": {"cat": 0, "dog": 1},
+        "clipped_boxes": 0,
+        "dropped_boxes": 0,
+        "exif_turned_images": 0,
+        "exif_ignored_images": 0,
+    }
+
+
+def test_without_a_validation_channel_images_are_held_out(tmp_path: Path) -> None:
+    splits = load(write_channel(tmp_path / "training"), validation_split_ratio=0.2)
+    assert splits.validation is not None
+    assert sorted(splits.training.file_names + splits.validation.file_names) == ["a.jpg", "b.png"]
+    for part in (splits.training, splits.validation):
+        assert (len(part.boxes), part.offsets.tolist()) == (
+            (2, [0, 2]) if part.file_names == ("a.jpg",) else (1, [0, 1])
+        )
+
+
+def test_the_fingerprint_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
+    first = load(write_channel(tmp_path / "one" / "training")).training.fingerprint
+    assert load(write_channel(tmp_path / "two" / "training")).training.fingerprint == first
+    moved = load(write_channel(tmp_path / "three" / "training", changed("annotations.0.bbox", [4, 6, 60, 41])))
+    assert moved.training.fingerprint != first
+    channel = write_channel(tmp_path / "four" / "training")
+    picture(64, 48, seed=5).save(channel / "images" / "a.jpg")
+    assert load(channel).training.fingerprint != first
+    renamed = load(write_channel(tmp_path / "five" / "training", changed("categories.0.name", "hound")))
+    assert renamed.training.fingerprint != first
+
+
+def test_a_report_folder_that_cannot_be_written_does_not_hide_the_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    channel = write_channel(tmp_path / "training", changed("annotations", []))
+    assert len(problems(channel, report_folder=tmp_path / "file" / "report")) == 1
+    assert "data_report.json could not be written" in caplog.text
+
+
+def test_real_data_with_an_empty_box_in_each_channel(tmp_path: Path) -> None:
+    training, validation = shared("datasets/bccd/training"), shared("datasets/bccd/validation")
+    assert problems(training, validation, report_folder=tmp_path) == [
+        f"training annotations[2287], image 'BloodImage_00343.jpg': bbox [181, 329, 181, 329] is empty; {CORNERS}. "
+        f"{WAY_OUT}",
+        f"validation annotations[886], image 'BloodImage_00338.jpg': bbox [504, 337, 504, 337] is empty; {CORNERS}. "
+        f"{WAY_OUT}",
+    ]
+    splits = load(training, validation, report_folder=tmp_path, invalid_boxes="drop")
+    assert splits.validation is not None
+    assert (len(splits.training.file_names), len(splits.training.boxes)) == (205, 2804)
+    assert (len(splits.validation.file_names), len(splits.validation.boxes)) == (87, 1137)
+    assert splits.training.labels.names == ("Platelets", "RBC", "WBC")

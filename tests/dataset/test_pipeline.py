@@ -1,0 +1,167 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.dataset.annotations import Dataset, Labels
+from sagemaker_object_detection.dataset.pipeline import (
+    Batch,
+    batch_indices,
+    evaluation_batches,
+    training_batches,
+)
+
+BASE = dataclasses.replace(catalogue.DEFAULT_MODEL, input_size=32)
+BOX_COUNTS = (1, 0, 3, 2, 1)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Five images; image i is of grey level 40 * i and has BOX_COUNTS[i] boxes of class i % 2."""
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(5):
+        Image.new("L", (40 + number, 30), 40 * number).save(folder / f"{number}.png")
+    boxes = np.array([[0.1, 0.2, 0.5 + 0.01 * row, 0.9] for row in range(sum(BOX_COUNTS))], np.float32)
+    return Dataset(
+        images=folder,
+        file_names=tuple(f"{number}.png" for number in range(5)),
+        sizes=np.array([[30, 40 + number] for number in range(5)], np.int32),
+        orientations=np.array([1, 1, 6, 1, 1], np.uint8),
+        offsets=np.concatenate([[0], np.cumsum(BOX_COUNTS)]).astype(np.int64),
+        boxes=boxes,
+        classes=np.repeat(np.arange(5) % 2, BOX_COUNTS).astype(np.int32),
+        labels=Labels((1, 2), ("a", "b")),
+        fingerprint="",
+    )
+
+
+def only(dataset: Dataset, count: int) -> Dataset:
+    boxes = dataset.offsets[count]
+    return dataclasses.replace(
+        dataset,
+        file_names=dataset.file_names[:count],
+        sizes=dataset.sizes[:count],
+        orientations=dataset.orientations[:count],
+        offsets=dataset.offsets[: count + 1],
+        boxes=dataset.boxes[:boxes],
+        classes=dataset.classes[:boxes],
+    )
+
+
+def take(batches: tf.data.Dataset, count: int) -> list[Batch]:
+    return list(batches.take(count).as_numpy_iterator())
+
+
+def test_one_static_shape(dataset: Dataset) -> None:
+    expected = Batch(
+        images=tf.TensorSpec([3, 32, 32, 3], tf.float32),
+        true_shapes=tf.TensorSpec([3, 3], tf.int32),
+        boxes=tf.TensorSpec([3, 4, 4], tf.float32),
+        classes=tf.TensorSpec([3, 4], tf.int32),
+        box_weights=tf.TensorSpec([3, 4], tf.float32),
+        image_weights=tf.TensorSpec([3], tf.float32),
+        indices=tf.TensorSpec([3], tf.int64),
+    )
+    assert training_batches(dataset, BASE, 3, 4, seed=0, augment=True).element_spec == expected
+    assert training_batches(dataset, BASE, 3, 4, seed=0, augment=False).element_spec == expected
+    assert evaluation_batches(dataset, BASE, 3, 4).element_spec == expected
+
+
+def test_evaluation_sees_every_image_once_in_order_and_fills_up_with_weight_zero(dataset: Dataset) -> None:
+    batches = list(evaluation_batches(dataset, BASE, 3, 4).as_numpy_iterator())
+    assert [batch.indices.tolist() for batch in batches] == [[0, 1, 2], [3, 4, -1]]
+    assert [batch.image_weights.tolist() for batch in batches] == [[1, 1, 1], [1, 1, 0]]
+    np.testing.assert_allclose(batches[1].images[0], 120 * 2 / 255 - 1, atol=1e-6)
+    assert not batches[1].images[2].any()
+    assert batches[0].box_weights.tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]]
+    np.testing.assert_array_equal(batches[0].boxes[2, :3], dataset.boxes[1:4])
+    assert not batches[0].boxes[2, 3].any()
+    assert batches[1].classes.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert batches[1].box_weights[2].tolist() == [0, 0, 0, 0]
+    assert batches[0].true_shapes.tolist() == [[32, 32, 3]] * 3
+
+
+def test_evaluation_that_divides_is_not_filled_up(dataset: Dataset) -> None:
+    batches = list(evaluation_batches(only(dataset, 4), BASE, 2, 3).as_numpy_iterator())
+    assert [batch.indices.tolist() for batch in batches] == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_starting_later_gives_the_batches_of_the_uninterrupted_stream(dataset: Dataset, augment: bool) -> None:
+    whole = take(training_batches(dataset, BASE, 3, 3, seed=4, augment=augment), 12)
+    for first in (1, 5, 10):
+        resumed = take(training_batches(dataset, BASE, 3, 3, seed=4, augment=augment, first_step=first), 2)
+        for expected, batch in zip(whole[first:], resumed, strict=False):
+            for name, column in batch._asdict().items():
+                np.testing.assert_array_equal(column, getattr(expected, name), err_msg=name)
+
+
+def test_an_epoch_is_a_permutation_and_epochs_differ(dataset: Dataset) -> None:
+    batches = take(training_batches(dataset, BASE, 3, 3, seed=0, augment=False), 20)
+    epochs = np.concatenate([batch.indices for batch in batches]).reshape(12, 5)
+    np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(5), (12, 1)))
+    assert len({tuple(epoch) for epoch in epochs}) > 6
+
+
+def test_batch_indices_foretell_the_stream(dataset: Dataset) -> None:
+    for step, batch in enumerate(take(training_batches(dataset, BASE, 4, 3, seed=9, augment=True), 6)):
+        np.testing.assert_array_equal(batch.indices, batch_indices(5, 4, 9, step))
+        for row, index in enumerate(batch.indices):
+            assert batch.box_weights[row].sum() <= BOX_COUNTS[index]
+
+
+def test_permutations_are_drawn_equally_often() -> None:
+    orders = [tuple(batch_indices(3, 3, 0, step)) for step in range(300)]
+    counts = [orders.count(order) for order in set(orders)]
+    # 50 each expected, standard deviation 6.5.
+    assert len(counts) == 6
+    assert min(counts) > 25
+    assert max(counts) < 75
+
+
+def test_a_batch_larger_than_the_data_wraps_around(dataset: Dataset) -> None:
+    for batch in take(training_batches(only(dataset, 1), BASE, 8, 2, seed=0, augment=True, first_step=3), 2):
+        assert batch.indices.tolist() == [0] * 8
+        assert batch.image_weights.tolist() == [1] * 8
+    batch = take(training_batches(only(dataset, 3), BASE, 8, 3, seed=0, augment=False), 1)[0]
+    assert np.bincount(batch.indices).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
+
+
+def test_the_same_image_is_augmented_anew_in_every_epoch(dataset: Dataset) -> None:
+    batches = take(training_batches(only(dataset, 1), BASE, 4, 1, seed=0, augment=True), 1)
+    assert len({row.tobytes() for row in batches[0].boxes}) == 4
+    fixed = take(training_batches(only(dataset, 1), BASE, 4, 1, seed=0, augment=False), 1)
+    assert {row.tobytes() for row in fixed[0].boxes} == {dataset.boxes[:1].tobytes()}
+
+
+def test_another_seed_gives_another_order(dataset: Dataset) -> None:
+    orders = {tuple(batch_indices(5, 5, seed, 0)) for seed in (0, 1, 2, 3, 2**40)}
+    assert len(orders) > 2
+
+
+def test_nothing_runs_python_in_the_graph(dataset: Dataset) -> None:
+    batches = training_batches(dataset, BASE, 3, 3, seed=0, augment=True)
+    graph = batches._as_serialized_graph().numpy()
+    assert b"DecodeJpeg" in graph
+    assert b"PyFunc" not in graph
+    assert batches.options().deterministic
+
+
+def test_too_few_rows_for_the_boxes_are_refused(dataset: Dataset) -> None:
+    with pytest.raises(ValueError, match="max_boxes is 2, but an image has 3 boxes"):
+        training_batches(dataset, BASE, 3, 2, seed=0, augment=True)
+
+
+def test_exif_turns_are_applied(tmp_path: Path, dataset: Dataset) -> None:
+    # Left half black, right half white; turned by a quarter clockwise (orientation 6), the upper half is black.
+    pixels = np.zeros((20, 20, 3), np.uint8)
+    pixels[:, 10:] = 255
+    Image.fromarray(pixels).save(tmp_path / "0.png")
+    turned = dataclasses.replace(only(dataset, 1), images=tmp_path, orientations=np.array([6], np.uint8))
+    (batch,) = take(evaluation_batches(turned, BASE, 1, 1), 1)
+    assert batch.images[0, 4].max() == -1
+    assert batch.images[0, 28].min() == 1
