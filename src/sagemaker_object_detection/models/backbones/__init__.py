@@ -1,0 +1,1 @@
+"""Backbones: each module builds one architecture's graph and returns its feature maps."""

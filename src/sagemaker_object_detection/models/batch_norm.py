@@ -1,0 +1,128 @@
+"""Batch normalisation with the reference's arithmetic, at the speed of TensorFlow's fused operation.
+
+Keras 3's own layer differs in two ways that matter here: it computes the moments unfused (a third of a MobileNet
+training step on a CPU), and it moves the variance towards the biased batch variance. The reference, TensorFlow's fused
+operation, moves it towards the unbiased one, N / (N - 1) times larger, which shows on small maps: N is 9 per image on
+the coarsest level of a 320 pixel model.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class MovingAverage:
+    """How fast a detector's moving statistics follow its batches: `new = momentum * old + (1 - momentum) * batch`.
+
+    One momentum is shared by every layer of a detector, as a variable, so that a training step can assign it without
+    a new trace: a detector that starts from random weights has to forget its initial statistics faster than the table's
+    momentum lets it. A plain object, so that Keras does not count the momentum among the layers' weights.
+    """
+
+    def __init__(self, momentum: float) -> None:
+        self.momentum = keras.Variable(
+            momentum,
+            dtype="float32",
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+            name="momentum",
+        )
+
+
+class BatchNormalization(keras.layers.Layer):
+    """Normalises the last axis of [B, H, W, C] over the others; gamma, beta and the moving statistics are float32.
+
+    With `training=True` it uses the batch's moments and moves the moving statistics; otherwise, and always when
+    `trainable` is False, it uses the moving statistics and changes nothing.
+
+    Args:
+        moving_average: the momentum, shared by the detector's layers.
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, moving_average: MovingAverage, epsilon: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.moving_average = moving_average
+        self.epsilon = epsilon
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        def add(name: str, initializer: str, trainable: bool) -> keras.Variable:
+            # Replicas see different batches: their moving statistics are averaged, as in the reference.
+            return self.add_weight(
+                name=name,
+                shape=(input_shape[-1],),
+                initializer=initializer,
+                trainable=trainable,
+                dtype="float32",
+                autocast=False,
+                aggregation="none" if trainable else "mean",
+            )
+
+        self.gamma = add("gamma", "ones", True)
+        self.beta = add("beta", "zeros", True)
+        self.moving_mean = add("moving_mean", "zeros", False)
+        self.moving_variance = add("moving_variance", "ones", False)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        if training and self.trainable:
+            normalize_batch = normalize_fused if on_tensorflow else normalize
+            outputs, mean, variance = normalize_batch(inputs, self.gamma, self.beta, self.epsilon)
+            self._move_statistics(mean, variance)
+            return outputs
+        # In inference the fused operation gives the reference's bits. A frozen layer in a training step is an affine
+        # map, whose gradient is cheaper: 10.5 against 13.8 ms with the forward pass on [8, 80, 80, 96], two CPU cores.
+        normalize_known = normalize_known_fused if on_tensorflow and not training else normalize_known_affine
+        return normalize_known(inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon)
+
+    def _move_statistics(self, mean: Any, variance: Any) -> None:
+        momentum = self.moving_average.momentum
+        self.moving_mean.assign(self.moving_mean * momentum + mean * (1.0 - momentum))
+        self.moving_variance.assign(self.moving_variance * momentum + variance * (1.0 - momentum))
+
+
+def normalize(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """Normalises with the batch's own moments, on any Keras backend.
+
+    Args:
+        inputs: [B, H, W, C], any floating dtype; the moments are computed in float32.
+        gamma, beta: float32 [C].
+
+    Returns:
+        The outputs, of the inputs' shape and dtype, and the batch's mean and unbiased variance, float32 [C].
+    """
+    wide = ops.cast(inputs, "float32")
+    mean, variance = ops.moments(wide, axes=(0, 1, 2))
+    scale = gamma * ops.rsqrt(variance + epsilon)
+    outputs = ops.cast(wide * scale + (beta - mean * scale), inputs.dtype)
+    count = ops.cast(ops.prod(ops.shape(inputs)[:-1]), "float32")
+    return outputs, mean, variance * count / ops.maximum(count - 1.0, 1.0)
+
+
+def normalize_fused(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """`normalize` by TensorFlow's fused operation, which computes the same in one pass."""
+    import tensorflow as tf
+
+    return tf.compat.v1.nn.fused_batch_norm(
+        inputs, ops.convert_to_tensor(gamma), ops.convert_to_tensor(beta), epsilon=epsilon
+    )
+
+
+def normalize_known_affine(inputs: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> Any:
+    """Normalises with given moments, all float32 [C]: outputs of the inputs' shape and dtype, on any Keras backend."""
+    scale = gamma * ops.rsqrt(variance + epsilon)
+    offset = beta - mean * scale
+    return ops.cast(ops.cast(inputs, "float32") * scale + offset, inputs.dtype)
+
+
+def normalize_known_fused(inputs: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> Any:
+    """`normalize_known_affine` by TensorFlow's fused operation."""
+    import tensorflow as tf
+
+    parameters = [ops.convert_to_tensor(parameter) for parameter in (gamma, beta, mean, variance)]
+    return tf.compat.v1.nn.fused_batch_norm(inputs, *parameters, epsilon=epsilon, is_training=False)[0]

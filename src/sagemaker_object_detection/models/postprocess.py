@@ -1,0 +1,93 @@
+"""From predictions to detections: decoding, non-maximum suppression per class, and the frame of the original image."""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.geometry.box_coder import decode_boxes
+from sagemaker_object_detection.models.detector import Predictions
+
+MAX_DETECTIONS = 100
+_SCORE_THRESHOLD = 1e-8
+
+
+class Detections(NamedTuple):
+    """The best detections of each image, best first; rows past `count` are 0."""
+
+    boxes: Any
+    """float32 [B, 100, 4], ymin xmin ymax xmax; [0, 1] spans the image without its padding."""
+    scores: Any
+    """float32 [B, 100]."""
+    classes: Any
+    """int32 [B, 100], 0-based."""
+    count: Any
+    """int32 [B]."""
+    anchor_indices: Any
+    """int32 [B, 100]: the anchor each detection was predicted at."""
+
+
+def class_scores(class_logits: Any, base: BaseModel) -> Any:
+    """Scores of the classes, without the background's column: float32 [B, A, classes]."""
+    return tf.sigmoid(class_logits)[..., int(base.family.background_column) :]
+
+
+def detections(predictions: Predictions, anchors: Any, true_shapes: Any, base: BaseModel) -> Detections:
+    """The detections in each image of a batch. Made of operations that TensorFlow Serving has had since 1.15.
+
+    1. Decode the boxes; they may reach outside the image and are not clipped yet.
+    2. Per class, drop every box that overlaps a better one by more than `family.nms_iou`; keep 100.
+    3. Over all classes, best first: clip to the true image, drop what has no area left, keep 100.
+    4. Move to the frame of the true image, which excludes the padding of the network input.
+
+    Args:
+        predictions: of B images.
+        anchors: float32 [A, 4], ymin xmin ymax xmax, normalised by the input size.
+        true_shapes: int32 [B, 3], height, width and channels of each image inside the network input.
+        base: for the input size, the box code and the threshold.
+    """
+    raw_boxes = decode_boxes(predictions.box_encodings, tf.convert_to_tensor(anchors), base.family.box_code_scale)
+    raw_scores = class_scores(predictions.class_logits, base)
+    boxes, scores, classes, valid = tf.image.combined_non_max_suppression(
+        raw_boxes[:, :, None, :],
+        raw_scores,
+        max_output_size_per_class=MAX_DETECTIONS,
+        # All of them, because step 3 may drop any number before it keeps 100.
+        max_total_size=MAX_DETECTIONS * raw_scores.shape[-1],
+        iou_threshold=base.family.nms_iou,
+        score_threshold=_SCORE_THRESHOLD,
+        clip_boxes=False,
+    )
+
+    size = tf.cast(true_shapes[:, :2], tf.float32) / base.input_size
+    frame = tf.concat([size, size], axis=-1)[:, None, :]
+    clipped = tf.clip_by_value(boxes, 0.0, frame)
+    area = (clipped[..., 2] - clipped[..., 0]) * (clipped[..., 3] - clipped[..., 1])
+    keep = (tf.range(tf.shape(scores)[1]) < valid[:, None]) & (area > 0.0)
+    # top_k puts the first of equals first, so that the order of the suppression stays.
+    _, order = tf.math.top_k(tf.where(keep, scores, -1.0), MAX_DETECTIONS)
+    kept = tf.gather(keep, order, batch_dims=1)
+
+    scores = tf.gather(scores, order, batch_dims=1)
+    classes = tf.cast(tf.gather(classes, order, batch_dims=1), tf.int32)
+    anchor_indices = _find_anchors(tf.gather(boxes, order, batch_dims=1), scores, classes, raw_boxes, raw_scores)
+    return Detections(
+        boxes=tf.where(kept[..., None], tf.gather(clipped, order, batch_dims=1) / frame, 0.0),
+        scores=tf.where(kept, scores, 0.0),
+        classes=tf.where(kept, classes, 0),
+        count=tf.reduce_sum(tf.cast(kept, tf.int32), axis=1),
+        anchor_indices=tf.where(kept, anchor_indices, 0),
+    )
+
+
+def _find_anchors(boxes: Any, scores: Any, classes: Any, raw_boxes: Any, raw_scores: Any) -> Any:
+    """The anchors that boxes [B, N, 4] came from, int32 [B, N]: the suppression returns boxes, not indices.
+
+    A detection's box and score are bitwise those of its anchor. Where several anchors have the same of both, the first
+    is the one the suppression kept.
+    """
+    class_columns = tf.gather(tf.transpose(raw_scores, [0, 2, 1]), classes, batch_dims=1)  # [B, N, A]
+    same = class_columns == scores[..., None]
+    for corner in range(4):
+        same &= boxes[:, :, None, corner] == raw_boxes[:, None, :, corner]
+    return tf.argmax(tf.cast(same, tf.uint8), axis=-1, output_type=tf.int32)

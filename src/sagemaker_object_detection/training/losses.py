@@ -1,0 +1,70 @@
+"""The loss a detector is trained with: smooth L1 on box encodings, focal loss on class logits, L2 on kernels."""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from sagemaker_object_detection.catalogue import Family
+from sagemaker_object_detection.models.detector import Detector, Predictions
+from sagemaker_object_detection.training.targets import Targets
+
+
+class DetectionLosses(NamedTuple):
+    """Sums over each image's anchors, not normalised; float32 [B].
+
+    Over the images of a global batch, with n = max(1, sum(matched)), the reference's terms are
+    sum(localization) / (4 n) and sum(classification) / n.
+    """
+
+    localization: Any
+    classification: Any
+    matched: Any
+    """Sum of the weights of the anchors that are not background."""
+
+
+def detection_losses(predictions: Predictions, targets: Targets, family: Family) -> DetectionLosses:
+    """The two data terms of each image; `predictions` and `targets` as their classes document them."""
+    return DetectionLosses(
+        localization=ops.sum(localization_per_anchor(predictions, targets), axis=1),
+        classification=ops.sum(classification_per_anchor(predictions, targets, family), axis=1),
+        matched=ops.sum(targets.box_weights, axis=1),
+    )
+
+
+def localization_per_anchor(predictions: Predictions, targets: Targets) -> Any:
+    """Huber loss with delta 1, summed over the four encodings and weighted: float32 [B, A]."""
+    error = ops.abs(predictions.box_encodings - targets.box_targets)
+    # min(e, 1) * (e - min(e, 1) / 2) is e * e / 2 below 1 and e - 1 / 2 above.
+    bounded = ops.minimum(error, 1.0)
+    return ops.sum(bounded * (error - 0.5 * bounded), axis=-1) * targets.box_weights
+
+
+def classification_per_anchor(predictions: Predictions, targets: Targets, family: Family) -> Any:
+    """Sigmoid focal loss (Lin et al., 2017), summed over the columns and weighted: float32 [B, A].
+
+    Background anchors have target 0 in every column, the background's own included.
+    """
+    logits = predictions.class_logits
+    columns = ops.arange(logits.shape[-1], dtype="int32")
+    # Background's -1 becomes 0 where a background column stands before the classes: it must not become its target.
+    target_columns = ops.where(targets.class_targets >= 0, targets.class_targets + family.background_column, -1)
+    positive = target_columns[..., None] == columns
+    # With z the logit, negated for a positive target, the cross entropy is softplus(z) and 1 - p_t is sigmoid(z).
+    z = ops.where(positive, -logits, logits)
+    focus = ops.sigmoid(z)
+    focus = ops.square(focus) if family.focal_gamma == 2.0 else ops.power(focus, family.focal_gamma)
+    alpha = ops.where(positive, family.focal_alpha, 1.0 - family.focal_alpha)
+    return ops.sum(alpha * focus * ops.softplus(z), axis=-1) * targets.class_weights
+
+
+def regularization_loss(detector: Detector, l2: float | None = None) -> Any:
+    """Sum over the regularised kernels of coefficient * sum(w ** 2), a scalar.
+
+    Args:
+        l2: the coefficient of every kernel; None for the model's own.
+    """
+    terms = [
+        variable.regularizer(variable) if l2 is None else l2 * ops.sum(ops.square(variable))
+        for variable in detector.regularized_kernels
+    ]
+    return ops.sum(ops.stack(terms))

@@ -1,0 +1,88 @@
+"""What every anchor should predict: ground-truth boxes assigned to anchors."""
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+from sagemaker_object_detection.catalogue import Family
+from sagemaker_object_detection.geometry.box_coder import encode_boxes
+from sagemaker_object_detection.geometry.iou import pairwise_iou
+
+_MATCH_IOU = 0.5
+
+
+class Targets(NamedTuple):
+    """Targets of every anchor; B images, A anchors."""
+
+    matches: Any
+    """int32 [B, A]: row of the ground truth the anchor is responsible for, -1 for background."""
+    class_targets: Any
+    """int32 [B, A]: 0-based class, -1 for background."""
+    class_weights: Any
+    """float32 [B, A]: 1 for background, else the ground truth's weight."""
+    box_targets: Any
+    """float32 [B, A, 4]: ty, tx, th, tw; 0 for background."""
+    box_weights: Any
+    """float32 [B, A]: 0 for background, else the ground truth's weight."""
+
+
+def assign_targets(anchors: Any, boxes: Any, classes: Any, box_weights: Any, family: Family) -> Targets:
+    """Assigns ground truth to anchors.
+
+    1. Each anchor takes the box it overlaps most (the first of equals) if their IoU is at least 0.5.
+    2. Each box of positive weight takes the anchor that overlaps it most (the first of equals), even at IoU 0, so that
+       no object goes unlearned. This overrides rule 1; of several boxes that pick one anchor, the first gets it.
+    3. All other anchors are background; there is no zone that is ignored.
+
+    Args:
+        anchors: float32 [A, 4], ymin xmin ymax xmax, normalised.
+        boxes: float32 [B, G, 4], likewise. Padding rows are empty boxes, which overlap nothing.
+        classes: int [B, G], 0-based.
+        box_weights: float32 [B, G]; 0 marks a padding row. A box of weight 0 still takes anchors by rule 1.
+        family: for the scale of the box encodings.
+    """
+    anchors = ops.convert_to_tensor(anchors, "float32")
+    boxes = ops.convert_to_tensor(boxes, "float32")
+    iou = pairwise_iou(boxes, anchors)
+    matches = ops.where(ops.max(iou, axis=1) >= _MATCH_IOU, ops.cast(ops.argmax(iou, axis=1), "int32"), -1)
+    forced = _forced_matches(ops.cast(ops.argmax(iou, axis=2), "int32"), box_weights > 0, anchors.shape[0])
+    matches = ops.where(forced >= 0, forced, matches)
+
+    matched = matches >= 0
+    rows = _flat_rows(ops.maximum(matches, 0), boxes.shape[1])
+    weights = ops.take(ops.reshape(ops.cast(box_weights, "float32"), (-1,)), rows)
+    encodings = encode_boxes(ops.take(ops.reshape(boxes, (-1, 4)), rows, axis=0), anchors, family.box_code_scale)
+    return Targets(
+        matches=matches,
+        class_targets=ops.where(matched, ops.take(ops.reshape(ops.cast(classes, "int32"), (-1,)), rows), -1),
+        class_weights=ops.where(matched, weights, 1.0),
+        box_targets=ops.where(matched[..., None], encodings, 0.0),
+        box_weights=ops.where(matched, weights, 0.0),
+    )
+
+
+def _forced_matches(best_anchors: Any, valid: Any, num_anchors: int) -> Any:
+    """The box that each anchor is forced on, or -1: int32 [B, num_anchors].
+
+    Args:
+        best_anchors: int32 [B, G], the anchor each box picks.
+        valid: bool [B, G], whether the box may pick.
+    """
+    count = best_anchors.shape[1]
+    # [B, G, G]: does an earlier valid box pick the same anchor? [B, G, A] would be much larger.
+    same_pick = best_anchors[:, :, None] == best_anchors[:, None, :]
+    earlier = ops.arange(count)[None, :] < ops.arange(count)[:, None]
+    taken = ops.any(same_pick & earlier & valid[:, None, :], axis=2)
+    winners = valid & ~taken
+    # Winners have an anchor each to themselves, so that the scattered sum of row + 1 is one row + 1, or 0.
+    values = ops.where(winners, ops.arange(1, count + 1, dtype="int32"), 0)
+    images = ops.shape(best_anchors)[0]
+    flat = ops.reshape(_flat_rows(best_anchors, num_anchors), (-1, 1))
+    scattered = ops.scatter(flat, ops.reshape(values, (-1,)), (images * num_anchors,))
+    return ops.reshape(scattered, (-1, num_anchors)) - 1
+
+
+def _flat_rows(indices: Any, rows_per_image: int) -> Any:
+    """Indices [B, N] into the rows of each image, as indices into the rows of all images laid end to end."""
+    images = ops.arange(ops.shape(indices)[0], dtype="int32")
+    return indices + images[:, None] * rows_per_image

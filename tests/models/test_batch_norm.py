@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sagemaker_object_detection.models.batch_norm import (
+    BatchNormalization,
+    MovingAverage,
+    normalize,
+    normalize_fused,
+    normalize_known_affine,
+    normalize_known_fused,
+)
+
+EPSILON = 1e-3
+# Three cells by three, as on the coarsest level: the unbiased variance is 18 / 17 of the biased one.
+INPUTS = np.random.default_rng(1).normal(2.0, 3.0, (2, 3, 3, 4)).astype(np.float32)
+GAMMA = np.array([0.5, 1.0, 1.5, -1.0], np.float32)
+BETA = np.array([0.0, 1.0, -1.0, 2.0], np.float32)
+MEAN = INPUTS.mean((0, 1, 2), dtype=np.float64)
+VARIANCE = INPUTS.var((0, 1, 2), dtype=np.float64)
+EXPECTED = (INPUTS - MEAN) / np.sqrt(VARIANCE + EPSILON) * GAMMA + BETA
+
+
+def batch_norm(momentum: float = 0.9) -> BatchNormalization:
+    layer = BatchNormalization(MovingAverage(momentum), EPSILON)
+    layer.build((None, None, None, 4))
+    layer.gamma.assign(GAMMA)
+    layer.beta.assign(BETA)
+    return layer
+
+
+@pytest.mark.parametrize("function", [normalize, normalize_fused])
+def test_batch_moments_normalise_and_the_variance_is_unbiased(function):
+    outputs, mean, variance = function(INPUTS, GAMMA, BETA, EPSILON)
+    np.testing.assert_allclose(outputs, EXPECTED, atol=1e-5)
+    np.testing.assert_allclose(mean, MEAN, rtol=1e-5)
+    np.testing.assert_allclose(variance, VARIANCE * 18 / 17, rtol=1e-5)
+
+
+@pytest.mark.parametrize("function", [normalize, normalize_fused])
+def test_variance_of_a_single_value_is_zero(function):
+    outputs, _, variance = function(INPUTS[:1, :1, :1], GAMMA, BETA, EPSILON)
+    np.testing.assert_allclose(outputs[0, 0, 0], BETA, atol=1e-5)
+    np.testing.assert_allclose(variance, 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [normalize_known_affine, normalize_known_fused])
+def test_known_moments_normalise(function):
+    outputs = function(INPUTS, GAMMA, BETA, MEAN.astype(np.float32), VARIANCE.astype(np.float32), EPSILON)
+    np.testing.assert_allclose(outputs, EXPECTED, atol=1e-5)
+
+
+def test_training_moves_the_statistics_by_one_minus_momentum():
+    layer = batch_norm(momentum=0.9)
+    np.testing.assert_allclose(layer(INPUTS, training=True), EXPECTED, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), 0.1 * MEAN, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance.numpy(), 0.9 + 0.1 * VARIANCE * 18 / 17, rtol=1e-5)
+
+
+def test_assigned_momentum_acts_without_a_new_trace():
+    layer = batch_norm(momentum=0.9)
+    step = tf.function(lambda inputs: layer(inputs, training=True))
+    step(INPUTS)
+    layer.moving_average.momentum.assign(0.0)
+    step(INPUTS)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), MEAN, rtol=1e-5)
+    assert step.experimental_get_tracing_count() == 1
+
+
+def test_inference_uses_the_moving_statistics_and_leaves_them():
+    layer = batch_norm()
+    layer.moving_mean.assign(MEAN)
+    layer.moving_variance.assign(VARIANCE)
+    np.testing.assert_allclose(layer(INPUTS, training=False), EXPECTED, atol=1e-5)
+    np.testing.assert_array_equal(layer.moving_mean.numpy(), MEAN.astype(np.float32))
+
+
+def test_frozen_layer_in_training_mode_is_in_inference_mode():
+    layer = batch_norm()
+    layer.trainable = False
+    frozen = layer(INPUTS, training=True)
+    np.testing.assert_allclose(frozen, INPUTS / np.sqrt(1 + EPSILON) * GAMMA + BETA, atol=1e-5)
+    assert layer.trainable_variables == []
+    assert not layer.moving_mean.numpy().any()
+
+
+def test_gradient_of_the_portable_arithmetic_is_the_fused_one():
+    weights = np.random.default_rng(2).normal(size=INPUTS.shape).astype(np.float32)
+    gradients = []
+    for function in (normalize, normalize_fused):
+        watched = [tf.constant(value) for value in (INPUTS, GAMMA, BETA)]
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            loss = tf.reduce_sum(function(*watched, EPSILON)[0] * weights)
+        gradients.append(tape.gradient(loss, watched))
+    for portable, fused in zip(*gradients, strict=True):
+        np.testing.assert_allclose(portable, fused, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("function", [normalize, normalize_fused])
+def test_half_precision_inputs_give_half_precision_outputs_and_float32_moments(function, dtype):
+    outputs, mean, variance = function(tf.cast(INPUTS, dtype), GAMMA, BETA, EPSILON)
+    assert (outputs.dtype, mean.dtype, variance.dtype) == (dtype, tf.float32, tf.float32)
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), EXPECTED, atol=0.05)

@@ -1,0 +1,32 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from shared import shared
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def compare(*packs: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts/compare_reference.py"), *map(str, packs)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+
+
+def test_the_default_model_agrees_with_the_reference_in_every_quantity():
+    result = compare(shared("reference/ssd_mobilenet_v2_fpnlite_320x320.npz"))
+    assert result.returncode == 0, result.stdout
+    assert "39 of 39 quantities agree" in result.stdout
+    assert "BEYOND" not in result.stdout
+
+
+def test_a_pack_of_another_model_and_a_file_that_is_no_pack_are_refused(tmp_path):
+    other, text = tmp_path / "other.npz", tmp_path / "text.npz"
+    np.savez(other, model=np.array("ssd_resnet50_v1_fpn_2048x2048"))
+    text.write_text("no pack")
+    result = compare(other, text)
+    assert result.returncode == 1
+    assert f"{other}: the pack is of ssd_resnet50_v1_fpn_2048x2048, which this package does not have" in result.stderr
+    assert f"{text}: not a readable reference pack" in result.stderr
