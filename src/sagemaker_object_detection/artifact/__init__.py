@@ -1,0 +1,1 @@
+"""The model directory: what a job leaves behind, and how it is read back."""

@@ -1,0 +1,115 @@
+"""Writes the model directory: a SavedModel any TensorFlow Serving can load, the labels, and what the model is.
+
+model/1/               SavedModel with two signatures
+model/labels.json      class names and category ids; their position is the class index
+model/model_info.json  written last: where it stands, the model is whole
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from sagemaker_object_detection.artifact.model_info import FILE_NAME
+from sagemaker_object_detection.dataset.annotations import Labels
+from sagemaker_object_detection.dataset.preprocess import decode_stored, to_network_input
+from sagemaker_object_detection.geometry.box_coder import decode_boxes
+from sagemaker_object_detection.models.detector import Detector, Predictions
+from sagemaker_object_detection.models.postprocess import detections
+
+LABELS_FILE = "labels.json"
+SAVED_MODEL = "1"
+_TEMPORARY = ".export-"
+
+
+class ServingModel(tf.Module):
+    """The detector with its pre- and post-processing, as the reference exporter lays its outputs out.
+
+    `weights` maps each variable's path to the variable, so that the SavedModel's checkpoint names every weight by its
+    path (`weights/<path>`), which is what incremental training reads. The Keras model itself is kept out of the
+    module's attributes: TensorFlow would save every variable a second time under it.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.weights = {variable.path: variable.value for variable in detector.variables}
+        self._base = detector.base
+        self._anchors = detector.anchors
+        self._predict: Callable[[tf.Tensor], Predictions] = lambda images: detector(images, training=False)
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8, name="input_tensor")])
+    def detect(self, input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One RGB image of any size, uint8 [1, height, width, 3]; outputs as `_outputs` says, with B = 1."""
+        image, true_shape = to_network_input(input_tensor[0], self._base)
+        return self._outputs(image[None], true_shape[None])
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def detect_encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """B encoded images (JPEG or PNG, without EXIF rotation), string [B]."""
+        base = self._base
+
+        def prepare(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return to_network_input(decode_stored(encoded), base)
+
+        size = base.input_size
+        signature = (tf.TensorSpec([size, size, 3], tf.float32), tf.TensorSpec([3], tf.int32))
+        images, true_shapes = tf.map_fn(prepare, image_bytes, fn_output_signature=signature)
+        return self._outputs(images, true_shapes)
+
+    def _outputs(self, images: tf.Tensor, true_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The reference exporter's names, dtypes and 1-based classes; boxes are ymin xmin ymax xmax, normalised.
+
+        detection_boxes [B, 100, 4], detection_scores, detection_classes, detection_anchor_indices [B, 100],
+        detection_multiclass_scores [B, 100, K], num_detections [B], raw_detection_boxes [B, A, 4],
+        raw_detection_scores [B, A, K]; all float32.
+        """
+        predictions = self._predict(images)
+        found = detections(predictions, self._anchors, true_shapes, self._base)
+        raw_scores = tf.sigmoid(predictions.class_logits)
+        real = tf.sequence_mask(found.count, tf.shape(found.scores)[1], tf.float32)
+        return {
+            "detection_boxes": found.boxes,
+            "detection_scores": found.scores,
+            "detection_classes": (tf.cast(found.classes, tf.float32) + 1.0) * real,
+            "detection_anchor_indices": tf.cast(found.anchor_indices, tf.float32),
+            "detection_multiclass_scores": tf.gather(raw_scores, found.anchor_indices, batch_dims=1) * real[..., None],
+            "num_detections": tf.cast(found.count, tf.float32),
+            "raw_detection_boxes": decode_boxes(
+                predictions.box_encodings, self._anchors, self._base.family.box_code_scale
+            ),
+            "raw_detection_scores": raw_scores,
+        }
+
+
+def export(detector: Detector, labels: Labels, info: Mapping[str, Any], model: Path) -> None:
+    """Writes the artifact into folder `model`: under a temporary name first, then renamed, `model_info.json` last.
+
+    What an earlier run left there under the same names is replaced.
+    """
+    model.mkdir(parents=True, exist_ok=True)
+    for leftover in model.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=model))
+    try:
+        module = ServingModel(detector)
+        signatures = {"serving_default": module.detect, "encoded_images": module.detect_encoded}
+        tf.saved_model.save(module, str(temporary / SAVED_MODEL), signatures=signatures)
+        _write_json(temporary / LABELS_FILE, {"labels": list(labels.names), "category_ids": list(labels.ids)})
+        _write_json(temporary / FILE_NAME, info)
+        for path in (temporary, *temporary.rglob("*")):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+        (model / FILE_NAME).unlink(missing_ok=True)
+        for name in (SAVED_MODEL, LABELS_FILE, FILE_NAME):
+            if (model / name).is_dir():
+                (model / name).rename(temporary / f"replaced-{name}")
+            (temporary / name).rename(model / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

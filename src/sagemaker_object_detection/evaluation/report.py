@@ -1,0 +1,30 @@
+"""`metrics.json`: the figures of every epoch and of the saved weights, for programs to read."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sagemaker_object_detection.evaluation.validation import Evaluation
+
+FILE_NAME = "metrics.json"
+
+
+def epoch_figures(number: int, loss: float, samples_per_second: float, evaluation: Evaluation | None) -> dict[str, Any]:
+    """One epoch as it stands in the file; `validation` is absent where there is no validation set."""
+    figures: dict[str, Any] = {"epoch": number, "loss": loss, "samples_per_second": samples_per_second}
+    if evaluation is not None:
+        figures["validation"] = {**evaluation.metrics, "total_loss": evaluation.total_loss}
+        figures["coco"] = dict(evaluation.coco.overall)
+        figures["per_class"] = {name: dict(values) for name, values in evaluation.coco.per_class.items()}
+        figures["images_with_a_confident_detection"] = evaluation.confident_images
+    return figures
+
+
+def write_metrics(epochs: Sequence[Mapping[str, Any]], saved: int | None, folder: Path) -> Path:
+    """Writes the file into `folder`, whole or not at all; `saved` is the epoch whose weights the model has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps({"saved_epoch": saved, "epochs": epochs}, indent=2) + "\n", encoding="utf-8")
+    return unfinished.replace(path)

@@ -1,0 +1,94 @@
+"""Validates a detector on a data set: the reference's losses and the COCO figures, in one compiled pass."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches
+from sagemaker_object_detection.evaluation.coco import CocoFigures, DetectionSet, coco_figures
+from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.models.postprocess import Detections, detections
+from sagemaker_object_detection.training.losses import detection_losses, regularization_loss
+from sagemaker_object_detection.training.targets import assign_targets
+
+log = logging.getLogger(__name__)
+
+BATCH_SIZE = 8
+CONFIDENT = 0.5
+"""A detection a person would act upon. A model without a single one on its validation set is of no use."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one validation came to: the metrics of the log and the total loss, all COCO figures, and for how many images
+    there is a detection above 0.5."""
+
+    metrics: Mapping[str, float]
+    total_loss: float
+    coco: CocoFigures
+    confident_images: int
+
+
+class Evaluator:
+    """Callable; each call validates the detector's present weights.
+
+    Losses are the reference's evaluation losses: it evaluates one image at a time, so each image's sums are divided by
+    that image's own number of matched anchors (at least 1), and the images are averaged. They do not depend on the
+    batch size.
+    """
+
+    def __init__(self, detector: Detector, dataset: Dataset, *, max_boxes: int, l2: float | None) -> None:
+        self._detector = detector
+        self._dataset = dataset
+        batch_size = min(BATCH_SIZE, len(dataset.file_names))
+        self._batches = evaluation_batches(dataset, detector.base, batch_size, max_boxes)
+        self._l2 = l2
+        self._compiled = tf.function(self._evaluate_batch, autograph=False)
+
+    def __call__(self) -> Evaluation:
+        parts = [[part.numpy() for part in self._compiled(batch)] for batch in self._batches]
+        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+        localization, classification, boxes, scores, classes, count = columns
+        images = len(self._dataset.file_names)
+        found = DetectionSet(boxes[:images], scores[:images], classes[:images], count[:images])
+        coco = coco_figures(self._dataset, found)
+        losses = {
+            "localization_loss": float(localization[:images].mean()),
+            "classification_loss": float(classification[:images].mean()),
+        }
+        metrics = losses | {key: coco.overall[key] for key in ("mAP", "mAP_50") if key in coco.overall}
+        total_loss = sum(losses.values()) + float(regularization_loss(self._detector, self._l2))
+        best_score = np.where(np.arange(found.scores.shape[1]) < found.count[:, None], found.scores, 0.0).max(axis=1)
+        confident = int((best_score > CONFIDENT).sum())
+        log.info("%d of %d validation images have a detection above %.1f.", confident, images, CONFIDENT)
+        return Evaluation(metrics, total_loss, coco, confident)
+
+    def _evaluate_batch(self, batch: Batch) -> tuple[tf.Tensor, ...]:
+        detector, family = self._detector, self._detector.base.family
+        predictions = detector(batch.images, training=False)
+        targets = assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, family)
+        losses = detection_losses(predictions, targets, family)
+        matched = tf.maximum(1.0, losses.matched)
+        found: Detections = detections(predictions, detector.anchors, batch.true_shapes, detector.base)
+        return (
+            losses.localization / (4.0 * matched),
+            losses.classification / matched,
+            found.boxes,
+            found.scores,
+            found.classes,
+            found.count,
+        )
+
+
+def warn_if_useless(evaluation: Evaluation) -> None:
+    """Warns loudly when the weights that are saved detect nothing a person would act upon."""
+    if evaluation.confident_images == 0:
+        log.warning(
+            "The model detects nothing with a score above %.1f on any validation image: it is of no use yet. Train "
+            "for more epochs, raise learning_rate if the loss falls slowly, and start from trained weights if you can.",
+            CONFIDENT,
+        )

@@ -1,0 +1,150 @@
+"""The whole job, top to bottom: what a run does, in the order in which it does it."""
+
+import logging
+import math
+
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read
+from sagemaker_object_detection.job import metrics
+from sagemaker_object_detection.job.config import Job, read_job, user_values
+from sagemaker_object_detection.job.paths import Paths, prepare_outputs
+from sagemaker_object_detection.job.stop import StopSignal
+
+log = logging.getLogger(__name__)
+
+FEW_IMAGES_PER_REPLICA = 16
+"""Below this, batch statistics are noisier than the loaded ones: freeze_batch_norm "Auto" then freezes them."""
+
+
+def train(paths: Paths) -> None:
+    """Runs the job whose files lie below `paths`; raises a JobError where it cannot be done."""
+    prepare_outputs(paths)
+    job, hyperparameters = read_and_validate(paths)
+    for note in hyperparameters.notes:
+        log.info(note)
+    with StopSignal() as stop:
+        _train(job, hyperparameters, stop)
+
+
+def read_and_validate(paths: Paths) -> tuple[Job, Hyperparameters]:
+    """The job's files and its hyperparameters, before anything slow is imported: a wrong job fails in under a second.
+
+    Raises:
+        UserError: with every problem of both.
+    """
+    try:
+        job = read_job(paths)
+    except UserError as wrong_job:
+        try:
+            read(user_values(paths))
+        except UserError as wrong_values:
+            raise UserError([*wrong_job.problems, *wrong_values.problems]) from None
+        raise
+    hyperparameters = read(job.hyperparameters, has_model_channel=job.model is not None)
+    if job.validation is None and hyperparameters.validation_split_ratio == 0:
+        needing = {
+            "early_stopping": hyperparameters.early_stopping,
+            "objective": hyperparameters.objective != "Auto",
+        }
+        problems = [
+            f"{name}: needs a validation set, and there is none: validation_split_ratio is 0 and the job has no "
+            f"validation channel; add the channel, raise validation_split_ratio, or leave {name} at its default"
+            for name, used in needing.items()
+            if used
+        ]
+        if problems:
+            raise UserError(problems)
+    return job, hyperparameters
+
+
+def _train(job: Job, hyperparameters: Hyperparameters, stop: StopSignal) -> None:
+    # TensorFlow costs seconds to import, so what needs it waits until the job is known to be right.
+    from sagemaker_object_detection.artifact.export import export
+    from sagemaker_object_detection.artifact.model_info import model_info
+    from sagemaker_object_detection.artifact.restore import find_start
+    from sagemaker_object_detection.dataset.load import load_splits
+    from sagemaker_object_detection.dataset.pipeline import batch_indices, training_batches
+    from sagemaker_object_detection.evaluation.report import epoch_figures, write_metrics
+    from sagemaker_object_detection.evaluation.validation import Evaluator, warn_if_useless
+    from sagemaker_object_detection.models.detector import build_detector
+    from sagemaker_object_detection.training.best import Best, choose_objective
+    from sagemaker_object_detection.training.devices import prepare_devices
+    from sagemaker_object_detection.training.loop import Schedule, fit
+    from sagemaker_object_detection.training.optimizer import build_optimizer
+    from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
+
+    # 1. The data, checked to the last box.
+    policy = prepare_devices(hyperparameters.mixed_precision)
+    splits = load_splits(
+        job.training,
+        job.validation,
+        bbox_format=hyperparameters.bbox_format,
+        invalid_boxes=hyperparameters.invalid_boxes,
+        validation_split_ratio=hyperparameters.validation_split_ratio,
+        seed=hyperparameters.seed,
+        report_folder=job.paths.output_data,
+    )
+    data, validation = splits.training, splits.validation
+    max_boxes = splits.max_boxes
+
+    # 2. The model, with the weights it starts from.
+    start = find_start(hyperparameters, job.model, data.labels)
+    hyperparameters = hyperparameters.for_model(start.base)
+    detector = build_detector(start.base, len(data.labels), dtype=policy, seed=hyperparameters.seed)
+    start.install(detector)
+
+    # 3. The training step, and the order of the images.
+    batch_size, seed = hyperparameters.batch_size, hyperparameters.seed
+    freeze = hyperparameters.freeze_batch_norm
+    if freeze is None:
+        freeze = start.loaded and batch_size < FEW_IMAGES_PER_REPLICA
+    schedule = Schedule(
+        epochs=hyperparameters.epochs or start.base.default_epochs,
+        steps_per_epoch=math.ceil(len(data.file_names) / batch_size),
+        batch_size=batch_size,
+        learning_rate=hyperparameters.learning_rate,
+        file_names=lambda step: [
+            data.file_names[index] for index in batch_indices(len(data.file_names), batch_size, seed, step)
+        ],
+    )
+    step = TrainingStep(
+        detector,
+        build_optimizer(hyperparameters, schedule.total_steps),
+        choose_trainable(detector, only_top_layer=hyperparameters.train_only_on_top_layer, freeze_batch_norm=freeze),
+        l2=hyperparameters.regularizers_l2,
+        warm_up_statistics=not start.loaded,
+    )
+    batches = training_batches(data, start.base, batch_size, max_boxes, seed, augment=hyperparameters.augmentation)
+
+    # 4. Validation after every epoch, and which epoch is the best.
+    evaluate = None
+    if validation is not None:
+        evaluate = Evaluator(detector, validation, max_boxes=max_boxes, l2=hyperparameters.regularizers_l2)
+    has_boxes = validation is not None and len(validation.boxes) > 0
+    best = Best(
+        choose_objective(hyperparameters.objective, job.tuning_objective, has_boxes),
+        hyperparameters.early_stopping_min_delta,
+        hyperparameters.early_stopping_patience if hyperparameters.early_stopping else None,
+    )
+
+    # 5. Train; the detector comes out with the best epoch's weights.
+    outcome = fit(detector, step, iter(batches), schedule, evaluate, best, lambda: stop.requested)
+
+    # 6. What the job leaves behind. The last validation lines belong to the weights that are saved.
+    saved, result = outcome.saved, outcome.saved.validation if outcome.saved else None
+    info = model_info(
+        start.base,
+        data.labels,
+        hyperparameters=hyperparameters.resolved(),
+        fingerprints={"training": data.fingerprint, **({"validation": validation.fingerprint} if validation else {})},
+        epoch=saved.number if saved else None,
+        metrics=result.metrics if result else {},
+    )
+    export(detector, data.labels, info, job.paths.model)
+    figures = [epoch_figures(e.number, e.loss, e.samples_per_second, e.validation) for e in outcome.epochs]
+    write_metrics(figures, saved.number if saved else None, job.paths.output_data)
+    if saved is not None and result is not None:
+        for line in metrics.validation_lines(saved.number, result.metrics):
+            log.info(line)
+        warn_if_useless(result)
+    log.info("The model is in %s.", job.paths.model)

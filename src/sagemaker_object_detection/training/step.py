@@ -1,0 +1,84 @@
+"""One optimisation step, compiled once: forward, matching, losses, gradients, update."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.training.losses import detection_losses, regularization_loss
+from sagemaker_object_detection.training.targets import assign_targets
+
+
+def choose_trainable(detector: Detector, *, only_top_layer: bool, freeze_batch_norm: bool) -> list[keras.Variable]:
+    """Marks what is frozen on the detector and returns the variables that may move.
+
+    With `only_top_layer` these are exactly the class prediction layer's, and every batch normalisation keeps its
+    statistics; with `freeze_batch_norm` statistics, scale and offset stay as they were loaded.
+    """
+    for layer in detector.batch_norms:
+        layer.trainable = not (freeze_batch_norm or only_top_layer)
+    return detector.class_predictor.trainable_variables if only_top_layer else detector.trainable_variables
+
+
+class TrainingStep:
+    """Callable on a `Batch`; returns the step's total loss as a scalar tensor without waiting for it.
+
+    Args:
+        detector: its weights are updated in place.
+        optimizer: as `build_optimizer` made it.
+        variables: what may move, from `choose_trainable`.
+        l2: replaces the base model's L2 coefficient where it is not None.
+        warm_up_statistics: True from random weights. The moving statistics then follow the rule of
+            `tf.train.ExponentialMovingAverage(num_updates=n)`: momentum_n = min(momentum, (1 + n) / (10 + n)). With
+            momentum 0.997 alone they would still hold mostly their initial values after a few hundred steps, and the
+            model, good in training mode, would detect nothing.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        optimizer: keras.optimizers.Optimizer,
+        variables: Sequence[keras.Variable],
+        *,
+        l2: float | None,
+        warm_up_statistics: bool,
+    ) -> None:
+        if detector.dtype_policy.name == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(variables)
+        self._detector = detector
+        self._optimizer = optimizer
+        self._variables = list(variables)
+        self._l2 = l2
+        self._warm_up_statistics = warm_up_statistics
+        self._compiled = tf.function(self._step, autograph=False)
+
+    @property
+    def traces(self) -> int:
+        """How often the step was traced: once, or memory and time leak."""
+        return self._compiled.experimental_get_tracing_count()
+
+    def __call__(self, batch: Batch) -> tf.Tensor:
+        return self._compiled(batch)
+
+    def _step(self, batch: Batch) -> tf.Tensor:
+        detector, family = self._detector, self._detector.base.family
+        if self._warm_up_statistics:
+            updates = tf.cast(self._optimizer.iterations, tf.float32)
+            warm = tf.minimum(family.batch_norm_momentum, (1.0 + updates) / (10.0 + updates))
+            detector.moving_average.momentum.assign(warm)
+        targets = assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, family)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in self._variables])
+            predictions = detector(batch.images, training=True)
+            losses = detection_losses(predictions, targets, family)
+            matched = tf.maximum(1.0, tf.reduce_sum(losses.matched * batch.image_weights))
+            localization = tf.reduce_sum(losses.localization * batch.image_weights) / (4.0 * matched)
+            classification = tf.reduce_sum(losses.classification * batch.image_weights) / matched
+            total = localization + classification + regularization_loss(detector, self._l2)
+            scaled = self._optimizer.scale_loss(total)
+        gradients = tape.gradient(scaled, [variable.value for variable in self._variables])
+        self._optimizer.apply(gradients, self._variables)
+        return total

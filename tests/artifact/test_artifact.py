@@ -1,0 +1,159 @@
+"""The model directory: the reference exporter's signatures, weights by name, and no half-written model."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sagemaker_object_detection.artifact import export as export_module
+from sagemaker_object_detection.artifact.export import export
+from sagemaker_object_detection.artifact.model_info import read_model_info
+from sagemaker_object_detection.artifact.restore import find_start
+from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
+from sagemaker_object_detection.dataset.annotations import Labels
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.hyperparameters.read import read
+from sagemaker_object_detection.models.detector import build_detector
+
+LABELS = Labels(ids=(1, 3, 7), names=("circle", "square", "triangle"))
+
+
+@pytest.fixture(scope="module")
+def module(trained):
+    return tf.saved_model.load(str(trained.root / "model/1"))
+
+
+@pytest.fixture(scope="module")
+def image(trained):
+    path = sorted((trained.root / "input/data/validation/images").iterdir())[0]
+    return tf.io.decode_image(path.read_bytes()), path.read_bytes()
+
+
+def test_serving_default_has_the_reference_exporters_names_and_shapes(module, image):
+    signature = module.signatures["serving_default"]
+    assert signature.structured_input_signature[1] == {
+        "input_tensor": tf.TensorSpec([1, None, None, 3], tf.uint8, name="input_tensor")
+    }
+    outputs = signature(input_tensor=image[0][None])
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+        "detection_boxes": (1, 100, 4),
+        "detection_scores": (1, 100),
+        "detection_classes": (1, 100),
+        "detection_anchor_indices": (1, 100),
+        "detection_multiclass_scores": (1, 100, 4),
+        "num_detections": (1,),
+        "raw_detection_boxes": (1, 12804, 4),
+        "raw_detection_scores": (1, 12804, 4),
+    }
+    assert {value.dtype for value in outputs.values()} == {tf.float32}
+
+
+def test_classes_are_one_based_and_scores_are_those_of_their_anchors(module, image):
+    outputs = {name: value[0].numpy() for name, value in module.signatures["serving_default"](image[0][None]).items()}
+    count = int(outputs["num_detections"])
+    assert count > 0
+    classes = outputs["detection_classes"][:count].astype(int)
+    assert set(classes) <= {1, 2, 3}
+    assert not outputs["detection_classes"][count:].any()
+    anchors = outputs["detection_anchor_indices"][:count].astype(int)
+    raw = outputs["raw_detection_scores"][anchors]
+    np.testing.assert_array_equal(outputs["detection_multiclass_scores"][:count], raw)
+    # Column 0 is the background's, so a 1-based class is its own column.
+    np.testing.assert_array_equal(outputs["detection_scores"][:count], raw[np.arange(count), classes])
+
+
+def test_encoded_images_are_answered_as_decoded_ones(module, image):
+    pixels, encoded = image
+    flipped = tf.io.encode_png(tf.reverse(pixels, [1])).numpy()
+    batch = module.signatures["encoded_images"](image_bytes=tf.constant([encoded, flipped]))
+    single = module.signatures["serving_default"](pixels[None])
+    assert batch["detection_boxes"].shape == (2, 100, 4)
+    np.testing.assert_allclose(batch["detection_scores"][0], single["detection_scores"][0], atol=1e-5)
+    np.testing.assert_allclose(batch["raw_detection_boxes"][0], single["raw_detection_boxes"][0], atol=1e-4)
+
+
+def test_any_image_size_is_taken(module):
+    for height, width in ((1, 1), (33, 700)):
+        noise = tf.cast(tf.random.stateless_uniform([1, height, width, 3], [1, 2], 0, 256, tf.int32), tf.uint8)
+        boxes = module.signatures["serving_default"](noise)["detection_boxes"].numpy()
+        assert boxes.min() >= 0.0
+        assert boxes.max() <= 1.0
+
+
+def test_weights_come_back_by_name(trained):
+    start = find_start(read({"pretrained_weights": str(trained.root / "model")}), None, LABELS)
+    assert start.base == DEFAULT_MODEL
+    assert start.loaded
+    first, second = build_detector(start.base, 3, seed=1), build_detector(start.base, 3, seed=2)
+    for detector in (first, second):
+        start.install(detector)
+    for one, other in zip(first.variables, second.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    noise = tf.random.stateless_uniform([1, 200, 300, 3], [3, 4], 0, 256, tf.int32)
+    from sagemaker_object_detection.dataset.preprocess import to_network_input
+
+    network_input, _ = to_network_input(tf.cast(noise[0], tf.float32), start.base)
+    loaded = tf.saved_model.load(str(trained.root / "model/1"))
+    expected = loaded.signatures["serving_default"](tf.cast(noise, tf.uint8))["raw_detection_scores"]
+    logits = first(network_input[None], training=False).class_logits
+    np.testing.assert_allclose(tf.sigmoid(logits), expected, atol=1e-5)
+
+
+def test_a_new_top_layer_keeps_everything_else(trained):
+    values = {"pretrained_weights": str(trained.root / "model"), "reinitialize_top_layer": "True"}
+    start = find_start(read(values), None, Labels(ids=("x", "y"), names=("x", "y")))
+    detector = build_detector(start.base, 2, seed=9)
+    top = [variable.numpy() for variable in detector.class_predictor.variables]
+    stem = detector.backbone.get_layer("stem").kernel.numpy()
+    start.install(detector)
+    for before, variable in zip(top, detector.class_predictor.variables, strict=True):
+        np.testing.assert_array_equal(before, variable.numpy())
+    assert not np.array_equal(stem, detector.backbone.get_layer("stem").kernel.numpy())
+
+
+def test_other_classes_are_named_with_the_way_out(trained):
+    with pytest.raises(UserError) as caught:
+        find_start(
+            read({"pretrained_weights": str(trained.root / "model")}),
+            None,
+            Labels((1, 3, 8), ("circle", "square", "star")),
+        )
+    assert str(caught.value) == (
+        f"pretrained_weights=\"{trained.root}/model\": the model's classes are not the data's: added star; removed "
+        'triangle; expected the same classes; set reinitialize_top_layer="True" to train a new class prediction layer'
+    )
+
+
+def test_a_model_id_that_disagrees_with_the_weights_is_refused(trained):
+    values = {"pretrained_weights": str(trained.root / "model"), "model_id": CATALOGUE[1].name}
+    with pytest.raises(UserError, match=r"model_id: got '.*640x640', but .* holds a ssd_mobilenet_v2_fpnlite_320x320"):
+        find_start(read(values), None, LABELS)
+
+
+def test_half_a_model_is_no_model(tmp_path):
+    with pytest.raises(UserError, match=r"holds no model_info\.json; expected the model directory"):
+        read_model_info(tmp_path)
+    (tmp_path / "model_info.json").write_text('{"base_model": "ssd')
+    with pytest.raises(UserError, match=r"describes no model"):
+        read_model_info(tmp_path)
+    (tmp_path / "model_info.json").write_text(
+        json.dumps({"format": 2, "base_model": DEFAULT_MODEL.name, "labels": ["a"], "category_ids": [1]})
+    )
+    with pytest.raises(UserError, match=r"in format 2; expected format 1"):
+        read_model_info(tmp_path)
+
+
+def test_a_failed_export_leaves_the_earlier_model_and_nothing_else(tmp_path, monkeypatch):
+    model = tmp_path / "model"
+    (model / "1").mkdir(parents=True)
+    (model / "model_info.json").write_text("earlier")
+
+    def fail(*_arguments, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export_module.tf.saved_model, "save", fail)
+    with pytest.raises(OSError, match="No space left"):
+        export(build_detector(DEFAULT_MODEL, 3), LABELS, {}, model)
+    assert sorted(path.name for path in model.iterdir()) == ["1", "model_info.json"]
+    assert (model / "model_info.json").read_text() == "earlier"

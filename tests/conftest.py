@@ -1,0 +1,60 @@
+"""What several rooms' tests share: a small data set, and one real job that trains on it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished process of the command line."""
+
+    root: Path
+    code: int
+    output: str
+    errors: str
+
+
+def write_job(root: Path, hyperparameters: dict[str, object]) -> None:
+    """The hyperparameters of a job below `root`, beside whatever data is there."""
+    (root / "input/config").mkdir(parents=True, exist_ok=True)
+    (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters), encoding="utf-8")
+
+
+def run_verb(*arguments: object, root: Path = Path("/nonexistent")) -> Run:
+    """Runs `python -m sagemaker_object_detection ...` as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sagemaker_object_detection", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return Run(root, done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A job's root with 10 training and 5 validation images; read only."""
+    from sagemaker_object_detection.sample_data import write_sample_data
+
+    root = tmp_path_factory.mktemp("sample")
+    write_sample_data(root / "input/data", images=10, validation_images=5, seed=7)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(sample_root: Path) -> Run:
+    """Two epochs of the real `train` on the small data set, from random weights."""
+    write_job(
+        sample_root,
+        {"pretrained_weights": "none", "epochs": "2", "batch_size": "4", "learning_rate": "1e-3", "seed": "3"},
+    )
+    return run_verb("train", "--root", sample_root, root=sample_root)

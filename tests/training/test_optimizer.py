@@ -1,0 +1,55 @@
+"""Each optimizer gets exactly the hyperparameters the table gives it, and the schedule follows its definition."""
+
+import math
+
+import pytest
+
+from sagemaker_object_detection.hyperparameters.read import read
+from sagemaker_object_detection.training.optimizer import build_optimizer, learning_rate
+
+GIVEN = {
+    "learning_rate": "0.25",
+    "beta_1": "0.8",
+    "beta_2": "0.95",
+    "epsilon": "0.001",
+    "momentum": "0.7",
+    "rho": "0.6",
+    "initial_accumulator_value": "0.4",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("adam", "Adam", {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 0.001, "amsgrad": False}),
+        ("sgd", "SGD", {"momentum": 0.7, "nesterov": False}),
+        ("nesterov", "SGD", {"momentum": 0.7, "nesterov": True}),
+        ("rmsprop", "RMSprop", {"rho": 0.6, "epsilon": 0.001, "momentum": 0.0, "centered": False}),
+        ("adagrad", "Adagrad", {"initial_accumulator_value": 0.4, "epsilon": 0.001}),
+        ("adadelta", "Adadelta", {"rho": 0.6, "epsilon": 0.001}),
+    ],
+)
+def test_parameters_reach_the_optimizer(name, kind, expected):
+    optimizer = build_optimizer(read({**GIVEN, "optimizer": name}), total_steps=10)
+    config = optimizer.get_config()
+    assert type(optimizer).__name__ == kind
+    assert {key: config[key] for key in expected} == expected
+    assert config["learning_rate"] == pytest.approx(0.25)
+    assert not config["weight_decay"]
+    assert config["clipnorm"] is None
+    assert config["use_ema"] is False
+
+
+def test_constant_is_the_peak():
+    assert learning_rate("constant", 0.3, 100) == 0.3
+
+
+def test_cosine_warms_up_over_five_percent_and_ends_at_zero():
+    schedule = learning_rate("cosine", 0.8, 200)
+    assert [float(schedule(step)) for step in (0, 5, 10)] == pytest.approx([0.0, 0.4, 0.8])
+    assert float(schedule(105)) == pytest.approx(0.8 * 0.5 * (1 + math.cos(math.pi * 95 / 190)), rel=1e-5)
+    assert float(schedule(200)) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_cosine_of_a_run_too_short_to_warm_up_starts_at_the_peak():
+    assert float(learning_rate("cosine", 0.8, 5)(0)) == pytest.approx(0.8)
