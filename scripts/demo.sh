@@ -1,0 +1,29 @@
+#!/bin/sh
+# The main job on a machine with nothing but Python: sample data, training from random weights through the real `train`,
+# and a picture of what the model found. Everything it makes lies in demo/ (or the folder given as $1).
+set -eu
+cd "$(dirname "$0")/.."
+scripts/setup.sh
+root=${1:-demo}
+tool() { .venv/bin/python -m sagemaker_object_detection "$@"; }
+
+rm -rf "$root"
+mkdir -p "$root/input/config"
+tool sample-data "$root/input/data" --images 400 --seed 1
+cat >"$root/input/config/hyperparameters.json" <<'JSON'
+{
+  "model_id": "ssd_mobilenet_v2_fpnlite_320x320",
+  "pretrained_weights": "none",
+  "epochs": "8",
+  "batch_size": "8",
+  "learning_rate": "0.003",
+  "learning_rate_schedule": "cosine"
+}
+JSON
+PATH="$PWD/.venv/bin:$PATH" container/train --root "$root"
+
+picture=$(ls "$root"/input/data/validation/images/* | head -n 1)
+tool predict --model "$root/model" --draw "$root/output/data/pictures" "$picture" >"$root/output/data/prediction.json"
+echo "model:    $root/model"
+echo "metrics:  $root/output/data/metrics.json"
+echo "picture:  $(ls "$root"/output/data/pictures/* | head -n 1)"

@@ -1,0 +1,128 @@
+"""The command line: one verb per thing a person does with the image. The only place where errors become exit codes."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from sagemaker_object_detection import __version__
+from sagemaker_object_detection.errors import JobError
+from sagemaker_object_detection.job.failure import exit_code, write_failure
+from sagemaker_object_detection.job.paths import Paths
+
+log = logging.getLogger("sagemaker_object_detection")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one verb; returns the exit code: 0 done, 1 our fault, 2 the user can fix it, 3 the platform's fault."""
+    options = _parser().parse_args(arguments)
+    _log_to_stdout(quiet=options.verb in ("check", "describe", "predict"))
+    # TensorFlow's C++ side would otherwise fill the first screen of every log with notices nobody can act upon.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        return int(options.run(options) or 0)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        if not isinstance(error, JobError):
+            log.exception("%s: %s", type(error).__name__, error)
+        else:
+            log.error("%s", error)
+        if options.verb == "train":
+            write_failure(Paths.find(options.root), error)
+        return exit_code(error)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from sagemaker_object_detection.train import train
+
+    train(Paths.find(options.root))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from sagemaker_object_detection.check import check
+
+    result = check(Paths.find(options.root))
+    print(result.as_json() if options.json else result.as_text())
+    return 2 if result.problems else 0
+
+
+def _describe(options: argparse.Namespace) -> None:
+    from sagemaker_object_detection.describe import describe_json, describe_markdown
+
+    print(json.dumps(describe_json(), indent=2) if options.format == "json" else describe_markdown())
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from sagemaker_object_detection.serving.predict import predict_files
+
+    for line in predict_files(options.model, options.images, options.draw, options.min_score):
+        print(line, flush=True)
+
+
+def _sample_data(options: argparse.Namespace) -> None:
+    from sagemaker_object_detection.sample_data import write_sample_data
+
+    write_sample_data(
+        options.folder, images=options.images, seed=options.seed, validation_images=options.validation_images
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sagemaker-object-detection", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    root_help = "the folder that stands for /opt/ml (default: $SAGEMAKER_BASE_DIR, else /opt/ml)"
+
+    train = verbs.add_parser("train", help="run the job whose files lie below the root")
+    train.add_argument("--root", help=root_help)
+    train.set_defaults(run=_train)
+
+    check = verbs.add_parser("check", help="validate hyperparameters and data without training")
+    check.add_argument("--root", help=root_help)
+    check.add_argument("--json", action="store_true", help='print {"hyperparameters": {...}, "problems": [...]}')
+    check.set_defaults(run=_check)
+
+    describe = verbs.add_parser(
+        "describe", help="print hyperparameters, metrics, channels and the CreateAlgorithm call"
+    )
+    describe.add_argument("--format", choices=("json", "markdown"), default="markdown")
+    describe.set_defaults(run=_describe)
+
+    predict = verbs.add_parser("predict", help="run a trained model on image files, one JSON line each")
+    predict.add_argument("--model", type=Path, required=True, help="the model directory that a training job wrote")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    predict.add_argument("--draw", type=Path, metavar="OUT", help="folder for copies of the images with boxes drawn")
+    predict.add_argument("--min-score", type=float, default=0.3, help="draw detections from this score on (0.3)")
+    predict.set_defaults(run=_predict)
+
+    sample = verbs.add_parser("sample-data", help="write a small synthetic data set in the built-in's format")
+    sample.add_argument("folder", type=Path)
+    sample.add_argument("--images", type=int, default=240, help="training images (default 240)")
+    sample.add_argument("--validation-images", type=int, default=48, help="validation images (default 48)")
+    sample.add_argument("--seed", type=int, default=0)
+    sample.set_defaults(run=_sample_data)
+    return parser
+
+
+class _Format(logging.Formatter):
+    """Information bare, as the metric regexes and the built-in's log have it; anything worse says what it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno == logging.INFO else f"{record.levelname}: {text}"
+
+
+def _log_to_stdout(*, quiet: bool) -> None:
+    """Everything to stdout, where SageMaker reads; for verbs whose output is data, only warnings, to stderr."""
+    handler = logging.StreamHandler(sys.stderr if quiet else sys.stdout)
+    handler.setFormatter(_Format())
+    root = logging.getLogger("sagemaker_object_detection")
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

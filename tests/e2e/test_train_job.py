@@ -1,0 +1,184 @@
+"""The real command on a small job: what it prints, what it leaves, and how it starts again from what it left."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+
+import pytest
+from conftest import run_verb, write_job
+
+from sagemaker_object_detection.job.metrics import METRICS
+
+
+def figures_of(log: str, name: str) -> list[float]:
+    regex = next(metric.regex for metric in METRICS if metric.name == name)
+    return [float(found) for found in re.findall(regex, log)]
+
+
+def test_the_job_ends_well(trained):
+    assert trained.code == 0, trained.output + trained.errors
+    assert not (trained.root / "output/failure").exists()
+
+
+def test_the_published_regexes_read_one_value_an_epoch_and_the_saved_one_last(trained):
+    metrics = json.loads((trained.root / "output/data/metrics.json").read_text())
+    saved = metrics["saved_epoch"]
+    for name, key in (
+        ("validation:localization_loss", "localization_loss"),
+        ("validation:classification_loss", "classification_loss"),
+        ("validation:mAP", "mAP"),
+        ("validation:mAP_50", "mAP_50"),
+    ):
+        seen = figures_of(trained.output, name)
+        expected = [round(epoch["validation"][key], 6) for epoch in metrics["epochs"]]
+        assert seen == pytest.approx([*expected, expected[saved]], abs=1e-6)
+    losses = figures_of(trained.output, "train:loss")
+    assert losses == pytest.approx([epoch["loss"] for epoch in metrics["epochs"]], abs=1e-6)
+    assert len(losses) == 2
+
+
+def test_the_model_directory_is_whole_and_anyone_may_remove_it(trained):
+    model = trained.root / "model"
+    assert sorted(path.name for path in model.iterdir()) == ["1", "labels.json", "model_info.json"]
+    assert (model / "1/saved_model.pb").is_file()
+    for path in (model, *model.rglob("*"), *(trained.root / "output").rglob("*")):
+        assert path.stat().st_mode & 0o006 == 0o006, path
+
+
+def test_model_info_says_what_the_model_is(trained):
+    info = json.loads((trained.root / "model/model_info.json").read_text())
+    metrics = json.loads((trained.root / "output/data/metrics.json").read_text())
+    assert info["base_model"] == "ssd_mobilenet_v2_fpnlite_320x320"
+    assert info["labels"] == ["circle", "square", "triangle"]
+    assert info["category_ids"] == [1, 3, 7]
+    assert info["hyperparameters"]["epochs"] == 2
+    assert info["hyperparameters"]["batch_size"] == 4
+    assert info["hyperparameters"]["freeze_batch_norm"] == "Auto"
+    assert info["epoch"] == metrics["saved_epoch"]
+    assert info["metrics"]["mAP"] == metrics["epochs"][info["epoch"]]["validation"]["mAP"]
+    assert set(info["data_fingerprints"]) == {"training", "validation"}
+
+
+def test_predict_answers_and_draws(trained, tmp_path):
+    images = sorted((trained.root / "input/data/validation/images").iterdir())[:2]
+    done = run_verb("predict", "--model", trained.root / "model", "--draw", tmp_path / "drawn", *images)
+    assert done.code == 0, done.errors
+    answers = [json.loads(line) for line in done.output.splitlines()]
+    assert [answer["image"] for answer in answers] == [str(image) for image in images]
+    for answer in answers:
+        assert answer["labels"] == ["circle", "square", "triangle"]
+        assert answer["scores"] == sorted(answer["scores"], reverse=True)
+        assert len(answer["normalized_boxes"]) == len(answer["classes"]) == len(answer["scores"])
+        assert set(answer["classes"]) <= {0, 1, 2}
+        assert all(
+            0 <= xmin < xmax <= 1 and 0 <= ymin < ymax <= 1 for xmin, ymin, xmax, ymax in answer["normalized_boxes"]
+        )
+        assert (tmp_path / "drawn" / answer["drawing"].rsplit("/", 1)[1]).stat().st_size > 0
+
+
+def test_a_file_that_is_no_image_is_refused_before_the_model_is_loaded(trained, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"GIF89a....")
+    done = run_verb("predict", "--model", trained.root / "model", tmp_path / "a.jpg")
+    assert done.code == 2
+    assert f"image '{tmp_path / 'a.jpg'}' is a GIF image" in done.errors
+
+
+@pytest.mark.slow
+def test_incremental_training_takes_the_archive_and_refuses_other_classes(trained, tmp_path):
+    root = tmp_path / "next"
+    shutil.copytree(trained.root / "input/data", root / "input/data")
+    (root / "input/data/model").mkdir()
+    with tarfile.open(root / "input/data/model/model.tar.gz", "w:gz") as archive:
+        for path in (trained.root / "model").iterdir():
+            archive.add(path, path.name)
+    write_job(root, {"epochs": "1", "batch_size": "4", "learning_rate": "0", "freeze_batch_norm": "True"})
+    done = run_verb("train", "--root", root)
+    assert done.code == 0, done.output + done.errors
+    assert 'Starting ssd_mobilenet_v2_fpnlite_320x320 from the model of channel "model"' in done.output
+    parent = json.loads((trained.root / "model/model_info.json").read_text())["metrics"]
+    child = json.loads((root / "model/model_info.json").read_text())["metrics"]
+    # Nothing moved, so the child is its parent; 1e-4: the order of additions in a threaded reduction.
+    assert child == pytest.approx(parent, rel=1e-4)
+
+    for channel in ("training", "validation"):
+        path = root / f"input/data/{channel}/annotations.json"
+        document = json.loads(path.read_text().replace('"category_id": 7', '"category_id": 8'))
+        document["categories"] = [{"id": 1, "name": "circle"}, {"id": 3, "name": "square"}, {"id": 8, "name": "star"}]
+        path.write_text(json.dumps(document))
+    done = run_verb("train", "--root", root)
+    assert done.code == 2
+    assert "the model's classes are not the data's: added star; removed triangle" in done.output
+    assert 'set reinitialize_top_layer="True"' in (root / "output/failure").read_text()
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_step_and_saves_the_model(sample_root, tmp_path):
+    shutil.copytree(sample_root / "input/data", tmp_path / "input/data")
+    write_job(tmp_path, {"pretrained_weights": "none", "epochs": "1000", "batch_size": "4"})
+    command = [sys.executable, "-u", "-m", "sagemaker_object_detection", "train", "--root", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if "Val_mAP=" in line:
+                    break
+            process.send_signal(signal.SIGTERM)
+            rest = process.stdout.read()
+            assert process.wait() == 0
+        finally:
+            process.kill()
+    assert "Stopped by a signal after" in rest
+    assert "Val_mAP=" in rest
+    info = json.loads((tmp_path / "model/model_info.json").read_text())
+    assert info["epoch"] is not None
+
+
+@pytest.mark.slow
+def test_four_images_of_one_class_with_id_42_are_learnt_by_heart(tmp_path):
+    from sagemaker_object_detection.sample_data import write_sample_data
+
+    write_sample_data(tmp_path / "input/data", images=4, validation_images=0, seed=5)
+    path = tmp_path / "input/data/training/annotations.json"
+    document = json.loads(path.read_text())
+    for annotation in document["annotations"]:
+        annotation["category_id"] = 42
+    document["categories"] = [{"id": 42, "name": "answer"}]
+    path.write_text(json.dumps(document))
+    shutil.copytree(tmp_path / "input/data/training", tmp_path / "input/data/validation")
+    write_job(
+        tmp_path,
+        {
+            "pretrained_weights": "none",
+            "epochs": "10",
+            "batch_size": "4",
+            "learning_rate": "0.004",
+            "learning_rate_schedule": "cosine",
+            "augmentation": "False",
+        },
+    )
+    # Four images are one step, and an epoch each: repeat them, so that ten epochs are enough steps.
+    for channel in ("training",):
+        path = tmp_path / f"input/data/{channel}/annotations.json"
+        document = json.loads(path.read_text())
+        images, annotations = document["images"], document["annotations"]
+        for copy in range(1, 20):
+            for image in images[:4]:
+                name = f"{copy}-{image['file_name']}"
+                source = path.parent / "images" / image["file_name"]
+                (path.parent / "images" / name).hardlink_to(source)
+                document["images"].append({**image, "id": image["id"] + 100 * copy, "file_name": name})
+            document["annotations"] = document["annotations"] + [
+                {**annotation, "image_id": annotation["image_id"] + 100 * copy} for annotation in annotations
+            ]
+        path.write_text(json.dumps(document))
+    done = run_verb("train", "--root", tmp_path)
+    assert done.code == 0, done.output + done.errors
+    assert figures_of(done.output, "validation:mAP_50")[-1] > 0.9
+    info = json.loads((tmp_path / "model/model_info.json").read_text())
+    labels = json.loads((tmp_path / "model/labels.json").read_text())
+    assert (info["labels"], info["category_ids"]) == (["answer"], [42])
+    assert labels == {"labels": ["answer"], "category_ids": [42]}

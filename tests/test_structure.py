@@ -1,0 +1,98 @@
+"""The direction of the data's flow, held against the imports, and what a wrong job may not have to wait for."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import write_job
+
+PACKAGE = Path(__file__).parents[1] / "src/sagemaker_object_detection"
+NAME = "sagemaker_object_detection"
+FLOW = [
+    {"errors", "catalogue", "__init__"},
+    {"job"},
+    {"hyperparameters"},
+    {"geometry"},
+    {"dataset", "sample_data", "describe"},
+    {"models"},
+    {"weights"},
+    {"training"},
+    {"evaluation"},
+    {"artifact"},
+    {"serving"},
+    {"train"},
+    {"check"},
+    {"__main__"},
+]
+"""Rooms from first to last. A room imports from those before it, and from itself."""
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def rank(name: str) -> int:
+    return next(number for number, rooms in enumerate(FLOW) if name in rooms)
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms that a module imports, anywhere in it; relative imports are not used in this package."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == NAME else [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        rooms |= {name.split(".")[1] for name in names if name and name.startswith(f"{NAME}.")}
+    return {name for name in rooms if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_module_imports_upwards(path):
+    own = room(path)
+    against = {name for name in imported_rooms(path) if name != own and rank(name) >= rank(own)}
+    assert not against, f"{path.relative_to(PACKAGE)} imports from {sorted(against)}"
+
+
+@pytest.mark.parametrize("name", ["job", "hyperparameters", "errors", "catalogue"])
+def test_the_first_rooms_import_only_the_standard_library(name):
+    files = [PACKAGE / f"{name}.py"] if (PACKAGE / f"{name}.py").is_file() else sorted((PACKAGE / name).glob("*.py"))
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = []
+            if isinstance(node, ast.ImportFrom):
+                modules = [node.module or ""]
+            elif isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            for module in modules:
+                assert module.split(".")[0] in {NAME, *sys.stdlib_module_names}, f"{path.name} imports {module}"
+
+
+def test_a_wrong_job_fails_in_under_a_second_of_process_time(tmp_path):
+    write_job(tmp_path, {"epochs": "many", "learning_rte": "0.1"})
+    (tmp_path / "input/data/training").mkdir(parents=True)
+    (tmp_path / "input/data/training/annotations.json").write_text("{}")
+    before = _children_seconds()
+    done = subprocess.run(
+        [sys.executable, "-m", NAME, "train", "--root", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert _children_seconds() - before < 1.0
+    assert "epochs: got 'many'" in done.stdout
+    assert "learning_rte: unknown; did you mean learning_rate?" in done.stdout
+    failure = (tmp_path / "output/failure").read_text()
+    assert failure.startswith("UserError: 2 problems:")
+
+
+def _children_seconds() -> float:
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
