@@ -88,7 +88,7 @@ def test_a_wrong_job_fails_in_under_a_second_of_process_time(tmp_path):
     assert "epochs: got 'many'" in done.stdout
     assert "learning_rte: unknown; did you mean learning_rate?" in done.stdout
     failure = (tmp_path / "output/failure").read_text()
-    assert failure.startswith("UserError: 2 problems:")
+    assert failure.startswith("UserError: 1 of 2: epochs: got 'many'")
 
 
 def _children_seconds() -> float:

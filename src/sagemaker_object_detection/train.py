@@ -9,6 +9,7 @@ from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.job.config import Job, read_job, user_values
 from sagemaker_object_detection.job.paths import Paths, prepare_outputs
 from sagemaker_object_detection.job.stop import StopSignal
+from sagemaker_object_detection.weights.sources import Weights, find_weights
 
 log = logging.getLogger(__name__)
 
@@ -18,12 +19,12 @@ FEW_IMAGES_PER_REPLICA = 16
 
 def train(paths: Paths) -> None:
     """Runs the job whose files lie below `paths`; raises a JobError where it cannot be done."""
-    prepare_outputs(paths)
-    job, hyperparameters = read_and_validate(paths)
-    for note in hyperparameters.notes:
-        log.info(note)
     with StopSignal() as stop:
-        _train(job, hyperparameters, stop)
+        prepare_outputs(paths)
+        job, hyperparameters = read_and_validate(paths)
+        for note in hyperparameters.notes:
+            log.info(note)
+        _train(job, hyperparameters, find_weights(hyperparameters.pretrained_weights, job.model), stop)
 
 
 def read_and_validate(paths: Paths) -> tuple[Job, Hyperparameters]:
@@ -42,22 +43,19 @@ def read_and_validate(paths: Paths) -> tuple[Job, Hyperparameters]:
         raise
     hyperparameters = read(job.hyperparameters, has_model_channel=job.model is not None)
     if job.validation is None and hyperparameters.validation_split_ratio == 0:
-        needing = {
-            "early_stopping": hyperparameters.early_stopping,
-            "objective": hyperparameters.objective != "Auto",
-        }
+        used = {"early_stopping": hyperparameters.early_stopping, "objective": hyperparameters.objective != "Auto"}
         problems = [
             f"{name}: needs a validation set, and there is none: validation_split_ratio is 0 and the job has no "
             f"validation channel; add the channel, raise validation_split_ratio, or leave {name} at its default"
-            for name, used in needing.items()
-            if used
+            for name in used
+            if used[name]
         ]
         if problems:
             raise UserError(problems)
     return job, hyperparameters
 
 
-def _train(job: Job, hyperparameters: Hyperparameters, stop: StopSignal) -> None:
+def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, stop: StopSignal) -> None:
     # TensorFlow costs seconds to import, so what needs it waits until the job is known to be right.
     from sagemaker_object_detection.artifact.export import export
     from sagemaker_object_detection.artifact.model_info import model_info
@@ -88,7 +86,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, stop: StopSignal) -> None
     max_boxes = splits.max_boxes
 
     # 2. The model, with the weights it starts from.
-    start = find_start(hyperparameters, job.model, data.labels)
+    start = find_start(weights, hyperparameters, data.labels)
     hyperparameters = hyperparameters.for_model(start.base)
     detector = build_detector(start.base, len(data.labels), dtype=policy, seed=hyperparameters.seed)
     start.install(detector)

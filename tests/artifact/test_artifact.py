@@ -15,8 +15,13 @@ from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import build_detector
+from sagemaker_object_detection.weights.sources import find_weights
 
 LABELS = Labels(ids=(1, 3, 7), names=("circle", "square", "triangle"))
+
+
+def start_from(trained, values, labels):
+    return find_start(find_weights(str(trained.root / "model"), None), read(values), labels)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +87,7 @@ def test_any_image_size_is_taken(module):
 
 
 def test_weights_come_back_by_name(trained):
-    start = find_start(read({"pretrained_weights": str(trained.root / "model")}), None, LABELS)
+    start = start_from(trained, {}, LABELS)
     assert start.base == DEFAULT_MODEL
     assert start.loaded
     first, second = build_detector(start.base, 3, seed=1), build_detector(start.base, 3, seed=2)
@@ -101,8 +106,7 @@ def test_weights_come_back_by_name(trained):
 
 
 def test_a_new_top_layer_keeps_everything_else(trained):
-    values = {"pretrained_weights": str(trained.root / "model"), "reinitialize_top_layer": "True"}
-    start = find_start(read(values), None, Labels(ids=("x", "y"), names=("x", "y")))
+    start = start_from(trained, {"reinitialize_top_layer": "True"}, Labels(ids=("x", "y"), names=("x", "y")))
     detector = build_detector(start.base, 2, seed=9)
     top = [variable.numpy() for variable in detector.class_predictor.variables]
     stem = detector.backbone.get_layer("stem").kernel.numpy()
@@ -114,11 +118,7 @@ def test_a_new_top_layer_keeps_everything_else(trained):
 
 def test_other_classes_are_named_with_the_way_out(trained):
     with pytest.raises(UserError) as caught:
-        find_start(
-            read({"pretrained_weights": str(trained.root / "model")}),
-            None,
-            Labels((1, 3, 8), ("circle", "square", "star")),
-        )
+        start_from(trained, {}, Labels((1, 3, 8), ("circle", "square", "star")))
     assert str(caught.value) == (
         f"pretrained_weights=\"{trained.root}/model\": the model's classes are not the data's: added star; removed "
         'triangle; expected the same classes; set reinitialize_top_layer="True" to train a new class prediction layer'
@@ -126,9 +126,8 @@ def test_other_classes_are_named_with_the_way_out(trained):
 
 
 def test_a_model_id_that_disagrees_with_the_weights_is_refused(trained):
-    values = {"pretrained_weights": str(trained.root / "model"), "model_id": CATALOGUE[1].name}
     with pytest.raises(UserError, match=r"model_id: got '.*640x640', but .* holds a ssd_mobilenet_v2_fpnlite_320x320"):
-        find_start(read(values), None, LABELS)
+        start_from(trained, {"model_id": CATALOGUE[1].name}, LABELS)
 
 
 def test_half_a_model_is_no_model(tmp_path):

@@ -34,7 +34,19 @@ def test_the_exit_code_tells_whose_fault_it_is(error, code):
 
 def test_the_users_mistakes_are_listed_without_a_trace():
     assert failure_text(UserError("epochs: wrong")) == "UserError: epochs: wrong"
-    assert failure_text(UserError(["one", "two"])) == "UserError: 2 problems:\n1. one\n2. two"
+    assert failure_text(UserError(["one", "two"])) == "UserError: 1 of 2: one\n2 of 2: two"
+
+
+def test_a_special_kind_of_user_error_is_still_called_one():
+    class DataError(UserError):
+        pass
+
+    assert failure_text(DataError("bad box")) == "UserError: bad box"
+
+
+def test_an_error_of_a_traced_function_gives_its_cause_and_not_its_trace():
+    error = AttributeError("in user code:\n\n    File x.py, line 1\n\n    AttributeError: no such thing\n")
+    assert failure_text(error).splitlines()[0] == "AlgorithmError: AttributeError: AttributeError: no such thing"
 
 
 def test_a_fault_of_the_platform_says_what_to_do():
@@ -69,16 +81,16 @@ def test_a_long_list_is_cut_between_problems_and_says_how_many_are_missing(lengt
     text = failure_text(UserError([f"{number:03} {'é' * length}" for number in range(400)]))
     lines = text.splitlines()
     assert len(text) <= MAX_CHARACTERS
-    assert lines[0] == "UserError: 400 problems:"
-    assert lines[1].startswith("1. 000 ééé")
-    assert lines[-1] == f"... and {400 - (len(lines) - 2)} more; the whole list is in the log"
+    assert lines[0].startswith("UserError: 1 of 400: 000 ééé")
+    assert lines[-1] == f"... and {400 - (len(lines) - 1)} more; the whole list is in the log"
     if length < 900:
-        assert all(len(line) == len(f"{number}. ") + 4 + length for number, line in enumerate(lines[1:-1], 1))
+        for number, line in enumerate(lines[1:-1], 2):
+            assert line == f"{number} of 400: {number - 1:03} {'é' * length}"
 
 
 def test_a_list_that_just_fits_is_not_cut():
-    sentences = ["a" * 400, "b" * (MAX_CHARACTERS - len("UserError: 2 problems:\n1. \n2. ") - 400)]
-    assert failure_text(UserError(sentences)) == f"UserError: 2 problems:\n1. {sentences[0]}\n2. {sentences[1]}"
+    sentences = ["a" * 400, "b" * (MAX_CHARACTERS - len("UserError: 1 of 2: \n2 of 2: ") - 400)]
+    assert failure_text(UserError(sentences)) == f"UserError: 1 of 2: {sentences[0]}\n2 of 2: {sentences[1]}"
 
 
 @pytest.mark.parametrize("error", [UserError("x" * 9999), AlgorithmError("x" * 9999), ValueError("x" * 9999)])

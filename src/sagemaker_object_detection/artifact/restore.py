@@ -16,7 +16,7 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.weights.install import READ_ERRORS, install, install_checkpoint
-from sagemaker_object_detection.weights.sources import Weights, find_weights
+from sagemaker_object_detection.weights.sources import Weights
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +39,15 @@ class Start:
         return self.weights is not None
 
 
-def find_start(hyperparameters: Hyperparameters, model_channel: Path | None, labels: Labels) -> Start:
-    """Finds the weights and settles which model they are for, before it is built.
+def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels: Labels) -> Start:
+    """Settles which model the weights are for, before it is built.
 
     The class prediction layer starts anew on a published checkpoint and is kept on an artifact, unless
     `reinitialize_top_layer` says otherwise.
 
     Raises:
-        UserError: no weights are found, they are another model's than `model_id`, or other classes' than the data's.
+        UserError: the weights are another model's than `model_id`, or other classes' than the data's.
     """
-    weights = find_weights(hyperparameters.pretrained_weights, model_channel)
     named = catalogue.find(hyperparameters.model_id) if hyperparameters.model_id else None
     anew = hyperparameters.reinitialize_top_layer
     if weights is None:

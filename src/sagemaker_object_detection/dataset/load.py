@@ -16,9 +16,9 @@ from sagemaker_object_detection.dataset.checks import CheckedBoxes, CheckedImage
 from sagemaker_object_detection.dataset.images import check_decoding
 from sagemaker_object_detection.dataset.problems import (
     ChannelReport,
+    DataError,
     DataReport,
     Problem,
-    data_error,
     shortlist,
     where,
     write_report,
@@ -57,7 +57,7 @@ def load_splits(
     invalid_boxes: str,
     validation_split_ratio: float,
     seed: int,
-    report_folder: Path,
+    report_folder: Path | None,
 ) -> Splits:
     """Read and check the channels, and hold out validation images where there is no validation channel.
 
@@ -70,7 +70,7 @@ def load_splits(
         invalid_boxes: "error" or "drop".
         validation_split_ratio: share of the training images to hold out; 0 trains without validation.
         seed: decides which.
-        report_folder: `data_report.json` is written here, whether the data is good or not.
+        report_folder: `data_report.json` is written here, whether the data is good or not; None: nowhere.
 
     Returns:
         the data sets, with the same labels; no box of theirs is empty or outside, and every image decodes.
@@ -91,8 +91,9 @@ def load_splits(
     if labels is not None and "validation" in channels:
         problems += _check_classes(channels["validation"].table, channels["training"].table, labels)
     if problems or labels is None:
-        write_report(report_folder, problems, [], warnings)
-        raise data_error(problems)
+        if report_folder is not None:
+            write_report(report_folder, problems, [], warnings)
+        raise DataError(problems)
 
     parts = {name: (channel, np.arange(len(channel.table.file_names))) for name, channel in channels.items()}
     if validation is None and validation_split_ratio > 0:
@@ -111,7 +112,8 @@ def load_splits(
         logger.warning("%s", warning)
     for report in reports:
         logger.info("%s", _summary(report))
-    write_report(report_folder, [], reports, warnings)
+    if report_folder is not None:
+        write_report(report_folder, [], reports, warnings)
     return Splits(datasets["training"], datasets.get("validation"), DataReport(tuple(reports), tuple(warnings)))
 
 

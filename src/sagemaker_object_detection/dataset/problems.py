@@ -67,10 +67,18 @@ def write_report(
         logger.warning("%s could not be written to %s: %s.", REPORT_FILE, folder, error.strerror)
 
 
-def data_error(problems: Sequence[Problem]) -> UserError:
-    """The exception for these problems: at most MAX_LISTED of them, taken in turns from every kind, then a count."""
+class DataError(UserError):
+    """Something is wrong with the data. `problems` holds a readable few sentences, `every` all of them."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(_readable_few(problems))
+        self.every = tuple(problem.text for problem in problems)
+
+
+def _readable_few(problems: Sequence[Problem]) -> list[str]:
+    """At most MAX_LISTED sentences, taken in turns from every kind, then a count of the rest."""
     if len(problems) <= MAX_LISTED:
-        return UserError(problem.text for problem in problems)
+        return [problem.text for problem in problems]
     by_kind: dict[tuple[str, str], list[int]] = {}
     for number, problem in enumerate(problems):
         by_kind.setdefault((problem.kind, problem.channel), []).append(number)
@@ -79,7 +87,7 @@ def data_error(problems: Sequence[Problem]) -> UserError:
     hidden = Counter(problem.kind for number, problem in enumerate(problems) if number not in set(chosen))
     rest = ", ".join(f"{kind}: {count}" for kind, count in sorted(hidden.items()))
     summary = f"... and {sum(hidden.values())} more ({rest}). {REPORT_FILE} in the job's output lists them all."
-    return UserError([*(problems[number].text for number in chosen), summary])
+    return [*(problems[number].text for number in chosen), summary]
 
 
 def shortlist(names: Sequence[object]) -> str:

@@ -5,7 +5,7 @@ import logging
 import os
 import traceback
 
-from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError
+from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError, UserError
 from sagemaker_object_detection.job.paths import Paths
 
 logger = logging.getLogger(__name__)
@@ -55,8 +55,9 @@ def failure_text(error: BaseException) -> str:
 
 
 def _blame(error: BaseException) -> type[JobError]:
-    if isinstance(error, JobError):
-        return type(error)
+    for kind in (UserError, PlatformError, AlgorithmError):
+        if isinstance(error, kind):
+            return kind
     return PlatformError if _advice(error) else AlgorithmError
 
 
@@ -71,21 +72,21 @@ def _advice(error: BaseException) -> str | None:
 
 
 def _problems(error: JobError, limit: int) -> str:
-    """The numbered problems of an error, as many as fit."""
-    if len(error.problems) == 1 or len(str(error)) <= limit:
-        return str(error)
+    """The problems of an error, as many as fit, the first one first: it is what SageMaker's console shows."""
     total = len(error.problems)
-    text = f"{total} problems:"
+    if total == 1:
+        return str(error)
+    lines = [f"{number} of {total}: {problem}" for number, problem in enumerate(error.problems, 1)]
+    if len("\n".join(lines)) <= limit:
+        return "\n".join(lines)
     room = limit - len(_remainder(total))
-    shown = 0
-    for number, problem in enumerate(error.problems, 1):
-        line = f"\n{number}. {problem}"
-        if number == 1:
-            line = _cut(line, room - len(text))
-        elif len(text) + len(line) > room:
+    text = _cut(lines[0], room)
+    shown = 1
+    for line in lines[1:]:
+        if len(text) + len(line) + 1 > room:
             break
-        text += line
-        shown = number
+        text += f"\n{line}"
+        shown += 1
     return text + _remainder(total - shown)
 
 
@@ -94,7 +95,9 @@ def _remainder(count: int) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), "") or "no message"
+    lines = str(error).strip().splitlines() or ["no message"]
+    # TensorFlow's errors from traced functions begin with the trace and end with the cause.
+    return lines[-1].strip() if lines[0].startswith("in user code") else lines[0]
 
 
 def _trace(error: BaseException) -> str:

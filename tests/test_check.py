@@ -1,0 +1,100 @@
+"""The `check` verb: resolved values, every problem of every kind, and the exit code."""
+
+import json
+import shutil
+
+import pytest
+from conftest import run_verb, write_job
+
+from sagemaker_object_detection.check import check
+from sagemaker_object_detection.job.paths import Paths
+
+GOOD = {"pretrained_weights": "none", "batch_size": "8", "early_stopping": "true", "eps": "1e-5"}
+
+
+@pytest.fixture
+def root(sample_root, tmp_path):
+    shutil.copytree(sample_root / "input/data", tmp_path / "input/data")
+    write_job(tmp_path, GOOD)
+    return tmp_path
+
+
+def edit_annotations(root, change):
+    path = root / "input/data/training/annotations.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def test_a_good_job_resolves_every_value_and_writes_nothing(root):
+    done = run_verb("check", "--root", root, "--json")
+    assert done.code == 0
+    result = json.loads(done.output)
+    assert result["problems"] == []
+    values = result["hyperparameters"]
+    assert (values["batch_size"], values["early_stopping"], values["epsilon"], values["epochs"]) == (8, True, 1e-5, 5)
+    assert (values["model_id"], values["freeze_batch_norm"]) == ("ssd_mobilenet_v2_fpnlite_320x320", "Auto")
+    assert sorted(path.name for path in root.iterdir()) == ["input"]
+
+
+def test_text_output_lists_values_and_counts_problems(root):
+    write_job(root, {**GOOD, "epochs": "0", "objektive": "mAP"})
+    done = run_verb("check", "--root", root)
+    assert done.code == 2
+    assert done.output.splitlines() == [
+        "1. epochs: got '0'; expected a whole number from 1 to 2147483647 (default the base model's: 5 for the smaller, "
+        "1 for the larger)",
+        "2. objektive: unknown; did you mean objective?",
+        "2 problems.",
+    ]
+
+
+def test_hyperparameters_and_data_are_told_together(root):
+    write_job(root, {**GOOD, "momentum": "fast", "invalid_boxes": "drop"})
+    edit_annotations(root, lambda document: document["annotations"][0].update(category_id=99))
+    result = check(Paths(root))
+    assert result.problems[0] == "momentum: got 'fast'; expected a number from 0.0 to 1.0 (default 0.9)"
+    assert "category_id 99" in result.problems[1]
+    assert len(result.problems) == 2
+    assert result.hyperparameters == {}
+
+
+def test_a_wrong_job_file_and_wrong_values_are_told_together(root):
+    shutil.rmtree(root / "input/data/training")
+    write_job(root, {**GOOD, "momentum": "fast"})
+    channel, value = check(Paths(root)).problems
+    assert channel.startswith("channel 'training': missing")
+    assert value.startswith("momentum: got 'fast'")
+
+
+def test_every_problem_of_the_data_is_listed_however_many(root):
+    def invert(document):
+        for annotation in document["annotations"]:
+            xmin, ymin, xmax, ymax = annotation["bbox"]
+            annotation["bbox"] = [xmax, ymax, xmin, ymin]
+        document["annotations"] *= 3
+
+    edit_annotations(root, invert)
+    count = len(json.loads((root / "input/data/training/annotations.json").read_text())["annotations"])
+    assert count > 20
+    assert len(check(Paths(root)).problems) == count
+
+
+@pytest.mark.parametrize("name", ["early_stopping", "objective"])
+def test_what_needs_validation_says_so(root, name):
+    shutil.rmtree(root / "input/data/validation")
+    values = {"pretrained_weights": "none", "validation_split_ratio": "0"}
+    write_job(root, {**values, name: {"early_stopping": "True", "objective": "mAP"}[name]})
+    assert check(Paths(root)).problems == (
+        f"{name}: needs a validation set, and there is none: validation_split_ratio is 0 and the job has no validation "
+        f"channel; add the channel, raise validation_split_ratio, or leave {name} at its default",
+    )
+    write_job(root, values)
+    assert check(Paths(root)).problems == ()
+
+
+def test_weights_that_are_nowhere_are_a_problem(root):
+    write_job(root, {})
+    (problem,) = check(Paths(root)).problems
+    assert problem.startswith('pretrained_weights="auto" found no weights to start from: ')
+    assert 'set pretrained_weights="none" to start from random weights' in problem
