@@ -42,8 +42,8 @@ def test_text_output_lists_values_and_counts_problems(root):
     done = run_verb("check", "--root", root)
     assert done.code == 2
     assert done.output.splitlines() == [
-        "1. epochs: got '0'; expected a whole number from 1 to 2147483647 (default the base model's: 5 for the smaller, "
-        "1 for the larger)",
+        "1. epochs: got '0'; expected a whole number from 1 to 2147483647 (default the base model's: 5 for the "
+        "smaller, 1 for the larger)",
         "2. objektive: unknown; did you mean objective?",
         "2 problems.",
     ]

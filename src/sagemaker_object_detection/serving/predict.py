@@ -41,7 +41,8 @@ class Predictor:
 def predict_files(model: Path, images: Iterable[Path], drawings: Path | None, min_score: float) -> Iterator[str]:
     """One JSON line per image, as it is answered; `drawings` is a folder for copies with the boxes drawn.
 
-    Images are turned as their EXIF orientation says, and so are boxes and drawings.
+    Images are turned as their EXIF orientation says, and so are boxes and drawings. A drawing's name begins with the
+    position of its image, because images of different folders may have the same name.
 
     Raises:
         UserError: the folder is no model, or a file is no image that can be decoded; nothing is answered then.
@@ -51,7 +52,7 @@ def predict_files(model: Path, images: Iterable[Path], drawings: Path | None, mi
     predictor = Predictor(model)
     if drawings is not None:
         drawings.mkdir(parents=True, exist_ok=True)
-    for path, header in zip(paths, headers, strict=True):
+    for number, (path, header) in enumerate(zip(paths, headers, strict=True)):
         try:
             pixels = decode(tf.constant(path.read_bytes()), tf.constant(header.orientation)).numpy()
         except tf.errors.OpError as error:
@@ -59,7 +60,7 @@ def predict_files(model: Path, images: Iterable[Path], drawings: Path | None, mi
         answer = predictor(pixels)
         drawing = None
         if drawings is not None:
-            drawing = drawings / f"{path.stem}.png"
+            drawing = drawings / f"{number}-{path.stem}.png"
             draw(Image.fromarray(pixels), answer, min_score).save(drawing)
         yield json.dumps({"image": str(path), **asdict(answer), **({"drawing": str(drawing)} if drawing else {})})
 
