@@ -14,9 +14,9 @@ cat >"$root/input/config/hyperparameters.json" <<'JSON'
 {
   "model_id": "ssd_mobilenet_v2_fpnlite_320x320",
   "pretrained_weights": "none",
-  "epochs": "8",
+  "epochs": "10",
   "batch_size": "8",
-  "learning_rate": "0.003",
+  "learning_rate": "0.001",
   "learning_rate_schedule": "cosine"
 }
 JSON

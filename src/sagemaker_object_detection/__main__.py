@@ -119,9 +119,9 @@ def _log_to_stdout(*, quiet: bool) -> None:
     """Everything to stdout, where SageMaker reads; for verbs whose output is data, only warnings, to stderr."""
     handler = logging.StreamHandler(sys.stderr if quiet else sys.stdout)
     handler.setFormatter(_Format())
-    root = logging.getLogger("sagemaker_object_detection")
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.handlers[:] = [handler]
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.propagate = False  # TensorFlow gives the root logger a handler of its own, which would say everything twice.
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ def figures_of(log: str, name: str) -> list[float]:
     return [float(found) for found in re.findall(regex, log)]
 
 
-def test_the_job_ends_well(trained):
+def test_the_job_ends_well_and_says_everything_once(trained):
     assert trained.code == 0, trained.output + trained.errors
+    assert "Val_" not in trained.errors
     assert not (trained.root / "output/failure").exists()
 
 

@@ -20,7 +20,7 @@ from sagemaker_object_detection.training.step import TrainingStep
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 30.0
+HEARTBEAT_SECONDS = 60.0
 CHECK_EVERY_STEPS = 20
 """How many steps may be under way before their losses are read: reading waits for the device."""
 EXPLOSION = 1e4
