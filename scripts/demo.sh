@@ -22,8 +22,10 @@ cat >"$root/input/config/hyperparameters.json" <<'JSON'
 JSON
 PATH="$PWD/.venv/bin:$PATH" container/train --root "$root"
 
-picture=$(ls "$root"/input/data/validation/images/* | head -n 1)
-tool predict --model "$root/model" --draw "$root/output/data/pictures" "$picture" >"$root/output/data/prediction.json"
+# Names without blanks, made by sample-data: the first six validation images.
+images=$(find "$root/input/data/validation/images" -name '*.jpg' | sort | head -n 6)
+# shellcheck disable=SC2086
+tool predict --model "$root/model" --draw "$root/output/data/pictures" $images >"$root/output/data/predictions.jsonl"
 echo "model:    $root/model"
 echo "metrics:  $root/output/data/metrics.json"
-echo "picture:  $(ls "$root"/output/data/pictures/* | head -n 1)"
+for picture in "$root"/output/data/pictures/*; do echo "picture:  $picture"; done
