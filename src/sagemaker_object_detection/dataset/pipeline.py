@@ -19,6 +19,8 @@ from sagemaker_object_detection.dataset.preprocess import decode, to_network_inp
 _PREFETCH_BYTES = 256 * 2**20
 """Finished batches wait in at most about this much memory (never less than one batch)."""
 _MAX_WORKERS = 32
+_as_written = tf.autograph.experimental.do_not_convert
+"""There is no Python control flow over tensors here, and rewriting the code would need a writable temporary folder."""
 
 
 class Batch(NamedTuple):
@@ -67,20 +69,22 @@ def training_batches(
     _check_max_boxes(dataset, max_boxes)
     count = len(dataset.file_names)
     first = first_step * batch_size
-    stream = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
-    stream = stream.flat_map(
-        lambda epoch: tf.data.Dataset.from_tensor_slices(
-            (_permutation(count, seed, epoch), epoch * count + tf.range(count, dtype=tf.int64))
-        )
-    ).skip(first % count)
     columns = _Columns(dataset)
 
+    @_as_written
+    def order(epoch: tf.Tensor) -> tf.data.Dataset:
+        positions = epoch * count + tf.range(count, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices((_permutation(count, seed, epoch), positions))
+
+    @_as_written
     def load(index: tf.Tensor, position: tf.Tensor) -> Batch:
         image, boxes, classes = columns.read(index)
         if augment:
             image, boxes, classes = augmented(image, boxes, classes, tf.stack([tf.constant(seed, tf.int64), position]))
         return _example(image, boxes, classes, index, base, max_boxes)
 
+    epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
+    stream = epochs.flat_map(order).skip(first % count)
     return _batched(stream.map(load, num_parallel_calls=_workers(), deterministic=True), base, batch_size)
 
 
@@ -93,6 +97,7 @@ def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, max_b
     count = len(dataset.file_names)
     columns = _Columns(dataset)
 
+    @_as_written
     def load(index: tf.Tensor) -> Batch:
         return _example(*columns.read(index), index, base, max_boxes)
 
