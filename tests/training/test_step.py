@@ -107,7 +107,7 @@ def test_l2_replaces_the_models_own_coefficient():
     assert loss(0.5) - loss(0.0) == pytest.approx(0.5 * squares, rel=1e-4)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_mixed_precision_computes_in_16_bits_and_keeps_float32_weights(policy):
     detector = build_detector(SMALL, 2, dtype=policy)
     before = snapshot(detector)
