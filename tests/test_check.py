@@ -87,7 +87,7 @@ def test_what_needs_validation_says_so(root, name):
     write_job(root, {**values, name: {"early_stopping": "True", "objective": "mAP"}[name]})
     assert check(Paths(root)).problems == (
         f"{name}: needs a validation set, and there is none: validation_split_ratio is 0 and the job has no validation "
-        f"channel; add the channel, raise validation_split_ratio, or leave {name} at its default",
+        "channel; add the channel or raise validation_split_ratio",
     )
     write_job(root, values)
     assert check(Paths(root)).problems == ()
@@ -98,3 +98,53 @@ def test_weights_that_are_nowhere_are_a_problem(root):
     (problem,) = check(Paths(root)).problems
     assert problem.startswith('pretrained_weights="auto" found no weights to start from: ')
     assert 'set pretrained_weights="none" to start from random weights' in problem
+
+
+def test_mistakes_of_different_kinds_are_told_together(root):
+    shutil.rmtree(root / "input/data/validation")
+    write_job(
+        root,
+        {
+            "learning_rate": "fast",
+            "pretrained_weights": str(root / "nothing"),
+            "validation_split_ratio": "0",
+            "early_stopping": "True",
+        },
+    )
+    value, cross_check, weights = check(Paths(root)).problems
+    assert value.startswith("learning_rate: got 'fast'")
+    assert cross_check.startswith("early_stopping: needs a validation set")
+    assert weights.startswith(f'pretrained_weights="{root}/nothing": there is no such folder or file')
+
+
+def test_a_tuning_job_without_validation_is_refused(root):
+    shutil.rmtree(root / "input/data/validation")
+    write_job(
+        root,
+        {
+            "pretrained_weights": "none",
+            "validation_split_ratio": "0",
+            "_tuning_objective_metric": "validation:mAP",
+        },
+    )
+    (problem,) = check(Paths(root)).problems
+    assert problem.startswith("a tuning job: needs a validation set, and there is none")
+
+
+def test_weights_are_checked_to_the_last_variable(root, trained):
+    model = root / "input/data/model"
+    shutil.copytree(trained.root / "model", model)
+    write_job(root, {})
+    result = check(Paths(root))
+    assert result.problems == ()
+    assert result.hyperparameters["model_id"] == "ssd_mobilenet_v2_fpnlite_320x320"
+
+    (data,) = (model / "1/variables").glob("variables.data-*")
+    data.write_bytes(data.read_bytes()[:1000])
+    (problem,) = check(Paths(root)).problems
+    assert "variables: the model's weights cannot be read" in problem
+
+    info = json.loads((model / "model_info.json").read_text())
+    (model / "model_info.json").write_text(json.dumps({**info, "category_ids": [1, 3, 8]}))
+    (problem,) = check(Paths(root)).problems
+    assert "the model's classes are not the data's" in problem

@@ -59,3 +59,28 @@ def test_predict_without_a_model_says_what_it_expected(tmp_path):
     assert (
         f"{tmp_path}: holds no model_info.json; expected the model directory that a training job wrote" in done.errors
     )
+
+
+def test_a_closed_pipe_is_no_fault_of_ours():
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-m", "sagemaker_object_detection", "describe", "--format", "json"],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write_end)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_a_failure_of_an_earlier_run_does_not_outlive_the_next(tmp_path):
+    write_job(tmp_path, {"epochs": "none at all"})
+    assert run_verb("train", "--root", tmp_path).code == 2
+    first = (tmp_path / "output/failure").read_text()
+    write_job(tmp_path, {"seed": "minus one"})
+    assert run_verb("train", "--root", tmp_path).code == 2
+    assert "epochs" in first
+    assert "epochs" not in (tmp_path / "output/failure").read_text()

@@ -1,6 +1,9 @@
+import errno
 import json
+import os
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -114,6 +117,68 @@ def test_nothing_is_left_when_writing_fails(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="disk full"):
         write_sample_data(tmp_path / "data", images=1, seed=0, validation_images=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_current_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_sample_data(Path("."), images=1, seed=0, validation_images=1)
+    assert sorted(os.listdir(".")) == ["training", "validation"]
+    assert len(annotations(Path("training"))["images"]) == 1
+
+
+def test_nothing_is_left_in_an_empty_folder_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_channel = sample_data._write_channel
+
+    def fail_on_the_second(folder: Path, *arguments: Any) -> None:
+        if folder.name == "validation":
+            raise KeyboardInterrupt
+        write_channel(folder, *arguments)
+
+    monkeypatch.setattr(sample_data, "_write_channel", fail_on_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        write_sample_data(tmp_path, images=1, seed=0, validation_images=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+ELSEWHERE = "Name a folder for the sample data in a place that may be written to."
+
+
+@pytest.mark.parametrize(("name", "reason"), [("file/data", "Not a directory"), ("x" * 300, "File name too long")])
+def test_a_place_where_no_folder_can_be_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as caught:
+        write_sample_data(tmp_path / name, images=1, seed=0, validation_images=0)
+    assert str(caught.value) == f"{tmp_path / name} cannot be written ({reason}). {ELSEWHERE}"
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EACCES, UserError), (errno.ENOSPC, OSError)])
+def test_a_place_that_may_not_be_written_is_refused_and_a_full_disk_is_not_blamed_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    with pytest.raises(kind) as caught:
+        write_sample_data(tmp_path / "data", images=1, seed=0, validation_images=0)
+    if kind is UserError:
+        assert str(caught.value) == f"{tmp_path / 'data'} cannot be written (Permission denied). {ELSEWHERE}"
+
+
+def test_a_folder_that_somebody_fills_meanwhile_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_channel = sample_data._write_channel
+
+    def write_too(*arguments: Any) -> None:
+        write_channel(*arguments)
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "precious").touch()
+
+    monkeypatch.setattr(sample_data, "_write_channel", write_too)
+    with pytest.raises(UserError) as caught:
+        write_sample_data(tmp_path / "data", images=1, seed=0, validation_images=0)
+    assert str(caught.value) == f"{tmp_path / 'data'} cannot be written (Directory not empty). {ELSEWHERE}"
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["precious"]
 
 
 def test_numbers_out_of_range_are_refused(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ FLOW = [
     {"evaluation"},
     {"artifact"},
     {"serving"},
-    {"train"},
-    {"check"},
+    {"preflight"},
+    {"train", "check"},
     {"__main__"},
 ]
 """Rooms from first to last. A room imports from those before it, and from itself."""
@@ -73,7 +73,7 @@ def test_the_first_rooms_import_only_the_standard_library(name):
 
 
 def test_a_wrong_job_fails_in_under_a_second_of_process_time(tmp_path):
-    write_job(tmp_path, {"epochs": "many", "learning_rte": "0.1"})
+    write_job(tmp_path, {"epochs": "many", "learning_rte": "0.1", "pretrained_weights": "none"})
     (tmp_path / "input/data/training").mkdir(parents=True)
     (tmp_path / "input/data/training/annotations.json").write_text("{}")
     before = _children_seconds()

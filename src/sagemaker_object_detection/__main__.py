@@ -9,27 +9,36 @@ from pathlib import Path
 
 from sagemaker_object_detection import __version__
 from sagemaker_object_detection.errors import JobError
-from sagemaker_object_detection.job.failure import exit_code, write_failure
+from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.paths import Paths
 
 log = logging.getLogger("sagemaker_object_detection")
+
+# What a shell reports of a process that SIGPIPE or SIGINT ended.
+BROKEN_PIPE, INTERRUPTED = 141, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0 done, 1 our fault, 2 the user can fix it, 3 the platform's fault."""
     options = _parser().parse_args(arguments)
     _log_to_stdout(quiet=options.verb in ("check", "describe", "predict"))
-    # TensorFlow's C++ side would otherwise fill the first screen of every log with notices nobody can act upon.
+    # Quietens most of TensorFlow's C++ side; what it says before it reads this variable cannot be helped.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        return int(options.run(options) or 0)
-    except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
-        if not isinstance(error, JobError):
-            log.exception("%s: %s", type(error).__name__, error)
-        else:
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has had enough. Python would complain again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if isinstance(error, JobError):
             log.error("%s", error)
+        else:
+            log.exception("%s", failure_text(error))
         if options.verb == "train":
             write_failure(Paths.find(options.root), error)
         return exit_code(error)
@@ -71,7 +80,9 @@ def _sample_data(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sagemaker-object-detection", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="sagemaker-object-detection", description="Fine-tunes TensorFlow object detectors, as SageMaker runs it."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     root_help = "the folder that stands for /opt/ml (default: $SAGEMAKER_BASE_DIR, else /opt/ml)"

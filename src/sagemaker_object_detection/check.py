@@ -3,15 +3,19 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Value
-from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read
-from sagemaker_object_detection.job.config import read_job
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.job.config import Job
 from sagemaker_object_detection.job.paths import Paths
-from sagemaker_object_detection.train import read_and_validate
-from sagemaker_object_detection.weights.sources import find_weights
+from sagemaker_object_detection.preflight import preflight
+from sagemaker_object_detection.weights.sources import Weights
+
+if TYPE_CHECKING:
+    from sagemaker_object_detection.artifact.restore import Start
 
 
 @dataclass(frozen=True)
@@ -32,56 +36,45 @@ class Check:
         return "\n".join([*lines, f"{count} problem{'' if count == 1 else 's'}."])
 
 
-DATA_VALUES = ("bbox_format", "invalid_boxes", "validation_split_ratio", "seed")
-"""The hyperparameters that decide what is right about the data."""
-
-
 def check(paths: Paths) -> Check:
-    """Validates the job's files, its hyperparameters, where its weights lie and all of its data.
+    """Validates the job's files, its hyperparameters, all of its data, and the weights down to the last variable.
 
-    With hyperparameters that are wrong the data is checked all the same, by those that concern it, or their defaults.
+    With hyperparameters that are wrong the rest is checked all the same, with defaults in their places.
     """
-    problems: list[str] = []
+    found = preflight(paths)
+    problems = list(found.problems)
     resolved: Mapping[str, Value] = {}
-    try:
-        job, hyperparameters = read_and_validate(paths)
-        base = catalogue.find(hyperparameters.model_id or "") or (None if job.model else catalogue.DEFAULT_MODEL)
-        resolved = (hyperparameters.for_model(base) if base else hyperparameters).resolved()
-    except UserError as error:
-        problems += error.problems
+    if not problems:
+        # The weights may name another model, once the data is known to be right.
+        base = catalogue.find(found.hyperparameters.model_id or catalogue.DEFAULT_MODEL.name)
+        resolved = found.hyperparameters.for_model(base or catalogue.DEFAULT_MODEL).resolved()
+    if found.job is not None:
         try:
-            job = read_job(paths)
-        except UserError:
-            return Check(resolved, tuple(problems))
-        hyperparameters = _data_hyperparameters(job.hyperparameters)
-    else:
-        try:
-            find_weights(hyperparameters.pretrained_weights, job.model)
+            start = _check_data_and_weights(found.job, found.hyperparameters, found.weights)
+            if not problems:
+                resolved = found.hyperparameters.for_model(start.base).resolved()
         except UserError as error:
             problems += error.problems
-
-    from sagemaker_object_detection.dataset.load import load_splits  # late: it brings NumPy, and TensorFlow with it
-    from sagemaker_object_detection.dataset.problems import DataError
-
-    try:
-        load_splits(
-            job.training,
-            job.validation,
-            bbox_format=hyperparameters.bbox_format,
-            invalid_boxes=hyperparameters.invalid_boxes,
-            validation_split_ratio=hyperparameters.validation_split_ratio,
-            seed=hyperparameters.seed,
-            report_folder=None,
-        )
-    except DataError as error:
-        problems += error.every
-    except UserError as error:
-        problems += error.problems
     return Check(resolved, tuple(problems))
 
 
-def _data_hyperparameters(values: Mapping[str, str]) -> Hyperparameters:
-    try:
-        return read({name: values[name] for name in DATA_VALUES if name in values})
-    except UserError:
-        return read({})
+def _check_data_and_weights(job: Job, hyperparameters: Hyperparameters, weights: Weights | None) -> "Start":
+    # Late, because it brings NumPy and TensorFlow.
+    from sagemaker_object_detection.artifact.restore import find_start
+    from sagemaker_object_detection.dataset.load import load_splits
+    from sagemaker_object_detection.models.detector import build_detector
+
+    splits = load_splits(
+        job.training,
+        job.validation,
+        bbox_format=hyperparameters.bbox_format,
+        invalid_boxes=hyperparameters.invalid_boxes,
+        validation_split_ratio=hyperparameters.validation_split_ratio,
+        seed=hyperparameters.seed,
+        report_folder=None,
+    )
+    labels = splits.training.labels
+    start = find_start(weights, hyperparameters, labels)
+    if start.loaded:
+        start.install(build_detector(start.base, len(labels)))
+    return start

@@ -8,19 +8,26 @@ class JobError(Exception):
 
     Args:
         problems: one sentence, or several that were found together; `str(error)` numbers them.
+        listed: how many of them `str(error)` shows.
+        rest: what it says of the others.
     """
 
     exit_code = 1
 
-    def __init__(self, problems: str | Iterable[str]) -> None:
+    def __init__(self, problems: str | Iterable[str], *, listed: int = 200, rest: str = "") -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        self.listed = listed
+        self.rest = rest
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        if len(self.problems) == 1:
+        count = len(self.problems)
+        if count == 1:
             return self.problems[0]
-        listed = "\n".join(f"{number}. {problem}" for number, problem in enumerate(self.problems, 1))
-        return f"{len(self.problems)} problems:\n{listed}"
+        lines = [f"{number}. {problem}" for number, problem in enumerate(self.problems[: self.listed], 1)]
+        if count > self.listed:
+            lines.append(f"... and {count - self.listed} more. {self.rest}".rstrip())
+        return "\n".join([f"{count} problems:", *lines])
 
 
 class AlgorithmError(JobError):

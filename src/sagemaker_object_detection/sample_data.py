@@ -4,11 +4,15 @@ Colour and texture hint at the class, neither decides it: hues overlap, and the 
 shapes. Every picture is a pure function of (seed, channel, index), so the same seed writes the same annotations again.
 """
 
+import errno
 import json
 import logging
 import math
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +23,8 @@ from sagemaker_object_detection.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Not for another folder's name to mend."""
 _SUPERSAMPLING = 2
 _MIN_VISIBLE = 0.5
 """Share of an object that later objects must leave visible."""
@@ -49,13 +55,14 @@ def write_sample_data(folder: Path, *, images: int = 240, seed: int = 0, validat
     """Write `<folder>/training` and `<folder>/validation`, each with `annotations.json` and `images/`.
 
     Args:
-        folder: a path that does not exist yet, or an empty folder. It appears complete or not at all.
+        folder: a path that does not exist yet, or an empty folder, the current one included. The channels appear
+            when they are complete, or not at all.
         images: number of training images, at least 1.
         seed: the same seed draws the same pictures; the two channels never share one.
         validation_images: number of validation images; 0 leaves the folder `validation` out.
 
     Raises:
-        UserError: the folder holds something already, or a number is out of range.
+        UserError: the folder holds something already or cannot be made, or a number is out of range.
     """
     folder = Path(folder)
     if images < 1 or validation_images < 0 or seed < 0:
@@ -63,19 +70,52 @@ def write_sample_data(folder: Path, *, images: int = 240, seed: int = 0, validat
             f"Sample data needs at least 1 training image, 0 or more validation images and a seed of 0 or more; "
             f"got {images}, {validation_images} and {seed}."
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not an empty folder. Name a new folder for the sample data.")
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
+    # "." has no name; and what is a mount point or the current directory cannot be renamed over, but be filled.
+    target = Path(os.path.realpath(folder))
+    with _writing(folder):
+        exists = _exists(target)
+        if exists and (not target.is_dir() or any(target.iterdir())):
+            raise UserError(f"{folder} exists and is not an empty folder. Name a new folder for the sample data.")
+        place = target if exists else target.parent
+        place.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".sample-data-", dir=place))
+    # Below the temporary folder, which nobody else may read.
+    partial = temporary / "complete"
     try:
         for channel, (name, count) in enumerate((("training", images), ("validation", validation_images))):
             if count:
                 _write_channel(partial / name, count, seed, channel)
-        partial.replace(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        with _writing(folder):
+            if exists:
+                for channel_folder in sorted(partial.iterdir()):
+                    channel_folder.replace(target / channel_folder.name)
+            else:
+                partial.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     logger.info("Wrote %d training and %d validation images to %s.", images, validation_images, folder)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror}). Name a folder for the sample data in a place that may be "
+            f"written to."
+        ) from error
+
+
+def _exists(path: Path) -> bool:
+    """As `Path.exists`, but a path through a file is an OSError, like one that may not be looked at."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _write_channel(folder: Path, count: int, seed: int, channel: int) -> None:

@@ -4,12 +4,13 @@ import logging
 import math
 
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job import metrics
-from sagemaker_object_detection.job.config import Job, read_job, user_values
+from sagemaker_object_detection.job.config import Job
 from sagemaker_object_detection.job.paths import Paths, prepare_outputs
 from sagemaker_object_detection.job.stop import StopSignal
-from sagemaker_object_detection.weights.sources import Weights, find_weights
+from sagemaker_object_detection.preflight import preflight
+from sagemaker_object_detection.weights.sources import Weights
 
 log = logging.getLogger(__name__)
 
@@ -21,38 +22,14 @@ def train(paths: Paths) -> None:
     """Runs the job whose files lie below `paths`; raises a JobError where it cannot be done."""
     with StopSignal() as stop:
         prepare_outputs(paths)
-        job, hyperparameters = read_and_validate(paths)
-        for note in hyperparameters.notes:
+        found = preflight(paths)
+        if found.job is None or found.problems:
+            raise UserError(found.problems)
+        for note in found.hyperparameters.notes:
             log.info(note)
-        _train(job, hyperparameters, find_weights(hyperparameters.pretrained_weights, job.model), stop)
-
-
-def read_and_validate(paths: Paths) -> tuple[Job, Hyperparameters]:
-    """The job's files and its hyperparameters, before anything slow is imported: a wrong job fails in under a second.
-
-    Raises:
-        UserError: with every problem of both.
-    """
-    try:
-        job = read_job(paths)
-    except UserError as wrong_job:
-        try:
-            read(user_values(paths))
-        except UserError as wrong_values:
-            raise UserError([*wrong_job.problems, *wrong_values.problems]) from None
-        raise
-    hyperparameters = read(job.hyperparameters, has_model_channel=job.model is not None)
-    if job.validation is None and hyperparameters.validation_split_ratio == 0:
-        used = {"early_stopping": hyperparameters.early_stopping, "objective": hyperparameters.objective != "Auto"}
-        problems = [
-            f"{name}: needs a validation set, and there is none: validation_split_ratio is 0 and the job has no "
-            f"validation channel; add the channel, raise validation_split_ratio, or leave {name} at its default"
-            for name in used
-            if used[name]
-        ]
-        if problems:
-            raise UserError(problems)
-    return job, hyperparameters
+        if found.job.checkpoints is not None:
+            log.warning("This version writes no checkpoints to %s: a restarted job begins anew.", found.job.checkpoints)
+        _train(found.job, found.hyperparameters, found.weights, stop)
 
 
 def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, stop: StopSignal) -> None:
@@ -83,6 +60,12 @@ def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, 
         report_folder=job.paths.output_data,
     )
     data, validation = splits.training, splits.validation
+    if hyperparameters.batch_size > len(data.file_names):
+        log.warning(
+            "batch_size is %d, but there are %d training images: every step repeats images.",
+            hyperparameters.batch_size,
+            len(data.file_names),
+        )
     max_boxes = splits.max_boxes
 
     # 2. The model, with the weights it starts from.
@@ -117,8 +100,14 @@ def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, 
     # 4. Validation after every epoch, and which epoch is the best.
     evaluate = None
     if validation is not None:
-        evaluate = Evaluator(detector, validation, max_boxes=max_boxes, l2=hyperparameters.regularizers_l2)
-    has_boxes = validation is not None and len(validation.boxes) > 0
+        evaluate = Evaluator(
+            detector,
+            validation,
+            max_boxes=max_boxes,
+            l2=hyperparameters.regularizers_l2,
+            stop_requested=lambda: stop.requested,
+        )
+    has_boxes = validation is None or len(validation.boxes) > 0
     best = Best(
         choose_objective(hyperparameters.objective, job.tuning_objective, has_boxes),
         hyperparameters.early_stopping_min_delta,
@@ -126,6 +115,9 @@ def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, 
     )
 
     # 5. Train; the detector comes out with the best epoch's weights.
+    if stop.requested:
+        log.warning("Stopped by a signal before the first step: there is no model to save.")
+        return
     outcome = fit(detector, step, iter(batches), schedule, evaluate, best, lambda: stop.requested)
 
     # 6. What the job leaves behind. The last validation lines belong to the weights that are saved.

@@ -1,7 +1,10 @@
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -108,6 +111,10 @@ def test_a_file_that_is_no_annotation_file(tmp_path: Path, content: object, sent
 
 
 BBOX = "expected four finite numbers. Correct it in annotations.json."
+PRINTABLE = (
+    "expected text without line breaks, control characters and halves of surrogate pairs. "
+    "Correct it in annotations.json."
+)
 ENTRIES = [
     ("images.0", 5, "training images[0] is the number 5; expected an object. Correct it in annotations.json."),
     ("images.0.file_name", DELETED, "training images[0]: file_name is missing. Correct it in annotations.json."),
@@ -192,6 +199,26 @@ ENTRIES = [
     ("annotations.1", None, "training annotations[1] is null; expected an object. Correct it in annotations.json."),
     ("categories.0.name", DELETED, "training categories[0]: name is missing. Correct it in annotations.json."),
     (
+        "categories.0.name",
+        "do\ng",
+        f'training categories[0]: name is the text "do\\ng"; {PRINTABLE}',
+    ),
+    ("categories.0.name", "\ud800", f'training categories[0]: name is the text "\\ud800"; {PRINTABLE}'),
+    ("categories.0.name", "a\u2028b", f'training categories[0]: name is the text "a\\u2028b"; {PRINTABLE}'),
+    ("categories.0.name", "a\x7fb", f'training categories[0]: name is the text "a\\u007fb"; {PRINTABLE}'),
+    ("categories.0.id", "7\r", f'training categories[0]: id is the text "7\\r"; {PRINTABLE}'),
+    ("images.0.id", "\udfff", f'training images[0]: id is the text "\\udfff"; {PRINTABLE}'),
+    (
+        "annotations.1.image_id",
+        "1\x85",
+        f'training annotations[1]: image_id is the text "1\\u0085"; {PRINTABLE}',
+    ),
+    (
+        "annotations.1.category_id",
+        "\x1b[31m",
+        f"training annotations[1], image 'a.jpg': category_id is the text \"\\u001b[31m\"; {PRINTABLE}",
+    ),
+    (
         "annotations.1.image_id",
         99,
         "training annotations[1]: image_id 99 is not the id of any image in images. "
@@ -269,6 +296,35 @@ def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
         f"training: {tmp_path / 'annotations.json'} cannot be read (Is a directory). "
         f"Expected annotations.json next to a folder images/."
     ]
+
+
+def test_a_pipe_in_place_of_the_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "annotations.json")
+    assert sentences(tmp_path) == [
+        f"training: {tmp_path / 'annotations.json'} is a pipe, a device or a socket. "
+        f"Expected annotations.json next to a folder images/."
+    ]
+
+
+def test_a_channel_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tests may run as root, who may do anything.
+    def refuse(_: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert sentences(tmp_path) == [
+        f"training: annotations.json is missing; {tmp_path} cannot be listed (Permission denied). "
+        f"Expected annotations.json next to a folder images/."
+    ]
+
+
+def test_names_and_ids_in_any_script_are_fine(tmp_path: Path) -> None:
+    content = changed("categories.0.name", "犬 🐕‍🦺 é")
+    write_annotations(tmp_path, content)
+    table, problems = read_annotations("training", tmp_path)
+    assert problems == []
+    assert table is not None
+    assert table.categories == {42: "犬 🐕‍🦺 é", 7: "cat"}
 
 
 @pytest.mark.slow

@@ -1,8 +1,11 @@
+import errno
 import json
 import logging
+import os
+import socket
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -63,7 +66,36 @@ def test_numbers_sort_before_text_and_ids_name_classes_without_categories(tmp_pa
         annotation["category_id"] = id_
     labels = load(write_channel(tmp_path / "training", content)).training.labels
     assert labels.ids == (9, 10, "9")
-    assert labels.names == ("9", "10", "9")
+    assert labels.names == ("9 (9)", "10", "9 ('9')")
+
+
+SAME_NAMES = [
+    (
+        {7: "dog", 42: "dog"},
+        ("dog (7)", "dog (42)"),
+        "training: the categories 7, 42 have the same name 'dog' and are told apart as 'dog (7)', 'dog (42)'. Give "
+        "every category a name of its own, or merge them.",
+    ),
+    (
+        {7: "dog", 42: "dog", "x": "dog (7)"},
+        ("dog (7) (7)", "dog (42)", "dog (7) (x)"),
+        "training: the categories 7, 42 have the same name 'dog' and are told apart as 'dog (7) (7)', 'dog (42)'. Give "
+        "every category a name of its own, or merge them.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("categories", "names", "warning"), SAME_NAMES)
+def test_classes_of_the_same_name_are_told_apart_by_their_ids(
+    tmp_path: Path, categories: dict[int | str, str], names: tuple[str, ...], warning: str
+) -> None:
+    content = changed("categories", [{"id": id_, "name": name} for id_, name in categories.items()])
+    training = write_channel(tmp_path / "training", content)
+    splits = load(training, write_channel(tmp_path / "validation", content))
+    assert splits.training.labels.names == names
+    assert splits.report.warnings[0] == warning
+    assert list(splits.report.channels[0].boxes_per_class) == list(names)
+    assert splits.report.channels[0].boxes_per_class[names[1]] == 2
 
 
 WAY_OUT = 'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
@@ -90,6 +122,23 @@ BAD_BOXES = [
         [100, 100, 110, 110],
         f"bbox [100, 100, 110, 110] reaches outside its image, which is 64 wide and 48 high; {CORNERS}. {WAY_OUT}",
     ),
+    (
+        "xyxy",
+        [-1e308, -1e308, 1e308, 1e308],
+        "bbox [-1e+308, -1e+308, 1e+308, 1e+308] reaches outside its image, which is 64 wide and 48 high; "
+        f"{CORNERS}. {WAY_OUT}",
+    ),
+    (
+        "xywh",
+        [1e308, 1e308, 1e308, 1e308],
+        "bbox [1e+308, 1e+308, 1e+308, 1e+308] reaches outside its image, which is 64 wide and 48 high; "
+        f"{COCO}. {WAY_OUT}",
+    ),
+    (
+        "xywh",
+        [-1e308, -1e308, -1e308, -1e308],
+        f"bbox [-1e+308, -1e+308, -1e+308, -1e+308] has a negative width or height; {COCO}. {WAY_OUT}",
+    ),
     ("xywh", [4, 6, -2, 10], f"bbox [4, 6, -2, 10] has a negative width or height; {COCO}. {WAY_OUT}"),
     ("xywh", [4, 6, 0, 10], f"bbox [4, 6, 0, 10] is empty; {COCO}. {WAY_OUT}"),
     (
@@ -108,6 +157,7 @@ def boxes_content(bbox_format: str, first: list[float]) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize(("bbox_format", "bbox", "sentence"), BAD_BOXES)
 def test_a_box_that_is_none(tmp_path: Path, bbox_format: str, bbox: list[float], sentence: str) -> None:
     channel = write_channel(tmp_path / "training", boxes_content(bbox_format, bbox))
@@ -183,6 +233,14 @@ def rename(name: str, new: str) -> Any:
     return lambda folder: (folder / name).rename(folder / new)
 
 
+def listen(path: Path) -> None:
+    # The address of a socket may be 107 bytes long, a temporary folder's path longer.
+    place = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"/proc/self/fd/{place}/{path.name}")
+    os.close(place)
+
+
 OTHER_FORMAT = "Expected a JPEG or PNG image: convert it."
 BROKEN_FILES = [
     (lambda folder: (folder / "a.jpg").unlink(), "does not exist. Add the file or remove its entry."),
@@ -213,7 +271,23 @@ BROKEN_FILES = [
     ),
     (
         lambda folder: ((folder / "a.jpg").unlink(), (folder / "a.jpg").mkdir()),
-        "cannot be read (Is a directory).",
+        "is a folder. Expected a JPEG or PNG file.",
+    ),
+    (
+        lambda folder: ((folder / "a.jpg").unlink(), os.mkfifo(folder / "a.jpg")),
+        "is a pipe. Expected a JPEG or PNG file.",
+    ),
+    (
+        lambda folder: (
+            (folder / "a.jpg").unlink(),
+            os.mkfifo(folder / "pipe"),
+            (folder / "a.jpg").symlink_to("pipe"),
+        ),
+        "is a pipe. Expected a JPEG or PNG file.",
+    ),
+    (
+        lambda folder: ((folder / "a.jpg").unlink(), listen(folder / "a.jpg")),
+        "is a socket. Expected a JPEG or PNG file.",
     ),
 ]
 
@@ -253,15 +327,39 @@ def test_a_png_that_claims_a_monstrous_size_is_refused_from_its_header(tmp_path:
     )
 
 
+def test_images_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As for anybody but root where images/ has mode 0.
+    channel = write_channel(tmp_path / "training")
+    (channel / "images" / "b.png").unlink()
+    path_open, images = Path.open, channel / "images"
+
+    def refuse_to_open(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.parent == images:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return path_open(path, *arguments, **options)
+
+    def refuse_to_list(_: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse_to_open)
+    monkeypatch.setattr(os, "listdir", refuse_to_list)
+    assert problems(channel) == [
+        "training: none of the 2 images can be used.",
+        f"training images[0] 'a.jpg' cannot be read (Permission denied). {READABLE}",
+        "training images[1] 'b.png' does not exist. Add the file or remove its entry.",
+    ]
+
+
 BELOW = "Expected a path below images/."
+READABLE = "Expected a JPEG or PNG file that may be read."
 NAMES = [
     ("/etc/hostname", f"is an absolute path. {BELOW}"),
     ("../annotations.json", f'contains "..". {BELOW}'),
     ("", f"is not the name of a file. {BELOW}"),
     ("a\x00.jpg", f"is not the name of a file. {BELOW}"),
     ("\ud800.jpg", f"is not the name of a file. {BELOW}"),
-    ("b.png/c.jpg", "cannot be read (Not a directory)."),
-    ("x" * 300, "cannot be read (File name too long)."),
+    ("b.png/c.jpg", f"cannot be read (Not a directory). {READABLE}"),
+    ("x" * 300, f"cannot be read (File name too long). {READABLE}"),
     ("link.jpg", "is a link that leaves the channel. Put the file itself into images/."),
     ("./b.png", "is listed already as images[1]. Merge the two entries into one."),
 ]
@@ -363,11 +461,14 @@ def test_of_many_problems_some_of_each_kind_are_named_and_the_rest_counted(tmp_p
     content = changed("annotations.2.bbox", [20, 10, 10, 38])
     content["images"] += [{"file_name": f"{number}.jpg", "id": 10 + number} for number in range(50)]
     channel = write_channel(tmp_path / "training", content)
-    found = problems(channel)
-    assert len(found) == 21
-    assert found[18] == "training images[20] '18.jpg' does not exist. Add the file or remove its entry."
-    assert found[19].startswith("training annotations[2], image 'b.png': bbox [20, 10, 10, 38] is inverted")
-    assert found[20] == "... and 31 more (missing images: 31). data_report.json in the job's output lists them all."
+    with pytest.raises(UserError) as caught:
+        load(channel)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "51 problems:"
+    assert lines[19] == "19. training images[20] '18.jpg' does not exist. Add the file or remove its entry."
+    assert lines[20].startswith("20. training annotations[2], image 'b.png': bbox [20, 10, 10, 38] is inverted")
+    assert lines[21:] == ["... and 31 more. data_report.json in the job's output lists them all."]
+    assert len(caught.value.problems) == 51
     assert len(read_report(channel)["problems"]) == 51
 
 

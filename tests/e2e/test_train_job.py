@@ -116,26 +116,40 @@ def test_incremental_training_takes_the_archive_and_refuses_other_classes(traine
     assert 'set reinitialize_top_layer="True"' in (root / "output/failure").read_text()
 
 
-@pytest.mark.slow
-def test_sigterm_ends_the_step_and_saves_the_model(sample_root, tmp_path):
-    shutil.copytree(sample_root / "input/data", tmp_path / "input/data")
-    write_job(tmp_path, {"pretrained_weights": "none", "epochs": "1000", "batch_size": "4"})
-    command = [sys.executable, "-u", "-m", "sagemaker_object_detection", "train", "--root", str(tmp_path)]
+def stopped_job(sample_root, root, moment: str) -> str:
+    """A long job that gets SIGTERM, twice, when its log says `moment`; returns what it still says."""
+    shutil.copytree(sample_root / "input/data", root / "input/data")
+    write_job(root, {"pretrained_weights": "none", "epochs": "1000", "batch_size": "4"})
+    command = [sys.executable, "-u", "-m", "sagemaker_object_detection", "train", "--root", str(root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
             for line in process.stdout:
-                if "Val_mAP=" in line:
+                if moment in line:
                     break
+            process.send_signal(signal.SIGTERM)
             process.send_signal(signal.SIGTERM)
             rest = process.stdout.read()
             assert process.wait() == 0
         finally:
             process.kill()
-    assert "Stopped by a signal after" in rest
+    return rest
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_step_and_saves_the_best_epoch(sample_root, tmp_path):
+    rest = stopped_job(sample_root, tmp_path, "Val_mAP=")
+    assert "Stopped by a signal" in rest
     assert "Val_mAP=" in rest
     info = json.loads((tmp_path / "model/model_info.json").read_text())
     assert info["epoch"] is not None
+
+
+@pytest.mark.slow
+def test_sigterm_before_the_first_step_saves_no_model(sample_root, tmp_path):
+    rest = stopped_job(sample_root, tmp_path, "Checking that")
+    assert rest.endswith("WARNING: Stopped by a signal before the first step: there is no model to save.\n")
+    assert list((tmp_path / "model").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagemaker_object_detection.geometry.boxes import from_xywh_pixels, from_xyxy_pixels, to_xyxy_pixels
+from sagemaker_object_detection.geometry.boxes import from_xyxy_pixels, to_xyxy_pixels, xywh_to_xyxy
 
 
 def test_corner_pixels_become_y_first_and_normalised() -> None:
@@ -13,13 +13,15 @@ def test_corner_pixels_become_y_first_and_normalised() -> None:
 
 
 def test_coco_pixels_are_corner_and_extent() -> None:
-    coco, corners = np.array([[10, 20, 20, 30]]), np.array([[10, 20, 30, 50]])
-    np.testing.assert_array_equal(
-        from_xywh_pixels(coco, np.array([100, 200])), from_xyxy_pixels(corners, np.array([100, 200]))
-    )
+    np.testing.assert_array_equal(xywh_to_xyxy(np.array([[10, 20, 20, 30]])), [[10, 20, 30, 50]])
 
 
-@pytest.mark.parametrize("convert", [from_xyxy_pixels, from_xywh_pixels, to_xyxy_pixels])
+@pytest.mark.filterwarnings("error")
+def test_coco_pixels_beyond_float64_are_infinite() -> None:
+    np.testing.assert_array_equal(xywh_to_xyxy(np.array([[1e308, 0, 1e308, 5]])), [[1e308, 0, np.inf, 5]])
+
+
+@pytest.mark.parametrize("convert", [from_xyxy_pixels, to_xyxy_pixels])
 def test_no_boxes_stay_no_boxes(convert) -> None:
     assert convert(np.zeros((0, 4)), np.zeros((0, 2))).shape == (0, 4)
 

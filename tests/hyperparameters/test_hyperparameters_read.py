@@ -45,7 +45,7 @@ TABLE = {
         SMALL,
     ),
     "pretrained_weights": (
-        "auto, none, a TensorFlow Hub or Kaggle handle, an s3:// URI or a path",
+        "auto, none, or the path of a model of this container, of a checkpoint folder, or of a .tar.gz of one",
         "auto",
         "auto",
         "s3://b/W.tar.gz",

@@ -82,7 +82,7 @@ def test_a_long_list_is_cut_between_problems_and_says_how_many_are_missing(lengt
     lines = text.splitlines()
     assert len(text) <= MAX_CHARACTERS
     assert lines[0].startswith("UserError: 1 of 400: 000 ééé")
-    assert lines[-1] == f"... and {400 - (len(lines) - 1)} more; the whole list is in the log"
+    assert lines[-1] == f"... and {400 - (len(lines) - 1)} more. The log lists them all."
     if length < 900:
         for number, line in enumerate(lines[1:-1], 2):
             assert line == f"{number} of 400: {number - 1:03} {'é' * length}"

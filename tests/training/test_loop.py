@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+import re
 from dataclasses import dataclass, field
 
 import pytest
@@ -96,6 +97,13 @@ def test_a_stop_ends_after_the_step_and_keeps_the_best_finished_epoch():
     assert outcome.stopped
 
 
+def test_a_stop_after_the_last_step_of_an_epoch_without_validation_keeps_the_epoch():
+    detector, outcome = run(stop_after=4)
+    assert float(detector.weight) == 4.0
+    assert outcome.saved.number == 0
+    assert outcome.stopped
+
+
 def test_a_stop_inside_the_first_epoch_keeps_the_weights_as_they_are():
     detector, outcome = run(validations=[0.2], stop_after=2)
     assert float(detector.weight) == 2.0
@@ -110,10 +118,67 @@ def test_divergence_names_epoch_step_learning_rate_and_images(bad):
     assert str(caught.value) == (
         f"training diverged at learning_rate 0.25: the loss became {bad:g} in epoch 1, step 6, on images 6-a.jpg, "
         "6-b.jpg; expected a finite loss that falls. Lower learning_rate (a tenth is a good next try), or "
-        "regularizers_l2 where it was raised; no model was saved"
+        "regularizers_l2 where it was raised, and keep beta_1, beta_2 and momentum below 1 and epsilon above 0; no "
+        "model was saved"
     )
 
 
-def test_a_validation_that_is_not_finite_is_divergence_too():
-    with pytest.raises(UserError, match=r"mAP of the validation became nan after epoch 0; expected a finite loss"):
-        run(validations=[math.nan])
+@pytest.mark.parametrize("bad", [math.nan, 1e9])
+def test_a_validation_that_explodes_is_divergence_too(bad):
+    with pytest.raises(
+        UserError, match=rf"mAP of the validation became {re.escape(f'{bad:g}')} after epoch 0; expected a finite loss"
+    ):
+        run(validations=[bad])
+
+
+@pytest.mark.parametrize("stop_after", [math.inf, 2])
+def test_weights_ruined_by_an_update_that_no_loss_has_seen_are_not_saved(stop_after):
+    detector = Detector()
+    schedule = Schedule(1, 2, 2, 0.25, lambda number: ["a.jpg"])
+
+    def step(batch):
+        detector.weight.assign_add(1.0 if batch == 0 else math.nan)
+        return tf.constant(0.5)
+
+    steps = iter(range(5))
+    best = Best(Objective("mAP", True), 0.0, None)
+    with pytest.raises(UserError, match=r"weights are no longer finite after epoch 0"):
+        fit(detector, step, steps, schedule, None, best, lambda: not detector.weight.numpy() < stop_after)
+
+
+def test_a_stop_reads_the_losses_that_are_still_pending():
+    with pytest.raises(UserError, match=r"the loss became nan in epoch 0, step 1"):
+        run(losses=[0.5, math.nan], stop_after=2)
+
+
+def test_a_stop_during_validation_keeps_the_epoch_before():
+    validations = iter([0.5, None])
+    stopping = []
+
+    def evaluate():
+        value = next(validations)
+        if value is None:
+            stopping.append(True)
+            return None
+        return Figures({"mAP": value})
+
+    detector = Detector()
+    schedule = Schedule(5, 4, 2, 0.25, lambda number: [])
+    best = Best(Objective("mAP", True), 0.0, None)
+    outcome = fit(detector, Step(detector), itertools.count(), schedule, evaluate, best, lambda: bool(stopping))
+    assert float(detector.weight) == 4.0
+    assert outcome.saved.number == 0
+    assert outcome.stopped
+
+
+def test_a_step_that_does_not_fit_into_memory_names_the_next_batch_size_to_try():
+    def step(batch):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    schedule = Schedule(1, 2, 12, 0.25, lambda number: [])
+    with pytest.raises(UserError) as caught:
+        fit(Detector(), step, itertools.count(), schedule, None, Best(Objective("mAP", True), 0.0, None), lambda: False)
+    assert str(caught.value) == (
+        "batch_size: a step of 12 images does not fit into the device's memory; set batch_size to 6, choose a base "
+        "model with a smaller input, or an instance with more memory"
+    )

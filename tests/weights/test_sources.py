@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -119,6 +121,53 @@ def test_cut_archive_is_refused(tmp_path):
     (tree / "data").write_bytes(bytes(range(256)) * 100)
     archive = pack(tmp_path / "cut.tar.gz", tree)
     archive.write_bytes(archive.read_bytes()[:200])
-    assert "cut.tar.gz cannot be unpacked" in refusal(str(archive))
-    archive.write_bytes(b"not an archive")
-    assert "expected a whole .tar.gz archive: copy it again" in refusal(str(archive))
+    assert refusal(str(archive)) == (
+        f'pretrained_weights="{archive}": cut.tar.gz cannot be unpacked (Compressed file ended before the '
+        "end-of-stream marker was reached); expected a whole .tar.gz archive: copy it again"
+    )
+
+
+@pytest.mark.parametrize("content", [b"not an archive", b"", b"\xfd7zXZ\x00 not xz"])
+def test_a_file_that_is_no_archive_is_refused_in_one_line(tmp_path, content):
+    archive = tmp_path / "model.tar.gz"
+    archive.write_bytes(content)
+    assert refusal(str(archive)) == (
+        f'pretrained_weights="{archive}": model.tar.gz cannot be unpacked (it is no tar archive); expected a whole '
+        ".tar.gz archive: copy it again"
+    )
+    assert refusal("auto", tmp_path) == (
+        f'channel "model" ({tmp_path}): model.tar.gz cannot be unpacked (it is no tar archive); expected a whole '
+        ".tar.gz archive: copy it again"
+    )
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tar.gz")
+    assert refusal(f"{tmp_path}/pipe.tar.gz").startswith(
+        f'pretrained_weights="{tmp_path}/pipe.tar.gz": is a pipe, a device or a socket; expected a folder or a .tar.gz '
+        "archive; put a model's files"
+    )
+    assert refusal("auto", tmp_path).startswith(
+        f'channel "model" ({tmp_path}): found pipe.tar.gz, which are no weights'
+    )
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_may_not_be_read_is_refused_and_a_full_disk_is_not_blamed_on_it(tmp_path, monkeypatch, number):
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError if number == errno.EACCES else OSError) as raised:
+        find_weights("auto", tmp_path)
+    if number == errno.EACCES:
+        assert str(raised.value) == (
+            f'channel "model" ({tmp_path}): cannot be read (Permission denied); expected a folder or an archive that '
+            "the job may read: correct the path or its permissions"
+        )
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_a_path_that_cannot_be_is_refused(name):
+    reason = "there is no such folder or file" if "\0" in name else "cannot be read (File name too long)"
+    assert refusal(name).startswith(f'pretrained_weights="{name}": {reason}; ')

@@ -2,12 +2,14 @@
 
 import json
 import platform
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import msgspec
 import tensorflow as tf
 
 from sagemaker_object_detection import __version__, catalogue
@@ -26,6 +28,19 @@ class ModelInfo:
 
     base: BaseModel
     labels: Labels
+
+
+class _Written(msgspec.Struct):
+    """What every format has."""
+
+    format: int
+    base_model: str
+    versions: dict[str, str] = {}
+
+
+class _WrittenNow(_Written, kw_only=True):
+    labels: list[str]
+    category_ids: list[int | str]
 
 
 def model_info(
@@ -73,19 +88,44 @@ def read_model_info(model: Path) -> ModelInfo:
         UserError: no such file (half a model, or none), or not one this version can read.
     """
     path = model / FILE_NAME
-    if not path.is_file():
-        raise UserError(f"{model}: holds no {FILE_NAME}; expected the model directory that a training job wrote")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        base = catalogue.find(content["base_model"])
-        labels = Labels(ids=tuple(content["category_ids"]), names=tuple(content["labels"]))
-        written = content["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: describes no model ({error!r}); train again or restore the file") from error
-    if base is None or written != FORMAT:
+        content = json.loads(_read(path))
+        written = msgspec.convert(content, _Written)
+        base = catalogue.find(written.base_model)
+        if base is None or written.format != FORMAT:
+            raise UserError(
+                f"{path}: describes a model {written.base_model!r} in format {written.format}; expected format "
+                f"{FORMAT} and one of {', '.join(known.name for known in catalogue.CATALOGUE)}; use the version that "
+                f"wrote it, {written.versions.get('sagemaker-object-detection', 'unknown')}"
+            )
+        classes = msgspec.convert(content, _WrittenNow)
+    except (ValueError, RecursionError) as error:
+        raise _no_description(path, str(error)) from error
+    ids, names = tuple(classes.category_ids), tuple(classes.labels)
+    if not ids or len(names) != len(ids) or len(set(ids)) != len(ids):
+        counts = f"{len(names)} labels for {len(ids)} category_ids, {len(set(ids))} of them different"
+        raise _no_description(path, counts)
+    return ModelInfo(base, Labels(ids=ids, names=names))
+
+
+def _read(path: Path) -> str:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise FileNotFoundError
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"{path}: describes a model {content['base_model']!r} in format {written!r}; expected format {FORMAT} "
-            f"and one of {', '.join(known.name for known in catalogue.CATALOGUE)}; use the version that wrote it, "
-            f"{content.get('versions', {}).get('sagemaker-object-detection', 'unknown')}"
-        )
-    return ModelInfo(base, labels)
+            f"{path.parent}: holds no {FILE_NAME}; expected the model directory that a training job wrote"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); expected the model directory that a training job wrote, with "
+            "files that may be read"
+        ) from error
+
+
+def _no_description(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path}: describes no model ({reason}); expected the file as a training job wrote it: train again or restore "
+        "the file"
+    )

@@ -15,7 +15,7 @@ from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.models.detector import Detector
-from sagemaker_object_detection.weights.install import READ_ERRORS, install, install_checkpoint
+from sagemaker_object_detection.weights.install import READ_ERRORS, first_line, install, install_checkpoint
 from sagemaker_object_detection.weights.sources import Weights
 
 log = logging.getLogger(__name__)
@@ -110,5 +110,6 @@ def _install_artifact(detector: Detector, artifact: Path, *, anew: bool) -> None
         )
     except READ_ERRORS as error:
         raise UserError(
-            f"{prefix}: the model's weights cannot be read ({error}); expected the files of a whole model directory"
+            f"{prefix}: the model's weights cannot be read ({first_line(error)}); expected the files of a whole model "
+            "directory"
         ) from error

@@ -5,6 +5,7 @@ It takes an order of magnitude more time and memory than a typed decoder, so it 
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +15,9 @@ from sagemaker_object_detection.dataset.problems import Problem, shortlist
 
 ANNOTATIONS_FILE = "annotations.json"
 _MAX_SIDE = 2**31 - 1
+# Control characters, line separators and lone surrogates: names and ids stand in log lines, which a line break in a
+# name could forge, and in files that are UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 Id = int | str
 Side = Annotated[int, msgspec.Meta(ge=1, le=_MAX_SIDE)] | None
@@ -41,6 +45,17 @@ class Document(msgspec.Struct, gc=False):
     images: list[ImageEntry]
     annotations: list[AnnotationEntry]
     categories: list[CategoryEntry] | None = None
+
+
+def has_unprintable(document: Document) -> bool:
+    """Whether a category's name or an id that is text holds a character that may not stand in a line of text."""
+    values: set[Id] = {image.id for image in document.images}
+    for annotation in document.annotations:
+        values.add(annotation.image_id)
+        values.add(annotation.category_id)
+    for category in document.categories or ():
+        values |= {category.id, category.name}
+    return any(isinstance(value, str) and _UNPRINTABLE.search(value) for value in values)
 
 
 class UnreadableFileError(Exception):
@@ -141,7 +156,7 @@ def _annotation(entry: dict[str, Any]) -> AnnotationEntry:
 
 
 def _category(entry: dict[str, Any]) -> CategoryEntry:
-    return CategoryEntry(_identifier(entry, "id"), _text(entry, "name"))
+    return CategoryEntry(_identifier(entry, "id"), _printable("name", _text(entry, "name")))
 
 
 def _present(entry: dict[str, Any], field: str) -> Any:
@@ -157,13 +172,22 @@ def _text(entry: dict[str, Any], field: str) -> str:
     return value
 
 
+def _printable(field: str, value: str) -> str:
+    if _UNPRINTABLE.search(value):
+        raise _InvalidFieldError(
+            f": {field} is {_describe(value)}; expected text without line breaks, control characters and halves of "
+            f"surrogate pairs"
+        )
+    return value
+
+
 def _identifier(entry: dict[str, Any], field: str) -> Id:
     value = _present(entry, field)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise _InvalidFieldError(f": {field} is {_describe(value)}; expected a whole number or text")
-    return value
+    return _printable(field, value) if isinstance(value, str) else value
 
 
 def _side(entry: dict[str, Any], field: str) -> int | None:

@@ -5,9 +5,11 @@
      "categories": [{"id": 7, "name": "dog"}]}
 
 `categories`, `height` and `width` may be missing; other keys are ignored. A correct file is decoded in one strict,
-typed pass. Only when that fails a second, patient pass looks at every entry by itself and names all that are wrong.
+typed pass. Only when that fails, or finds text that may not be printed, a second, patient pass looks at every entry by
+itself and names all that are wrong.
 """
 
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,8 +24,11 @@ from sagemaker_object_detection.dataset.annotation_entries import (
     Id,
     PatientReader,
     UnreadableFileError,
+    has_unprintable,
 )
 from sagemaker_object_detection.dataset.problems import Problem, shortlist, where
+
+_EXPECTED = f"Expected {ANNOTATIONS_FILE} next to a folder images/."
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +65,21 @@ def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None
         the table, or None where the file as a whole is unreadable; and every problem found.
     """
     try:
-        raw = (folder / ANNOTATIONS_FILE).read_bytes()
+        path = folder / ANNOTATIONS_FILE
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a pipe may wait for ever
+            text = f"{channel}: {path} is a pipe, a device or a socket. {_EXPECTED}"
+            return None, [Problem(channel, "unreadable annotation files", text)]
+        raw = path.read_bytes()
     except OSError as error:
         return None, [Problem(channel, "missing annotation files", _missing_file(channel, folder, error))]
     raw = raw.removeprefix(b"\xef\xbb\xbf")
-    try:
-        document = msgspec.json.decode(raw, type=Document)
+    document = _decode(raw)
+    if document is not None:
         image_rows: Sequence[int] = range(len(document.images))
         box_rows: Sequence[int] = range(len(document.annotations))
         problems: list[Problem] = []
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    else:
         reader = PatientReader(channel)
         try:
             document, image_rows, box_rows = reader.read(raw)
@@ -81,20 +91,31 @@ def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None
     return table, problems + unlinked
 
 
+def _decode(raw: bytes) -> Document | None:
+    """The strict pass. None where the file needs the patient one."""
+    try:
+        document = msgspec.json.decode(raw, type=Document)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return None if has_unprintable(document) else document
+
+
 def _missing_file(channel: str, folder: Path, error: OSError) -> str:
-    expected = f"Expected {ANNOTATIONS_FILE} next to a folder images/."
     if not isinstance(error, FileNotFoundError):
-        return f"{channel}: {folder / ANNOTATIONS_FILE} cannot be read ({error.strerror}). {expected}"
+        return f"{channel}: {folder / ANNOTATIONS_FILE} cannot be read ({error.strerror}). {_EXPECTED}"
     if not folder.is_dir():
-        return f"{channel}: the channel's folder {folder} does not exist. {expected}"
-    present = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir())
+        return f"{channel}: the channel's folder {folder} does not exist. {_EXPECTED}"
+    try:
+        present = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir())
+    except OSError as unlisted:
+        return f"{channel}: {ANNOTATIONS_FILE} is missing; {folder} cannot be listed ({unlisted.strerror}). {_EXPECTED}"
     found = f"holds {shortlist(present)}" if present else "is empty"
     nested = next(chain(folder.glob(f"*/{ANNOTATIONS_FILE}"), folder.glob(f"*/*/{ANNOTATIONS_FILE}")), None)
     hint = ""
     if nested is not None:
         inner = nested.parent.relative_to(folder).as_posix()
         hint = f" There is one in {inner}/: let the channel's S3 path end in {inner}/."
-    return f"{channel}: {ANNOTATIONS_FILE} is missing; {folder} {found}. {expected}{hint}"
+    return f"{channel}: {ANNOTATIONS_FILE} is missing; {folder} {found}. {_EXPECTED}{hint}"
 
 
 def _link(

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -81,18 +82,21 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
         problems.append(Problem(table.channel, "missing image folders", text))
     else:
         usable = _unique_paths(table, folder, report)
-        listing: dict[str, str] = {}
 
+        @cache
         def present() -> dict[str, str]:
-            if not listing:
-                listing.update((name.lower(), name) for name in os.listdir(folder))
-            return listing
+            try:
+                return {name.lower(): name for name in os.listdir(folder)}
+            except OSError:  # it may be opened but not listed: there is no hint then
+                return {}
 
         examined = read_headers([folder / table.file_names[index] for index in usable])
         for index, header in zip(usable, examined, strict=True):
             if isinstance(header, UnusableImageError):
-                hint = f" {missing_image_hint(folder, table.file_names[index], present)}"
-                report(index, header.kind, f"{header}{hint if header.kind == 'missing images' else ''}")
+                hint = ""
+                if header.kind == "missing images":
+                    hint = f" {missing_image_hint(folder, table.file_names[index], present)}"
+                report(index, header.kind, f"{header}{hint}")
                 continue
             headers[index] = header
             size = _displayed_size(header, table.image_sizes[index])
@@ -183,8 +187,7 @@ def check_boxes(
     limits = np.tile(box_sizes[:, ::-1], 2)
     clipped = np.clip(corners, 0.0, limits)
     boxes = from_xyxy_pixels(clipped, box_sizes)
-    extent = corners[:, 2:] - corners[:, :2]
-    inverted = (extent < 0).any(axis=1)
+    inverted = np.asarray((corners[:, 2:] < corners[:, :2]).any(axis=1))
     outside = ~inverted & (np.abs(corners - clipped).max(axis=1, initial=0) > _MAX_OVERHANG)
     # Also what vanishes when clipped, or in float32.
     empty = ~inverted & ~outside & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)

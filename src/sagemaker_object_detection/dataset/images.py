@@ -3,6 +3,7 @@
 import logging
 import os
 import posixpath
+import stat
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,9 @@ def read_header(path: Path) -> Header:
 
 def _read_header(path: Path) -> Header:
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
+            raise UnusableImageError("unreadable images", f"is {_kind(mode)}. Expected a JPEG or PNG file.")
         with path.open("rb") as file:
             file_size = os.fstat(file.fileno()).st_size
             start = file.read(32)
@@ -109,10 +113,23 @@ def _read_header(path: Path) -> Header:
     except FileNotFoundError:
         raise UnusableImageError("missing images", "does not exist.") from None
     except OSError as error:
-        raise UnusableImageError("unreadable images", f"cannot be read ({error.strerror}).") from None
+        raise unreadable(error) from None
     if width * height > MAX_PIXELS:
         raise _too_large(f"{width} x {height} = {width * height}")
     return Header(height, width, orientation, file_size)
+
+
+def unreadable(error: OSError) -> UnusableImageError:
+    """A file that is there and cannot be read, as a sentence."""
+    return UnusableImageError(
+        "unreadable images", f"cannot be read ({error.strerror}). Expected a JPEG or PNG file that may be read."
+    )
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
 def _too_large(pixels: str) -> UnusableImageError:
@@ -207,7 +224,7 @@ def check_decoding(paths: Sequence[Path], headers: Sequence[Header]) -> list[Unu
             with tf.device("CPU:0"):
                 height, width, _ = decode_stored(tf.constant(contents)).shape
         except OSError as error:
-            return UnusableImageError("unreadable images", f"cannot be read ({error.strerror}).")
+            return unreadable(error)
         except (tf.errors.OpError, ValueError):
             return UnusableImageError(
                 "damaged images", "cannot be decoded: the file is cut short or damaged. Replace it."

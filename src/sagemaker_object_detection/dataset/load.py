@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,10 @@ def load_splits(
         if channel is not None:
             channels[name] = channel
     problems += _check_decoding(list(channels.values()))
-    labels = _labels(channels["training"].table) if "training" in channels else None
+    labels = None
+    if "training" in channels:
+        labels, warned = _labels(channels["training"].table)
+        warnings += warned
     if labels is not None and "validation" in channels:
         problems += _check_classes(channels["validation"].table, channels["training"].table, labels)
     if problems or labels is None:
@@ -166,21 +170,41 @@ def _check_decoding(channels: Sequence[_Channel]) -> list[Problem]:
     ]
 
 
-def _labels(table: AnnotationTable) -> Labels:
-    """The classes of a job: the training channel's categories, or the ids its annotations use where it has none."""
+def _labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
+    """The classes of a job: the training channel's categories, or the ids its annotations use where it has none.
+
+    No two have the same name: those that do in the file get their ids appended, and there is a warning for each name.
+    """
     categories = table.categories or {id_: str(id_) for id_ in table.category_ids}
     ids = sorted(categories, key=lambda id_: (isinstance(id_, str), id_))
-    return Labels(tuple(ids), tuple(categories[id_] for id_ in ids))
+    names = [categories[id_] for id_ in ids]
+    # 1 and "1" are two ids that look the same.
+    shown = [str(id_) if len({str(id_) for id_ in ids}) == len(ids) else repr(id_) for id_ in ids]
+    while len(set(names)) < len(names):  # again where a name with its id is another's name
+        counts = Counter(names)
+        names = [f"{name} ({id_})" if counts[name] > 1 else name for name, id_ in zip(names, shown, strict=True)]
+    sharing: dict[str, list[int]] = {}
+    for number, id_ in enumerate(ids):
+        sharing.setdefault(categories[id_], []).append(number)
+    warnings = [
+        f"{table.channel}: the categories {shortlist([ids[number] for number in numbers])} have the same name {name!r} "
+        f"and are told apart as {shortlist([names[number] for number in numbers])}. Give every category a name of its "
+        f"own, or merge them."
+        for name, numbers in sharing.items()
+        if len(numbers) > 1
+    ]
+    return Labels(tuple(ids), tuple(names)), warnings
 
 
 def _check_classes(validation: AnnotationTable, training: AnnotationTable, labels: Labels) -> list[Problem]:
     """A class of the validation channel must be one of training's, and be called the same."""
     problems = []
-    known = dict(zip(labels.ids, labels.names, strict=True))
+    known = set(labels.ids)
     for id_, name in (validation.categories or {}).items():
-        if training.categories and id_ in known and known[id_] != name:
+        in_training = (training.categories or {}).get(id_, name)
+        if in_training != name:
             text = (
-                f"validation categories: id {id_!r} is {name!r}, but training calls it {known[id_]!r}. Use the same "
+                f"validation categories: id {id_!r} is {name!r}, but training calls it {in_training!r}. Use the same "
                 f"categories in both channels."
             )
             problems.append(Problem("validation", "contradicting categories", text))

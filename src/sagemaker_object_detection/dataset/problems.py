@@ -1,7 +1,6 @@
 """What is wrong with the data: every problem is collected, a readable few are raised, all are written to a file."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,26 +67,24 @@ def write_report(
 
 
 class DataError(UserError):
-    """Something is wrong with the data. `problems` holds a readable few sentences, `every` all of them."""
+    """Something is wrong with the data.
+
+    `problems` has all sentences, first those that are listed: at most MAX_LISTED, taken in turns from every kind, in
+    the order of the file.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(_readable_few(problems))
-        self.every = tuple(problem.text for problem in problems)
-
-
-def _readable_few(problems: Sequence[Problem]) -> list[str]:
-    """At most MAX_LISTED sentences, taken in turns from every kind, then a count of the rest."""
-    if len(problems) <= MAX_LISTED:
-        return [problem.text for problem in problems]
-    by_kind: dict[tuple[str, str], list[int]] = {}
-    for number, problem in enumerate(problems):
-        by_kind.setdefault((problem.kind, problem.channel), []).append(number)
-    turns = sorted((turn, number) for numbers in by_kind.values() for turn, number in enumerate(numbers))
-    chosen = sorted(number for _, number in turns[:MAX_LISTED])
-    hidden = Counter(problem.kind for number, problem in enumerate(problems) if number not in set(chosen))
-    rest = ", ".join(f"{kind}: {count}" for kind, count in sorted(hidden.items()))
-    summary = f"... and {sum(hidden.values())} more ({rest}). {REPORT_FILE} in the job's output lists them all."
-    return [*(problems[number].text for number in chosen), summary]
+        by_kind: dict[tuple[str, str], list[int]] = {}
+        for number, problem in enumerate(problems):
+            by_kind.setdefault((problem.kind, problem.channel), []).append(number)
+        turns = sorted((turn, number) for numbers in by_kind.values() for turn, number in enumerate(numbers))
+        listed = sorted(number for _, number in turns[:MAX_LISTED])
+        others = sorted(number for _, number in turns[MAX_LISTED:])
+        super().__init__(
+            (problems[number].text for number in [*listed, *others]),
+            listed=MAX_LISTED,
+            rest=f"{REPORT_FILE} in the job's output lists them all.",
+        )
 
 
 def shortlist(names: Sequence[object]) -> str:

@@ -1,7 +1,7 @@
 """Validates a detector on a data set: the reference's losses and the COCO figures, in one compiled pass."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,16 @@ class Evaluator:
     batch size.
     """
 
-    def __init__(self, detector: Detector, dataset: Dataset, *, max_boxes: int, l2: float | None) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        dataset: Dataset,
+        *,
+        max_boxes: int,
+        l2: float | None,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._stop_requested = stop_requested
         self._detector = detector
         self._dataset = dataset
         batch_size = min(BATCH_SIZE, len(dataset.file_names))
@@ -49,8 +58,13 @@ class Evaluator:
         self._l2 = l2
         self._compiled = tf.function(self._evaluate_batch, autograph=False)
 
-    def __call__(self) -> Evaluation:
-        parts = [[part.numpy() for part in self._compiled(batch)] for batch in self._batches]
+    def __call__(self) -> Evaluation | None:
+        """None where a stop cut the validation short."""
+        parts = []
+        for batch in self._batches:
+            if self._stop_requested():
+                return None
+            parts.append([part.numpy() for part in self._compiled(batch)])
         columns = (np.concatenate(column) for column in zip(*parts, strict=True))
         localization, classification, boxes, scores, classes, count = columns
         images = len(self._dataset.file_names)

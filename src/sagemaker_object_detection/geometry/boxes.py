@@ -20,11 +20,6 @@ def from_xyxy_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.asarray(corners / _height_width_twice(sizes), np.float32)
 
 
-def from_xywh_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """COCO boxes [M, 4], xmin ymin width height, pixels, to the convention. Otherwise as `from_xyxy_pixels`."""
-    return from_xyxy_pixels(xywh_to_xyxy(boxes), sizes)
-
-
 def to_xyxy_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """The convention to corner boxes in pixels, xmin ymin xmax ymax, float32 [M, 4]: undoes `from_xyxy_pixels`."""
     pixels = np.asarray(boxes, np.float64) * _height_width_twice(sizes)
@@ -32,9 +27,10 @@ def to_xyxy_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
-    """xmin ymin width height to xmin ymin xmax ymax, float64 [M, 4]; any unit."""
+    """xmin ymin width height to xmin ymin xmax ymax, float64 [M, 4]; any unit. Sums beyond float64 are infinite."""
     boxes = np.asarray(boxes, np.float64)
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    with np.errstate(over="ignore"):
+        return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def _height_width_twice(sizes: np.ndarray) -> np.ndarray:

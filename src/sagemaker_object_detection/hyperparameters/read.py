@@ -67,6 +67,16 @@ def read(values: Mapping[str, str], *, has_model_channel: bool = False) -> Hyper
     Raises:
         UserError: with every value that is not legal, every unknown name, and every name given along with its alias.
     """
+    hyperparameters, problems = read_what_is_right(values, has_model_channel=has_model_channel)
+    if problems:
+        raise UserError(problems)
+    return hyperparameters
+
+
+def read_what_is_right(
+    values: Mapping[str, str], *, has_model_channel: bool = False
+) -> tuple[Hyperparameters, tuple[str, ...]]:
+    """`read` for further checks of a job that will be refused: defaults where a value is wrong, and every problem."""
     given = {name: text for name, text in values.items() if is_given(text)}
     parsed: dict[str, Any] = {row.name: row.default_value for row in ROWS}
     changed: set[str] = set()
@@ -85,10 +95,8 @@ def read(values: Mapping[str, str], *, has_model_channel: bool = False) -> Hyper
             if parsed[row.name] != row.default_value:
                 changed.add(row.name)
     problems += [_unknown(name) for name in values if name not in _CANONICAL]
-    if problems:
-        raise UserError(problems)
     notes = [note for row in ROWS if row.name in changed and (note := _unused(row, parsed, has_model_channel))]
-    return Hyperparameters(**parsed, notes=tuple(notes))
+    return Hyperparameters(**parsed, notes=tuple(notes)), tuple(problems)
 
 
 def _unused(row: Row, parsed: Mapping[str, Value], has_model_channel: bool) -> str | None:

@@ -195,8 +195,10 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "pretrained_weights",
-        Text(("auto", "none"), "a TensorFlow Hub or Kaggle handle, an s3:// URI or a path"),
-        "Where the base model's weights come from when there is no model channel; none starts from random weights.",
+        Text(
+            ("auto", "none"), "or the path of a model of this container, of a checkpoint folder, or of a .tar.gz of one"
+        ),
+        "Where the weights come from when there is no model channel; none starts from random weights.",
         default="auto",
         extension=True,
     ),

@@ -79,7 +79,7 @@ def _problems(error: JobError, limit: int) -> str:
     lines = [f"{number} of {total}: {problem}" for number, problem in enumerate(error.problems, 1)]
     if len("\n".join(lines)) <= limit:
         return "\n".join(lines)
-    room = limit - len(_remainder(total))
+    room = limit - len(_remainder(error, total))
     text = _cut(lines[0], room)
     shown = 1
     for line in lines[1:]:
@@ -87,11 +87,11 @@ def _problems(error: JobError, limit: int) -> str:
             break
         text += f"\n{line}"
         shown += 1
-    return text + _remainder(total - shown)
+    return text + _remainder(error, total - shown)
 
 
-def _remainder(count: int) -> str:
-    return f"\n... and {count} more; the whole list is in the log"
+def _remainder(error: JobError, count: int) -> str:
+    return f"\n... and {count} more. {error.rest or 'The log lists them all.'}"
 
 
 def _first_line(error: BaseException) -> str:

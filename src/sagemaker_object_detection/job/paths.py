@@ -1,5 +1,6 @@
 """The /opt/ml tree under one root, which may lie elsewhere for a run by hand."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,12 +69,16 @@ class Paths:
 def prepare_outputs(paths: Paths) -> None:
     """Create the output folders, and let everyone read, write and delete what this process writes from now on.
 
+    An earlier run's failure file is removed: it would speak of this one.
+
     In local mode the outputs land in the user's own folders, owned by root (sagemaker-python-sdk#4764, #2647, #5542).
 
     Raises:
         UserError: an output folder cannot be created or written. A full or broken disk stays an OSError.
     """
     os.umask(0)
+    with contextlib.suppress(OSError):
+        paths.failure.unlink()
     problems = []
     for folder in (paths.model, paths.output_data):
         try:

@@ -1,21 +1,33 @@
 """Runs an exported model on image files."""
 
+import errno
 import json
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from sagemaker_object_detection.artifact.export import SAVED_MODEL
-from sagemaker_object_detection.artifact.model_info import read_model_info
-from sagemaker_object_detection.dataset.images import Header, UnusableImageError, read_header
+from sagemaker_object_detection.artifact.model_info import FILE_NAME, read_model_info
+from sagemaker_object_detection.dataset.images import Header, UnusableImageError, read_header, unreadable
 from sagemaker_object_detection.dataset.preprocess import decode
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.serving.drawing import draw
 from sagemaker_object_detection.serving.response import Response, response
+
+_FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
+_SIGNATURE = "serving_default"
+_OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections", "raw_detection_scores")
+_EXPECTED = "expected the SavedModel that a training job wrote: copy the model directory again"
+_MAX_REASON = 200
+_MAX_NAME = 255
+"""Bytes of a file's name, on the usual file systems."""
 
 
 class Predictor:
@@ -23,8 +35,8 @@ class Predictor:
 
     def __init__(self, model: Path) -> None:
         self._labels = read_model_info(model).labels
-        self._module = tf.saved_model.load(str(model / SAVED_MODEL))
-        self._detect = self._module.signatures["serving_default"]
+        self._module = _load(model / SAVED_MODEL)
+        self._detect = _signature(self._module, model / SAVED_MODEL, len(self._labels))
 
     def __call__(self, image: np.ndarray) -> Response:
         """Detections in one RGB image, uint8 [height, width, 3], best first."""
@@ -38,6 +50,35 @@ class Predictor:
         )
 
 
+def _load(folder: Path) -> Any:
+    for name in _FILES:
+        if not os.path.isfile(folder / name):
+            raise UserError(f"{folder}: holds no file {name}; {_EXPECTED}")
+    try:
+        return tf.saved_model.load(str(folder))
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:  # a damaged graph makes TensorFlow stumble anywhere
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{folder}: cannot be loaded ({lines[0][:_MAX_REASON]}); {_EXPECTED}") from error
+
+
+def _signature(module: Any, folder: Path, classes: int) -> Any:
+    signature = module.signatures.get(_SIGNATURE) if hasattr(module, "signatures") else None
+    if signature is None:
+        raise UserError(f"{folder}: has no signature {_SIGNATURE}; {_EXPECTED}")
+    missing = [name for name in _OUTPUTS if name not in signature.structured_outputs]
+    if missing:
+        raise UserError(f"{folder}: its signature {_SIGNATURE} has no output {', '.join(missing)}; {_EXPECTED}")
+    columns = signature.structured_outputs["raw_detection_scores"].shape[-1]
+    if columns not in (None, classes + 1):  # the first is the background's
+        raise UserError(
+            f"{folder}: tells {columns - 1} classes apart, but {FILE_NAME} names {classes}; expected the files of one "
+            "model: copy the model directory again"
+        )
+    return signature
+
+
 def predict_files(model: Path, images: Iterable[Path], drawings: Path | None, min_score: float) -> Iterator[str]:
     """One JSON line per image, as it is answered; `drawings` is a folder for copies with the boxes drawn.
 
@@ -45,24 +86,49 @@ def predict_files(model: Path, images: Iterable[Path], drawings: Path | None, mi
     position of its image, because images of different folders may have the same name.
 
     Raises:
-        UserError: the folder is no model, or a file is no image that can be decoded; nothing is answered then.
+        UserError: the folder is no model, or a file is no image that can be decoded, or `drawings` cannot be written.
+            Nothing is answered then, unless only the decoder or the disk can tell.
     """
     paths = list(images)
     headers = [_header(path) for path in paths]
     predictor = Predictor(model)
     if drawings is not None:
-        drawings.mkdir(parents=True, exist_ok=True)
+        with _writing(drawings):
+            drawings.mkdir(parents=True, exist_ok=True)
     for number, (path, header) in enumerate(zip(paths, headers, strict=True)):
         try:
             pixels = decode(tf.constant(path.read_bytes()), tf.constant(header.orientation)).numpy()
+        except OSError as error:
+            raise UserError(f"image {str(path)!r} {unreadable(error)}") from error
         except tf.errors.OpError as error:
             raise UserError(f"image {str(path)!r}: cannot be decoded: cut short or damaged; replace it") from error
         answer = predictor(pixels)
         drawing = None
         if drawings is not None:
-            drawing = drawings / f"{number}-{path.stem}.png"
-            draw(Image.fromarray(pixels), answer, min_score).save(drawing)
+            drawing = drawings / _drawing_name(number, path.stem)
+            with _writing(drawing):
+                draw(Image.fromarray(pixels), answer, min_score).save(drawing)
         yield json.dumps({"image": str(path), **asdict(answer), **({"drawing": str(drawing)} if drawing else {})})
+
+
+def _drawing_name(number: int, stem: str) -> str:
+    """Number and stem, of which as much as a file's name has room for."""
+    while len(os.fsencode(f"{number}-{stem}.png")) > _MAX_NAME:
+        stem = stem[:-1]
+    return f"{number}-{stem}.png"
+
+
+@contextmanager
+def _writing(drawing: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        raise UserError(
+            f"--draw: {str(drawing)!r} cannot be written ({error.strerror}); expected a folder that may be written to, "
+            "or a path where one can be made"
+        ) from error
 
 
 def _header(path: Path) -> Header:

@@ -70,35 +70,40 @@ def fit(
     step: TrainingStep,
     batches: Iterator[Batch],
     schedule: Schedule,
-    evaluate: Callable[[], V] | None,
+    evaluate: Callable[[], V | None] | None,
     best: Best,
     stop_requested: Callable[[], bool],
 ) -> Outcome[V]:
     """Trains and leaves the best epoch's weights in `detector`.
 
     Without `evaluate` every epoch counts as better than the one before. When `stop_requested` turns true the step under
-    way ends, and what the finished epochs brought is kept; inside the first epoch, the weights as they are.
+    way ends, and what the validated epochs brought is kept; before the first of them, the weights as they are.
+    `evaluate` returns None when a stop cut it short.
 
     Raises:
-        UserError: the loss is not finite or explodes; names epoch, step, learning rate and images.
+        UserError: the loss or the weights are not finite, or the loss explodes; names epoch, step, learning rate and
+            images. Or: a step does not fit into the device's memory.
     """
     history: list[Epoch[V]] = []
     best_weights: list[np.ndarray] | None = None
-    guard = _LossGuard(schedule)
+    guard = _Guard(schedule)
     for number in range(schedule.epochs):
-        loss, speed, finished = _run_epoch(number, step, batches, schedule, guard, stop_requested)
-        if not finished:
+        losses, speed = _run_epoch(number, step, batches, schedule, guard, stop_requested)
+        finished, validation = len(losses) == schedule.steps_per_epoch, None
+        if finished:
+            log.info(metrics.training_line(number, speed, float(np.mean(losses))))
+            validation = evaluate() if evaluate and not stop_requested() else None
+        if not finished or (evaluate and validation is None):
+            log.warning("Stopped by a signal in epoch %d, after %d of its steps.", number, len(losses))
             break
-        log.info(metrics.training_line(number, speed, loss))
-        validation = evaluate() if evaluate else None
         if validation is not None:
             guard.check_validation(number, validation)
             for line in metrics.validation_lines(number, validation.metrics):
                 log.info(line)
             best = best.seen(number, validation)
-        history.append(Epoch(number, loss, speed, validation))
+        history.append(Epoch(number, float(np.mean(losses)), speed, validation))
         if validation is None or best.epoch == number:
-            best_weights = [variable.numpy() for variable in detector.variables]
+            best_weights = guard.checked_weights(number, detector)
         if best.exhausted:
             log.info(
                 "Early stopping: %s has not improved by more than %g for %d epochs.",
@@ -108,11 +113,12 @@ def fit(
             )
             break
         if stop_requested():
+            log.warning("Stopped by a signal after epoch %d.", number)
             break
     stopped = stop_requested()
-    if stopped:
-        log.warning("Stopped by a signal after %d finished epochs; saving what they brought.", len(history))
     if best_weights is None:
+        guard.checked_weights(0, detector)
+        log.warning("No epoch was finished: the weights are saved as they are, and nobody knows how good they are.")
         return Outcome((), None, stopped)
     for variable, value in zip(detector.variables, best_weights, strict=True):
         variable.assign(value)
@@ -124,40 +130,47 @@ def _run_epoch(
     step: TrainingStep,
     batches: Iterator[Batch],
     schedule: Schedule,
-    guard: "_LossGuard",
+    guard: "_Guard",
     stop_requested: Callable[[], bool],
-) -> tuple[float, float, bool]:
-    """Mean loss, images per second, and whether the epoch was finished."""
+) -> tuple[list[float], float]:
+    """The loss of every step, fewer than an epoch's where a stop ended it, and images per second."""
     losses: list[float] = []
     pending: list[tf.Tensor] = []
     heartbeat = _Heartbeat(number, schedule)
     for index, batch in enumerate(itertools.islice(batches, schedule.steps_per_epoch)):
-        pending.append(step(batch))
-        last = index + 1 == schedule.steps_per_epoch
+        try:
+            pending.append(step(batch))
+        except tf.errors.ResourceExhaustedError as error:
+            raise UserError(
+                f"batch_size: a step of {schedule.batch_size} images does not fit into the device's memory; set "
+                f"batch_size to {max(1, schedule.batch_size // 2)}, choose a base model with a smaller input, or an "
+                "instance with more memory"
+            ) from error
+        last = index + 1 == schedule.steps_per_epoch or stop_requested()
         if last or len(pending) == CHECK_EVERY_STEPS or heartbeat.due():
             read = [float(loss) for loss in pending]
             pending.clear()
             guard.check(number, number * schedule.steps_per_epoch + len(losses), read)
             losses += read
             heartbeat.beat(index + 1)
-        if stop_requested() and not last:
-            return math.nan, math.nan, False
-    return float(np.mean(losses)), heartbeat.images_per_second(schedule.steps_per_epoch), True
+        if last:
+            break
+    return losses, heartbeat.images_per_second(len(losses))
 
 
-class _LossGuard:
-    """Ends the job when a loss is no longer finite, or has exploded."""
+class _Guard:
+    """Ends the job when a loss or a weight is no longer finite, or a loss has exploded."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
-        self._first: float | None = None
+        self._limit: float | None = None
 
     def check(self, epoch: int, first_step: int, losses: list[float]) -> None:
         """Looks at the losses of consecutive steps, the first of which is `first_step` of the whole run."""
         for step, loss in enumerate(losses, first_step):
-            if self._first is None and math.isfinite(loss):
-                self._first = loss
-            if not math.isfinite(loss) or loss > EXPLOSION * max(self._first or 1.0, 1.0):
+            if self._limit is None and math.isfinite(loss):
+                self._limit = EXPLOSION * max(loss, 1.0)
+            if self._is_bad(loss):
                 names = self._schedule.file_names(step)
                 shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
                 raise self._diverged(f"the loss became {loss:g} in epoch {epoch}, step {step}, on images {shown}")
@@ -165,14 +178,24 @@ class _LossGuard:
     def check_validation(self, epoch: int, validation: Validation) -> None:
         """A network can blow up in inference mode alone: its moving statistics lag behind its weights."""
         for key, value in {**validation.metrics, "total_loss": validation.total_loss}.items():
-            if not math.isfinite(value):
+            if self._is_bad(value):
                 raise self._diverged(f"{key} of the validation became {value:g} after epoch {epoch}")
+
+    def checked_weights(self, epoch: int, detector: Detector) -> list[np.ndarray]:
+        """A copy of the weights. The last step's update comes after its loss, so that no loss vouches for it."""
+        weights = [variable.numpy() for variable in detector.variables]
+        if not all(np.isfinite(value).all() for value in weights):
+            raise self._diverged(f"weights are no longer finite after epoch {epoch}")
+        return weights
+
+    def _is_bad(self, loss: float) -> bool:
+        return not math.isfinite(loss) or (self._limit is not None and loss > self._limit)
 
     def _diverged(self, what: str) -> UserError:
         return UserError(
             f"training diverged at learning_rate {self._schedule.learning_rate:g}: {what}; expected a finite loss that "
-            "falls. Lower learning_rate (a tenth is a good next try), or regularizers_l2 where it was raised; no model "
-            "was saved"
+            "falls. Lower learning_rate (a tenth is a good next try), or regularizers_l2 where it was raised, and keep "
+            "beta_1, beta_2 and momentum below 1 and epsilon above 0; no model was saved"
         )
 
 

@@ -44,7 +44,7 @@ def install_checkpoint(detector: Detector, prefix: Path, *, keep_class_predictor
         )
     except READ_ERRORS as error:
         raise UserError(
-            f"{prefix}: the checkpoint cannot be read ({_first_line(error)}); expected {prefix.name}.index and every "
+            f"{prefix}: the checkpoint cannot be read ({first_line(error)}); expected {prefix.name}.index and every "
             f"{prefix.name}.data-* file as published: copy the checkpoint folder again"
         ) from error
 
@@ -111,5 +111,6 @@ def _short(name: str) -> str:
     return name.removesuffix(SUFFIX)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """An error in one line: TensorFlow's go on for many."""
     return (str(error).splitlines() or [type(error).__name__])[0]

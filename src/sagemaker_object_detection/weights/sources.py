@@ -1,6 +1,8 @@
 """Where the weights of a job lie."""
 
 import errno
+import lzma
+import stat
 import tarfile
 import tempfile
 import zlib
@@ -9,6 +11,7 @@ from pathlib import Path
 
 from sagemaker_object_detection.errors import PlatformError, UserError
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _ARTIFACT_MARK = "model_info.json"
 _WAYS = (
     'put a model\'s files, or one model.tar.gz, on the "model" channel, give a path to them as pretrained_weights, or '
@@ -41,7 +44,8 @@ def find_weights(pretrained_weights: str, model_channel: Path | None) -> Weights
         None for random weights.
 
     Raises:
-        UserError: nothing was found, or what was found is no tree of weights or a damaged or dangerous archive.
+        UserError: nothing was found, or what was found is no tree of weights, may not be read, or is a damaged or
+            dangerous archive.
     """
     if model_channel is not None:
         return _at(model_channel, f'channel "model" ({model_channel})')
@@ -55,14 +59,35 @@ def find_weights(pretrained_weights: str, model_channel: Path | None) -> Weights
             f"{origin}: weights are not fetched from addresses; download them and put their files on the "
             '"model" channel'
         )
-    path = Path(pretrained_weights)
-    if not path.exists():
-        raise UserError(f"{origin}: there is no such folder or file; {_WAYS}")
-    return _at(path, origin)
+    return _at(Path(pretrained_weights), origin)
 
 
 def _at(path: Path, origin: str) -> Weights:
     """The weights in a folder or an archive, or in the one archive that a folder holds."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a path with a zero byte is a ValueError
+        raise UserError(f"{origin}: there is no such folder or file; {_WAYS}") from None
+    except OSError as error:
+        raise _unreadable(origin, error) from error
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):  # opening a pipe would wait for ever
+        raise UserError(f"{origin}: is a pipe, a device or a socket; expected a folder or a .tar.gz archive; {_WAYS}")
+    try:
+        return _found_at(path, origin)
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise
+        raise _unreadable(origin, error) from error
+
+
+def _unreadable(origin: str, error: OSError) -> UserError:
+    return UserError(
+        f"{origin}: cannot be read ({error.strerror}); expected a folder or an archive that the job may read: correct "
+        "the path or its permissions"
+    )
+
+
+def _found_at(path: Path, origin: str) -> Weights:
     if path.is_dir():
         found = _in_tree(path, origin)
         if found is not None:
@@ -71,6 +96,8 @@ def _at(path: Path, origin: str) -> Weights:
         if len(archives) != 1:
             raise _no_weights(path, origin)
         path = archives[0]
+        if not path.is_file():
+            raise _no_weights(path.parent, origin)
     folder = _unpack(path, origin)
     found = _in_tree(Path(folder.name), origin, folder)
     if found is None:
@@ -89,16 +116,25 @@ def _unpack(archive: Path, origin: str) -> tempfile.TemporaryDirectory[str]:
             f"{origin}: {archive.name} holds an entry that must not be unpacked ({error}); expected plain files below "
             "the archive's own folder: pack the model again"
         ) from error
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
             raise PlatformError(
                 f"{origin}: the disk is full while unpacking {archive.name} below {tempfile.gettempdir()}; give the "
                 "job a larger volume"
             ) from error
         raise UserError(
-            f"{origin}: {archive.name} cannot be unpacked ({error}); expected a whole .tar.gz archive: copy it again"
+            f"{origin}: {archive.name} cannot be unpacked ({_reason(error)}); expected a whole .tar.gz archive: copy "
+            "it again"
         ) from error
     return folder
+
+
+def _reason(error: Exception) -> str:
+    """One line. tarfile lists what each compression it tried had to say, over as many lines."""
+    lines = str(error).splitlines()
+    if len(lines) > 1:
+        return "it is no tar archive"
+    return (error.strerror if isinstance(error, OSError) else None) or "".join(lines) or "it is damaged"
 
 
 def _in_tree(folder: Path, origin: str, unpacked: tempfile.TemporaryDirectory[str] | None = None) -> Weights | None:

@@ -1,0 +1,60 @@
+"""What can be known of a job in its first second: its files, its hyperparameters, and where its weights lie."""
+
+from dataclasses import dataclass
+
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read_what_is_right
+from sagemaker_object_detection.job.config import Job, read_job, user_values
+from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.weights.sources import Weights, find_weights
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """A job before anything slow is imported, and every problem found so far.
+
+    `job` is None where its files are wrong; hyperparameters that are wrong hold their defaults; `weights` is None for
+    random weights, or where none were found.
+    """
+
+    job: Job | None
+    hyperparameters: Hyperparameters
+    weights: Weights | None
+    problems: tuple[str, ...]
+
+
+def preflight(paths: Paths) -> Preflight:
+    """Reads the job below `paths`; never raises a UserError, whose sentences are in `problems`."""
+    job, weights = None, None
+    problems: list[str] = []
+    try:
+        job = read_job(paths)
+    except UserError as error:
+        problems += error.problems
+    hyperparameters, wrong_values = read_what_is_right(
+        job.hyperparameters if job else user_values(paths), has_model_channel=job is not None and job.model is not None
+    )
+    problems += wrong_values
+    if job is not None:
+        problems += _without_validation(job, hyperparameters)
+        try:
+            weights = find_weights(hyperparameters.pretrained_weights, job.model)
+        except UserError as error:
+            problems += error.problems
+    return Preflight(job, hyperparameters, weights, tuple(problems))
+
+
+def _without_validation(job: Job, hyperparameters: Hyperparameters) -> list[str]:
+    if job.validation is not None or hyperparameters.validation_split_ratio > 0:
+        return []
+    needing = {
+        "early_stopping": hyperparameters.early_stopping,
+        "objective": hyperparameters.objective != "Auto",
+        "a tuning job": job.tuning_objective is not None,
+    }
+    return [
+        f"{name}: needs a validation set, and there is none: validation_split_ratio is 0 and the job has no validation "
+        "channel; add the channel or raise validation_split_ratio"
+        for name, used in needing.items()
+        if used
+    ]
