@@ -61,18 +61,10 @@ def check(paths: Paths) -> Check:
 def _check_data_and_weights(job: Job, hyperparameters: Hyperparameters, weights: Weights | None) -> "Start":
     # Late, because it brings NumPy and TensorFlow.
     from sagemaker_object_detection.artifact.restore import find_start
-    from sagemaker_object_detection.dataset.load import load_splits
+    from sagemaker_object_detection.dataset.load import load_job_data
     from sagemaker_object_detection.models.detector import build_detector
 
-    splits = load_splits(
-        job.training,
-        job.validation,
-        bbox_format=hyperparameters.bbox_format,
-        invalid_boxes=hyperparameters.invalid_boxes,
-        validation_split_ratio=hyperparameters.validation_split_ratio,
-        seed=hyperparameters.seed,
-        report_folder=None,
-    )
+    splits = load_job_data(job, hyperparameters, report_folder=None)
     labels = splits.training.labels
     start = find_start(weights, hyperparameters, labels)
     if start.loaded:

@@ -37,7 +37,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, 
     from sagemaker_object_detection.artifact.export import export
     from sagemaker_object_detection.artifact.model_info import model_info
     from sagemaker_object_detection.artifact.restore import find_start
-    from sagemaker_object_detection.dataset.load import load_splits
+    from sagemaker_object_detection.dataset.load import load_job_data
     from sagemaker_object_detection.dataset.pipeline import batch_indices, training_batches
     from sagemaker_object_detection.evaluation.report import epoch_figures, write_metrics
     from sagemaker_object_detection.evaluation.validation import Evaluator, warn_if_useless
@@ -50,15 +50,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, 
 
     # 1. The data, checked to the last box.
     policy = prepare_devices(hyperparameters.mixed_precision)
-    splits = load_splits(
-        job.training,
-        job.validation,
-        bbox_format=hyperparameters.bbox_format,
-        invalid_boxes=hyperparameters.invalid_boxes,
-        validation_split_ratio=hyperparameters.validation_split_ratio,
-        seed=hyperparameters.seed,
-        report_folder=job.paths.output_data,
-    )
+    splits = load_job_data(job, hyperparameters, report_folder=job.paths.output_data)
     data, validation = splits.training, splits.validation
     if hyperparameters.batch_size > len(data.file_names):
         log.warning(

@@ -25,6 +25,8 @@ from sagemaker_object_detection.dataset.problems import (
     write_report,
 )
 from sagemaker_object_detection.dataset.split import split_images
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.job.config import Job
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,19 @@ class _Channel:
     table: AnnotationTable
     images: CheckedImages
     boxes: CheckedBoxes
+
+
+def load_job_data(job: Job, hyperparameters: Hyperparameters, *, report_folder: Path | None) -> Splits:
+    """`load_splits` of a job's channels, as its hyperparameters have it."""
+    return load_splits(
+        job.training,
+        job.validation,
+        bbox_format=hyperparameters.bbox_format,
+        invalid_boxes=hyperparameters.invalid_boxes,
+        validation_split_ratio=hyperparameters.validation_split_ratio,
+        seed=hyperparameters.seed,
+        report_folder=report_folder,
+    )
 
 
 def load_splits(

@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from sagemaker_object_detection.artifact.export import SAVED_MODEL
-from sagemaker_object_detection.artifact.model_info import FILE_NAME, read_model_info
+from sagemaker_object_detection.artifact.model_info import FILE_NAME, ModelInfo, read_model_info
 from sagemaker_object_detection.dataset.images import Header, UnusableImageError, read_header, unreadable
 from sagemaker_object_detection.dataset.preprocess import decode
 from sagemaker_object_detection.errors import UserError
@@ -34,9 +34,10 @@ class Predictor:
     """An artifact, loaded. Raises UserError where folder `model` holds none."""
 
     def __init__(self, model: Path) -> None:
-        self._labels = read_model_info(model).labels
+        info = read_model_info(model)
+        self._labels = info.labels
         self._module = _load(model / SAVED_MODEL)
-        self._detect = _signature(self._module, model / SAVED_MODEL, len(self._labels))
+        self._detect = _signature(self._module, model / SAVED_MODEL, info)
 
     def __call__(self, image: np.ndarray) -> Response:
         """Detections in one RGB image, uint8 [height, width, 3], best first."""
@@ -63,7 +64,7 @@ def _load(folder: Path) -> Any:
         raise UserError(f"{folder}: cannot be loaded ({lines[0][:_MAX_REASON]}); {_EXPECTED}") from error
 
 
-def _signature(module: Any, folder: Path, classes: int) -> Any:
+def _signature(module: Any, folder: Path, info: ModelInfo) -> Any:
     signature = module.signatures.get(_SIGNATURE) if hasattr(module, "signatures") else None
     if signature is None:
         raise UserError(f"{folder}: has no signature {_SIGNATURE}; {_EXPECTED}")
@@ -71,10 +72,11 @@ def _signature(module: Any, folder: Path, classes: int) -> Any:
     if missing:
         raise UserError(f"{folder}: its signature {_SIGNATURE} has no output {', '.join(missing)}; {_EXPECTED}")
     columns = signature.structured_outputs["raw_detection_scores"].shape[-1]
-    if columns not in (None, classes + 1):  # the first is the background's
+    background, classes = int(info.base.family.background_column), len(info.labels)
+    if columns not in (None, background + classes):
         raise UserError(
-            f"{folder}: tells {columns - 1} classes apart, but {FILE_NAME} names {classes}; expected the files of one "
-            "model: copy the model directory again"
+            f"{folder}: tells {columns - background} classes apart, but {FILE_NAME} names {classes}; expected the "
+            "files of one model: copy the model directory again"
         )
     return signature
 
