@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     predict = verbs.add_parser("predict", help="run a trained model on image files, one JSON line each")
     predict.add_argument("--model", type=Path, required=True, help="the model directory that a training job wrote")
     predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
-    predict.add_argument("--draw", type=Path, metavar="OUT", help="folder for copies of the images with boxes drawn")
+    predict.add_argument("--draw", type=Path, metavar="OUT", help="folder for copies with boxes drawn, or one picture")
     predict.add_argument("--min-score", type=float, default=0.3, help="draw detections from this score on (0.3)")
     predict.set_defaults(run=_predict)
 

@@ -161,6 +161,17 @@ def test_labels_of_another_model(model: Path, image: Path) -> None:
     )
 
 
+def test_one_image_may_be_drawn_into_one_file(model: Path, image: Path, tmp_path: Path) -> None:
+    (line,) = predict_files(model, [image], tmp_path / "new" / "seen.png", 0.3)
+    assert json.loads(line)["drawing"] == str(tmp_path / "new" / "seen.png")
+    assert Image.open(tmp_path / "new" / "seen.png").size == Image.open(image).size
+
+
+def test_several_images_are_drawn_into_a_folder_whatever_it_is_called(model: Path, image: Path, tmp_path: Path) -> None:
+    lines = predict_files(model, [image, image], tmp_path / "seen.png", 0.3)
+    assert [Path(json.loads(line)["drawing"]).parent for line in lines] == [tmp_path / "seen.png"] * 2
+
+
 def test_drawings_where_no_folder_can_be(model: Path, image: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     rest = "expected a folder that may be written to, or a path where one can be made"

@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.job.metrics import METRICS
+from sagemaker_object_detection.training import loop
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.loop import Schedule, fit
 
@@ -81,6 +83,25 @@ def test_the_log_lines_of_an_epoch(caplog):
         "[Epoch 0], Val_localization=0.250000, Val_classification=0.500000",
         "[Epoch 0], Val_mAP=0.125000, Val_mAP_50=0.750000",
     ]
+
+
+def test_a_long_epoch_has_a_heartbeat_that_no_metric_regex_reads(caplog, monkeypatch):
+    monkeypatch.setattr(loop, "HEARTBEAT_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO):
+        run(epochs=2, steps=3)
+    beats = [message for message in caplog.messages if ", step " in message]
+    assert len(beats) == 6
+    assert re.fullmatch(
+        r"\[Epoch 0\], step 2 of 3, [\d.]+ images per second, \d+ s left in this epoch, \d+ s in all", beats[1]
+    )
+    assert not any(re.search(metric.regex, beat) for metric in METRICS for beat in beats)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3599.6, "1 h 0 min"), (9000, "2 h 30 min")]
+)
+def test_durations_are_told_in_two_units(seconds, text):
+    assert loop._duration(seconds) == text
 
 
 def test_early_stopping_ends_the_run(caplog):

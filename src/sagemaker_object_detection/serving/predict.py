@@ -26,6 +26,7 @@ _SIGNATURE = "serving_default"
 _OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections", "raw_detection_scores")
 _EXPECTED = "expected the SavedModel that a training job wrote: copy the model directory again"
 _MAX_REASON = 200
+_PICTURES = (".png", ".jpg", ".jpeg")
 _MAX_NAME = 255
 """Bytes of a file's name, on the usual file systems."""
 
@@ -82,7 +83,8 @@ def _signature(module: Any, folder: Path, info: ModelInfo) -> Any:
 
 
 def predict_files(model: Path, images: Iterable[Path], drawings: Path | None, min_score: float) -> Iterator[str]:
-    """One JSON line per image, as it is answered; `drawings` is a folder for copies with the boxes drawn.
+    """One JSON line per image, as it is answered; `drawings` is a folder for copies with the boxes drawn, or with a
+    single image the file to draw.
 
     Images are turned as their EXIF orientation says, and so are boxes and drawings. A drawing's name begins with the
     position of its image, because images of different folders may have the same name.
@@ -94,9 +96,10 @@ def predict_files(model: Path, images: Iterable[Path], drawings: Path | None, mi
     paths = list(images)
     headers = [_header(path) for path in paths]
     predictor = Predictor(model)
+    single = drawings is not None and len(paths) == 1 and drawings.suffix.lower() in _PICTURES
     if drawings is not None:
         with _writing(drawings):
-            drawings.mkdir(parents=True, exist_ok=True)
+            (drawings.parent if single else drawings).mkdir(parents=True, exist_ok=True)
     for number, (path, header) in enumerate(zip(paths, headers, strict=True)):
         try:
             pixels = decode(tf.constant(path.read_bytes()), tf.constant(header.orientation)).numpy()
@@ -107,7 +110,7 @@ def predict_files(model: Path, images: Iterable[Path], drawings: Path | None, mi
         answer = predictor(pixels)
         drawing = None
         if drawings is not None:
-            drawing = drawings / _drawing_name(number, path.stem)
+            drawing = drawings if single else drawings / _drawing_name(number, path.stem)
             with _writing(drawing):
                 draw(Image.fromarray(pixels), answer, min_score).save(drawing)
         yield json.dumps({"image": str(path), **asdict(answer), **({"drawing": str(drawing)} if drawing else {})})
