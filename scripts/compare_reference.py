@@ -26,6 +26,7 @@ from sagemaker_object_detection.errors import JobError, UserError
 from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
 from sagemaker_object_detection.models.postprocess import detections
 from sagemaker_object_detection.training.losses import (
+    batch_terms,
     classification_per_anchor,
     detection_losses,
     localization_per_anchor,
@@ -269,10 +270,10 @@ def _training(pack: Pack, detector: Detector, images: Any, targets: Targets) -> 
 
 def _loss_terms(predictions: Predictions, targets: Targets, detector: Detector) -> dict[str, Any]:
     losses = detection_losses(predictions, targets, detector.base.family)
-    matched = tf.maximum(1.0, tf.reduce_sum(losses.matched))
+    localization, classification = batch_terms(losses, tf.ones_like(losses.matched))
     return {
-        "localization": tf.reduce_sum(losses.localization) / (4.0 * matched),
-        "classification": tf.reduce_sum(losses.classification) / matched,
+        "localization": localization,
+        "classification": classification,
         "regularization": regularization_loss(detector),
     }
 

@@ -46,3 +46,10 @@ class PlatformError(JobError):
     """The machine or the platform is at fault (exit code 3): disk full, device missing, network gone."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """The cause of an error in one line, for a sentence. TensorFlow's errors go on for many."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    # Errors of traced functions begin with the trace and end with the cause.
+    return lines[-1].strip() if lines[0].startswith("in user code") else lines[0]

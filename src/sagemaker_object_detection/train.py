@@ -113,6 +113,8 @@ def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, 
     outcome = fit(detector, step, iter(batches), schedule, evaluate, best, lambda: stop.requested)
 
     # 6. What the job leaves behind. The last validation lines belong to the weights that are saved.
+    if outcome.stopped:
+        log.info("Saving the model; %.0f seconds are left before the process is killed.", stop.seconds_left)
     saved, result = outcome.saved, outcome.saved.validation if outcome.saved else None
     info = model_info(
         start.base,

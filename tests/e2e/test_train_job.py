@@ -140,6 +140,7 @@ def stopped_job(sample_root, root, moment: str) -> str:
 def test_sigterm_ends_the_step_and_saves_the_best_epoch(sample_root, tmp_path):
     rest = stopped_job(sample_root, tmp_path, "Val_mAP=")
     assert "Stopped by a signal" in rest
+    assert 60 < int(re.search(r"Saving the model; (\d+) seconds are left", rest).group(1)) <= 120
     assert "Val_mAP=" in rest
     info = json.loads((tmp_path / "model/model_info.json").read_text())
     assert info["epoch"] is not None

@@ -7,6 +7,8 @@ import tensorflow as tf
 from sagemaker_object_detection.catalogue import CATALOGUE
 from sagemaker_object_detection.models.detector import Predictions, build_detector
 from sagemaker_object_detection.training.losses import (
+    DetectionLosses,
+    batch_terms,
     classification_per_anchor,
     detection_losses,
     localization_per_anchor,
@@ -95,3 +97,17 @@ def test_regularization_sums_squares_of_kernels_only():
     assert float(regularization_loss(detector, 0.5)) == pytest.approx(0.5 * squares, rel=1e-5)
     assert float(regularization_loss(detector, 0.0)) == 0.0
     assert {variable.name for variable in detector.regularized_kernels} == {"kernel", "depthwise_kernel"}
+
+
+def test_batch_terms_divide_by_the_matches_of_the_whole_batch_and_leave_out_filling_images() -> None:
+    losses = DetectionLosses(
+        *(np.array(column, np.float32) for column in ([8.0, 4.0, 99.0], [3.0, 6.0, 99.0], [1, 2, 9]))
+    )
+    localization, classification = batch_terms(losses, np.array([1.0, 1.0, 0.0], np.float32))
+    assert (float(localization), float(classification)) == (pytest.approx(12 / (4 * 3)), pytest.approx(9 / 3))
+
+
+def test_batch_terms_of_images_without_objects_divide_by_one() -> None:
+    losses = DetectionLosses(*(np.array(column, np.float32) for column in ([0.0], [5.0], [0.0])))
+    localization, classification = batch_terms(losses, np.ones(1, np.float32))
+    assert (float(localization), float(classification)) == (0.0, 5.0)

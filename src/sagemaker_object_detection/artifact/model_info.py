@@ -16,8 +16,9 @@ from sagemaker_object_detection import __version__, catalogue
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.weights.sources import ARTIFACT_MARK
 
-FILE_NAME = "model_info.json"
+FILE_NAME = ARTIFACT_MARK
 FORMAT = 1
 """Raised when a reader of the old files would misread the new ones."""
 

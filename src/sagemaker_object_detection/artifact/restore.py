@@ -12,10 +12,10 @@ from sagemaker_object_detection.artifact.export import SAVED_MODEL
 from sagemaker_object_detection.artifact.model_info import read_model_info
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Labels
-from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.models.detector import Detector
-from sagemaker_object_detection.weights.install import READ_ERRORS, first_line, install, install_checkpoint
+from sagemaker_object_detection.weights.install import READ_ERRORS, install, install_checkpoint
 from sagemaker_object_detection.weights.sources import Weights
 
 log = logging.getLogger(__name__)

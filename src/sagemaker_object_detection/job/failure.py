@@ -5,7 +5,7 @@ import logging
 import os
 import traceback
 
-from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError, UserError
+from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError, UserError, first_line
 from sagemaker_object_detection.job.paths import Paths
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def failure_text(error: BaseException) -> str:
     if isinstance(error, JobError):
         text = _problems(error, MAX_CHARACTERS - len(f"{blame.__name__}: "))
     else:
-        text = _cut(f"{type(error).__name__}: {_first_line(error)}", _MAX_CAUSE)
+        text = _cut(f"{type(error).__name__}: {first_line(error)}", _MAX_CAUSE)
     if blame is PlatformError and (advice := _advice(error)):
         text += f"\n{advice}"
     if blame is AlgorithmError:
@@ -92,12 +92,6 @@ def _problems(error: JobError, limit: int) -> str:
 
 def _remainder(error: JobError, count: int) -> str:
     return f"\n... and {count} more. {error.rest or 'The log lists them all.'}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or ["no message"]
-    # TensorFlow's errors from traced functions begin with the trace and end with the cause.
-    return lines[-1].strip() if lines[0].startswith("in user code") else lines[0]
 
 
 def _trace(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from sagemaker_object_detection.artifact.export import SAVED_MODEL
 from sagemaker_object_detection.artifact.model_info import FILE_NAME, ModelInfo, read_model_info
 from sagemaker_object_detection.dataset.images import Header, UnusableImageError, read_header, unreadable
 from sagemaker_object_detection.dataset.preprocess import decode
-from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.serving.drawing import draw
 from sagemaker_object_detection.serving.response import Response, response
 
@@ -61,8 +61,7 @@ def _load(folder: Path) -> Any:
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # a damaged graph makes TensorFlow stumble anywhere
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{folder}: cannot be loaded ({lines[0][:_MAX_REASON]}); {_EXPECTED}") from error
+        raise UserError(f"{folder}: cannot be loaded ({first_line(error)[:_MAX_REASON]}); {_EXPECTED}") from error
 
 
 def _signature(module: Any, folder: Path, info: ModelInfo) -> Any:

@@ -12,8 +12,7 @@ from sagemaker_object_detection.training.targets import Targets
 class DetectionLosses(NamedTuple):
     """Sums over each image's anchors, not normalised; float32 [B].
 
-    Over the images of a global batch, with n = max(1, sum(matched)), the reference's terms are
-    sum(localization) / (4 n) and sum(classification) / n.
+    `batch_terms` makes the reference's two loss terms of them.
     """
 
     localization: Any
@@ -29,6 +28,18 @@ def detection_losses(predictions: Predictions, targets: Targets, family: Family)
         classification=ops.sum(classification_per_anchor(predictions, targets, family), axis=1),
         matched=ops.sum(targets.box_weights, axis=1),
     )
+
+
+def batch_terms(losses: DetectionLosses, image_weights: Any) -> tuple[Any, Any]:
+    """Localization and classification loss of a batch, scalars: the sums over its anchors, divided by the matches.
+
+    Args:
+        losses: of B images.
+        image_weights: float32 [B], 0 for an image that only fills up the batch.
+    """
+    matched = ops.maximum(1.0, ops.sum(losses.matched * image_weights))
+    localization = ops.sum(losses.localization * image_weights) / (4.0 * matched)
+    return localization, ops.sum(losses.classification * image_weights) / matched
 
 
 def localization_per_anchor(predictions: Predictions, targets: Targets) -> Any:

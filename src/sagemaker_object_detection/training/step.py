@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.models.detector import Detector
-from sagemaker_object_detection.training.losses import detection_losses, regularization_loss
+from sagemaker_object_detection.training.losses import batch_terms, detection_losses, regularization_loss
 from sagemaker_object_detection.training.targets import assign_targets
 
 
@@ -74,9 +74,7 @@ class TrainingStep:
             tape.watch([variable.value for variable in self._variables])
             predictions = detector(batch.images, training=True)
             losses = detection_losses(predictions, targets, family)
-            matched = tf.maximum(1.0, tf.reduce_sum(losses.matched * batch.image_weights))
-            localization = tf.reduce_sum(losses.localization * batch.image_weights) / (4.0 * matched)
-            classification = tf.reduce_sum(losses.classification * batch.image_weights) / matched
+            localization, classification = batch_terms(losses, batch.image_weights)
             total = localization + classification + regularization_loss(detector, self._l2)
             scaled = self._optimizer.scale_loss(total)
         gradients = tape.gradient(scaled, [variable.value for variable in self._variables])

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.weights.model_garden import SUFFIX, checkpoint_variables
 
@@ -109,8 +109,3 @@ def _listed(what: str, names: Sequence[str]) -> str:
 
 def _short(name: str) -> str:
     return name.removesuffix(SUFFIX)
-
-
-def first_line(error: Exception) -> str:
-    """An error in one line: TensorFlow's go on for many."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

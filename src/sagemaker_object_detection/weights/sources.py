@@ -12,7 +12,8 @@ from pathlib import Path
 from sagemaker_object_detection.errors import PlatformError, UserError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_ARTIFACT_MARK = "model_info.json"
+ARTIFACT_MARK = "model_info.json"
+"""The file that marks a model directory of this container."""
 _WAYS = (
     'put a model\'s files, or one model.tar.gz, on the "model" channel, give a path to them as pretrained_weights, or '
     'set pretrained_weights="none" to start from random weights'
@@ -140,7 +141,7 @@ def _reason(error: Exception) -> str:
 def _in_tree(folder: Path, origin: str, unpacked: tempfile.TemporaryDirectory[str] | None = None) -> Weights | None:
     """The weights in a folder, or in its only subfolder: published archives hold one folder named for the model."""
     while True:
-        if (folder / _ARTIFACT_MARK).is_file():
+        if (folder / ARTIFACT_MARK).is_file():
             return Weights(origin, artifact=folder, unpacked=unpacked)
         for place in (folder / "checkpoint", folder):
             numbered = {
@@ -161,6 +162,6 @@ def _no_weights(folder: Path, origin: str) -> UserError:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     found = f"{', '.join(names[:5])}{more}" if names else "nothing"
     return UserError(
-        f"{origin}: found {found}, which are no weights; expected {_ARTIFACT_MARK} (a model of this algorithm), "
+        f"{origin}: found {found}, which are no weights; expected {ARTIFACT_MARK} (a model of this algorithm), "
         "checkpoint/ckpt-0.index (a Model Garden checkpoint), or one .tar.gz of either"
     )
