@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes .venv with the locked dependencies and this package; does nothing where that is up to date.
+# --no-deps, because tf_keras asks for tensorflow where tensorflow-cpu is (scripts/lock.sh).
 # PYTHON chooses the interpreter (3.11 or newer; the locks are resolved for 3.11).
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,6 +14,6 @@ stamp=.venv/.installed
 if [ -f "$stamp" ] && cmp -s test.lock "$stamp"; then exit 0; fi
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 echo "setup: installing the locked dependencies into .venv (about 2 GB, some minutes the first time)"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r test.lock
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r test.lock
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 cp test.lock "$stamp"
