@@ -16,6 +16,8 @@ from sagemaker_object_detection.dataset.pipeline import (
 )
 
 BASE = dataclasses.replace(catalogue.DEFAULT_MODEL, input_size=32)
+PADDED = dataclasses.replace(next(base for base in catalogue.CATALOGUE if base.family.keep_aspect_ratio), input_size=32)
+both = pytest.mark.parametrize("base", [BASE, PADDED], ids=["stretched", "padded"])
 BOX_COUNTS = (1, 0, 3, 2, 1)
 
 
@@ -56,7 +58,8 @@ def take(batches: tf.data.Dataset, count: int) -> list[Batch]:
     return list(batches.take(count).as_numpy_iterator())
 
 
-def test_one_static_shape(dataset: Dataset) -> None:
+@both
+def test_one_static_shape(dataset: Dataset, base: catalogue.BaseModel) -> None:
     expected = Batch(
         images=tf.TensorSpec([3, 32, 32, 3], tf.float32),
         true_shapes=tf.TensorSpec([3, 3], tf.int32),
@@ -66,9 +69,9 @@ def test_one_static_shape(dataset: Dataset) -> None:
         image_weights=tf.TensorSpec([3], tf.float32),
         indices=tf.TensorSpec([3], tf.int64),
     )
-    assert training_batches(dataset, BASE, 3, 4, seed=0, augment=True).element_spec == expected
-    assert training_batches(dataset, BASE, 3, 4, seed=0, augment=False).element_spec == expected
-    assert evaluation_batches(dataset, BASE, 3, 4).element_spec == expected
+    assert training_batches(dataset, base, 3, 4, seed=0, augment=True).element_spec == expected
+    assert training_batches(dataset, base, 3, 4, seed=0, augment=False).element_spec == expected
+    assert evaluation_batches(dataset, base, 3, 4).element_spec == expected
 
 
 def test_evaluation_sees_every_image_once_in_order_and_fills_up_with_weight_zero(dataset: Dataset) -> None:
@@ -85,16 +88,51 @@ def test_evaluation_sees_every_image_once_in_order_and_fills_up_with_weight_zero
     assert batches[0].true_shapes.tolist() == [[32, 32, 3]] * 3
 
 
+def test_boxes_of_padded_images_are_normalised_to_the_network_input(dataset: Dataset) -> None:
+    # Displayed heights and widths: 30 x 40, 30 x 41, 42 x 30 (turned), 30 x 43, 30 x 44.
+    shapes = [[24, 32, 3], [23, 32, 3], [32, 23, 3], [22, 32, 3], [22, 32, 3]]
+    batches = list(evaluation_batches(dataset, PADDED, 3, 4).as_numpy_iterator())
+    # An image that fills up counts as a whole one: its size divides safely.
+    assert [shape for batch in batches for shape in batch.true_shapes.tolist()] == [*shapes, [32, 32, 3]]
+    training = take(training_batches(dataset, PADDED, 5, 4, seed=1, augment=False), 1)
+    for batch in batches + training:
+        for row, index in enumerate(batch.indices):
+            count = BOX_COUNTS[index] if index >= 0 else 0
+            height, width = batch.true_shapes[row, :2]
+            original = dataset.boxes[dataset.offsets[index] :][:count] if count else np.zeros((0, 4), np.float32)
+            expected = original * np.array([height, width, height, width], np.float32) / 32
+            np.testing.assert_allclose(batch.boxes[row, :count], expected, rtol=1e-6)
+            assert not batch.boxes[row, count:].any()
+            assert not batch.images[row, height:].any()
+            assert not batch.images[row, :, width:].any()
+            if index >= 0:
+                assert batch.images[row, height - 1, width - 1].all()
+
+
+def test_padded_models_train_on_scaled_and_cropped_images(dataset: Dataset) -> None:
+    (batch,) = take(training_batches(only(dataset, 1), PADDED, 16, 1, seed=0, augment=True), 1)
+    assert batch.true_shapes.tolist() == [[32, 32, 3]] * 16
+    areas = np.prod(batch.boxes[:, 0, 2:] - batch.boxes[:, 0, :2], axis=1)
+    # Of an image 0.1 to 2 times as large as the input; the stretched models' crops give a third at most.
+    assert areas.min() < 0.05
+    assert areas.max() > 0.3
+    assert batch.boxes.min() >= 0
+    assert batch.boxes.max() <= 1
+
+
 def test_evaluation_that_divides_is_not_filled_up(dataset: Dataset) -> None:
     batches = list(evaluation_batches(only(dataset, 4), BASE, 2, 3).as_numpy_iterator())
     assert [batch.indices.tolist() for batch in batches] == [[0, 1], [2, 3]]
 
 
+@both
 @pytest.mark.parametrize("augment", [True, False])
-def test_starting_later_gives_the_batches_of_the_uninterrupted_stream(dataset: Dataset, augment: bool) -> None:
-    whole = take(training_batches(dataset, BASE, 3, 3, seed=4, augment=augment), 12)
+def test_starting_later_gives_the_batches_of_the_uninterrupted_stream(
+    dataset: Dataset, augment: bool, base: catalogue.BaseModel
+) -> None:
+    whole = take(training_batches(dataset, base, 3, 3, seed=4, augment=augment), 12)
     for first in (1, 5, 10):
-        resumed = take(training_batches(dataset, BASE, 3, 3, seed=4, augment=augment, first_step=first), 2)
+        resumed = take(training_batches(dataset, base, 3, 3, seed=4, augment=augment, first_step=first), 2)
         for expected, batch in zip(whole[first:], resumed, strict=False):
             for name, column in batch._asdict().items():
                 np.testing.assert_array_equal(column, getattr(expected, name), err_msg=name)

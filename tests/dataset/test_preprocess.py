@@ -1,15 +1,22 @@
+import dataclasses
 import io
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_channels import picture
 from PIL import Image, ImageOps
 from shared import shared
 
 from sagemaker_object_detection import catalogue
-from sagemaker_object_detection.dataset.preprocess import decode, to_network_input
+from sagemaker_object_detection.dataset.preprocess import decode, scale_pixels, to_input_frame, to_network_input
+
+EFFICIENTDET = next(base for base in catalogue.CATALOGUE if base.family.keep_aspect_ratio)
+SMALL = dataclasses.replace(EFFICIENTDET, input_size=64)
+STRETCHED = dataclasses.replace(catalogue.DEFAULT_MODEL, input_size=64)
 
 
 def encoded(image: Image.Image, **options: Any) -> bytes:
@@ -94,11 +101,11 @@ def test_other_formats_and_cut_files_are_errors(file_format: str) -> None:
             decode(tf.constant(contents), 1)
 
 
-def legacy_bilinear(image: np.ndarray, size: int) -> np.ndarray:
+def legacy_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """TF1's sampling written out: source = target * in / out, no half-pixel centres."""
     parts = []
-    for length in image.shape[:2]:
-        source = np.arange(size) * length / size
+    for length, new_length in zip(image.shape[:2], (height, width), strict=True):
+        source = np.arange(new_length) * length / new_length
         low = np.floor(source).astype(int)
         parts.append((low, np.minimum(low + 1, length - 1), source - low))
     (top, bottom, y), (left, right, x) = parts
@@ -108,10 +115,14 @@ def legacy_bilinear(image: np.ndarray, size: int) -> np.ndarray:
     return upper * (1 - y) + lower * y
 
 
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
 @pytest.mark.parametrize(("height", "width"), [(375, 500), (33, 1000), (320, 320), (1, 1)])
 def test_network_input_is_scaled_and_resized_as_the_reference_does(height: int, width: int) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    expected = legacy_bilinear(image.astype(np.float64), 320) * (2 / 255) - 1
+    image = noise(height, width)
+    expected = legacy_bilinear(image.astype(np.float64), 320, 320) * (2 / 255) - 1
     for pixels in (tf.constant(image), tf.constant(image, tf.float32)):
         network_input, true_shape = to_network_input(pixels, catalogue.DEFAULT_MODEL)
         assert network_input.dtype == tf.float32
@@ -121,16 +132,156 @@ def test_network_input_is_scaled_and_resized_as_the_reference_does(height: int, 
         np.testing.assert_allclose(network_input, expected, atol=2e-6 if max(height, width) <= 320 else 2e-4)
 
 
-def test_network_input_equals_the_reference_pack() -> None:
-    pack = np.load(shared("reference/ssd_mobilenet_v2_fpnlite_320x320.npz"))
-    stride = int(pack["preprocessed_stride"])
+FITTED = [
+    (375, 500, 384, 512),
+    (500, 375, 512, 384),
+    (512, 512, 512, 512),
+    (256, 512, 256, 512),
+    (1, 1, 512, 512),
+    (300, 1, 512, 2),
+    (1, 2000, 1, 512),  # 0.256 of a pixel
+    (3, 1024, 2, 512),  # one and a half: halves go to even
+    (5, 1024, 2, 512),
+    (1999, 1501, 512, 384),
+]
+
+
+@pytest.mark.parametrize(("height", "width", "true_height", "true_width"), FITTED)
+def test_an_image_that_keeps_its_aspect_ratio_is_fitted_and_padded(
+    height: int, width: int, true_height: int, true_width: int
+) -> None:
+    image = noise(height, width)
+    network_input, true_shape = to_network_input(tf.constant(image), EFFICIENTDET)
+    assert true_shape.dtype == tf.int32
+    assert true_shape.numpy().tolist() == [true_height, true_width, 3]
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    expected = legacy_bilinear((image / 255 - mean) / deviation, true_height, true_width)
+    # As above: 1e-6 of a value range of 4.8, and more where float32 positions meet sharp edges.
+    atol = 5e-6 if max(height, width) <= 512 else 5e-4
+    np.testing.assert_allclose(network_input[:true_height, :true_width], expected, atol=atol)
+    assert not network_input[true_height:].numpy().any()
+    assert not network_input[:, true_width:].numpy().any()
+
+
+SIDES = st.integers(1, 300)
+
+
+@settings(deadline=None, max_examples=60)
+@given(height=SIDES, width=SIDES)
+def test_fitting_keeps_the_aspect_ratio_as_well_as_whole_pixels_can(height: int, width: int) -> None:
+    network_input, true_shape = to_network_input(tf.fill([height, width, 3], tf.constant(255, tf.uint8)), SMALL)
+    true_height, true_width, channels = true_shape.numpy().tolist()
+    assert max(true_height, true_width) == 64
+    assert channels == 3
+    for side, true_side in ((height, true_height), (width, true_width)):
+        exact = side * 64 / max(height, width)
+        assert abs(true_side - exact) <= 0.5 or (true_side == 1 and exact < 0.5)
+    white = network_input.numpy() > 1
+    assert white[:true_height, :true_width].all()
+    assert white.sum() == true_height * true_width * 3
+
+
+@settings(deadline=None, max_examples=60)
+@given(height=st.integers(8, 300), width=st.integers(8, 300), data=st.data(), base=st.sampled_from([SMALL, STRETCHED]))
+def test_boxes_move_with_the_pixels_into_the_network_input(
+    height: int, width: int, data: st.DataObject, base: catalogue.BaseModel
+) -> None:
+    spans = [
+        sorted(data.draw(st.lists(st.integers(0, side), min_size=2, max_size=2, unique=True)))
+        for side in (height, width)
+    ]
+    # A bright band of rows in red, one of columns in green: each axis by itself.
+    image = np.zeros((height, width, 3), np.float32)
+    image[slice(*spans[0]), :, 0] = 255
+    image[:, slice(*spans[1]), 1] = 255
+    network_input, true_shape = to_network_input(tf.constant(image), base)
+    box = tf.constant(np.transpose(spans).reshape(1, 4) / [height, width, height, width], tf.float32)
+    new_box = to_input_frame(box, true_shape, base)[0].numpy() * base.input_size
+    true_sides = true_shape.numpy()[:2]
+    for axis, (low, high) in enumerate(spans):
+        side, true_side = (height, width)[axis], true_sides[axis]
+        half = scale_pixels(tf.fill([3], 127.5), base.family).numpy()[axis]
+        profile = network_input.numpy().take(0, axis=1 - axis)[:true_side, axis]
+        places = np.nonzero(profile > half)[0]
+        # Legacy sampling is half the bright half a pixel of the image before an edge, and samples are whole pixels.
+        shift = 0.5 - 0.5 * true_side / side
+        start = new_box[axis] + shift if low > 0 else 0.0
+        stop = new_box[axis + 2] + shift if high < side else true_side
+        if len(places) == 0:
+            assert stop - start < 1.01
+        else:
+            assert abs(places[0] - start) < 0.51
+            assert abs(places[-1] + 1 - stop) < 0.51
+
+
+def test_boxes_in_the_frame_of_a_padded_input() -> None:
+    boxes = tf.constant([[0.0, 0.0, 1.0, 1.0], [0.5, 0.25, 0.75, 0.5]])
+    landscape = to_input_frame(boxes, tf.constant([384, 512, 3]), EFFICIENTDET)
+    np.testing.assert_array_equal(landscape, [[0, 0, 0.75, 1], [0.375, 0.25, 0.5625, 0.5]])
+    portrait = to_input_frame(boxes, tf.constant([512, 128, 3]), EFFICIENTDET)
+    np.testing.assert_array_equal(portrait, [[0, 0, 1, 0.25], [0.5, 0.0625, 0.75, 0.125]])
+    assert to_input_frame(boxes[:0], tf.constant([512, 128, 3]), EFFICIENTDET).shape == (0, 4)
+
+
+@pytest.mark.parametrize("base", [SMALL, STRETCHED], ids=["padded", "stretched"])
+def test_an_image_of_the_inputs_size_is_only_scaled(base: catalogue.BaseModel) -> None:
+    image = np.random.default_rng(1).uniform(0, 255, (64, 64, 3)).astype(np.float32)
+    network_input, true_shape = to_network_input(tf.constant(image), base)
+    np.testing.assert_array_equal(network_input, scale_pixels(tf.constant(image), base.family))
+    assert true_shape.numpy().tolist() == [64, 64, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "black", "grey"),
+    [
+        ("ssd_mobilenet_v1_fpn_640x640", [-1, -1, -1], [-0.2, -0.2, -0.2]),
+        ("ssd_mobilenet_v2_fpnlite_320x320", [-1, -1, -1], [-0.2, -0.2, -0.2]),
+        ("ssd_resnet101_v1_fpn_640x640", [-123.68, -116.779, -103.939], [-21.68, -14.779, -1.939]),
+        ("ssd_efficientdet_d3_896x896", [-2.117904, -2.035714, -1.804444], [-0.371179, -0.25, -0.026667]),
+    ],
+)
+def test_pixels_are_scaled_as_the_family_was_trained(name: str, black: list[float], grey: list[float]) -> None:
+    base = catalogue.find(name)
+    assert base is not None
+    scaled = scale_pixels(tf.constant([[0.0] * 3, [102.0] * 3]), base.family)
+    np.testing.assert_allclose(scaled, [black, grey], rtol=1e-6, atol=2e-6)
+
+
+PACKS = [
+    "ssd_mobilenet_v2_fpnlite_320x320",
+    "ssd_mobilenet_v1_fpn_640x640",
+    "ssd_resnet50_v1_fpn_640x640",
+    "ssd_efficientdet_d0_512x512",
+]
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_network_input_equals_the_reference_pack(name: str) -> None:
+    base = catalogue.find(name)
+    assert base is not None
+    pack = np.load(shared(f"reference/{name}.npz"))
+    stride, expected = int(pack["preprocessed_stride"]), pack["preprocessed"]
+    tolerance = 1e-6 * float(expected.max() - expected.min())
     for number in range(2):
-        network_input, true_shape = to_network_input(tf.constant(pack[f"image{number}"]), catalogue.DEFAULT_MODEL)
-        np.testing.assert_allclose(network_input[::stride, ::stride], pack["preprocessed"][number], atol=2e-6, rtol=0)
+        network_input, true_shape = to_network_input(tf.constant(pack[f"image{number}"]), base)
+        np.testing.assert_allclose(network_input[::stride, ::stride], expected[number], atol=tolerance, rtol=0)
         np.testing.assert_array_equal(true_shape, pack["true_image_shapes"][number])
 
 
-def test_every_family_of_the_catalogue_has_its_scaling() -> None:
-    for base in catalogue.CATALOGUE:
-        network_input, _ = to_network_input(tf.zeros([2, 2, 3], tf.uint8), base)
-        assert network_input.shape == (base.input_size, base.input_size, 3)
+BLACK_AND_WHITE = {
+    "mobilenet_v2_fpnlite": ([-1, -1, -1], [1, 1, 1]),
+    "mobilenet_v1_fpn": ([-1, -1, -1], [1, 1, 1]),
+    "resnet_v1_fpn": ([-123.68, -116.779, -103.939], [131.32, 138.221, 151.061]),
+    # (x / 255 - mean) / deviation, to seven places.
+    "efficientdet": ([-2.1179039, -2.0357143, -1.8044444], [2.2489083, 2.4285714, 2.64]),
+}
+
+
+@pytest.mark.parametrize("base", catalogue.CATALOGUE, ids=lambda base: base.name)
+def test_every_model_has_its_scaling(base: catalogue.BaseModel) -> None:
+    image = tf.constant([[[0] * 3, [255] * 3]] * 2, tf.uint8)
+    network_input, _ = to_network_input(image, base)
+    assert network_input.shape == (base.input_size, base.input_size, 3)
+    black, white = BLACK_AND_WHITE[base.family.name]
+    np.testing.assert_allclose(network_input[0, 0], black, rtol=1e-6)
+    np.testing.assert_allclose(network_input[0, -1], white, rtol=1e-6)

@@ -3,29 +3,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagemaker_object_detection.catalogue import CATALOGUE
+from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.models.batch_norm import BatchNormalization
 from sagemaker_object_detection.models.detector import Detector, build_detector
 
-BASE_320, BASE_640 = CATALOGUE
+BASE_320 = DEFAULT_MODEL
 
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     return build_detector(BASE_320, 3, seed=7)
-
-
-@pytest.fixture(scope="module")
-def coco_detector() -> Detector:
-    return build_detector(BASE_640, 90)
-
-
-def test_a_detector_of_90_classes_has_the_published_sizes(coco_detector):
-    assert sum(int(np.prod(variable.shape)) for variable in coco_detector.weights) == 2_667_002
-    assert len(coco_detector.weights) == 384
-    assert len(coco_detector.batch_norms) == 76
-    assert len(coco_detector.regularized_kernels) == 63
-    assert coco_detector.anchors.shape == (51150, 4)
 
 
 def test_pyramid_of_320_pixels_ends_in_three_cells(detector):

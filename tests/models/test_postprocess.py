@@ -3,37 +3,42 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sagemaker_object_detection.catalogue import CATALOGUE
+from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
+from sagemaker_object_detection.dataset.preprocess import to_input_frame, to_network_input
 from sagemaker_object_detection.geometry.box_coder import decode_boxes, encode_boxes
 from sagemaker_object_detection.models.detector import Predictions
 from sagemaker_object_detection.models.postprocess import Detections, detections
 
-BASE = CATALOGUE[0]
+BASE = DEFAULT_MODEL
 FAMILY = BASE.family
+PADDED = next(base for base in CATALOGUE if base.family.keep_aspect_ratio)
 WHOLE = np.array([[320, 320, 3]], np.int32)
 # One anchor per prediction, so that boxes can be given as they should come out.
 ANCHOR = np.array([0.4, 0.4, 0.6, 0.6], np.float32)
 
 
-def predict(boxes, scores) -> tuple[Predictions, np.ndarray]:
+def predict(boxes, scores, base=BASE) -> tuple[Predictions, np.ndarray]:
     """Predictions of boxes [B, A, 4] with scores [B, A, classes], and their anchors."""
     boxes, scores = np.asarray(boxes, np.float32), np.asarray(scores, np.float64)
     anchors = np.tile(ANCHOR, (boxes.shape[1], 1))
-    logits = np.concatenate([np.full((*scores.shape[:2], 1), 9.0), np.log(scores / (1 - scores))], -1)
-    encodings = np.asarray(encode_boxes(boxes, anchors, FAMILY.box_code_scale))
+    background = np.full((*scores.shape[:2], int(base.family.background_column)), 9.0)
+    logits = np.concatenate([background, np.log(scores / (1 - scores))], -1)
+    encodings = np.asarray(encode_boxes(boxes, anchors, base.family.box_code_scale))
     return Predictions(encodings, logits.astype(np.float32)), anchors
 
 
 def detect(boxes, scores, true_shapes=WHOLE, base=BASE) -> Detections:
-    predictions, anchors = predict(boxes, scores)
+    predictions, anchors = predict(boxes, scores, base)
     return Detections(*(field.numpy() for field in detections(predictions, anchors, true_shapes, base)))
 
 
-def slow_detections(predictions, anchors, true_shape):
+def slow_detections(predictions, anchors, true_shape, base):
     """(score, class, anchor, box) of one image, best first, as the reference's description reads."""
-    raw = np.asarray(decode_boxes(predictions.box_encodings, anchors, FAMILY.box_code_scale))[0]
-    scores = tf.sigmoid(predictions.class_logits)[0, :, 1:].numpy()
+    raw = np.asarray(decode_boxes(predictions.box_encodings, anchors, base.family.box_code_scale))[0]
+    scores = tf.sigmoid(predictions.class_logits)[0, :, int(base.family.background_column) :].numpy()
     areas = (raw[:, 2] - raw[:, 0]) * (raw[:, 3] - raw[:, 1])
 
     def iou(a, b):
@@ -46,11 +51,12 @@ def slow_detections(predictions, anchors, true_shape):
     for label in range(scores.shape[1]):
         kept = []
         for anchor in np.argsort(-scores[:, label], kind="stable"):
-            if len(kept) < 100 and scores[anchor, label] > 1e-8 and all(iou(anchor, k) <= 0.6 for k in kept):
+            free = all(iou(anchor, other) <= base.family.nms_iou for other in kept)
+            if len(kept) < 100 and scores[anchor, label] > 1e-8 and free:
                 kept.append(anchor)
         found += [(scores[anchor, label], label, anchor) for anchor in kept]
     found.sort(key=lambda row: -row[0])
-    size = np.array([*true_shape[:2]] * 2) / 320
+    size = np.array([*true_shape[:2]] * 2) / base.input_size
     result = []
     for score, label, anchor in found:
         box = np.clip(raw[anchor], 0, size)
@@ -60,17 +66,23 @@ def slow_detections(predictions, anchors, true_shape):
 
 
 @pytest.mark.parametrize(
-    ("num_anchors", "num_classes", "true_shape", "full"),
-    [(20, 3, (320, 320, 3), False), (60, 3, (320, 320, 3), True), (250, 2, (160, 240, 3), False)],
+    ("num_anchors", "num_classes", "true_shape", "full", "base"),
+    [
+        (20, 3, (320, 320, 3), False, BASE),
+        (60, 3, (320, 320, 3), True, BASE),
+        (250, 2, (160, 240, 3), False, BASE),
+        (60, 3, (512, 384, 3), True, PADDED),
+        (60, 3, (64, 512, 3), False, PADDED),
+    ],
 )
-def test_equals_the_rules_followed_one_by_one(num_anchors, num_classes, true_shape, full):
+def test_equals_the_rules_followed_one_by_one(num_anchors, num_classes, true_shape, full, base):
     random = np.random.default_rng(num_anchors)
     # Some reach outside the image or lie there; many overlap.
     corner = random.uniform(-0.3, 1.1, (1, num_anchors, 2))
     boxes = np.concatenate([corner, corner + random.uniform(0.02, 0.4, (1, num_anchors, 2))], -1)
-    predictions, anchors = predict(boxes, random.uniform(0.001, 0.999, (1, num_anchors, num_classes)))
-    found = detections(predictions, anchors, np.array([true_shape]), BASE)
-    expected = slow_detections(predictions, anchors, true_shape)
+    predictions, anchors = predict(boxes, random.uniform(0.001, 0.999, (1, num_anchors, num_classes)), base)
+    found = detections(predictions, anchors, np.array([true_shape]), base)
+    expected = slow_detections(predictions, anchors, true_shape, base)
     count = len(expected)
     assert found.count.numpy().tolist() == [count]
     assert (count == 100) == full
@@ -111,6 +123,23 @@ def test_box_outside_the_true_image_makes_room_for_the_next():
     assert found.count.tolist() == [1]
     assert found.anchor_indices[0, 0] == 1
     np.testing.assert_allclose(found.boxes[0, 0], [0.2, 0.1, 0.6, 0.3], atol=1e-6)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sides=st.tuples(st.integers(1, 600), st.integers(1, 600)),
+    box=st.tuples(*[st.floats(0, 0.9)] * 2, *[st.floats(0.05, 1)] * 2),
+    base=st.sampled_from([BASE, PADDED]),
+)
+def test_detections_lead_back_to_the_frame_of_the_image(sides, box, base):
+    ymin, xmin, height, width = box
+    box = np.array([[ymin, xmin, min(1, ymin + height), min(1, xmin + width)]], np.float32)
+    true_shape = to_network_input(tf.zeros([*sides, 3], tf.uint8), base)[1]
+    in_input = to_input_frame(tf.constant(box), true_shape, base).numpy()
+    found = detect(in_input[None], [[[0.9]]], true_shape[None], base)
+    assert found.count.tolist() == [1]
+    # A few roundings of float32 in [0, 1], next to an image that may be a 512th part of the input.
+    np.testing.assert_allclose(found.boxes[0, :1], box, atol=1e-6 * base.input_size / true_shape[:2].numpy().min())
 
 
 def test_equal_predictions_name_the_first_anchor():

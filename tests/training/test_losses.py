@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagemaker_object_detection.catalogue import CATALOGUE
+from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.models.detector import Predictions, build_detector
 from sagemaker_object_detection.training.losses import (
     DetectionLosses,
@@ -16,7 +16,7 @@ from sagemaker_object_detection.training.losses import (
 )
 from sagemaker_object_detection.training.targets import Targets
 
-FAMILY = CATALOGUE[0].family
+FAMILY = DEFAULT_MODEL.family
 RANDOM = np.random.default_rng(3)
 CLASSES = np.array([[-1, 0, 2, -1], [1, -1, -1, -1]], np.int32)
 WEIGHTS = np.array([[1, 1, 0.5, 1], [1, 1, 1, 1]], np.float32)
@@ -90,7 +90,7 @@ def test_gradient_is_finite_without_ground_truth_and_at_extreme_logits():
 
 
 def test_regularization_sums_squares_of_kernels_only():
-    detector = build_detector(CATALOGUE[0], 1)
+    detector = build_detector(DEFAULT_MODEL, 1)
     kernels = [variable.numpy().astype(np.float64) for variable in detector.regularized_kernels]
     squares = sum((kernel**2).sum() for kernel in kernels)
     assert float(regularization_loss(detector)) == pytest.approx(2e-5 * squares, rel=1e-5)

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagemaker_object_detection.catalogue import CATALOGUE
+from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.training.targets import Targets, assign_targets
 
-FAMILY = CATALOGUE[0].family
+FAMILY = DEFAULT_MODEL.family
 # On a grid of 1 / 8, so that overlaps are exact, ties are common, and some anchors are equal.
 ANCHORS = np.array(
     [[y, x, y + size, x + size] for size in (2, 4) for y in range(0, 8, 2) for x in range(0, 8, 2)] + [[0, 0, 2, 2]],

@@ -65,7 +65,8 @@ class ServingModel(tf.Module):
 
         detection_boxes [B, 100, 4], detection_scores, detection_classes, detection_anchor_indices [B, 100],
         detection_multiclass_scores [B, 100, K], num_detections [B], raw_detection_boxes [B, A, 4],
-        raw_detection_scores [B, A, K]; all float32.
+        raw_detection_scores [B, A, K]; all float32. Raw boxes are normalised to the network input, padding included, as
+        the reference's are; the others to the image.
         """
         predictions = self._predict(images)
         found = detections(predictions, self._anchors, true_shapes, self._base)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.augment import augment as augmented
-from sagemaker_object_detection.dataset.preprocess import decode, to_network_input
+from sagemaker_object_detection.dataset.preprocess import decode, to_input_frame, to_network_input
 
 _PREFETCH_BYTES = 256 * 2**20
 """Finished batches wait in at most about this much memory (never less than one batch)."""
@@ -26,9 +26,15 @@ _as_written = tf.autograph.experimental.do_not_convert
 class Batch(NamedTuple):
     """B images of side S with up to G boxes each. Rows that fill up have box 0, class 0 and weight 0.
 
-    images: float32 [B, S, S, 3]. true_shapes: int32 [B, 3]. boxes: float32 [B, G, 4], ymin xmin ymax xmax, normalised
-    to the image. classes: int32 [B, G], 0-based. box_weights: float32 [B, G]. image_weights: float32 [B], 0 for an
-    image that only fills up a batch. indices: int64 [B], which image of the data set; -1 for one that fills up.
+    There are two frames. A batch, like anchors, targets and losses, speaks of the network input: [0, 1] spans its S
+    pixels, padding included. `Dataset` and `Detections` (models/postprocess.py), and so the COCO figures and every
+    answer, speak of the image: [0, 1] spans it without padding. `true_shapes` leads from one to the other; where images
+    are stretched they are the same.
+
+    images: float32 [B, S, S, 3]. true_shapes: int32 [B, 3], size of each image inside its network input, at least 1.
+    boxes: float32 [B, G, 4], ymin xmin ymax xmax, normalised to the network input. classes: int32 [B, G], 0-based.
+    box_weights: float32 [B, G]. image_weights: float32 [B], 0 for an image that only fills up a batch. indices: int64
+    [B], which image of the data set; -1 for one that fills up.
     """
 
     images: tf.Tensor
@@ -57,7 +63,7 @@ def training_batches(
         batch_size: B.
         max_boxes: G, at least the most boxes of an image.
         seed: any integer of up to 63 bits.
-        augment: mirror and crop; otherwise only the order depends on the seed.
+        augment: mirror, crop and scale as `augment.py` says; otherwise only the order depends on the seed.
         first_step: batches to leave out, at no cost.
 
     Returns:
@@ -80,7 +86,8 @@ def training_batches(
     def load(index: tf.Tensor, position: tf.Tensor) -> Batch:
         image, boxes, classes = columns.read(index)
         if augment:
-            image, boxes, classes = augmented(image, boxes, classes, tf.stack([tf.constant(seed, tf.int64), position]))
+            key = tf.stack([tf.constant(seed, tf.int64), position])
+            image, boxes, classes = augmented(image, boxes, classes, key, base)
         return _example(image, boxes, classes, index, base, max_boxes)
 
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
@@ -89,7 +96,7 @@ def training_batches(
 
 
 def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, max_boxes: int) -> tf.data.Dataset:
-    """Every image once, in order, as ceil(N / B) batches of `Batch`; black images of weight 0 fill up the last.
+    """Every image once, in order, as ceil(N / B) batches of `Batch`; blank images of weight 0 fill up the last.
 
     Args and errors as in `training_batches`.
     """
@@ -160,6 +167,7 @@ def _example(
 ) -> Batch:
     """A Batch without its first axis."""
     network_input, true_shape = to_network_input(image, base)
+    boxes = to_input_frame(boxes, true_shape, base)
     present = tf.shape(boxes)[0]
     padding = max_boxes - present
     return Batch(

@@ -1,13 +1,23 @@
 """From the bytes of an image file to the network's input, in TensorFlow ops: one decoder for checks and training.
 
-`to_network_input` reproduces the reference's arithmetic: pixels scaled per channel, and bilinear resizing with TF1's
+`to_network_input` reproduces the reference's arithmetic: pixels scaled per channel, then bilinear resizing with TF1's
 legacy sampling (source = target * in / out, no half-pixel centres, no antialiasing), in this order: the other one
-differs in the last bit, which an untrained network amplifies to a percent of a gradient.
+differs in the last bit, which an untrained network amplifies to a percent of a gradient. Padding comes last, so it has
+the value 0 of scaled pixels: about the mean colour, not black.
 """
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
-from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.catalogue import BaseModel, Family
+
+# In the order of the reference's operations, which decides the last bit.
+_SCALINGS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "symmetric": lambda pixels: pixels * (2.0 / 255.0) - 1.0,
+    "mean_subtracted": lambda pixels: pixels - (123.68, 116.779, 103.939),
+    "standardized": lambda pixels: (pixels / 255.0 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225),
+}
 
 
 def decode_stored(contents: tf.Tensor) -> tf.Tensor:
@@ -64,19 +74,58 @@ def apply_orientation(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def to_network_input(image: tf.Tensor, base: BaseModel) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scale the pixels and resize to the model's input.
+    """Scale the pixels and resize to the model's input: stretched to the square, or fitted into it and padded.
 
     Args:
         image: uint8 or float32 [H, W, 3], RGB, values 0..255.
-        base: the model; its family decides the scaling, its input size is S.
+        base: the model; its family decides the scaling and the fit, its input size is S.
 
     Returns:
-        images: float32 [S, S, 3].
-        true_shape: int32 [3], size of the image inside the input: [S, S, 3], as the aspect ratio is not kept.
+        images: float32 [S, S, 3]. Padding is at the bottom or at the right, and 0.
+        true_shape: int32 [3], size of the image inside the input: [S, S, 3] where it is stretched; else its longer side
+            is S and the other is rounded, at least 1 pixel.
     """
     size, family = base.input_size, base.family
-    scaled = tf.cast(image, tf.float32) * tf.constant(family.pixel_multiplier) + tf.constant(family.pixel_offset)
-    resized = tf.raw_ops.ResizeBilinear(
-        images=scaled[tf.newaxis], size=[size, size], align_corners=False, half_pixel_centers=False
+    scaled = scale_pixels(tf.cast(image, tf.float32), family)
+    shape = _fitted(tf.shape(image)[:2], size) if family.keep_aspect_ratio else tf.constant([size, size])
+    return pad_to_square(resize(scaled, shape), size), tf.concat([shape, [3]], axis=0)
+
+
+def scale_pixels(pixels: tf.Tensor, family: Family) -> tf.Tensor:
+    """Pixels float32 [..., 3], R, G, B, 0..255, as the family's networks take them."""
+    return _SCALINGS[family.pixel_scaling](pixels)
+
+
+def to_input_frame(boxes: tf.Tensor, true_shape: tf.Tensor, base: BaseModel) -> tf.Tensor:
+    """Boxes of an image as boxes of the network input it was made into; `models/postprocess.py` goes the way back.
+
+    Args:
+        boxes: float32 [n, 4], ymin xmin ymax xmax, normalised to the image.
+        true_shape: int32 [3], from `to_network_input`.
+        base: the model.
+
+    Returns:
+        float32 [n, 4], normalised to the network input, padding included.
+    """
+    return boxes * tf.tile(tf.cast(true_shape[:2], tf.float32) / base.input_size, [2])
+
+
+def resize(image: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    """Bilinear with legacy sampling: [H, W, 3] of any real dtype to float32 [h, w, 3], for `shape` int32 [2] = h, w."""
+    return tf.raw_ops.ResizeBilinear(
+        images=image[tf.newaxis], size=shape, align_corners=False, half_pixel_centers=False
     )[0]
-    return tf.ensure_shape(resized, [size, size, 3]), tf.constant([size, size, 3], tf.int32)
+
+
+def pad_to_square(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Zeros at the bottom and at the right: [h, w, 3] to [size, size, 3], for h, w <= size."""
+    bottom, right = tf.unstack(size - tf.shape(image)[:2])
+    return tf.ensure_shape(tf.pad(image, [[0, bottom], [0, right], [0, 0]]), [size, size, 3])
+
+
+def _fitted(shape: tf.Tensor, size: int) -> tf.Tensor:
+    """The largest shape of the same aspect ratio inside the square, int32 [2], rounded as the reference does: float32,
+    halves to even (`resize_to_range` with both limits at S). A side that would vanish keeps one pixel."""
+    sides = tf.cast(shape, tf.float32)
+    scale = size / tf.reduce_max(sides)
+    return tf.maximum(tf.cast(tf.round(sides * scale), tf.int32), 1)

@@ -1,6 +1,7 @@
 """The detector: backbone, feature pyramid and heads of one base model, for a number of classes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -8,13 +9,33 @@ import numpy as np
 
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.geometry.anchors import anchors_per_cell, generate_anchors
+from sagemaker_object_detection.models.backbones import efficientnet
+from sagemaker_object_detection.models.backbones.mobilenet_v1 import mobilenet_v1
 from sagemaker_object_detection.models.backbones.mobilenet_v2 import mobilenet_v2
-from sagemaker_object_detection.models.batch_norm import BatchNormalization, MovingAverage
+from sagemaker_object_detection.models.backbones.resnet_v1 import resnet_v1
+from sagemaker_object_detection.models.batch_norm import BatchNormalization
+from sagemaker_object_detection.models.bifpn import bidirectional_feature_pyramid
 from sagemaker_object_detection.models.fpn import feature_pyramid
 from sagemaker_object_detection.models.heads import prediction_heads
 from sagemaker_object_detection.models.layers import LayerFactory
 
-_BACKBONES: dict[str, Callable[[LayerFactory, Any], list[Any]]] = {"mobilenet_v2_fpnlite": mobilenet_v2}
+# Each builds the graph from images to the maps C2 or C3 to C5.
+_BACKBONES: dict[str, Callable[[LayerFactory, Any], list[Any]]] = {
+    "resnet50": partial(resnet_v1, blocks=(3, 4, 6, 3)),
+    "resnet101": partial(resnet_v1, blocks=(3, 4, 23, 3)),
+    "resnet152": partial(resnet_v1, blocks=(3, 8, 36, 3)),
+    "mobilenet_v1": mobilenet_v1,
+    "mobilenet_v2": mobilenet_v2,
+    **{
+        f"efficientnet_b{number}": partial(efficientnet.efficientnet, version=version)
+        for number, version in enumerate(efficientnet.VERSIONS)
+    },
+}
+# Each builds the graph from C5 to what the published checkpoints hold although no prediction depends on it.
+_CLASSIFIERS: dict[str, Callable[[LayerFactory, Any], Any]] = {
+    f"efficientnet_b{number}": partial(efficientnet.classifier, version=version)
+    for number, version in enumerate(efficientnet.VERSIONS)
+}
 
 
 class Predictions(NamedTuple):
@@ -34,21 +55,24 @@ class Detector(keras.Model):
         base: BaseModel,
         num_classes: int,
         backbone: keras.Model,
+        classifier: keras.Model | None,
         pyramid: keras.Model,
         heads: keras.Model,
-        moving_average: MovingAverage,
-        dtype: keras.DTypePolicy,
+        layers: LayerFactory,
     ) -> None:
-        super().__init__(name="detector", dtype=dtype)
+        super().__init__(name="detector", dtype=layers.dtype)
         self.base = base
         self.num_classes = num_classes
         self.backbone = backbone
-        """Images -> the maps C2, C3, C4, C5."""
+        """Images -> the maps C2 or C3 to C5."""
+        self.classifier = classifier
+        """What is left of the network the backbone was trained in; kept for its variables, never called."""
         self.pyramid = pyramid
         """The last three of those maps -> P3 .. P7."""
         self.heads = heads
         """P3 .. P7 -> box encodings, class logits."""
-        self.moving_average = moving_average
+        self.moving_average = layers.moving_average
+        self.noise = layers.noise
         self.anchors: np.ndarray = generate_anchors(base)
         """float32 [A, 4], ymin xmin ymax xmax, normalised."""
 
@@ -63,9 +87,13 @@ class Detector(keras.Model):
         return self.heads.get_layer("class_predictor")
 
     @property
+    def parts(self) -> tuple[keras.Model, ...]:
+        """What a prediction depends on."""
+        return (self.backbone, self.pyramid, self.heads)
+
+    @property
     def batch_norms(self) -> list[BatchNormalization]:
-        parts: Sequence[keras.Model] = (self.backbone, self.pyramid, self.heads)
-        return [layer for part in parts for layer in part.layers if isinstance(layer, BatchNormalization)]
+        return [layer for part in self.parts for layer in part.layers if isinstance(layer, BatchNormalization)]
 
     @property
     def regularized_kernels(self) -> list[keras.Variable]:
@@ -90,13 +118,32 @@ def build_detector(base: BaseModel, num_classes: int, *, dtype: str = "float32",
 
     with keras.name_scope("backbone"):
         images = layers.input((base.input_size, base.input_size, 3))
-        backbone = keras.Model(images, _BACKBONES[family.name](layers, images), name="backbone")
+        backbone = keras.Model(images, _BACKBONES[base.backbone](layers, images), name="backbone")
+    classifier = None
+    if base.backbone in _CLASSIFIERS:
+        with keras.name_scope("classifier"):
+            c5 = layers.input(backbone.outputs[-1].shape[1:])
+            classifier = keras.Model(c5, _CLASSIFIERS[base.backbone](layers, c5), name="classifier")
     with keras.name_scope("pyramid"):
         taps = [layers.input(tap.shape[1:]) for tap in backbone.outputs[-3:]]
-        pyramid = keras.Model(taps, feature_pyramid(layers, taps), name="pyramid")
+        pyramid = keras.Model(taps, _build_pyramid(layers, taps, base), name="pyramid")
     with keras.name_scope("heads"):
         levels = [layers.input(level.shape[1:]) for level in pyramid.outputs]
-        num_columns = num_classes + family.background_column
-        outputs = prediction_heads(layers, levels, base.levels[0], anchors_per_cell(family), num_columns)
+        outputs = prediction_heads(
+            layers.for_part(family.head_initializer, family.l2),
+            levels,
+            first_level=base.levels[0],
+            depth=base.pyramid_depth,
+            num_layers=base.head_layers,
+            num_anchors=anchors_per_cell(family),
+            num_columns=num_classes + family.background_column,
+        )
         heads = keras.Model(levels, outputs, name="heads")
-    return Detector(base, num_classes, backbone, pyramid, heads, layers.moving_average, layers.dtype)
+    return Detector(base, num_classes, backbone, classifier, pyramid, heads, layers)
+
+
+def _build_pyramid(layers: LayerFactory, taps: list[Any], base: BaseModel) -> list[Any]:
+    layers = layers.for_part(base.family.pyramid_initializer, base.family.l2)
+    if base.bifpn_repeats:
+        return bidirectional_feature_pyramid(layers, taps, base.pyramid_depth, base.bifpn_repeats)
+    return feature_pyramid(layers, taps, base.pyramid_depth)

@@ -1,4 +1,4 @@
-"""Prediction heads: one tower of convolutions, shared by all levels and by both predictors."""
+"""Prediction heads: towers of convolutions, shared by all levels, and a predictor each for boxes and classes."""
 
 from typing import Any
 
@@ -11,8 +11,20 @@ from sagemaker_object_detection.models.layers import LayerFactory
 _CLASS_BIAS = -4.6
 
 
+def tower_names(shared: bool) -> tuple[str, ...]:
+    """The towers' names: one that feeds both predictors, or one for boxes and one for classes."""
+    return ("tower",) if shared else ("box_tower", "class_tower")
+
+
 def prediction_heads(
-    layers: LayerFactory, levels: list[Any], first_level: int, num_anchors: int, num_columns: int
+    layers: LayerFactory,
+    levels: list[Any],
+    *,
+    first_level: int,
+    depth: int,
+    num_layers: int,
+    num_anchors: int,
+    num_columns: int,
 ) -> list[Any]:
     """Builds the graph from the pyramid to the predictions of every anchor.
 
@@ -22,6 +34,8 @@ def prediction_heads(
     Args:
         levels: maps [B, H, W, C], finest first.
         first_level: the number of the finest one.
+        depth: channels of a tower's layers.
+        num_layers: of a tower.
         num_anchors: anchors per cell.
         num_columns: class logits per anchor.
 
@@ -29,18 +43,22 @@ def prediction_heads(
         Box encodings [B, A, 4] and class logits [B, A, num_columns], float32; anchors ordered by level, row, column and
         position in the cell.
     """
-    family = layers.family
-    tower = [
-        layers.separable_convolution(f"tower_{number}", family.pyramid_depth) for number in range(family.head_layers)
-    ]
-    box_predictor = layers.separable_predictor("box_predictor", num_anchors * 4, bias=0.0)
-    class_predictor = layers.separable_predictor("class_predictor", num_anchors * num_columns, bias=_CLASS_BIAS)
+    names = tower_names(layers.family.shared_tower)
+    towers = {
+        name: [layers.normed_convolution(f"{name}_{number}", depth) for number in range(num_layers)] for name in names
+    }
+    box_predictor = layers.predictor("box_predictor", num_anchors * 4, bias=0.0)
+    class_predictor = layers.predictor("class_predictor", num_anchors * num_columns, bias=_CLASS_BIAS)
+
+    def tower(name: str, level: int, x: Any) -> Any:
+        for number, convolution in enumerate(towers[name]):
+            x = layers.activate(layers.batch_norm(f"{name}_{number}_level_{level}_norm")(convolution(x)))
+        return x
 
     boxes, logits = [], []
     for level, x in enumerate(levels, first_level):
-        for number, convolution in enumerate(tower):
-            x = ops.relu6(layers.batch_norm(f"tower_{number}_level_{level}_norm")(convolution(x)))
+        outputs = [tower(name, level, x) for name in names]
         count = x.shape[1] * x.shape[2] * num_anchors
-        boxes.append(ops.reshape(box_predictor(x), (-1, count, 4)))
-        logits.append(ops.reshape(class_predictor(x), (-1, count, num_columns)))
+        boxes.append(ops.reshape(box_predictor(outputs[0]), (-1, count, 4)))
+        logits.append(ops.reshape(class_predictor(outputs[-1]), (-1, count, num_columns)))
     return [ops.cast(ops.concatenate(parts, axis=1), "float32") for parts in (boxes, logits)]

@@ -1,19 +1,23 @@
 """The layers a detector is made of, as its family trained them."""
 
+import copy
 import random
 from typing import Any
 
 import keras
+from keras import ops
 
-from sagemaker_object_detection.catalogue import Family
+from sagemaker_object_detection.catalogue import Family, Initializer
 from sagemaker_object_detection.models.batch_norm import BatchNormalization, MovingAverage
+from sagemaker_object_detection.models.drop_connect import DropConnect, Noise
 
 
 class LayerFactory:
-    """Makes the layers of one detector: the family's initial values, regularisation and batch normalisation.
+    """Makes the layers of one detector: the family's initial values, regularisation, activation and normalisation.
 
-    Every convolution pads as TensorFlow's SAME. Every layer is named by its caller, so that the variables' paths do not
-    depend on what else the process has built. Layers draw their initial values from seeds in the order they are made.
+    Every convolution pads as TensorFlow's SAME unless it says otherwise. Every layer is named by its caller, so that
+    the variables' paths do not depend on what else the process has built. Layers draw their initial values from seeds
+    in the order they are made.
 
     Args:
         family: the numbers the layers are made with.
@@ -25,59 +29,114 @@ class LayerFactory:
         self.family = family
         self.dtype = keras.DTypePolicy(dtype)
         self.moving_average = MovingAverage(family.batch_norm_momentum)
+        self.noise = Noise(seed)
         self._seeds = random.Random(seed)
+        self._initializer = family.backbone_initializer
+        self._l2 = family.backbone_l2
+
+    def for_part(self, initializer: Initializer, l2: float) -> "LayerFactory":
+        """The factory of another part of the same detector."""
+        other = copy.copy(self)
+        other._initializer, other._l2 = initializer, l2
+        return other
+
+    def activate(self, x: Any) -> Any:
+        return ops.relu6(x) if self.family.activation == "relu6" else ops.silu(x)
 
     def convolution(
-        self, name: str, filters: int, kernel_size: int, strides: int = 1, use_bias: bool = False
+        self,
+        name: str,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        *,
+        use_bias: bool = False,
+        padding: str = "same",
+        bias_regularized: bool = False,
     ) -> keras.layers.Layer:
         return keras.layers.Conv2D(
             filters,
             kernel_size,
             strides,
-            padding="same",
+            padding=padding,
             use_bias=use_bias,
-            kernel_initializer=self._normal(),
-            kernel_regularizer=self._l2(),
+            kernel_initializer=self._kernel(),
+            kernel_regularizer=self._regularizer(),
+            bias_regularizer=self._regularizer() if bias_regularized else None,
             name=name,
             dtype=self.dtype,
         )
 
-    def depthwise_convolution(self, name: str, strides: int = 1) -> keras.layers.Layer:
+    def depthwise_convolution(
+        self, name: str, strides: int = 1, kernel_size: int = 3, *, regularized: bool = True
+    ) -> keras.layers.Layer:
         return keras.layers.DepthwiseConv2D(
-            3,
+            kernel_size,
             strides,
             padding="same",
             use_bias=False,
-            depthwise_initializer=self._normal(),
-            depthwise_regularizer=self._l2(),
+            depthwise_initializer=self._kernel(),
+            depthwise_regularizer=self._regularizer() if regularized else None,
             name=name,
             dtype=self.dtype,
         )
 
-    def separable_convolution(self, name: str, filters: int, strides: int = 1) -> keras.layers.Layer:
-        """3x3 depthwise, then 1x1 pointwise with nothing between; only the depthwise kernel is regularised."""
+    def normed_convolution(
+        self, name: str, filters: int, strides: int = 1, *, pointwise_like_depthwise: bool = False
+    ) -> keras.layers.Layer:
+        """3x3 convolution in pyramid or heads that a batch normalisation follows; separable where the family's are.
+
+        Separable: 3x3 depthwise, then 1x1 pointwise with nothing between. Only the depthwise kernel is regularised, and
+        the pointwise one is drawn as `glorot_uniform`, unless `pointwise_like_depthwise`.
+        """
+        use_bias = self.family.bias_before_norm
+        if not self.family.separable:
+            return self.convolution(name, filters, 3, strides, use_bias=use_bias)
         return keras.layers.SeparableConv2D(
             filters,
             3,
             strides,
             padding="same",
-            use_bias=False,
-            depthwise_initializer=self._normal(),
-            pointwise_initializer=self._glorot(),
-            depthwise_regularizer=self._l2(),
+            use_bias=use_bias,
+            depthwise_initializer=self._kernel(),
+            pointwise_initializer=self._kernel() if pointwise_like_depthwise else self._glorot(),
+            depthwise_regularizer=self._regularizer(),
+            pointwise_regularizer=self._regularizer() if pointwise_like_depthwise else None,
             name=name,
             dtype=self.dtype,
         )
 
-    def separable_predictor(self, name: str, channels: int, bias: float) -> keras.layers.Layer:
-        """The last layer of a head: separable 3x3 with a bias, not regularised."""
+    def predictor(self, name: str, channels: int, bias: float) -> keras.layers.Layer:
+        """The last layer of a head: 3x3 with a bias. Where it is separable it is not regularised."""
+        bias_initializer = keras.initializers.Constant(bias)
+        if not self.family.separable:
+            return keras.layers.Conv2D(
+                channels,
+                3,
+                padding="same",
+                kernel_initializer=self._kernel(),
+                kernel_regularizer=self._regularizer(),
+                bias_initializer=bias_initializer,
+                name=name,
+                dtype=self.dtype,
+            )
         return keras.layers.SeparableConv2D(
             channels,
             3,
             padding="same",
             depthwise_initializer=self._glorot(),
             pointwise_initializer=self._glorot(),
-            bias_initializer=keras.initializers.Constant(bias),
+            bias_initializer=bias_initializer,
+            name=name,
+            dtype=self.dtype,
+        )
+
+    def dense(self, name: str, units: int) -> keras.layers.Layer:
+        return keras.layers.Dense(
+            units,
+            kernel_initializer=self._glorot(),
+            kernel_regularizer=self._regularizer(),
+            bias_regularizer=self._regularizer(),
             name=name,
             dtype=self.dtype,
         )
@@ -85,15 +144,31 @@ class LayerFactory:
     def batch_norm(self, name: str) -> BatchNormalization:
         return BatchNormalization(self.moving_average, self.family.batch_norm_epsilon, name=name, dtype=self.dtype)
 
+    def drop_connect(self, name: str, rate: float) -> DropConnect:
+        return DropConnect(self.noise, rate, name=name, dtype=self.dtype)
+
+    def max_pool(self) -> keras.layers.Layer:
+        """3x3, stride 2."""
+        return keras.layers.MaxPooling2D(3, 2, padding="same", dtype=self.dtype)
+
+    def enlarge(self) -> keras.layers.Layer:
+        """Twice the height and width, by repeating pixels."""
+        return keras.layers.UpSampling2D(2, interpolation="nearest", dtype=self.dtype)
+
     def input(self, shape: tuple[int, int, int]) -> Any:
         """A graph input of one image's shape, in the dtype the layers compute in."""
         return keras.Input(shape, dtype=self.dtype.compute_dtype)
 
-    def _normal(self) -> keras.initializers.Initializer:
-        return keras.initializers.RandomNormal(stddev=0.01, seed=self._seeds.getrandbits(31))
+    def _kernel(self) -> keras.initializers.Initializer:
+        scale, seed = self._initializer.scale, self._seeds.getrandbits(31)
+        if self._initializer.kind == "normal":
+            return keras.initializers.RandomNormal(stddev=scale, seed=seed)
+        if self._initializer.kind == "truncated_normal":
+            return keras.initializers.TruncatedNormal(stddev=scale, seed=seed)
+        return keras.initializers.VarianceScaling(scale, mode="fan_out", distribution="truncated_normal", seed=seed)
 
     def _glorot(self) -> keras.initializers.Initializer:
         return keras.initializers.GlorotUniform(seed=self._seeds.getrandbits(31))
 
-    def _l2(self) -> keras.regularizers.Regularizer:
-        return keras.regularizers.L2(self.family.l2)
+    def _regularizer(self) -> keras.regularizers.Regularizer:
+        return keras.regularizers.L2(self._l2)

@@ -15,11 +15,14 @@ def choose_trainable(detector: Detector, *, only_top_layer: bool, freeze_batch_n
     """Marks what is frozen on the detector and returns the variables that may move.
 
     With `only_top_layer` these are exactly the class prediction layer's, and every batch normalisation keeps its
-    statistics; with `freeze_batch_norm` statistics, scale and offset stay as they were loaded.
+    statistics; with `freeze_batch_norm` statistics, scale and offset stay as they were loaded. What no prediction
+    depends on never moves.
     """
     for layer in detector.batch_norms:
         layer.trainable = not (freeze_batch_norm or only_top_layer)
-    return detector.class_predictor.trainable_variables if only_top_layer else detector.trainable_variables
+    if only_top_layer:
+        return detector.class_predictor.trainable_variables
+    return [variable for part in detector.parts for variable in part.trainable_variables]
 
 
 class TrainingStep:
@@ -69,6 +72,7 @@ class TrainingStep:
             updates = tf.cast(self._optimizer.iterations, tf.float32)
             warm = tf.minimum(family.batch_norm_momentum, (1.0 + updates) / (10.0 + updates))
             detector.moving_average.momentum.assign(warm)
+        detector.noise.begin_step(self._optimizer.iterations)
         targets = assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, family)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self._variables])
