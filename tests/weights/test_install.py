@@ -1,16 +1,18 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagemaker_object_detection.catalogue import CATALOGUE
+from sagemaker_object_detection.catalogue import DEFAULT_MODEL, find
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.models.detector import Detector, build_detector
-from sagemaker_object_detection.weights.install import install, install_checkpoint
-from sagemaker_object_detection.weights.model_garden import SUFFIX, checkpoint_variables
+from sagemaker_object_detection.weights.checkpoint import SUFFIX, StoredVariables, read_model_garden
+from sagemaker_object_detection.weights.install import install, install_model_garden, stored_classes
+from sagemaker_object_detection.weights.model_garden import checkpoint_variables, saved_model_variables
 
-BASE = CATALOGUE[0]
+BASE = DEFAULT_MODEL
 CLASS_PREDICTOR = "model/_box_predictor/_prediction_heads/class_predictions_with_background/_class_predictor_layers/0"
 STEM_KERNEL = "model/_feature_extractor/classification_backbone/layer_with_weights-0/kernel"
 
@@ -32,6 +34,16 @@ def arrays_of(detector: Detector) -> dict[str, np.ndarray]:
     return {key: variable.numpy() for key, variable in checkpoint_variables(detector).items()}
 
 
+def saved_model_arrays_of(detector: Detector, *lists: str) -> dict[str, np.ndarray]:
+    first = [f"_model/{part}/{name}/0{SUFFIX}" for part in ("_feature_extractor", "_box_predictor") for name in lists]
+    return {key: variable.numpy() for key, variable in saved_model_variables(detector, first).items()}
+
+
+def assert_same_weights(one: Detector, other: Detector) -> None:
+    for variable, counterpart in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), counterpart.numpy(), err_msg=variable.path)
+
+
 @pytest.fixture(scope="module")
 def stored() -> Detector:
     return build_detector(BASE, 2, seed=1)
@@ -47,15 +59,25 @@ def test_every_variable_comes_from_the_checkpoint(stored, detector, tmp_path):
     slot = {STEM_KERNEL + "/.OPTIMIZER_SLOT/optimizer/momentum" + SUFFIX: np.ones((3, 3, 3, 32), np.float32)}
     optimizer = {"optimizer/iter" + SUFFIX: np.int64(5), "_CHECKPOINTABLE_OBJECT_GRAPH": np.array(b"graph")}
     prefix = write_checkpoint(tmp_path / "checkpoint/ckpt-0", {**arrays_of(stored), **step, **slot, **optimizer})
-    install_checkpoint(detector, prefix)
-    for variable, other in zip(detector.weights, stored.weights, strict=True):
-        np.testing.assert_array_equal(variable.numpy(), other.numpy(), err_msg=variable.path)
+    install_model_garden(detector, read_model_garden(prefix), class_columns=(0, 1))
+    assert_same_weights(detector, stored)
 
 
-def test_class_predictor_can_stay_as_it_was_with_another_number_of_classes(stored, tmp_path):
+@pytest.mark.parametrize("lists", [("variables",), ("variables", "trainable_variables")])
+def test_every_variable_comes_from_the_saved_model(stored, detector, tmp_path, lists):
+    graph = {"_CHECKPOINTABLE_OBJECT_GRAPH": np.array(b"graph")}
+    prefix = write_checkpoint(tmp_path / "variables/variables", {**saved_model_arrays_of(stored, *lists), **graph})
+    install_model_garden(detector, read_model_garden(prefix), class_columns=(0, 1))
+    assert_same_weights(detector, stored)
+
+
+@pytest.mark.parametrize("grammar", [arrays_of, lambda detector: saved_model_arrays_of(detector, "variables")])
+def test_class_predictor_can_stay_as_it_was_with_another_number_of_classes(stored, tmp_path, grammar):
     detector = build_detector(BASE, 5, seed=2)
     before = [variable.numpy() for variable in detector.class_predictor.weights]
-    install_checkpoint(detector, write_checkpoint(tmp_path / "ckpt-0", arrays_of(stored)), keep_class_predictor=True)
+    file = read_model_garden(write_checkpoint(tmp_path / "ckpt-0", grammar(stored)))
+    assert stored_classes(detector, file) == 2
+    install_model_garden(detector, file)
     for variable, value in zip(detector.class_predictor.weights, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
     np.testing.assert_array_equal(
@@ -63,16 +85,21 @@ def test_class_predictor_can_stay_as_it_was_with_another_number_of_classes(store
     )
 
 
-def test_another_number_of_classes_is_refused_with_the_shapes(stored, tmp_path):
-    prefix = write_checkpoint(tmp_path / "ckpt-0", arrays_of(stored))
-    with pytest.raises(UserError) as raised:
-        install_checkpoint(build_detector(BASE, 5), prefix)
-    assert str(raised.value) == (
-        f"{prefix} as weights of ssd_mobilenet_v2_fpnlite_320x320 with 5 classes: the variables do not fit: "
-        f"2 of another shape: {CLASS_PREDICTOR}/pointwise_kernel [1, 1, 128, 18] instead of [1, 1, 128, 36], "
-        f"{CLASS_PREDICTOR}/bias [18] instead of [36]; expected exactly the variables of that model: "
-        "give weights of the same base model, or name their base model as model_id"
-    )
+@pytest.mark.parametrize("name", ["ssd_mobilenet_v2_fpnlite_320x320", "ssd_efficientdet_d0_512x512"])
+def test_classes_are_taken_from_their_columns(tmp_path, name):
+    base = dataclasses.replace(find(name), input_size=128)
+    four, two = build_detector(base, 4, seed=1), build_detector(base, 2, seed=2)
+    for number, bias in enumerate(four.class_predictor.bias.numpy()):
+        assert bias == np.float32(-4.6), number
+    four.class_predictor.bias.assign(np.arange(four.class_predictor.bias.shape[0], dtype=np.float32))
+    file = read_model_garden(write_checkpoint(tmp_path / "ckpt-0", arrays_of(four)))
+    assert stored_classes(two, file) == 4
+    install_model_garden(two, file, class_columns=(3, 1))
+    levels = [np.random.default_rng(0).normal(size=(1, *x.shape[1:])).astype(np.float32) for x in two.pyramid.outputs]
+    first = int(base.family.background_column)
+    expected, found = four.heads(levels)[1].numpy(), two.heads(levels)[1].numpy()
+    np.testing.assert_allclose(found[..., first:], expected[..., [first + 3, first + 1]], atol=1e-4)
+    np.testing.assert_allclose(found[..., :first], expected[..., :first], atol=1e-4)
 
 
 def test_missing_and_left_over_variables_are_listed_and_nothing_is_assigned(stored, detector, tmp_path):
@@ -82,17 +109,33 @@ def test_missing_and_left_over_variables_are_listed_and_nothing_is_assigned(stor
     prefix = write_checkpoint(tmp_path / "ckpt-0", arrays)
     before = detector.get_weights()
     with pytest.raises(UserError) as raised:
-        install_checkpoint(detector, prefix)
+        install_model_garden(detector, read_model_garden(prefix), class_columns=(0, 1))
     assert f"1 missing: {STEM_KERNEL}; 1 left over: model/extra; expected" in str(raised.value)
     for value, other in zip(detector.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, other)
 
 
-def test_long_lists_are_cut():
+def test_a_class_predictor_of_another_shape_is_named(stored, detector, tmp_path):
+    arrays = arrays_of(stored)
+    arrays[f"{CLASS_PREDICTOR}/bias{SUFFIX}"] = np.zeros(17, np.float32)
+    prefix = write_checkpoint(tmp_path / "ckpt-0", arrays)
     with pytest.raises(UserError) as raised:
-        install({}, {f"variable_{i}": (1,) for i in range(300)}, lambda name: np.zeros(1), source="weights")
+        install_model_garden(detector, read_model_garden(prefix), class_columns=(0, 1))
+    assert str(raised.value) == (
+        f"{prefix} as weights of ssd_mobilenet_v2_fpnlite_320x320: the variables do not fit: 1 of another shape: "
+        f"{CLASS_PREDICTOR}/bias [17] instead of [18]; expected exactly the variables of that model: give a whole file "
+        "of it"
+    )
+
+
+def test_long_lists_are_cut():
+    stored = StoredVariables("file", {f"variable_{i}": (1,) for i in range(300)}, lambda name: np.zeros(1))
+    with pytest.raises(UserError) as raised:
+        install({}, stored, "weights")
     listed = ", ".join(f"variable_{i}" for i in (0, 1, 10, 100, 101))
-    assert f"weights: the variables do not fit: 300 left over: {listed} and 295 more; expected" in str(raised.value)
+    assert f"file as weights: the variables do not fit: 300 left over: {listed} and 295 more; expected" in str(
+        raised.value
+    )
 
 
 @pytest.mark.parametrize("damage", ["index missing", "index cut", "data missing", "data cut"])
@@ -104,7 +147,10 @@ def test_damaged_checkpoint_is_named(stored, detector, tmp_path, damage):
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:1000])
+    before = detector.get_weights()
     with pytest.raises(UserError, match="the checkpoint cannot be read") as raised:
-        install_checkpoint(detector, prefix)
+        install_model_garden(detector, read_model_garden(prefix), class_columns=(0, 1))
     assert str(raised.value).startswith(f"{prefix}: ")
-    assert "copy the checkpoint folder again" in str(raised.value)
+    assert "copy the folder again" in str(raised.value)
+    for value, other in zip(detector.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, other)

@@ -1,69 +1,69 @@
 """Puts stored weights into a detector, and accounts for every variable on both sides."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from sagemaker_object_detection.errors import UserError, first_line
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.geometry.anchors import anchors_per_cell
 from sagemaker_object_detection.models.detector import Detector
-from sagemaker_object_detection.weights.model_garden import SUFFIX, checkpoint_variables
-
-READ_ERRORS = (tf.errors.OpError, ValueError, IndexError, RuntimeError)
-"""What TensorFlow's checkpoint reader raises for missing, foreign or damaged files."""
+from sagemaker_object_detection.weights.checkpoint import SUFFIX, StoredVariables
+from sagemaker_object_detection.weights.model_garden import model_garden_variables
 
 # Differences named in an error; a wrong base model has hundreds.
 _LISTED = 5
 
 
-def install_checkpoint(detector: Detector, prefix: Path, *, keep_class_predictor: bool = False) -> None:
-    """Loads a Model Garden checkpoint. What a training run left beside the model's variables is ignored.
+def install_model_garden(
+    detector: Detector, stored: StoredVariables, *, class_columns: Sequence[int] | None = None
+) -> None:
+    """Loads a Model Garden file, in either of its forms.
 
     Args:
         detector: its weights are replaced.
-        prefix: the checkpoint's path without ".index", such as checkpoint/ckpt-0.
-        keep_class_predictor: leave the class predictor at its initial values, to train other classes than the
-            checkpoint's; their number may then differ too.
+        stored: from `read_model_garden`.
+        class_columns: for each of the detector's classes, its place among the stored ones, from 0 on; None leaves the
+            class predictor at its initial values, whatever the number of stored classes.
 
     Raises:
-        UserError: the checkpoint cannot be read, or is not of this base model and number of classes.
+        UserError: the variables are not exactly those of this base model.
     """
-    try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        shapes = {
-            key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items() if _is_model_variable(key)
-        }
-        install(
-            checkpoint_variables(detector),
-            shapes,
-            reader.get_tensor,
-            source=f"{prefix} as weights of {detector.base.name} with {detector.num_classes} classes",
-            keep=detector.class_predictor.weights if keep_class_predictor else (),
-        )
-    except READ_ERRORS as error:
-        raise UserError(
-            f"{prefix}: the checkpoint cannot be read ({first_line(error)}); expected {prefix.name}.index and every "
-            f"{prefix.name}.data-* file as published: copy the checkpoint folder again"
-        ) from error
+    variables = model_garden_variables(detector, stored.shapes)
+    if class_columns is not None:
+        stored = _with_columns(detector, variables, stored, class_columns)
+    keep = detector.class_predictor.weights if class_columns is None else ()
+    install(variables, stored, f"weights of {detector.base.name}", keep=keep)
+
+
+def stored_classes(detector: Detector, stored: StoredVariables) -> int | None:
+    """How many classes the class predictor of a Model Garden file has; None where it has none.
+
+    Args:
+        detector: of the file's base model, with any number of classes.
+        stored: from `read_model_garden`.
+    """
+    variables = model_garden_variables(detector, stored.shapes)
+    bias = next(name for name, variable in variables.items() if variable is detector.class_predictor.bias)
+    if bias not in stored.shapes:
+        return None
+    family = detector.base.family
+    return stored.shapes[bias][0] // anchors_per_cell(family) - family.background_column
 
 
 def install(
     variables: Mapping[str, keras.Variable],
-    shapes: Mapping[str, tuple[int, ...]],
-    read: Callable[[str], np.ndarray],
+    stored: StoredVariables,
+    what: str,
     *,
-    source: str,
     keep: Collection[keras.Variable] = (),
 ) -> None:
     """Assigns stored arrays to variables by name. Nothing is assigned unless everything fits and can be read.
 
     Args:
         variables: name -> variable, every variable of the detector.
-        shapes: name -> shape of every stored array.
-        read: the stored array of a name; called once everything is known to fit.
-        source: begins the error, such as "ckpt-0 as weights of ssd_..._320x320 with 3 classes".
+        stored: arrays by the same names.
+        what: what they are wanted as, for the error.
         keep: variables that stay as they are, whatever is stored for them.
 
     Raises:
@@ -71,33 +71,45 @@ def install(
     """
     kept = {id(variable) for variable in keep}
     wanted = {name: variable for name, variable in variables.items() if id(variable) not in kept}
-    missing = sorted(wanted.keys() - shapes.keys())
-    left_over = sorted(shapes.keys() - variables.keys())
+    shapes = stored.shapes
     wrong = [
         f"{_short(name)} {list(shapes[name])} instead of {list(variable.shape)}"
         for name, variable in wanted.items()
         if name in shapes and tuple(shapes[name]) != tuple(variable.shape)
     ]
     differences = [
-        _listed("missing", [_short(name) for name in missing]),
-        _listed("left over", [_short(name) for name in left_over]),
+        _listed("missing", [_short(name) for name in sorted(wanted.keys() - shapes.keys())]),
+        _listed("left over", [_short(name) for name in sorted(shapes.keys() - variables.keys())]),
         _listed("of another shape", wrong),
     ]
     found = [difference for difference in differences if difference]
     if found:
         raise UserError(
-            f"{source}: the variables do not fit: {'; '.join(found)}; expected exactly the variables of that model: "
-            "give weights of the same base model, or name their base model as model_id"
+            f"{stored.source} as {what}: the variables do not fit: {'; '.join(found)}; expected exactly the variables "
+            "of that model: give a whole file of it"
         )
     # All are read before the first is assigned: a damaged file leaves the detector whole.
-    arrays = {name: read(name) for name in wanted}
+    arrays = {name: stored.read(name) for name in wanted}
     for name, variable in wanted.items():
         variable.assign(arrays[name])
 
 
-def _is_model_variable(key: str) -> bool:
-    """Whether a checkpoint key holds a model's variable, and not an optimizer's, a counter or the object graph."""
-    return key.startswith("model/") and key.endswith(SUFFIX) and "/.OPTIMIZER_SLOT/" not in key
+def _with_columns(
+    detector: Detector, variables: Mapping[str, keras.Variable], stored: StoredVariables, class_columns: Sequence[int]
+) -> StoredVariables:
+    """The class predictor's last axis is (anchors of a cell, columns): takes the columns of the detector's classes."""
+    family = detector.base.family
+    anchors = anchors_per_cell(family)
+    background = [0] if family.background_column else []
+    columns = background + [column + family.background_column for column in class_columns]
+    by_class = {id(variable) for variable in detector.class_predictor.weights if variable.name != "depthwise_kernel"}
+    arrays = {}
+    for name, variable in variables.items():
+        if id(variable) in by_class and name in stored.shapes and stored.shapes[name][-1] % anchors == 0:
+            array = stored.read(name)
+            by_anchor = array.reshape(*array.shape[:-1], anchors, -1)
+            arrays[name] = np.take(by_anchor, columns, axis=-1).reshape(*array.shape[:-1], -1)
+    return stored.with_arrays(arrays)
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

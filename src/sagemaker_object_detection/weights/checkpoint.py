@@ -1,0 +1,94 @@
+"""The variables in a checkpoint file: their names and shapes at once, their values on demand. Nothing is executed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from sagemaker_object_detection.errors import UserError, first_line
+
+SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+READ_ERRORS = (tf.errors.OpError, ValueError, IndexError, RuntimeError)
+"""What TensorFlow's checkpoint reader raises for missing, foreign or damaged files."""
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class StoredVariables:
+    """Arrays by name, as a file holds them."""
+
+    source: str
+    """Begins the sentences of errors."""
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], np.ndarray]
+    """The array of a name; raises a UserError where the file is damaged."""
+
+    def only(self, wanted: Callable[[str], bool]) -> "StoredVariables":
+        """Those whose name is wanted."""
+        return replace(self, shapes={name: shape for name, shape in self.shapes.items() if wanted(name)})
+
+    def with_arrays(self, arrays: Mapping[str, np.ndarray]) -> "StoredVariables":
+        """With other arrays under some of the names."""
+        return StoredVariables(
+            self.source,
+            {**self.shapes, **{name: array.shape for name, array in arrays.items()}},
+            lambda name: arrays[name] if name in arrays else self.read(name),
+        )
+
+
+def read_checkpoint(prefix: Path) -> StoredVariables:
+    """Opens a checkpoint: every variable in it, whatever it belongs to.
+
+    Args:
+        prefix: the file's path without ".index", such as checkpoint/ckpt-0 or saved_model/variables/variables.
+
+    Raises:
+        UserError: the files are missing, damaged or no checkpoint.
+    """
+
+    def unreadable(error: Exception) -> UserError:
+        return UserError(
+            f"{prefix}: the checkpoint cannot be read ({first_line(error)}); expected {prefix.name}.index and every "
+            f"{prefix.name}.data-* file as they were written: copy the folder again"
+        )
+
+    def read(name: str) -> np.ndarray:
+        try:
+            return np.asarray(reader.get_tensor(name))
+        except READ_ERRORS as error:
+            raise unreadable(error) from error
+
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        shapes = {key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items()}
+    except READ_ERRORS as error:
+        raise unreadable(error) from error
+    return StoredVariables(str(prefix), shapes, read)
+
+
+def read_model_garden(prefix: Path) -> StoredVariables:
+    """The variables of a detector in a file of the Model Garden, in either form (`weights/model_garden.py`).
+
+    What a training run left beside them is ignored: counters, the optimizer, its slots.
+
+    Raises:
+        UserError: as `read_checkpoint`, or no variable belongs to a detector.
+    """
+    stored = read_checkpoint(prefix)
+    for root in ("model/", "_model/"):
+        model = stored.only(
+            lambda key, root=root: (  # type: ignore[misc]
+                key.startswith(root) and key.endswith(SUFFIX) and "/.OPTIMIZER_SLOT/" not in key
+            )
+        )
+        if model.shapes:
+            return model
+    names = sorted(stored.shapes)
+    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    raise UserError(
+        f"{prefix}: holds no detector's variables, but {listed or 'nothing'}; expected the checkpoint or the "
+        "SavedModel of a base model, whose variables' names begin with model/ or _model/: give those files"
+    )

@@ -1,0 +1,93 @@
+"""Which base model some variables belong to, by their shapes: whatever the files beside them say."""
+
+import logging
+import re
+from collections import Counter
+from pathlib import Path
+
+from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.weights.checkpoint import StoredVariables
+from sagemaker_object_detection.weights.sources import Weights
+
+log = logging.getLogger(__name__)
+
+# A kernel's shape, and how often the model has it. Chosen so that no two models' files look alike, and so that half a
+# file still looks more like its own model than like any other.
+_TELLTALES: dict[str, tuple[tuple[int, ...], int]] = {
+    "resnet50": ((1, 1, 1024, 256), 6),
+    "resnet101": ((1, 1, 1024, 256), 23),
+    "resnet152": ((1, 1, 1024, 256), 36),
+    "mobilenet_v1": ((1, 1, 512, 512), 5),
+    "mobilenet_v2": ((1, 1, 1280, 128), 1),
+    "efficientnet_b0": ((1, 1, 64, 64), 30),
+    "efficientnet_b1": ((1, 1, 88, 88), 38),
+    "efficientnet_b2": ((1, 1, 112, 112), 46),
+    "efficientnet_b3": ((1, 1, 160, 160), 56),
+}
+_LIKE_ENOUGH = 0.5
+
+
+def recognise_variables(stored: StoredVariables) -> tuple[BaseModel, ...]:
+    """The base models that a Model Garden file can be of: one architecture, a row for each input size it has.
+
+    That every single variable fits is for `install` to say.
+
+    Raises:
+        UserError: the variables are of no base model.
+    """
+    shapes = Counter(stored.shapes.values())
+
+    def likeness(base: BaseModel) -> float:
+        shape, expected = _TELLTALES[base.backbone]
+        return min(shapes[shape], expected) / max(shapes[shape], expected)
+
+    best = max(CATALOGUE, key=likeness)
+    if likeness(best) < _LIKE_ENOUGH:
+        raise UserError(
+            f"{stored.source}: these {len(stored.shapes)} variables are of none of the base models; expected one of "
+            f"{', '.join(base.name for base in CATALOGUE)}: give the files of one of them"
+        )
+    return tuple(base for base in CATALOGUE if base.architecture == best.architecture)
+
+
+def choose_size(candidates: tuple[BaseModel, ...], weights: Weights, named: BaseModel | None) -> BaseModel:
+    """Settles the input size, which the variables do not tell.
+
+    `named` decides, then the pipeline.config beside the weights, then the smaller size.
+
+    Raises:
+        UserError: `named` is of another architecture.
+    """
+    if named is not None:
+        if named not in candidates:
+            told = _configured_size(weights.pipeline_config)
+            hint = f" (beside them, {weights.pipeline_config} speaks of {told} pixels)" if told else ""
+            raise UserError(
+                f"model_id: got {named.name!r}, but the variables of {weights.origin} are those of "
+                f"{' or '.join(base.name for base in candidates)}{hint}; leave model_id out or make it agree"
+            )
+        return named
+    if len(candidates) == 1:
+        return candidates[0]
+    told = _configured_size(weights.pipeline_config)
+    for base in candidates:
+        if base.input_size == told:
+            log.info("Input size %d, as the pipeline.config of %s says.", told, weights.origin)
+            return base
+    smallest = min(candidates, key=lambda base: base.input_size)
+    others = ", ".join(base.name for base in candidates if base is not smallest)
+    log.info("Input size %d; for the larger one set model_id to %s.", smallest.input_size, others)
+    return smallest
+
+
+def _configured_size(path: Path | None) -> int | None:
+    """The height of the image resizer in a pipeline.config, where there is one to be read."""
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"image_resizer\s*\{[^{}]*\{[^{}]*?\b(?:height|min_dimension)\s*:\s*(\d+)", text)
+    return int(found[1]) if found else None

@@ -1,0 +1,146 @@
+"""What a job starts from, when the weights are the Model Garden's: which model, which classes, to the last variable."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sagemaker_object_detection.artifact.restore import Start, find_start
+from sagemaker_object_detection.catalogue import find
+from sagemaker_object_detection.dataset.annotations import Labels
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.hyperparameters.read import read
+from sagemaker_object_detection.models.detector import Detector, build_detector
+from sagemaker_object_detection.weights import coco_classes
+from sagemaker_object_detection.weights.model_garden import checkpoint_variables
+from sagemaker_object_detection.weights.sources import find_source
+
+SMALL = find("ssd_mobilenet_v2_fpnlite_320x320")
+LABELS = Labels(ids=(1, 3), names=("circle", "square"))
+COCO_IDS = tuple(coco_classes.CLASSES)
+COCO = Labels(ids=COCO_IDS, names=tuple(coco_classes.CLASSES.values()))
+
+
+def write_published(folder: Path, detector: Detector, config: str = "") -> None:
+    """A published tree: the checkpoint of a detector, and a configuration beside it."""
+    (folder / "checkpoint").mkdir(parents=True)
+    variables = checkpoint_variables(detector)
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "checkpoint/ckpt-0"),
+        tensor_names=list(variables),
+        shape_and_slices=[""] * len(variables),
+        tensors=[tf.convert_to_tensor(variable.value) for variable in variables.values()],
+    )
+    (folder / "pipeline.config").write_text(config)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    detector = build_detector(SMALL, coco_classes.COLUMNS, seed=1)
+    bias = detector.class_predictor.bias
+    bias.assign(np.arange(bias.shape[0], dtype=np.float32))  # tells every column
+    write_published(folder, detector)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(tmp_path_factory) -> Path:
+    """As somebody may have trained it with the reference: two classes, and a configuration of another model."""
+    folder = tmp_path_factory.mktemp("fine_tuned")
+    config = "model { ssd { num_classes: 7 image_resizer { fixed_shape_resizer { height: 640 width: 640 } } } }"
+    write_published(folder, build_detector(SMALL, 2, seed=1), config)
+    return folder
+
+
+def start_from(folder: Path, labels: Labels = LABELS, **values: str) -> Start:
+    return find_start(find_source(str(folder), None).fetch(), read(values), labels)
+
+
+def test_a_new_class_predictor_on_a_published_model_and_all_else_as_published(published):
+    start = start_from(published)
+    assert start.base == SMALL
+    detector, expected = build_detector(SMALL, 2, seed=5), build_detector(SMALL, coco_classes.COLUMNS, seed=1)
+    top = [variable.numpy() for variable in detector.class_predictor.weights]
+    start.install(detector)
+    for before, variable in zip(top, detector.class_predictor.weights, strict=True):
+        np.testing.assert_array_equal(before, variable.numpy())
+    kept = {variable.path for variable in detector.class_predictor.weights}
+    for variable, other in zip(detector.weights, expected.weights, strict=True):
+        if variable.path not in kept:
+            np.testing.assert_array_equal(variable.numpy(), other.numpy(), err_msg=variable.path)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [COCO, Labels(ids=tuple(reversed(COCO.names)), names=tuple(reversed(COCO.names))), Labels(COCO_IDS, COCO_IDS)],
+    ids=["names and ids", "names in another order", "ids without names"],
+)
+def test_cocos_own_classes_keep_the_published_class_predictor(published, labels):
+    start = start_from(published, labels, reinitialize_top_layer="False")
+    detector = build_detector(SMALL, len(labels), seed=5)
+    start.install(detector)
+    by_name = {name: index for index, name in coco_classes.CLASSES.items()}
+    ids = [by_name.get(name, name) for name in labels.names]
+    columns = coco_classes.COLUMNS + 1
+    expected = [[anchor * columns + index for index in (0, *ids)] for anchor in range(6)]
+    np.testing.assert_array_equal(detector.class_predictor.bias.numpy().reshape(6, -1), expected)
+
+
+def test_other_classes_than_cocos_need_a_new_class_predictor(published):
+    start = start_from(published, reinitialize_top_layer="False")
+    with pytest.raises(UserError) as caught:
+        start.install(build_detector(SMALL, 2))
+    listed = ", ".join(list(coco_classes.CLASSES.values())[:20])
+    assert str(caught.value) == (
+        f"pretrained_weights=\"{published}\": the model's classes are not the data's: added circle, square; removed "
+        f'{listed} and 60 more; expected the same classes; set reinitialize_top_layer="Auto" to train a new class '
+        "prediction layer"
+    )
+
+
+def test_coco_has_80_classes_in_90_columns():
+    assert len(coco_classes.CLASSES) == len(set(coco_classes.CLASSES.values())) == 80
+    assert (min(COCO_IDS), max(COCO_IDS)) == (1, coco_classes.COLUMNS)
+    assert (coco_classes.CLASSES[1], coco_classes.CLASSES[44], coco_classes.CLASSES[90]) == (
+        *("person", "bottle", "toothbrush"),
+    )
+
+
+def test_a_fine_tuned_class_predictor_is_kept_where_the_number_of_classes_is_the_datas(fine_tuned, caplog):
+    start = start_from(fine_tuned, reinitialize_top_layer="False", model_id=SMALL.name)
+    detector = build_detector(SMALL, 2, seed=5)
+    start.install(detector)
+    for variable, other in zip(detector.weights, build_detector(SMALL, 2, seed=1).weights, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), other.numpy(), err_msg=variable.path)
+    assert "does not say what its 2 classes are: they are taken to be the data's, in order: circle, square." in (
+        caplog.text
+    )
+
+
+def test_a_fine_tuned_checkpoint_of_another_number_of_classes_needs_a_new_class_predictor(fine_tuned):
+    labels = Labels(ids=(1, 2, 3), names=("a", "b", "c"))
+    start = start_from(fine_tuned, labels, reinitialize_top_layer="False")
+    with pytest.raises(UserError) as caught:
+        start.install(build_detector(start.base, 3))
+    assert str(caught.value) == (
+        f'reinitialize_top_layer: got "False", but pretrained_weights="{fine_tuned}" tells 2 classes apart and the data '
+        'has 3; expected the same classes: set it to "Auto" to train a new class prediction layer'
+    )
+    start_from(fine_tuned, labels).install(build_detector(start.base, 3))
+
+
+def test_an_edited_configuration_beside_true_weights_decides_the_size_at_most(fine_tuned):
+    assert start_from(fine_tuned).base.name == "ssd_mobilenet_v2_fpnlite_640x640"
+    assert start_from(fine_tuned, model_id=SMALL.name).base == SMALL
+
+
+def test_a_model_id_of_another_architecture_is_refused_before_anything_is_built(published):
+    with pytest.raises(UserError) as caught:
+        start_from(published, model_id="ssd_mobilenet_v1_fpn_640x640")
+    assert str(caught.value) == (
+        f"model_id: got 'ssd_mobilenet_v1_fpn_640x640', but the variables of pretrained_weights=\"{published}\" are "
+        "those of ssd_mobilenet_v2_fpnlite_320x320 or ssd_mobilenet_v2_fpnlite_640x640; leave model_id out or make it "
+        "agree"
+    )
