@@ -93,11 +93,54 @@ def test_what_needs_validation_says_so(root, name):
     assert check(Paths(root)).problems == ()
 
 
-def test_weights_that_are_nowhere_are_a_problem(root):
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, "https://tfhub.dev/tensorflow/ssd_mobilenet_v2/fpnlite_320x320/1"),
+        (
+            {"model_id": "tensorflow-od1-ssd-efficientdet-d1-640x640-coco17-tpu-8"},
+            "https://tfhub.dev/tensorflow/efficientdet/d1/1",
+        ),
+        ({"pretrained_weights": "s3://bucket/model.tar.gz"}, "s3://bucket/model.tar.gz"),
+    ],
+)
+def test_weights_on_another_machine_are_left_to_the_job(root, monkeypatch, given, address):
+    for name in ("SAGEMAKER_OD_WEIGHTS_DIR", "SAGEMAKER_OD_CACHE_DIR"):
+        monkeypatch.setenv(name, str(root / "nothing"))
+    write_job(root, given)
+    result = check(Paths(root))
+    origin = 'pretrained_weights="s3://bucket/model.tar.gz"'
+    if "pretrained_weights" not in given:
+        origin = f'pretrained_weights="auto" ({address})'
+    note = f"{origin}: the weights will be fetched from {address} when the job runs; they were not checked here"
+    assert (result.notes, result.problems) == ((note,), ())
+    assert result.as_text().splitlines()[-2:] == [f"note: {note}", "0 problems."]
+    assert json.loads(result.as_json())["notes"] == [note]
+
+
+def test_weights_in_the_image_are_checked(root, monkeypatch):
+    monkeypatch.setenv("SAGEMAKER_OD_WEIGHTS_DIR", str(root / "baked"))
+    (root / "baked/ssd_mobilenet_v2_fpnlite_320x320").mkdir(parents=True)
     write_job(root, {})
+    result = check(Paths(root))
+    (problem,) = result.problems
+    folder = root / "baked/ssd_mobilenet_v2_fpnlite_320x320"
+    assert problem.startswith(f'pretrained_weights="auto" ({folder}): found nothing, which are no weights; ')
+    assert result.notes == ()
+
+
+@pytest.mark.parametrize("address", ["s3://bucket", "gs://bucket/model", "https://tfhub.dev"])
+def test_an_address_that_cannot_be_is_a_problem(root, address):
+    write_job(root, {"pretrained_weights": address})
     (problem,) = check(Paths(root)).problems
-    assert problem.startswith('pretrained_weights="auto" found no weights to start from: ')
-    assert 'set pretrained_weights="none" to start from random weights' in problem
+    assert problem.startswith(f'pretrained_weights="{address}": ')
+
+
+def test_a_value_without_effect_is_a_note(root):
+    write_job(root, {**GOOD, "momentum": "0.5"})
+    assert check(Paths(root)).notes == (
+        "momentum: has no effect, because optimizer is adam; it is used when optimizer is sgd or nesterov",
+    )
 
 
 def test_mistakes_of_different_kinds_are_told_together(root):
@@ -142,7 +185,7 @@ def test_weights_are_checked_to_the_last_variable(root, trained):
     (data,) = (model / "1/variables").glob("variables.data-*")
     data.write_bytes(data.read_bytes()[:1000])
     (problem,) = check(Paths(root)).problems
-    assert "variables: the model's weights cannot be read" in problem
+    assert "variables: the checkpoint cannot be read" in problem
 
     info = json.loads((model / "model_info.json").read_text())
     (model / "model_info.json").write_text(json.dumps({**info, "category_ids": [1, 3, 8]}))

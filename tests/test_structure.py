@@ -23,7 +23,7 @@ FLOW = [
     {"artifact"},
     {"serving"},
     {"preflight"},
-    {"train", "check"},
+    {"train", "check", "fetch_weights"},
     {"__main__"},
 ]
 """Rooms from first to last. A room imports from those before it, and from itself."""

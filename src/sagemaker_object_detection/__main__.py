@@ -71,6 +71,17 @@ def _predict(options: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
+def _fetch_weights(options: argparse.Namespace) -> int:
+    from sagemaker_object_detection.fetch_weights import fetch_weights
+    from sagemaker_object_detection.weights.bounds import StoppedError
+
+    try:
+        fetch_weights(options.models, options.to, options.address)
+    except StoppedError:
+        return INTERRUPTED
+    return 0
+
+
 def _sample_data(options: argparse.Namespace) -> None:
     from sagemaker_object_detection.sample_data import write_sample_data
 
@@ -108,6 +119,14 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--draw", type=Path, metavar="OUT", help="folder for copies with boxes drawn, or one picture")
     predict.add_argument("--min-score", type=float, default=0.3, help="draw detections from this score on (0.3)")
     predict.set_defaults(run=_predict)
+
+    fetch = verbs.add_parser("fetch-weights", help="put base models' weights into a folder, for an image")
+    fetch.add_argument("models", nargs="+", metavar="MODEL_ID", help='ids or short names, or "all"')
+    fetch.add_argument("--to", type=Path, required=True, metavar="DIR", help="gets a subfolder for each model")
+    fetch.add_argument(
+        "--from", dest="address", metavar="ADDRESS", help="where a single model's weights lie, if not on TensorFlow Hub"
+    )
+    fetch.set_defaults(run=_fetch_weights)
 
     sample = verbs.add_parser("sample-data", help="write a small synthetic data set in the built-in's format")
     sample.add_argument("folder", type=Path)

@@ -3,34 +3,40 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Value
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import Job
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.preflight import preflight
-from sagemaker_object_detection.weights.sources import Weights
-
-if TYPE_CHECKING:
-    from sagemaker_object_detection.artifact.restore import Start
+from sagemaker_object_detection.weights.sources import Source
 
 
 @dataclass(frozen=True)
 class Check:
-    """The values a job would run with (none where they are not all legal), and every problem as a sentence."""
+    """The values a job would run with (none where they are not all legal), and every problem as a sentence.
+
+    `notes` are no problems: values that have no effect, and what could not be checked here.
+    """
 
     hyperparameters: Mapping[str, Value]
+    notes: tuple[str, ...]
     problems: tuple[str, ...]
 
     def as_json(self) -> str:
-        content = {"hyperparameters": dict(self.hyperparameters), "problems": list(self.problems)}
+        content = {
+            "hyperparameters": dict(self.hyperparameters),
+            "notes": list(self.notes),
+            "problems": list(self.problems),
+        }
         return json.dumps(content, indent=2, ensure_ascii=False)
 
     def as_text(self) -> str:
         lines = [f"{name} = {value}" for name, value in self.hyperparameters.items()]
+        lines += [f"note: {note}" for note in self.notes]
         lines += [f"{number}. {problem}" for number, problem in enumerate(self.problems, 1)]
         count = len(self.problems)
         return "\n".join([*lines, f"{count} problem{'' if count == 1 else 's'}."])
@@ -39,34 +45,40 @@ class Check:
 def check(paths: Paths) -> Check:
     """Validates the job's files, its hyperparameters, all of its data, and the weights down to the last variable.
 
-    With hyperparameters that are wrong the rest is checked all the same, with defaults in their places.
+    With hyperparameters that are wrong the rest is checked all the same, with defaults in their places. Nothing is
+    fetched: weights that are not on this machine are left to the job, which a note says.
     """
     found = preflight(paths)
     problems = list(found.problems)
-    resolved: Mapping[str, Value] = {}
-    if not problems:
-        # The weights may name another model, once the data is known to be right.
-        base = catalogue.find(found.hyperparameters.model_id or catalogue.DEFAULT_MODEL.name)
-        resolved = found.hyperparameters.for_model(base or catalogue.DEFAULT_MODEL).resolved()
+    notes = list(found.hyperparameters.notes)
+    base = catalogue.find(found.hyperparameters.model_id or "") or catalogue.DEFAULT_MODEL
+    source = found.source
+    if source is not None and source.address is not None:
+        notes.append(
+            f"{source.origin}: the weights will be fetched from {source.address} when the job runs; they were not "
+            "checked here"
+        )
+        source = None
     if found.job is not None:
         try:
-            start = _check_data_and_weights(found.job, found.hyperparameters, found.weights)
-            if not problems:
-                resolved = found.hyperparameters.for_model(start.base).resolved()
+            base = _check_data_and_weights(found.job, found.hyperparameters, source) or base
         except UserError as error:
             problems += error.problems
-    return Check(resolved, tuple(problems))
+    resolved = {} if found.problems else found.hyperparameters.for_model(base).resolved()
+    return Check(resolved, tuple(notes), tuple(problems))
 
 
-def _check_data_and_weights(job: Job, hyperparameters: Hyperparameters, weights: Weights | None) -> "Start":
+def _check_data_and_weights(job: Job, hyperparameters: Hyperparameters, source: Source | None) -> BaseModel | None:
+    """The base model that the weights are of; None without weights."""
     # Late, because it brings NumPy and TensorFlow.
     from sagemaker_object_detection.artifact.restore import find_start
     from sagemaker_object_detection.dataset.load import load_job_data
     from sagemaker_object_detection.models.detector import build_detector
 
-    splits = load_job_data(job, hyperparameters, report_folder=None)
-    labels = splits.training.labels
+    labels = load_job_data(job, hyperparameters, report_folder=None).training.labels
+    weights = source.fetch() if source is not None else None
+    if weights is None:
+        return None
     start = find_start(weights, hyperparameters, labels)
-    if start.loaded:
-        start.install(build_detector(start.base, len(labels)))
-    return start
+    start.install(build_detector(start.base, len(labels)))
+    return start.base

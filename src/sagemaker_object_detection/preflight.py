@@ -6,26 +6,26 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read_what_is_right
 from sagemaker_object_detection.job.config import Job, read_job, user_values
 from sagemaker_object_detection.job.paths import Paths
-from sagemaker_object_detection.weights.sources import Weights, find_weights
+from sagemaker_object_detection.weights.sources import Source, find_source
 
 
 @dataclass(frozen=True)
 class Preflight:
     """A job before anything slow is imported, and every problem found so far.
 
-    `job` is None where its files are wrong; hyperparameters that are wrong hold their defaults; `weights` is None for
-    random weights, or where none were found.
+    `job` is None where its files are wrong; hyperparameters that are wrong hold their defaults; `source` is None where
+    no weights were found, or nobody looked for them.
     """
 
     job: Job | None
     hyperparameters: Hyperparameters
-    weights: Weights | None
+    source: Source | None
     problems: tuple[str, ...]
 
 
 def preflight(paths: Paths) -> Preflight:
     """Reads the job below `paths`; never raises a UserError, whose sentences are in `problems`."""
-    job, weights = None, None
+    job, source = None, None
     problems: list[str] = []
     try:
         job = read_job(paths)
@@ -38,10 +38,10 @@ def preflight(paths: Paths) -> Preflight:
     if job is not None:
         problems += _without_validation(job, hyperparameters)
         try:
-            weights = find_weights(hyperparameters.pretrained_weights, job.model)
+            source = find_source(hyperparameters.pretrained_weights, job.model, hyperparameters.model_id)
         except UserError as error:
             problems += error.problems
-    return Preflight(job, hyperparameters, weights, tuple(problems))
+    return Preflight(job, hyperparameters, source, tuple(problems))
 
 
 def _without_validation(job: Job, hyperparameters: Hyperparameters) -> list[str]:

@@ -10,7 +10,8 @@ from sagemaker_object_detection.job.config import Job
 from sagemaker_object_detection.job.paths import Paths, prepare_outputs
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.preflight import preflight
-from sagemaker_object_detection.weights.sources import Weights
+from sagemaker_object_detection.weights.bounds import StoppedError
+from sagemaker_object_detection.weights.sources import Source
 
 log = logging.getLogger(__name__)
 
@@ -23,16 +24,19 @@ def train(paths: Paths) -> None:
     with StopSignal() as stop:
         prepare_outputs(paths)
         found = preflight(paths)
-        if found.job is None or found.problems:
+        if found.job is None or found.source is None or found.problems:
             raise UserError(found.problems)
         for note in found.hyperparameters.notes:
             log.info(note)
         if found.job.checkpoints is not None:
             log.warning("This version writes no checkpoints to %s: a restarted job begins anew.", found.job.checkpoints)
-        _train(found.job, found.hyperparameters, found.weights, stop)
+        try:
+            _train(found.job, found.hyperparameters, found.source, stop)
+        except StoppedError:
+            log.warning("Stopped by a signal before the first step: there is no model to save.")
 
 
-def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, stop: StopSignal) -> None:
+def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: StopSignal) -> None:
     # TensorFlow costs seconds to import, so what needs it waits until the job is known to be right.
     from sagemaker_object_detection.artifact.export import export
     from sagemaker_object_detection.artifact.model_info import model_info
@@ -60,7 +64,8 @@ def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, 
         )
     max_boxes = splits.max_boxes
 
-    # 2. The model, with the weights it starts from.
+    # 2. The model, with the weights it starts from: they are fetched now that nothing else can be wrong.
+    weights = source.fetch(lambda: stop.requested)
     start = find_start(weights, hyperparameters, data.labels)
     hyperparameters = hyperparameters.for_model(start.base)
     detector = build_detector(start.base, len(data.labels), dtype=policy, seed=hyperparameters.seed)
@@ -108,8 +113,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, weights: Weights | None, 
 
     # 5. Train; the detector comes out with the best epoch's weights.
     if stop.requested:
-        log.warning("Stopped by a signal before the first step: there is no model to save.")
-        return
+        raise StoppedError
     outcome = fit(detector, step, iter(batches), schedule, evaluate, best, lambda: stop.requested)
 
     # 6. What the job leaves behind. The last validation lines belong to the weights that are saved.

@@ -45,7 +45,8 @@ TABLE = {
         SMALL,
     ),
     "pretrained_weights": (
-        "auto, none, or the path of a model of this container, of a checkpoint folder, or of a .tar.gz of one",
+        "auto, none, a TensorFlow Hub or Kaggle handle (https://...), s3://bucket/key of a .tar.gz or of a folder, or "
+        "the path of either",
         "auto",
         "auto",
         "s3://b/W.tar.gz",

@@ -1,10 +1,11 @@
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.job.paths import Paths, prepare_outputs
+from sagemaker_object_detection.job.paths import Paths, baked_weights, download_cache, prepare_outputs
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +53,25 @@ def test_an_output_folder_that_cannot_be_used_is_the_users_to_mend(tmp_path, mon
         f"{tmp_path}/model: cannot be created (File exists); expected a folder this process may write to",
         f"{tmp_path}/output/data: cannot be written; mount it writable or run the container as root",
     )
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({}, "/home/me/.cache/sagemaker-object-detection"),
+        ({"XDG_CACHE_HOME": "/x"}, "/x/sagemaker-object-detection"),
+        ({"XDG_CACHE_HOME": "/x", "SAGEMAKER_OD_CACHE_DIR": "/chosen"}, "/chosen"),
+        ({"HOME": "none"}, f"{tempfile.gettempdir()}/sagemaker-object-detection"),
+    ],
+)
+def test_downloads_are_kept_where_caches_are(monkeypatch, environment, folder):
+    for name, value in {"HOME": "/home/me", "XDG_CACHE_HOME": "", "SAGEMAKER_OD_CACHE_DIR": "", **environment}.items():
+        monkeypatch.setenv(name, value)
+    assert download_cache() == Path(folder)
+
+
+def test_baked_weights_lie_outside_the_platforms_own_tree(monkeypatch):
+    monkeypatch.delenv("SAGEMAKER_OD_WEIGHTS_DIR", raising=False)
+    assert baked_weights() == Path("/opt/weights")
+    monkeypatch.setenv("SAGEMAKER_OD_WEIGHTS_DIR", "/elsewhere")
+    assert baked_weights() == Path("/elsewhere")

@@ -1,96 +1,153 @@
+"""Which source wins, what a tree of weights looks like, and what is said of everything else on this machine."""
+
 import errno
-import io
+import hashlib
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
+from made_weights import WAYS, make_tree, pack, pack_entry, send, serving
 
+from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.weights.sources import find_weights
+from sagemaker_object_detection.weights.sources import find_source, source_at
 
 
-def checkpoint_tree(folder: Path, *names: str) -> Path:
-    for name in names or ("checkpoint/ckpt-0.index",):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
+@pytest.fixture(autouse=True)
+def machine(tmp_path, monkeypatch):
+    """A machine with nothing baked in and nothing in the cache."""
+    monkeypatch.setenv("SAGEMAKER_OD_WEIGHTS_DIR", str(tmp_path / "machine/baked"))
+    monkeypatch.setenv("SAGEMAKER_OD_CACHE_DIR", str(tmp_path / "machine/cache"))
+    return tmp_path / "machine"
 
 
-def pack(archive: Path, folder: Path) -> Path:
-    with tarfile.open(archive, "w:gz") as opened:
-        opened.add(folder, arcname=folder.name)
-    return archive
+def fetch(pretrained_weights, channel=None):
+    return find_source(str(pretrained_weights), channel).fetch()
 
 
 def test_model_channel_comes_before_pretrained_weights(tmp_path):
-    channel = checkpoint_tree(tmp_path / "model")
-    found = find_weights(str(checkpoint_tree(tmp_path / "other")), channel)
+    channel = make_tree(tmp_path / "model")
+    found = fetch(make_tree(tmp_path / "other"), channel)
     assert found.checkpoint == channel / "checkpoint/ckpt-0"
     assert found.origin == f'channel "model" ({channel})'
     assert found.artifact is None
 
 
+def test_none_means_random_weights():
+    assert find_source("None", None).fetch() is None
+
+
+def test_auto_looks_into_the_image_then_the_cache_then_at_tensorflow_hub(machine):
+    handle = DEFAULT_MODEL.hub_handle
+    remote = find_source("auto", None)
+    assert (remote.origin, remote.address) == (f'pretrained_weights="auto" ({handle})', handle)
+
+    place = machine / "cache" / hashlib.sha256(handle.encode()).hexdigest()
+    make_tree(place, "saved_model.pb", "variables/variables.index")
+    cached = find_source("AUTO", None)
+    assert (cached.address, cached.weights.checkpoint) == (None, place / "variables/variables")
+
+    baked = make_tree(machine / "baked" / DEFAULT_MODEL.name)
+    found = find_source("auto", None).fetch()
+    assert (found.origin, found.checkpoint) == (f'pretrained_weights="auto" ({baked})', baked / "checkpoint/ckpt-0")
+
+
+@pytest.mark.parametrize("base", CATALOGUE, ids=lambda base: base.name)
+def test_auto_looks_for_the_model_that_is_asked_for(machine, base):
+    assert find_source("auto", None, base.name).address == base.hub_handle
+    baked = make_tree(machine / "baked" / base.name, "variables/variables.index")
+    assert find_source("auto", None, base.model_id).fetch().checkpoint == baked / "variables/variables"
+
+
 @pytest.mark.parametrize(
-    "names", [("ckpt-0.index",), ("ckpt-9.index", "ckpt-10.index"), ("ssd_x/checkpoint/ckpt-0.index",)]
+    ("names", "checkpoint"),
+    [
+        (("ckpt-0.index",), "ckpt-0"),
+        (("ckpt-9.index", "ckpt-10.index", "ckpt-x.index"), "ckpt-10"),
+        (("ssd_x/checkpoint/ckpt-0.index", ".hidden/x"), "ssd_x/checkpoint/ckpt-0"),
+        (("checkpoint/ckpt-0.index", "saved_model/variables/variables.index"), "checkpoint/ckpt-0"),
+        (("checkpoint/ckpt-0.index", "ckpt-7.index"), "checkpoint/ckpt-0"),
+        (("saved_model/variables/variables.index", "saved_model/saved_model.pb"), "saved_model/variables/variables"),
+        (("saved_model.pb", "variables/variables.index"), "variables/variables"),
+        (("hub_x/saved_model.pb", "hub_x/variables/variables.index"), "hub_x/variables/variables"),
+    ],
 )
-def test_checkpoint_is_found_where_published_and_copied_trees_have_it(tmp_path, names):
-    folder = checkpoint_tree(tmp_path / "weights", *names)
-    assert find_weights(str(folder), None).checkpoint == folder / names[-1].removesuffix(".index")
+@pytest.mark.parametrize("configured", [False, True])
+def test_checkpoint_is_found_where_published_trees_have_it(tmp_path, names, checkpoint, configured):
+    folder = make_tree(tmp_path / "weights", *names)
+    configuration = next(
+        folder / parent / "pipeline.config" for parent in ("ssd_x", "hub_x", ".") if (folder / parent).is_dir()
+    )
+    if configured:
+        configuration.touch()
+    found = fetch(folder)
+    assert (found.checkpoint, found.artifact) == (folder / checkpoint, None)
+    assert found.pipeline_config == (configuration if configured else None)
 
 
 def test_own_artifact_is_known_by_its_description(tmp_path):
-    folder = checkpoint_tree(tmp_path / "artifact", "model_info.json", "1/saved_model.pb")
-    found = find_weights(str(folder), None)
+    folder = make_tree(tmp_path / "artifact", "model_info.json", "1/saved_model.pb", "checkpoint/ckpt-0.index")
+    found = fetch(folder)
     assert (found.artifact, found.checkpoint) == (folder, None)
 
 
 def test_archive_on_the_channel_is_unpacked_and_deleted_with_the_result(tmp_path):
     channel = tmp_path / "model"
     channel.mkdir()
-    pack(channel / "model.tar.gz", checkpoint_tree(tmp_path / "ssd"))
-    found = find_weights("auto", channel)
+    pack(channel / "model.tar.gz", make_tree(tmp_path / "ssd"))
+    found = find_source("auto", channel).fetch()
     prefix = found.checkpoint
     assert prefix.with_suffix(".index").is_file()
     assert (prefix.parts[-3:], channel in prefix.parents) == (("ssd", "checkpoint", "ckpt-0"), False)
-    found.unpacked.cleanup()
+    del found
     assert not prefix.parent.exists()
 
 
 def test_archive_can_be_given_as_a_path(tmp_path):
-    archive = pack(tmp_path / "weights.tar.gz", checkpoint_tree(tmp_path / "tree", "model_info.json"))
-    assert find_weights(str(archive), None).artifact.name == "tree"
+    archive = pack(tmp_path / "weights.tar.gz", make_tree(tmp_path / "tree", "model_info.json"))
+    assert fetch(archive).artifact.name == "tree"
 
 
-def test_none_means_random_weights():
-    assert find_weights("none", None) is None
-
-
-def refusal(pretrained_weights: str, channel: Path | None = None) -> str:
+def test_an_archive_is_not_unpacked_before_it_is_fetched(tmp_path):
+    archive = pack_entry(tmp_path / "evil.tar.gz", "../evil.txt", size=4)
+    source = find_source(str(archive), None)
     with pytest.raises(UserError) as raised:
-        find_weights(pretrained_weights, channel)
-    return str(raised.value)
-
-
-def test_nothing_found_lists_the_ways():
-    assert refusal("auto") == (
-        'pretrained_weights="auto" found no weights to start from: put a model\'s files, or one model.tar.gz, on the '
-        '"model" channel, give a path to them as pretrained_weights, or set pretrained_weights="none" to start from '
-        "random weights"
+        source.fetch()
+    assert str(raised.value) == (
+        f"pretrained_weights=\"{archive}\": evil.tar.gz holds '../evil.txt', which lies outside the archive's own "
+        "folder; expected plain files and folders below the archive's own folder: pack the model again"
     )
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/model.tar.gz", "https://tfhub.dev/tensorflow/efficientdet/d0/1"])
-def test_addresses_are_refused(address):
+def test_a_cache_that_cannot_be_written_to_is_done_without(tmp_path, machine, monkeypatch):
+    machine.mkdir()
+    (machine / "cache").write_text("not a folder")
+    served = pack(tmp_path / "hub.tar.gz", make_tree(tmp_path / "hub", "variables/variables.index"), ".").read_bytes()
+    with serving(lambda request: send(request, served)) as host:
+        found = source_at(f"{host.address}/m/1", "hub").fetch()
+    prefix = found.checkpoint
+    assert prefix.with_suffix(".index").is_file()
+    del found
+    assert not prefix.parent.exists()
+
+
+def refusal(pretrained_weights, channel: Path | None = None) -> str:
+    with pytest.raises(UserError) as raised:
+        find_source(str(pretrained_weights), channel)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/model", "hf://user/model", "file:///model.tar.gz", "kaggle://a/b"])
+def test_addresses_of_another_kind_are_refused(address):
     assert refusal(address) == (
-        f'pretrained_weights="{address}": weights are not fetched from addresses; download them and put their files on '
-        'the "model" channel'
+        f'pretrained_weights="{address}": addresses of this kind are not fetched; expected a TensorFlow Hub or Kaggle '
+        "handle (https://...), s3://bucket/key, or a path without a scheme"
     )
 
 
 def test_missing_path_is_named(tmp_path):
-    assert refusal(str(tmp_path / "none-such")).startswith(
-        f'pretrained_weights="{tmp_path}/none-such": there is no such folder or file; put a model\'s files'
+    assert refusal(tmp_path / "none-such") == (
+        f'pretrained_weights="{tmp_path}/none-such": there is no such folder or file; {WAYS}'
     )
 
 
@@ -99,53 +156,31 @@ def test_missing_path_is_named(tmp_path):
     [((), "nothing"), (("a.txt", "b.txt"), "a.txt, b.txt"), (("x.tar.gz", "y.tar.gz"), "x.tar.gz, y.tar.gz")],
 )
 def test_folder_without_weights_is_refused_with_what_it_holds(tmp_path, names, found):
+    channel = tmp_path / "model"
+    channel.mkdir()
     for name in names:
-        (tmp_path / name).touch()
-    assert refusal("auto", tmp_path) == (
-        f'channel "model" ({tmp_path}): found {found}, which are no weights; expected model_info.json (a model of this '
-        "algorithm), checkpoint/ckpt-0.index (a Model Garden checkpoint), or one .tar.gz of either"
-    )
-
-
-def test_archive_that_reaches_outside_is_refused_and_writes_nothing(tmp_path):
-    archive = tmp_path / "evil.tar.gz"
-    with tarfile.open(archive, "w:gz") as opened:
-        entry = tarfile.TarInfo("../evil.txt")
-        entry.size = 4
-        opened.addfile(entry, io.BytesIO(b"evil"))
-    assert "evil.tar.gz holds an entry that must not be unpacked" in refusal(str(archive))
-
-
-def test_cut_archive_is_refused(tmp_path):
-    tree = checkpoint_tree(tmp_path / "tree")
-    (tree / "data").write_bytes(bytes(range(256)) * 100)
-    archive = pack(tmp_path / "cut.tar.gz", tree)
-    archive.write_bytes(archive.read_bytes()[:200])
-    assert refusal(str(archive)) == (
-        f'pretrained_weights="{archive}": cut.tar.gz cannot be unpacked (Compressed file ended before the '
-        "end-of-stream marker was reached); expected a whole .tar.gz archive: copy it again"
+        (channel / name).touch()
+    assert refusal("auto", channel) == (
+        f'channel "model" ({channel}): found {found}, which are no weights; expected model_info.json (a model of this '
+        "algorithm), checkpoint/ckpt-0.index (a Model Garden checkpoint), variables/variables.index (a SavedModel of "
+        "one), or one .tar.gz of these"
     )
 
 
 @pytest.mark.parametrize("content", [b"not an archive", b"", b"\xfd7zXZ\x00 not xz"])
-def test_a_file_that_is_no_archive_is_refused_in_one_line(tmp_path, content):
+def test_a_file_that_is_no_archive_is_refused_at_once(tmp_path, content):
     archive = tmp_path / "model.tar.gz"
     archive.write_bytes(content)
-    assert refusal(str(archive)) == (
-        f'pretrained_weights="{archive}": model.tar.gz cannot be unpacked (it is no tar archive); expected a whole '
-        ".tar.gz archive: copy it again"
-    )
-    assert refusal("auto", tmp_path) == (
-        f'channel "model" ({tmp_path}): model.tar.gz cannot be unpacked (it is no tar archive); expected a whole '
-        ".tar.gz archive: copy it again"
-    )
+    told = "model.tar.gz cannot be unpacked (it is no .tar.gz archive); expected a whole .tar.gz archive: copy it again"
+    assert refusal(archive) == f'pretrained_weights="{archive}": {told}'
+    assert refusal("auto", tmp_path) == f'channel "model" ({tmp_path}): {told}'
 
 
 def test_a_pipe_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.tar.gz")
-    assert refusal(f"{tmp_path}/pipe.tar.gz").startswith(
+    assert refusal(f"{tmp_path}/pipe.tar.gz") == (
         f'pretrained_weights="{tmp_path}/pipe.tar.gz": is a pipe, a device or a socket; expected a folder or a .tar.gz '
-        "archive; put a model's files"
+        f"archive; {WAYS}"
     )
     assert refusal("auto", tmp_path).startswith(
         f'channel "model" ({tmp_path}): found pipe.tar.gz, which are no weights'
@@ -159,7 +194,7 @@ def test_a_folder_that_may_not_be_read_is_refused_and_a_full_disk_is_not_blamed_
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(UserError if number == errno.EACCES else OSError) as raised:
-        find_weights("auto", tmp_path)
+        find_source("auto", tmp_path)
     if number == errno.EACCES:
         assert str(raised.value) == (
             f'channel "model" ({tmp_path}): cannot be read (Permission denied); expected a folder or an archive that '

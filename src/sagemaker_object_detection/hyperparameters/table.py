@@ -196,9 +196,12 @@ ROWS: tuple[Row, ...] = (
     Row(
         "pretrained_weights",
         Text(
-            ("auto", "none"), "or the path of a model of this container, of a checkpoint folder, or of a .tar.gz of one"
+            ("auto", "none"),
+            "a TensorFlow Hub or Kaggle handle (https://...), s3://bucket/key of a .tar.gz or of a folder, or the path "
+            "of either",
         ),
-        "Where the weights come from when there is no model channel; none starts from random weights.",
+        "Where the weights come from when there is no model channel: a published base model or a model of this "
+        "container. auto: from the image, else from TensorFlow Hub; none: random weights.",
         default="auto",
         extension=True,
     ),

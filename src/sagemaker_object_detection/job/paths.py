@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from sagemaker_object_detection.errors import UserError
 PLATFORM_ROOT = Path("/opt/ml")
 ROOT_VARIABLE = "SAGEMAKER_BASE_DIR"
 """The name sagemaker-training uses for a relocated root."""
+BAKED_WEIGHTS_VARIABLE = "SAGEMAKER_OD_WEIGHTS_DIR"
+CACHE_VARIABLE = "SAGEMAKER_OD_CACHE_DIR"
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,21 @@ class Paths:
         """A path from a configuration file, below this root where it is relative or lies below /opt/ml."""
         absolute = PLATFORM_ROOT / path
         return self.root / absolute.relative_to(PLATFORM_ROOT) if absolute.is_relative_to(PLATFORM_ROOT) else absolute
+
+
+def baked_weights() -> Path:
+    """The base models' weights in the image, a subfolder each: $SAGEMAKER_OD_WEIGHTS_DIR, else /opt/weights."""
+    return Path(os.environ.get(BAKED_WEIGHTS_VARIABLE) or "/opt/weights")
+
+
+def download_cache() -> Path:
+    """Where weights that were fetched are kept: $SAGEMAKER_OD_CACHE_DIR, else a folder in the user's cache."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).absolute()
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    if not user_cache.is_absolute():  # a user without a home: `docker run --user 1234`
+        user_cache = Path(tempfile.gettempdir())
+    return user_cache / "sagemaker-object-detection"
 
 
 def prepare_outputs(paths: Paths) -> None:

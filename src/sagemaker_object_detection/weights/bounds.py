@@ -1,0 +1,127 @@
+"""What bounds the fetching and unpacking of weights, so that a silent host or a malicious archive ends early."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sagemaker_object_detection.errors import PlatformError, UserError
+
+log = logging.getLogger(__name__)
+
+WAYS = (
+    'put the weights on the "model" channel, give a TensorFlow Hub handle, an s3:// address or a path as '
+    "pretrained_weights, bake them into the image with fetch-weights, or set "
+    'pretrained_weights="none" to start from random weights'
+)
+OTHER_WAYS = f"or {WAYS}"
+"""Ends the sentences about what could not be fetched."""
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What no weights come near: the largest published archive unpacks to a dozen files of 0.6 GB together."""
+
+    entries: int = 10_000
+    bytes: int = 10 * 2**30
+    silence_seconds: float = 30.0
+    """How long a host may send nothing."""
+    total_seconds: float = 30 * 60.0
+
+
+LIMITS = Limits()
+
+
+class StoppedError(Exception):
+    """The job was told to stop while weights were on their way."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One fetch over the network: what it is for, what bounds it, and whether it has become pointless."""
+
+    origin: str
+    """Begins the sentences of errors: what the user gave."""
+    stop_requested: Callable[[], bool]
+    limits: Limits
+
+
+class Progress:
+    """Is told of every piece that arrives; says now and then how far it is.
+
+    Args:
+        total: bytes that are expected; None where the host did not say.
+    """
+
+    def __init__(self, transfer: Transfer, address: str, total: int | None) -> None:
+        self._transfer, self._address, self._total = transfer, address, total
+        self._received = 0
+        self._begun = self._told = time.monotonic()
+        log.info("Fetching %s%s.", address, f" ({_megabytes(total)})" if total is not None else "")
+
+    def __call__(self, count: int) -> None:
+        """`count` more bytes have arrived; less than none where some have to be fetched again.
+
+        Raises:
+            StoppedError: the job was told to stop.
+            UserError: more has arrived than weights can be.
+            PlatformError: it takes too long.
+        """
+        transfer, limits, now = self._transfer, self._transfer.limits, time.monotonic()
+        self._received += count
+        if transfer.stop_requested():
+            raise StoppedError
+        if self._received > limits.bytes:
+            raise UserError(
+                f"{transfer.origin}: more than {_megabytes(limits.bytes)} have arrived, which are no weights; check "
+                f"the address, {OTHER_WAYS}"
+            )
+        if now - self._begun > limits.total_seconds:
+            raise PlatformError(
+                f"{transfer.origin}: only {_megabytes(self._received)} have arrived in "
+                f"{limits.total_seconds / 60:.0f} minutes; start the job again, {OTHER_WAYS}"
+            )
+        if now - self._told > _SECONDS_BETWEEN_LINES:
+            self._told = now
+            of = f" of {_megabytes(self._total)}" if self._total is not None else ""
+            log.info("Fetching %s: %s%s.", self._address, _megabytes(self._received), of)
+
+
+class Tally:
+    """Counts the files that are about to be written, before the first one is.
+
+    Args:
+        what: begins the sentences of errors.
+    """
+
+    def __init__(self, what: str, limits: Limits) -> None:
+        self._what, self._limits = what, limits
+        self._entries = self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """One more file or folder, of `size` bytes. Raises a UserError where weights cannot be that many or large."""
+        self._entries += 1
+        self._bytes += size
+        if self._entries > self._limits.entries:
+            found = f"holds more than {self._limits.entries} files and folders"
+        elif self._bytes > self._limits.bytes:
+            found = f"holds more than {_megabytes(self._limits.bytes)}"
+        else:
+            return
+        raise UserError(f"{self._what} {found}, which are no weights; give the files of one model alone")
+
+    def check_room(self, folder: Path) -> None:
+        """Raises a PlatformError where the disk of `folder` has no room for what was counted."""
+        free = shutil.disk_usage(folder).free
+        if self._bytes > free:
+            raise PlatformError(
+                f"{self._what} takes {_megabytes(self._bytes)}, and {folder} has {_megabytes(free)} left; give the job "
+                "a larger volume"
+            )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

@@ -1,0 +1,65 @@
+"""Keeps what was fetched from an address: a folder of the cache is complete from the moment it has its name."""
+
+import errno
+import hashlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from sagemaker_object_detection.job.paths import download_cache
+
+Unpacked = tempfile.TemporaryDirectory[str]
+"""A folder that is deleted with the last reference to this object."""
+
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
+
+
+def find_cached(address: str) -> Path | None:
+    """The folder that was fetched from this address before, or None."""
+    place = _place(address)
+    try:
+        return place if place.is_dir() else None
+    except OSError:
+        return None
+
+
+def fetch_into_cache(address: str, fetch: Callable[[Path], Path]) -> tuple[Path, Unpacked | None]:
+    """Fetches into the cache, or where that cannot be written to into a temporary folder.
+
+    Args:
+        fetch: fills the empty folder it is given, and returns the folder below it that is to be kept. Where it raises,
+            nothing is left behind.
+
+    Returns:
+        The folder that was kept, and the temporary folder that holds it unless it is in the cache.
+    """
+    place = _place(address)
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        work = tempfile.TemporaryDirectory(prefix=".fetching-", dir=place.parent)
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        return fetch_into_temporary(fetch)
+    with work:
+        fetched = fetch(Path(work.name))
+        try:
+            fetched.rename(place)
+        except OSError:
+            if not place.is_dir():  # else another process was faster
+                raise
+    return place, None
+
+
+def fetch_into_temporary(fetch: Callable[[Path], Path]) -> tuple[Path, Unpacked]:
+    """`fetch_into_cache` without a cache."""
+    work = tempfile.TemporaryDirectory(prefix="weights-")
+    try:
+        return fetch(Path(work.name)), work
+    except BaseException:
+        work.cleanup()
+        raise
+
+
+def _place(address: str) -> Path:
+    return download_cache() / hashlib.sha256(address.encode(errors="surrogateescape")).hexdigest()

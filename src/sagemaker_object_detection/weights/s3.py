@@ -1,0 +1,196 @@
+"""Fetches weights from S3: one .tar.gz, or every object below a prefix. boto3 does the transfers and their retries."""
+
+import errno
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
+from sagemaker_object_detection.weights.archive import unpack
+from sagemaker_object_detection.weights.bounds import OTHER_WAYS, Progress, Tally, Transfer
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", re.ASCII)
+_ARCHIVES = (".tar.gz", ".tgz")
+_ATTEMPTS = 3
+"""So that a silent S3 is given up before SageMaker's two minutes after a stop are over."""
+
+_NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG)
+"""What a disk says of two objects that cannot both be files, and of names too long for it."""
+_WRONG_CREDENTIALS = ("ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch")
+_WRONG_REGION = ("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+
+
+def split_address(address: str, origin: str) -> tuple[str, str]:
+    """Bucket and key of s3://bucket/key. Raises a UserError where either is missing or cannot be."""
+    bucket, _, key = address.partition("://")[2].partition("/")
+    if not _BUCKET.fullmatch(bucket) or not key.strip("/") or "\0" in key:
+        raise UserError(
+            f"{origin}: is no address of weights; expected a bucket and a key, as in s3://bucket/folder/model.tar.gz, "
+            "or in s3://bucket/folder for every object below"
+        )
+    return bucket, key
+
+
+def fetch_s3(address: str, work: Path, transfer: Transfer) -> Path:
+    """Fetches an archive and unpacks it, or fetches a folder, into a folder below `work`, which it returns.
+
+    A transfer that breaks is taken up again at the piece that was under way, of the object as it was at first.
+
+    Raises:
+        UserError: there is no such bucket or object, the job may not read it, S3 cannot be reached, or what is there
+            are no weights.
+        PlatformError: S3 is at fault or the connection keeps breaking, it takes too long, the disk has no room.
+        StoppedError: the job was told to stop.
+    """
+    bucket, key = split_address(address, transfer.origin)
+    tree = work / "tree"
+    tree.mkdir()
+    tally = Tally(f"{transfer.origin}: what is there", transfer.limits)
+    with _failures_told(bucket, transfer):
+        client = _client(transfer)
+        if key.endswith(_ARCHIVES):
+            places = {key: work / PurePosixPath(key).name}
+            size = _size(client, bucket, key)
+            tally.add(size)
+        else:
+            prefix = key.strip("/") + "/"
+            objects = _list(client, bucket, prefix, tally, transfer.origin)
+            places = {name: _place(name, prefix, tree, transfer.origin) for name in objects}
+            size = sum(objects.values())
+        tally.check_room(work)
+        _download(client, bucket, places, transfer.origin, Progress(transfer, address, size))
+    if key.endswith(_ARCHIVES):
+        unpack(places[key], transfer.origin, transfer.limits, tree)
+        places[key].unlink()
+    return tree
+
+
+def _client(transfer: Transfer) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    silence = transfer.limits.silence_seconds
+    retries = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
+    return boto3.Session().client("s3", config=Config(connect_timeout=silence, read_timeout=silence, retries=retries))
+
+
+def _size(client: Any, bucket: str, key: str) -> int:
+    from botocore.exceptions import ClientError
+
+    try:
+        return int(client.head_object(Bucket=bucket, Key=key)["ContentLength"])
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            client.list_objects_v2(Bucket=bucket, MaxKeys=1)  # tells a missing bucket from a missing object
+        raise
+
+
+def _list(client: Any, bucket: str, prefix: str, tally: Tally, origin: str) -> dict[str, int]:
+    """The size of every object below a prefix, by its key."""
+    objects: dict[str, int] = {}
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for found in page.get("Contents", ()):
+            if not found["Key"].endswith("/"):  # what the console makes of an empty folder
+                tally.add(found["Size"])  # here, because there may be millions
+                objects[found["Key"]] = found["Size"]
+    if not objects:
+        raise UserError(
+            f"{origin}: there is no object below s3://{bucket}/{prefix}; expected the files of a model there, or the "
+            f"address of a .tar.gz; check the address, {OTHER_WAYS}"
+        )
+    return objects
+
+
+def _place(key: str, prefix: str, tree: Path, origin: str) -> Path:
+    """Where an object goes. A key may be any text, and so name any place at all."""
+    name = key.removeprefix(prefix)
+    if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
+        raise _no_place(key, origin)
+    return tree / name
+
+
+def _no_place(key: str, origin: str) -> UserError:
+    return UserError(
+        f"{origin}: the object {key!r} has no place in a folder; expected keys that are plain relative paths: upload "
+        "the model again"
+    )
+
+
+def _download(client: Any, bucket: str, places: Mapping[str, Path], origin: str, progress: Progress) -> None:
+    from boto3.s3.transfer import TransferConfig
+
+    # In this thread, so that a stop is noticed; the classic client, because the other one takes no settings.
+    config = TransferConfig(use_threads=False, num_download_attempts=_ATTEMPTS, preferred_transfer_client="classic")
+    for key, place in places.items():
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file(bucket, key, str(place), Callback=progress, Config=config)
+        except OSError as error:
+            if error.errno not in _NO_PLACE:
+                raise
+            raise _no_place(key, origin) from error
+
+
+@contextmanager
+def _failures_told(bucket: str, transfer: Transfer) -> Iterator[None]:
+    """What boto3 raises, as a sentence; errors of the disk stay what they are."""
+    from boto3.exceptions import Boto3Error
+    from botocore import exceptions
+    from s3transfer.exceptions import S3DownloadFailedError
+
+    origin = transfer.origin
+    try:
+        yield
+    except exceptions.ClientError as error:
+        raise _refused(error, bucket, origin) from error
+    except (
+        exceptions.NoCredentialsError,
+        exceptions.PartialCredentialsError,
+        exceptions.CredentialRetrievalError,
+        exceptions.TokenRetrievalError,
+    ) as error:
+        raise UserError(
+            f"{origin}: there are no AWS credentials to fetch it with; run the job with a role and without network "
+            f"isolation, which takes them away, {OTHER_WAYS}"
+        ) from error
+    except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
+        raise UserError(
+            f"{origin}: S3 cannot be reached ({_first_sentence(error)}); check the job's VPC, which needs an endpoint "
+            f"for S3, and its network isolation, {OTHER_WAYS}"
+        ) from error
+    except S3DownloadFailedError as error:
+        raise UserError(f"{origin}: the object has changed while it was being fetched; start the job again") from error
+    except (Boto3Error, exceptions.IncompleteReadError) as error:
+        raise PlatformError(
+            f"{origin}: the connection to S3 broke {_ATTEMPTS} times at the same piece; start the job again, "
+            f"{OTHER_WAYS}"
+        ) from error
+    except exceptions.BotoCoreError as error:
+        raise UserError(f"{origin}: boto3 refuses it ({_first_sentence(error)}); check the address") from error
+
+
+def _refused(error: Any, bucket: str, origin: str) -> JobError:
+    """A sentence for S3's own answer. A HEAD request has no body, so that its code is the status alone."""
+    code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if code == "NoSuchBucket":
+        return UserError(f"{origin}: there is no bucket {bucket!r}; check the address, {OTHER_WAYS}")
+    if code in _WRONG_CREDENTIALS:
+        return UserError(f"{origin}: S3 refuses the job's AWS credentials ({code}); give it a valid role, {OTHER_WAYS}")
+    if code in _WRONG_REGION:
+        return UserError(f"{origin}: the bucket is in another region ({code}); set AWS_DEFAULT_REGION, {OTHER_WAYS}")
+    if status == 404:
+        return UserError(f"{origin}: there is no such object in the bucket {bucket!r}; check the address, {OTHER_WAYS}")
+    if status == 403:
+        needed = "s3:ListBucket"
+        if error.operation_name != "ListObjectsV2":
+            needed = f"s3:GetObject on it, and {needed}, without which S3 never says that an object is missing"
+        return UserError(f"{origin}: access is denied; allow the job's role {needed}, {OTHER_WAYS}")
+    if status >= 500:
+        return PlatformError(f"{origin}: S3 answers {status} ({code}); start the job again, {OTHER_WAYS}")
+    return UserError(f"{origin}: S3 answers {status} ({code}); check the address, {OTHER_WAYS}")
+
+
+def _first_sentence(error: Exception) -> str:
+    return first_line(error).rstrip(".")

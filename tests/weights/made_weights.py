@@ -1,0 +1,93 @@
+"""Trees and archives of weights, small and false, and hosts on this machine that hand them out."""
+
+import io
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+WAYS = (
+    'put the weights on the "model" channel, give a TensorFlow Hub handle, an s3:// address or a path as '
+    "pretrained_weights, bake them into the image with fetch-weights, or set "
+    'pretrained_weights="none" to start from random weights'
+)
+
+
+def make_tree(folder: Path, *names: str) -> Path:
+    """Files that hold their own names."""
+    for name in names or ("checkpoint/ckpt-0.index",):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+def pack(archive: Path, folder: Path, name: str | None = None) -> Path:
+    """The folder in a .tar.gz, below its own name or, with name ".", as TensorFlow Hub has it."""
+    with tarfile.open(archive, "w:gz") as opened:
+        opened.add(folder, arcname=name or folder.name)
+    return archive
+
+
+def pack_entry(archive: Path, name: str, **attributes: object) -> Path:
+    """An archive of a good file and one more entry, with the attributes of a TarInfo."""
+    with tarfile.open(archive, "w:gz") as opened:
+        opened.addfile(tarfile.TarInfo("checkpoint/ckpt-0.index"))
+        entry = tarfile.TarInfo(name)
+        for key, value in attributes.items():
+            setattr(entry, key, value)
+        opened.addfile(entry, io.BytesIO(b"evil") if entry.size else None)
+    return archive
+
+
+@dataclass
+class Host:
+    """An HTTP server on this machine: `answer` is called for every request, of which `requests` keeps the targets."""
+
+    answer: Callable[[BaseHTTPRequestHandler], None]
+    address: str = ""
+    requests: list[str] = field(default_factory=list)
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set at the end: what a silent host waits for."""
+
+
+@contextmanager
+def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Host]:
+    host = Host(answer)
+
+    class Handler(BaseHTTPRequestHandler):
+        def _respond(self) -> None:
+            host.requests.append(f"{self.command} {self.path} {self.headers.get('Range', '')}".strip())
+            host.answer(self)
+
+        do_GET = do_HEAD = _respond  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    host.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield host
+    finally:
+        host.closing.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def send(
+    handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, length: int | None = None, **headers: str
+) -> None:
+    """A whole answer; with a `length` beyond the body's, one that is cut."""
+    handler.send_response(status)
+    handler.send_header("Content-Length", str(len(body) if length is None else length))
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    if handler.command != "HEAD":
+        handler.wfile.write(body)

@@ -1,0 +1,226 @@
+"""Handles of TensorFlow Hub's kind, from a host on this machine that behaves and misbehaves as hosts do."""
+
+import os
+import socket
+
+import pytest
+from made_weights import WAYS, make_tree, pack, pack_entry, send, serving
+
+from sagemaker_object_detection.errors import PlatformError, UserError
+from sagemaker_object_detection.weights.bounds import LIMITS, Limits, StoppedError
+from sagemaker_object_detection.weights.sources import source_at
+
+QUICK = Limits(silence_seconds=0.2)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAGEMAKER_OD_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A model as TensorFlow Hub hands it out: the SavedModel is the archive's root."""
+    tree = make_tree(
+        tmp_path / "published", "saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"
+    )
+    (tree / "variables/variables.data-00000-of-00001").write_bytes(os.urandom(600_000))
+    return pack(tmp_path / "published.tar.gz", tree, ".").read_bytes()
+
+
+def refusal(address, cache, kind=UserError, limits=LIMITS, **options):
+    """What fetching says without what it always begins and ends with, once it has left nothing behind."""
+    origin = f'pretrained_weights="{address}"'
+    with pytest.raises(kind) as raised:
+        source_at(address, origin).fetch(limits=limits, **options)
+    assert not cache.exists() or list(cache.iterdir()) == []
+    message = str(raised.value)
+    assert message.startswith(f"{origin}: ")
+    return message.removeprefix(f"{origin}: ").removesuffix(f", or {WAYS}")
+
+
+def test_a_handle_is_fetched_once_and_then_found_without_its_host(published, cache, monkeypatch):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", "/nonexistent/of-the-user")
+    with serving(lambda request: send(request, published)) as host:
+        handle = f"{host.address}/some/model/1"
+        weights = source_at(handle, "hub").fetch()
+    assert host.requests == ["GET /some/model/1?tf-hub-format=compressed"]
+    assert os.environ["TFHUB_CACHE_DIR"] == "/nonexistent/of-the-user"
+    (folder,) = cache.iterdir()
+    assert weights.checkpoint == folder / "variables/variables"
+    assert (weights.origin, weights.artifact, weights.pipeline_config) == ("hub", None, None)
+    assert sorted(path.name for path in folder.iterdir()) == ["saved_model.pb", "variables"]
+    again = source_at(handle, "hub")
+    assert (again.address, again.fetch().checkpoint) == (None, weights.checkpoint)
+
+
+def test_what_is_not_to_be_kept_is_deleted_with_the_result(published, cache):
+    with serving(lambda request: send(request, published)) as host:
+        weights = source_at(f"{host.address}/some/model/1", "hub").fetch(keep=False)
+    prefix = weights.checkpoint
+    assert prefix.with_suffix(".index").is_file()
+    assert not cache.exists()
+    del weights
+    assert not prefix.parent.exists()
+
+
+def test_a_redirect_is_followed_as_tfhub_dev_redirects_to_kaggle(published, cache):
+    def answer(request):
+        if request.path.startswith("/moved"):
+            send(request, published)
+        else:
+            send(request, b"", status=302, Location="/moved?x=1")
+
+    with serving(answer) as host:
+        assert source_at(f"{host.address}/some/model/1", "hub").fetch().checkpoint.name == "variables"
+    assert host.requests == ["GET /some/model/1?tf-hub-format=compressed", "GET /moved?x=1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        (404, UserError, "answers 404 Not Found: there is no such model; check the handle"),
+        (403, UserError, "answers 403 Forbidden: it may not be fetched without signing in; check the handle"),
+        (400, UserError, "answers 400 Bad Request instead of an archive; check the handle"),
+        (
+            503,
+            PlatformError,
+            "answers 503 Service Unavailable: the host cannot serve it now; start the job again",
+        ),
+    ],
+)
+def test_a_refusal_is_told_with_its_status(cache, status, kind, told):
+    with serving(lambda request: send(request, b"no", status=status)) as host:
+        assert refusal(f"{host.address}/some/model/1", cache, kind) == told
+
+
+def test_a_page_instead_of_an_archive_is_told(cache):
+    with serving(lambda request: send(request, b"<html>", Content_Type="text/html; charset=utf-8")) as host:
+        assert refusal(f"{host.address}/some/model/1", cache) == (
+            "answers with text/html, which is no .tar.gz archive; check the handle"
+        )
+
+
+def test_a_connection_that_is_cut_is_told(published, cache):
+    half = published[: len(published) // 2]
+    with serving(lambda request: send(request, half, length=len(published))) as host:
+        assert refusal(f"{host.address}/some/model/1", cache, PlatformError) == (
+            "the connection broke before everything had arrived; start the job again"
+        )
+
+
+def test_a_host_that_hangs_up_is_told(cache):
+    with serving(lambda request: request.connection.shutdown(socket.SHUT_RDWR)) as host:
+        assert refusal(f"{host.address}/some/model/1", cache, PlatformError) == (
+            "the connection broke before everything had arrived; start the job again"
+        )
+
+
+@pytest.mark.parametrize("sent", [0, 1000])
+def test_a_silent_host_is_given_up(published, cache, sent):
+    def answer(request):
+        if sent:
+            send(request, published[:sent], length=len(published))
+        host.closing.wait(10)
+
+    with serving(answer) as host:
+        assert refusal(f"{host.address}/some/model/1", cache, PlatformError, QUICK) == (
+            "127.0.0.1 has sent nothing for 0.2 seconds; start the job again"
+        )
+
+
+def test_a_host_that_takes_too_long_is_given_up(published, cache):
+    with serving(lambda request: send(request, published)) as host:
+        limits = Limits(total_seconds=0.0)
+        told = refusal(f"{host.address}/some/model/1", cache, PlatformError, limits)
+    assert told == "only 0.3 MB have arrived in 0 minutes; start the job again"
+
+
+def test_more_than_weights_can_be_is_given_up(published, cache):
+    with serving(lambda request: send(request, published)) as host:
+        told = refusal(f"{host.address}/some/model/1", cache, limits=Limits(bytes=100_000))
+    assert told == "more than 0.1 MB have arrived, which are no weights; check the address"
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_stop_ends_the_transfer_and_leaves_nothing(published, cache, before):
+    asked = iter([False] * before + [True])
+    with serving(lambda request: send(request, published)) as host, pytest.raises(StoppedError):
+        source_at(f"{host.address}/some/model/1", "hub").fetch(lambda: next(asked))
+    assert len(host.requests) == before
+    assert not cache.exists() or list(cache.iterdir()) == []
+
+
+def test_an_interruption_leaves_nothing(published, cache):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    asked = iter([lambda: False, interrupt])
+    with serving(lambda request: send(request, published)) as host, pytest.raises(KeyboardInterrupt):
+        source_at(f"{host.address}/some/model/1", "hub").fetch(lambda: next(asked)())
+    assert list(cache.iterdir()) == []
+
+
+def test_a_host_that_is_not_there_is_told(cache):
+    with serving(lambda request: None) as host:
+        address = host.address
+    assert refusal(f"{address}/some/model/1", cache) == (
+        "127.0.0.1 cannot be reached (Connection refused): it is not there or the job has no network; check the handle "
+        "and the job's VPC"
+    )
+
+
+def test_a_host_that_nobody_knows_is_told(cache, monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert refusal("https://tfhub.example/some/model/1", cache) == (
+        "the host tfhub.example cannot be found (Name or service not known): the address is misspelt or the job has no "
+        "network; check the handle and the job's VPC"
+    )
+
+
+def test_a_host_without_encryption_is_told(cache):
+    with serving(lambda request: None) as host:
+        assert refusal(f"{host.address}/some/model/1".replace("http", "https"), cache) == (
+            "no secure connection to 127.0.0.1 (WRONG_VERSION_NUMBER); check the handle and the job's proxy"
+        )
+
+
+def test_what_an_archive_may_not_hold_is_refused_before_it_is_unpacked(tmp_path, cache):
+    evil = pack_entry(tmp_path / "evil.tar.gz", "../../evil", size=4).read_bytes()
+    with serving(lambda request: send(request, evil)) as host:
+        assert refusal(f"{host.address}/some/model/1", cache) == (
+            "download.tar.gz holds '../../evil', which lies outside the archive's own folder; expected plain files and "
+            "folders below the archive's own folder: pack the model again"
+        )
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_damaged_archive_is_refused(published, cache):
+    with serving(lambda request: send(request, published[:-100])) as host:
+        assert refusal(f"{host.address}/some/model/1", cache) == (
+            "download.tar.gz cannot be unpacked (Compressed file ended before the end-of-stream marker was reached); "
+            "expected a whole .tar.gz archive: copy it again"
+        )
+
+
+def test_an_archive_of_something_else_is_refused_and_not_kept(tmp_path, cache):
+    other = pack(tmp_path / "other.tar.gz", make_tree(tmp_path / "other", "readme.txt"), ".").read_bytes()
+    with serving(lambda request: send(request, other)) as host:
+        assert refusal(f"{host.address}/some/model/1", cache).startswith("found readme.txt, which are no weights; ")
+
+
+@pytest.mark.parametrize(
+    "handle", ["https://", "https://tfhub.dev", "https://tfhub.dev/", "http://a b/c", "https://h:x/y", "https://h/ü"]
+)
+def test_what_cannot_be_a_handle_is_refused_at_once(handle):
+    with pytest.raises(UserError) as raised:
+        source_at(handle, "weights")
+    assert str(raised.value) == (
+        "weights: is no address of a model; expected a host and a path, as in "
+        "https://tfhub.dev/tensorflow/efficientdet/d0/1"
+    )
