@@ -125,8 +125,8 @@ def test_a_fine_tuned_checkpoint_of_another_number_of_classes_needs_a_new_class_
     with pytest.raises(UserError) as caught:
         start.install(build_detector(start.base, 3))
     assert str(caught.value) == (
-        f'reinitialize_top_layer: got "False", but pretrained_weights="{fine_tuned}" tells 2 classes apart and the data '
-        'has 3; expected the same classes: set it to "Auto" to train a new class prediction layer'
+        f'reinitialize_top_layer: got "False", but pretrained_weights="{fine_tuned}" tells 2 classes apart and the '
+        'data has 3; expected the same classes: set it to "Auto" to train a new class prediction layer'
     )
     start_from(fine_tuned, labels).install(build_detector(start.base, 3))
 
