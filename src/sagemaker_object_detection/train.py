@@ -50,11 +50,13 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.training.devices import prepare_devices
     from sagemaker_object_detection.training.loop import Schedule, fit
     from sagemaker_object_detection.training.optimizer import build_optimizer
+    from sagemaker_object_detection.training.replicas import find_replicas
     from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
     # 1. The data, checked to the last box.
     policy = prepare_devices(hyperparameters.mixed_precision)
-    splits = load_job_data(job, hyperparameters, report_folder=job.paths.output_data)
+    replicas = find_replicas(job.hosts, job.current_host)
+    splits = load_job_data(job, hyperparameters, report_folder=job.paths.output_data if replicas.is_chief else None)
     data, validation = splits.training, splits.validation
     if hyperparameters.batch_size > len(data.file_names):
         log.warning(
@@ -68,14 +70,16 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     weights = source.fetch(lambda: stop.requested)
     start = find_start(weights, hyperparameters, data.labels)
     hyperparameters = hyperparameters.for_model(start.base)
-    detector = build_detector(start.base, len(data.labels), dtype=policy, seed=hyperparameters.seed)
+    with replicas.scope():
+        detector = build_detector(start.base, len(data.labels), dtype=policy, seed=hyperparameters.seed)
     start.install(detector)
 
     # 3. The training step, and the order of the images.
     batch_size, seed = hyperparameters.batch_size, hyperparameters.seed
     freeze = hyperparameters.freeze_batch_norm
     if freeze is None:
-        freeze = start.loaded and batch_size < FEW_IMAGES_PER_REPLICA
+        freeze = start.loaded and batch_size / replicas.count < FEW_IMAGES_PER_REPLICA
+    replicas.log_share(batch_size, frozen=freeze)
     schedule = Schedule(
         epochs=hyperparameters.epochs or start.base.default_epochs,
         steps_per_epoch=math.ceil(len(data.file_names) / batch_size),
@@ -85,18 +89,22 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             data.file_names[index] for index in batch_indices(len(data.file_names), batch_size, seed, step)
         ],
     )
-    step = TrainingStep(
-        detector,
-        build_optimizer(hyperparameters, schedule.total_steps),
-        choose_trainable(detector, only_top_layer=hyperparameters.train_only_on_top_layer, freeze_batch_norm=freeze),
-        l2=hyperparameters.regularizers_l2,
-        warm_up_statistics=not start.loaded,
-    )
-    batches = training_batches(data, start.base, batch_size, max_boxes, seed, augment=hyperparameters.augmentation)
+    only_top = hyperparameters.train_only_on_top_layer
+    with replicas.scope():
+        step = TrainingStep(
+            detector,
+            build_optimizer(hyperparameters, schedule.total_steps),
+            choose_trainable(detector, only_top_layer=only_top, freeze_batch_norm=freeze),
+            l2=hyperparameters.regularizers_l2,
+            warm_up_statistics=not start.loaded,
+            replicas=replicas,
+        )
+    share = replicas.share(batch_size)
+    batches = training_batches(data, start.base, batch_size, max_boxes, seed, hyperparameters.augmentation, share=share)
 
     # 4. Validation after every epoch, and which epoch is the best.
     evaluate = None
-    if validation is not None:
+    if validation is not None and replicas.is_chief:
         evaluate = Evaluator(
             detector,
             validation,
@@ -112,9 +120,12 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     )
 
     # 5. Train; the detector comes out with the best epoch's weights.
-    if stop.requested:
+    if replicas.any(stop.requested):
         raise StoppedError
-    outcome = fit(detector, step, iter(batches), schedule, evaluate, best, lambda: stop.requested)
+    outcome = fit(detector, step, iter(batches), schedule, evaluate, best, lambda: stop.requested, replicas)
+    if not replicas.is_chief:
+        replicas.wait()
+        return
 
     # 6. What the job leaves behind. The last validation lines belong to the weights that are saved.
     if outcome.stopped:
@@ -136,3 +147,4 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             log.info(line)
         warn_if_useless(result)
     log.info("The model is in %s.", job.paths.model)
+    replicas.wait()

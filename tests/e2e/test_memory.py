@@ -13,6 +13,7 @@ from sagemaker_object_detection.dataset.pipeline import training_batches
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.training.optimizer import build_optimizer
+from sagemaker_object_detection.training.replicas import find_replicas
 from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
 STEPS, SETTLED = 300, 100
@@ -37,7 +38,9 @@ def test_one_trace_and_flat_memory_over_300_steps(sample_root):
     detector = build_detector(base, len(data.labels))
     variables = choose_trainable(detector, only_top_layer=False, freeze_batch_norm=False)
     optimizer = build_optimizer(read({}), STEPS)
-    step = TrainingStep(detector, optimizer, variables, l2=None, warm_up_statistics=True)
+    step = TrainingStep(
+        detector, optimizer, variables, l2=None, warm_up_statistics=True, replicas=find_replicas(["algo-1"], "algo-1")
+    )
     batches = training_batches(data, base, 3, splits.max_boxes, seed=0, augment=True)
     process = psutil.Process()
     memory = []

@@ -228,7 +228,6 @@ def test_shards_and_several_hosts(paths):
     assert problems(paths) == [
         "channel 'training': S3DistributionType is 'ShardedByS3Key'; expected FullyReplicated: "
         "sharding separates images from annotations.json: leave distribution at FullyReplicated",
-        "2 hosts: this version trains on one host; set instance_count to 1",
     ]
 
 

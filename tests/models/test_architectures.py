@@ -122,7 +122,8 @@ def test_drop_connect_depends_on_the_step_alone(efficientdet):
 
 
 def test_noise_is_no_weight_and_rises_with_the_depth(efficientdet):
-    assert all(variable is not efficientdet.noise.generator.state for variable in efficientdet.variables)
+    assert {variable.path for variable in efficientdet.variables} == {v.path for v in efficientdet.weights}
+    assert not [variable for variable in efficientdet.variables if "step" in variable.path]
     rates = [layer.rate for layer in efficientdet.backbone.layers if isinstance(layer, DropConnect)]
     assert rates == sorted(rates)
     assert rates[0] == pytest.approx(0.2 / 23)  # the net's second block is the first that adds its input

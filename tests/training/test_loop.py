@@ -14,6 +14,9 @@ from sagemaker_object_detection.job.metrics import METRICS
 from sagemaker_object_detection.training import loop
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.loop import Schedule, fit
+from sagemaker_object_detection.training.replicas import find_replicas
+
+ALONE = find_replicas(["algo-1"], "algo-1")
 
 
 class Detector:
@@ -53,7 +56,7 @@ def run(*, epochs=3, steps=4, losses=(), validations=None, patience=None, stop_a
 
     best = Best(Objective("mAP", True), 0.0, patience)
     outcome = fit(
-        detector, step, itertools.count(), schedule, evaluate, best, lambda: float(detector.weight) >= stop_after
+        detector, step, itertools.count(), schedule, evaluate, best, lambda: float(detector.weight) >= stop_after, ALONE
     )
     return detector, outcome
 
@@ -164,7 +167,7 @@ def test_weights_ruined_by_an_update_that_no_loss_has_seen_are_not_saved(stop_af
     steps = iter(range(5))
     best = Best(Objective("mAP", True), 0.0, None)
     with pytest.raises(UserError, match=r"weights are no longer finite after epoch 0"):
-        fit(detector, step, steps, schedule, None, best, lambda: not detector.weight.numpy() < stop_after)
+        fit(detector, step, steps, schedule, None, best, lambda: not detector.weight.numpy() < stop_after, ALONE)
 
 
 def test_a_stop_reads_the_losses_that_are_still_pending():
@@ -186,7 +189,7 @@ def test_a_stop_during_validation_keeps_the_epoch_before():
     detector = Detector()
     schedule = Schedule(5, 4, 2, 0.25, lambda number: [])
     best = Best(Objective("mAP", True), 0.0, None)
-    outcome = fit(detector, Step(detector), itertools.count(), schedule, evaluate, best, lambda: bool(stopping))
+    outcome = fit(detector, Step(detector), itertools.count(), schedule, evaluate, best, lambda: bool(stopping), ALONE)
     assert float(detector.weight) == 4.0
     assert outcome.saved.number == 0
     assert outcome.stopped
@@ -198,7 +201,16 @@ def test_a_step_that_does_not_fit_into_memory_names_the_next_batch_size_to_try()
 
     schedule = Schedule(1, 2, 12, 0.25, lambda number: [])
     with pytest.raises(UserError) as caught:
-        fit(Detector(), step, itertools.count(), schedule, None, Best(Objective("mAP", True), 0.0, None), lambda: False)
+        fit(
+            Detector(),
+            step,
+            itertools.count(),
+            schedule,
+            None,
+            Best(Objective("mAP", True), 0.0, None),
+            lambda: False,
+            ALONE,
+        )
     assert str(caught.value) == (
         "batch_size: a step of 12 images does not fit into the device's memory; set batch_size to 6, choose a base "
         "model with a smaller input, or an instance with more memory"

@@ -11,8 +11,10 @@ from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.training.optimizer import build_optimizer
+from sagemaker_object_detection.training.replicas import find_replicas
 from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
+ALONE = find_replicas(["algo-1"], "algo-1")
 SMALL = dataclasses.replace(DEFAULT_MODEL, name="small", input_size=128)
 
 
@@ -38,7 +40,7 @@ def batch(seed: int, boxes: int, size: int = 2, rows: int = 4) -> Batch:
 def make_step(detector, *, only_top_layer=False, freeze=False, warm_up=True, l2=None, **values):
     optimizer = build_optimizer(read({"learning_rate": "0.01", **values}), total_steps=10)
     variables = choose_trainable(detector, only_top_layer=only_top_layer, freeze_batch_norm=freeze)
-    return TrainingStep(detector, optimizer, variables, l2=l2, warm_up_statistics=warm_up)
+    return TrainingStep(detector, optimizer, variables, l2=l2, warm_up_statistics=warm_up, replicas=ALONE)
 
 
 def snapshot(detector):

@@ -19,6 +19,8 @@ from sagemaker_object_detection.dataset.preprocess import decode, to_input_frame
 _PREFETCH_BYTES = 256 * 2**20
 """Finished batches wait in at most about this much memory (never less than one batch)."""
 _MAX_WORKERS = 32
+_FILLER = -1
+"""The index of an image that only fills up a batch."""
 _as_written = tf.autograph.experimental.do_not_convert
 """There is no Python control flow over tensors here, and rewriting the code would need a writable temporary folder."""
 
@@ -54,8 +56,9 @@ def training_batches(
     seed: int,
     augment: bool,
     first_step: int = 0,
+    share: tuple[int, int] | None = None,
 ) -> tf.data.Dataset:
-    """The endless stream of training batches, from step `first_step` on.
+    """The endless stream of training batches, or of a host's share of each, from step `first_step` on.
 
     Args:
         dataset: the training images, N >= 1; where N < B the stream wraps around within a batch.
@@ -65,6 +68,8 @@ def training_batches(
         seed: any integer of up to 63 bits.
         augment: mirror, crop and scale as `augment.py` says; otherwise only the order depends on the seed.
         first_step: batches to leave out, at no cost.
+        share: first place in the batch, and the place after the last, of the images that are wanted; places past the
+            batch's end are filled up with blank images of weight 0. None for the whole batch.
 
     Returns:
         a tf.data.Dataset of `Batch`.
@@ -82,6 +87,15 @@ def training_batches(
         positions = epoch * count + tf.range(count, dtype=tf.int64)
         return tf.data.Dataset.from_tensor_slices((_permutation(count, seed, epoch), positions))
 
+    low, high = share or (0, batch_size)
+
+    @_as_written
+    def shared_out(indices: tf.Tensor, positions: tf.Tensor) -> tf.data.Dataset:
+        places = tf.range(low, high, dtype=tf.int64)
+        kept = tf.minimum(places, batch_size - 1)
+        own = tf.where(places < batch_size, tf.gather(indices, kept), _FILLER)
+        return tf.data.Dataset.from_tensor_slices((own, tf.gather(positions, kept)))
+
     @_as_written
     def load(index: tf.Tensor, position: tf.Tensor) -> Batch:
         image, boxes, classes = columns.read(index)
@@ -92,7 +106,15 @@ def training_batches(
 
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
     stream = epochs.flat_map(order).skip(first % count)
-    return _batched(stream.map(load, num_parallel_calls=_workers(), deterministic=True), base, batch_size)
+    if (low, high) != (0, batch_size):
+        stream = stream.batch(batch_size).flat_map(shared_out)
+
+    @_as_written
+    def load_or_fill(index: tf.Tensor, position: tf.Tensor) -> Batch:
+        return tf.cond(index == _FILLER, lambda: _filler(base, max_boxes), lambda: load(index, position))
+
+    read = load if high <= batch_size else load_or_fill
+    return _batched(stream.map(read, num_parallel_calls=_workers(), deterministic=True), base, high - low)
 
 
 def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, max_boxes: int) -> tf.data.Dataset:
@@ -109,17 +131,8 @@ def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, max_b
         return _example(*columns.read(index), index, base, max_boxes)
 
     images = tf.data.Dataset.range(count).map(load, num_parallel_calls=_workers(), deterministic=True)
-    size = base.input_size
-    filler = Batch(
-        images=tf.zeros([size, size, 3]),
-        true_shapes=tf.constant([size, size, 3], tf.int32),
-        boxes=tf.zeros([max_boxes, 4]),
-        classes=tf.zeros([max_boxes], tf.int32),
-        box_weights=tf.zeros([max_boxes]),
-        image_weights=tf.zeros([]),
-        indices=tf.constant(-1, tf.int64),
-    )
-    filled = images.concatenate(tf.data.Dataset.from_tensors(filler).repeat(-count % batch_size))
+    filler = tf.data.Dataset.from_tensors(_filler(base, max_boxes))
+    filled = images.concatenate(filler.repeat(-count % batch_size))
     return _batched(filled, base, batch_size)
 
 
@@ -178,6 +191,20 @@ def _example(
         box_weights=tf.cast(tf.range(max_boxes) < present, tf.float32),
         image_weights=tf.ones([]),
         indices=index,
+    )
+
+
+def _filler(base: BaseModel, max_boxes: int) -> Batch:
+    """A Batch without its first axis, of a blank image of weight 0."""
+    size = base.input_size
+    return Batch(
+        images=tf.zeros([size, size, 3]),
+        true_shapes=tf.constant([size, size, 3], tf.int32),
+        boxes=tf.zeros([max_boxes, 4]),
+        classes=tf.zeros([max_boxes], tf.int32),
+        box_weights=tf.zeros([max_boxes]),
+        image_weights=tf.zeros([]),
+        indices=tf.constant(_FILLER, tf.int64),
     )
 
 

@@ -1,30 +1,45 @@
 """Drop-connect (Huang et al., "Deep Networks with Stochastic Depth", 2016), seeded by the training step.
 
-Keras's own dropout keeps a random state of its own in every layer. Here one state serves the whole detector and is set
-at the start of a step, so that a step's noise depends on nothing but its number, and a resumed run repeats it.
+Keras's own dropout keeps a random state in every layer. Here a layer's noise depends on nothing but the detector's
+seed, the layer and the number of the step, so that a resumed run repeats it.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
 
-# More than the random numbers drawn in one step: one per layer that drops.
-_DRAWS_PER_STEP = 1024
-
 
 class Noise:
-    """The random state that a detector's layers draw from. A plain object, so that it is not among their weights."""
+    """What a detector's layers draw from. A plain object, so that it is not among their weights."""
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed % 2**31
-        self.generator = keras.random.SeedGenerator(self._seed)
+        self._seed = seed
+        self._layers = 0
+        self._step = keras.Variable(
+            0, dtype="int32", trainable=False, autocast=False, aggregation="only_first_replica", name="step"
+        )
 
     def begin_step(self, step: Any) -> None:
-        """Sets the state for training step number `step`, an integer or a scalar tensor."""
-        state = self.generator.state
-        start = ops.cast(step, state.dtype) * _DRAWS_PER_STEP
-        state.assign(ops.stack([ops.cast(self._seed, state.dtype), start]))
+        """Settles the noise of training step number `step`, an integer or a scalar tensor."""
+        self._step.assign(ops.cast(step, "int32"))
+
+    def new_stream(self) -> "_Stream":
+        """The noise of one more layer; the layers of a detector ask in the order they are made."""
+        self._layers += 1
+        return _Stream((self._seed * 1009 + self._layers) % 2**31, self._step)
+
+
+class _Stream(keras.random.SeedGenerator):
+    """A generator without a state: what it gives depends on the step. Keras asks for this class, not for a protocol."""
+
+    def __init__(self, key: int, step: keras.Variable) -> None:
+        self._key, self._step = key, step
+
+    def next(self, ordered: bool = True) -> Any:
+        return ops.stack([ops.convert_to_tensor(self._key, "int32"), ops.convert_to_tensor(self._step)])
 
 
 class DropConnect(keras.layers.Layer):
@@ -35,8 +50,8 @@ class DropConnect(keras.layers.Layer):
 
     def __init__(self, noise: Noise, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.noise = noise
         self.rate = rate
+        self._draw: Callable[..., Any] = partial(keras.random.uniform, seed=noise.new_stream())
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
@@ -44,6 +59,5 @@ class DropConnect(keras.layers.Layer):
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or self.rate == 0.0:
             return inputs
-        draws = keras.random.uniform((ops.shape(inputs)[0], 1, 1, 1), seed=self.noise.generator)
-        kept = ops.cast(draws >= self.rate, inputs.dtype)
+        kept = ops.cast(self._draw((ops.shape(inputs)[0], 1, 1, 1)) >= self.rate, inputs.dtype)
         return inputs * kept / (1.0 - self.rate)

@@ -16,6 +16,7 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.training.best import Best, Validation
+from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.step import TrainingStep
 
 log = logging.getLogger(__name__)
@@ -73,8 +74,12 @@ def fit(
     evaluate: Callable[[], V | None] | None,
     best: Best,
     stop_requested: Callable[[], bool],
+    replicas: Replicas,
 ) -> Outcome[V]:
     """Trains and leaves the best epoch's weights in `detector`.
+
+    With several hosts only the chief is given `evaluate`; it decides for all of them when to end, and a stop of any
+    host stops all. The others come out with the last epoch's weights.
 
     Without `evaluate` every epoch counts as better than the one before. When `stop_requested` turns true the step under
     way ends, and what the validated epochs brought is kept; before the first of them, the weights as they are.
@@ -88,12 +93,12 @@ def fit(
     best_weights: list[np.ndarray] | None = None
     guard = _Guard(schedule)
     for number in range(schedule.epochs):
-        losses, speed = _run_epoch(number, step, batches, schedule, guard, stop_requested)
+        losses, speed = _run_epoch(number, step, batches, schedule, guard, lambda: replicas.any(stop_requested()))
         finished, validation = len(losses) == schedule.steps_per_epoch, None
         if finished:
             log.info(metrics.training_line(number, speed, float(np.mean(losses))))
             validation = evaluate() if evaluate and not stop_requested() else None
-        if not finished or (evaluate and validation is None):
+        if replicas.any(not finished or (evaluate is not None and validation is None)):
             log.warning("Stopped by a signal in epoch %d, after %d of its steps.", number, len(losses))
             break
         if validation is not None:
@@ -111,9 +116,9 @@ def fit(
                 best.min_delta,
                 best.waited,
             )
-            break
-        if stop_requested():
+        elif stop_requested():
             log.warning("Stopped by a signal after epoch %d.", number)
+        if replicas.any(best.exhausted or stop_requested()):
             break
     stopped = stop_requested()
     if best_weights is None:

@@ -1,5 +1,6 @@
 """The loss a detector is trained with: smooth L1 on box encodings, focal loss on class logits, L2 on kernels."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -30,14 +31,18 @@ def detection_losses(predictions: Predictions, targets: Targets, family: Family)
     )
 
 
-def batch_terms(losses: DetectionLosses, image_weights: Any) -> tuple[Any, Any]:
+def batch_terms(
+    losses: DetectionLosses, image_weights: Any, in_whole_batch: Callable[[Any], Any] = lambda count: count
+) -> tuple[Any, Any]:
     """Localization and classification loss of a batch, scalars: the sums over its anchors, divided by the matches.
 
     Args:
         losses: of B images.
         image_weights: float32 [B], 0 for an image that only fills up the batch.
+        in_whole_batch: makes the matches of these images those of the batch they are a part of, where they are one; the
+            terms of all parts then add up to the batch's.
     """
-    matched = ops.maximum(1.0, ops.sum(losses.matched * image_weights))
+    matched = ops.maximum(1.0, in_whole_batch(ops.sum(losses.matched * image_weights)))
     localization = ops.sum(losses.localization * image_weights) / (4.0 * matched)
     return localization, ops.sum(losses.classification * image_weights) / matched
 

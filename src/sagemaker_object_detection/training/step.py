@@ -8,6 +8,7 @@ import tensorflow as tf
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.training.losses import batch_terms, detection_losses, regularization_loss
+from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.targets import assign_targets
 
 
@@ -37,6 +38,7 @@ class TrainingStep:
             `tf.train.ExponentialMovingAverage(num_updates=n)`: momentum_n = min(momentum, (1 + n) / (10 + n)). With
             momentum 0.997 alone they would still hold mostly their initial values after a few hundred steps, and the
             model, good in training mode, would detect nothing.
+        replicas: what the step is spread over; the batch is this host's share. Made inside their scope.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class TrainingStep:
         *,
         l2: float | None,
         warm_up_statistics: bool,
+        replicas: Replicas,
     ) -> None:
         if detector.dtype_policy.name == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -56,7 +59,8 @@ class TrainingStep:
         self._variables = list(variables)
         self._l2 = l2
         self._warm_up_statistics = warm_up_statistics
-        self._compiled = tf.function(self._step, autograph=False)
+        self._replicas = replicas
+        self._compiled = tf.function(lambda batch: replicas.run(self._step, batch), autograph=False)
 
     @property
     def traces(self) -> int:
@@ -78,8 +82,10 @@ class TrainingStep:
             tape.watch([variable.value for variable in self._variables])
             predictions = detector(batch.images, training=True)
             losses = detection_losses(predictions, targets, family)
-            localization, classification = batch_terms(losses, batch.image_weights)
-            total = localization + classification + regularization_loss(detector, self._l2)
+            localization, classification = batch_terms(losses, batch.image_weights, self._replicas.sum_in_step)
+            # Gradients and losses are summed over the replicas, and every one of them has the same kernels.
+            regularization = regularization_loss(detector, self._l2) / self._replicas.count
+            total = localization + classification + regularization
             scaled = self._optimizer.scale_loss(total)
         gradients = tape.gradient(scaled, [variable.value for variable in self._variables])
         self._optimizer.apply(gradients, self._variables)

@@ -1,0 +1,126 @@
+"""The devices a training step is spread over: one, the GPUs of a host, or those of several hosts."""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import tensorflow as tf
+
+from sagemaker_object_detection.dataset.pipeline import Batch
+
+log = logging.getLogger(__name__)
+
+_PACKAGE = "sagemaker_object_detection"
+PORT = 8890
+"""Where the hosts of a job speak with each other."""
+
+
+class Replicas:
+    """Copies of the detector that train in step, and this host's share of them.
+
+    The reference's way, which is TensorFlow's own: every replica takes its part of the batch, gradients are summed over
+    all of them, so that all weights stay equal; batch statistics are each replica's own.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, hosts: int = 1, host: int = 0) -> None:
+        self._strategy = strategy
+        self.hosts = hosts
+        self.host = host
+        self.count = int(strategy.num_replicas_in_sync)
+        """Replicas on all hosts together."""
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the host that validates, logs and saves."""
+        return self.host == 0
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Variables that are made inside have a copy on every replica."""
+        scope: AbstractContextManager[Any] = self._strategy.scope()
+        return scope
+
+    def images_per_replica(self, batch_size: int) -> int:
+        """How many images of a batch each replica takes; the last ones may have to fill up."""
+        return -(-batch_size // self.count)
+
+    def share(self, batch_size: int) -> tuple[int, int]:
+        """This host's images of a batch: their first place, and the place after their last; it may lie past the end."""
+        local = self.images_per_replica(batch_size) * self.count // self.hosts
+        return self.host * local, (self.host + 1) * local
+
+    def run(self, step: Callable[[Batch], tf.Tensor], batch: Batch) -> tf.Tensor:
+        """The sum of what a step returns on every replica; `batch` is this host's share. Called while tracing."""
+        if self.count == 1:
+            return step(batch)
+        first = self.host * (self.count // self.hosts)
+
+        def on_replica() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            size = batch.image_weights.shape[0] // (self.count // self.hosts)
+            place = (context.replica_id_in_sync_group - first) * size
+            with tf.device("CPU:0"):  # so that a device is sent its own part alone
+                part = Batch(*(tf.slice(x, [place] + [0] * (len(x.shape) - 1), [size, *x.shape[1:]]) for x in batch))
+            return step(part)
+
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(on_replica), axis=None)
+
+    def sum_in_step(self, value: tf.Tensor) -> tf.Tensor:
+        """Inside of what `run` runs: the sum over all replicas, on each of them."""
+        if self.count == 1:
+            return value
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+    def any(self, flag: bool) -> bool:
+        """Whether any host says so. With several hosts, all of them have to ask at the same point."""
+        if self.hosts == 1:
+            return flag
+        return float(self._sum(tf.constant(float(flag)))) > 0.0
+
+    def wait(self) -> None:
+        """Until every host is here. Where hosts share a machine, the first one to leave ends the others."""
+        self.any(False)
+
+    def log_share(self, batch_size: int, *, frozen: bool) -> None:
+        """Says once how a batch is divided, where it is."""
+        if self.count == 1:
+            return
+        each = self.images_per_replica(batch_size)
+        idle = self.count - -(-batch_size // each)
+        log.info(
+            "%d replicas on %d host%s take %d of the %d images of a batch each%s.",
+            self.count,
+            self.hosts,
+            "" if self.hosts == 1 else "s",
+            each,
+            batch_size,
+            f"; {idle} of them have none" if idle else "",
+        )
+        if not frozen:
+            log.info("Batch normalization uses the statistics of each replica's own images.")
+
+    @tf.function(autograph=False)
+    def _sum(self, value: tf.Tensor) -> tf.Tensor:
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(lambda: value), axis=None)
+
+
+def find_replicas(hosts: Sequence[str], current_host: str) -> Replicas:
+    """Settles what to train on. Called before anything else is computed: TensorFlow asks for that.
+
+    Args:
+        hosts: every host of the job, in the order all of them agree on; a name may carry a port of its own.
+        current_host: this one.
+    """
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    if len(hosts) > 1:
+        addresses = [host if ":" in host else f"{host}:{PORT}" for host in hosts]
+        index = list(hosts).index(current_host)
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index, rpc_layer="grpc"
+        )
+        log.info("Host %d of %d (%s): waiting for the others.", index + 1, len(hosts), current_host)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        if index > 0:
+            logging.getLogger(_PACKAGE).setLevel(logging.WARNING)  # the chief says everything once, metrics above all
+        return Replicas(strategy, len(hosts), index)
+    return Replicas(tf.distribute.MirroredStrategy() if gpus > 1 else tf.distribute.get_strategy())
