@@ -26,7 +26,7 @@ from keras import ops
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.dataset.preprocess import to_network_input
-from sagemaker_object_detection.errors import JobError, UserError
+from sagemaker_object_detection.errors import JobError, UserError, first_line
 from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
 from sagemaker_object_detection.models.drop_connect import DropConnect
 from sagemaker_object_detection.models.postprocess import detections
@@ -68,6 +68,11 @@ def main() -> int:
             comparisons = compare(path)
         except JobError as error:
             print(f"{path}: {error}", file=sys.stderr)
+            agreed = False
+            continue
+        except Exception as error:  # a damaged pack may fail anywhere; the others are compared all the same
+            what = f"{type(error).__name__}: {first_line(error)}"
+            print(f"{path}: not a whole reference pack ({what}); expected every field of one", file=sys.stderr)
             agreed = False
             continue
         print(path.name)
@@ -256,7 +261,7 @@ def _detections(pack: Pack, predictions: Predictions, detector: Detector, true_s
         theirs = _by_anchor_and_class(
             *(pack[f"detection_{field}"][image, :count] for field in ("anchor_indices", "classes", "scores", "boxes"))
         )
-        last = min(score for score, _ in theirs.values())
+        last = min((score for score, _ in theirs.values()), default=0.0)
         unpaired += sum((ours.get(pair) or theirs[pair])[0] > last + 1e-5 for pair in ours.keys() ^ theirs.keys())
         for pair in ours.keys() & theirs.keys():
             score_difference = max(score_difference, _absolute(ours[pair][0], theirs[pair][0]))

@@ -7,6 +7,9 @@ scripts/setup.sh
 root=${1:-demo}
 tool() { .venv/bin/python -m sagemaker_object_detection "$@"; }
 
+# The environment has the CPU's TensorFlow, which on a machine with a GPU would refuse to train.
+export CUDA_VISIBLE_DEVICES=-1
+
 rm -rf "$root"
 mkdir -p "$root/input/config"
 tool sample-data "$root/input/data" --images 400 --seed 1

@@ -188,6 +188,8 @@ def test_weights_are_checked_to_the_last_variable(root, trained):
     assert "variables: the checkpoint cannot be read" in problem
 
     info = json.loads((model / "model_info.json").read_text())
-    (model / "model_info.json").write_text(json.dumps({**info, "category_ids": [1, 3, 8]}))
-    (problem,) = check(Paths(root)).problems
-    assert "the model's classes are not the data's" in problem
+    (model / "model_info.json").write_text(json.dumps({**info, "labels": ["circle", "square", "star"]}))
+    result = check(Paths(root))
+    (problem,) = result.problems
+    assert "the model's classes are not the data's: added triangle; removed star" in problem
+    assert result.hyperparameters == {}  # the model's own defaults are among them

@@ -9,7 +9,7 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Value
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
-from sagemaker_object_detection.job.config import Job
+from sagemaker_object_detection.job.config import SCRIPT, Job, requested_script
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.preflight import preflight
 from sagemaker_object_detection.weights.sources import Source
@@ -17,7 +17,8 @@ from sagemaker_object_detection.weights.sources import Source
 
 @dataclass(frozen=True)
 class Check:
-    """The values a job would run with (none where they are not all legal), and every problem as a sentence.
+    """The values a job would run with, and every problem as a sentence. There are no values where they are not all
+    legal, or where the base model, which decides some of them, could not be told from the weights.
 
     `notes` are no problems: values that have no effect, and what could not be checked here.
     """
@@ -46,12 +47,17 @@ def check(paths: Paths) -> Check:
     """Validates the job's files, its hyperparameters, all of its data, and the weights down to the last variable.
 
     With hyperparameters that are wrong the rest is checked all the same, with defaults in their places. Nothing is
-    fetched: weights that are not on this machine are left to the job, which a note says.
+    fetched: weights that are not on this machine are left to the job, which a note says. A job that runs a script of
+    its own is not checked at all.
     """
+    if (program := requested_script(paths)) is not None:
+        note = f"{SCRIPT}: got {program!r}: script mode; neither the script nor what it is given was checked"
+        return Check({}, (note,), ())
     found = preflight(paths)
     problems = list(found.problems)
     notes = list(found.hyperparameters.notes)
-    base = catalogue.find(found.hyperparameters.model_id or "") or catalogue.DEFAULT_MODEL
+    named = catalogue.find(found.hyperparameters.model_id or "")
+    base: BaseModel | None = named or catalogue.DEFAULT_MODEL
     source = found.source
     if source is not None and source.address is not None:
         notes.append(
@@ -64,7 +70,9 @@ def check(paths: Paths) -> Check:
             base = _check_data_and_weights(found.job, found.hyperparameters, source) or base
         except UserError as error:
             problems += error.problems
-    resolved = {} if found.problems else found.hyperparameters.for_model(base).resolved()
+            if source is not None and (source.weights or source.archive):
+                base = named  # which else only the weights could tell
+    resolved = {} if found.problems or base is None else found.hyperparameters.for_model(base).resolved()
     return Check(resolved, tuple(notes), tuple(problems))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sagemaker_object_detection.artifact.restore import Start, find_start
+from sagemaker_object_detection.artifact.restore import Start, _matched, find_start
 from sagemaker_object_detection.catalogue import find
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
@@ -74,7 +74,11 @@ def test_a_new_class_predictor_on_a_published_model_and_all_else_as_published(pu
 
 @pytest.mark.parametrize(
     "labels",
-    [COCO, Labels(ids=tuple(reversed(COCO.names)), names=tuple(reversed(COCO.names))), Labels(COCO_IDS, COCO_IDS)],
+    [
+        COCO,
+        Labels(ids=tuple(reversed(COCO.names)), names=tuple(reversed(COCO.names))),
+        Labels(COCO_IDS, tuple(map(str, COCO_IDS))),
+    ],
     ids=["names and ids", "names in another order", "ids without names"],
 )
 def test_cocos_own_classes_keep_the_published_class_predictor(published, labels):
@@ -82,7 +86,7 @@ def test_cocos_own_classes_keep_the_published_class_predictor(published, labels)
     detector = build_detector(SMALL, len(labels), seed=5)
     start.install(detector)
     by_name = {name: index for index, name in coco_classes.CLASSES.items()}
-    ids = [by_name.get(name, name) for name in labels.names]
+    ids = [by_name[name] if name in by_name else int(name) for name in labels.names]
     columns = coco_classes.COLUMNS + 1
     expected = [[anchor * columns + index for index in (0, *ids)] for anchor in range(6)]
     np.testing.assert_array_equal(detector.class_predictor.bias.numpy().reshape(6, -1), expected)
@@ -144,3 +148,64 @@ def test_a_model_id_of_another_architecture_is_refused_before_anything_is_built(
         "those of ssd_mobilenet_v2_fpnlite_320x320 or ssd_mobilenet_v2_fpnlite_640x640; leave model_id out or make it "
         "agree"
     )
+
+
+def test_a_file_without_a_class_predictor_cannot_keep_it(published, tmp_path):
+    detector = build_detector(SMALL, 2, seed=1)
+    (tmp_path / "checkpoint").mkdir()
+    variables = {
+        key: variable
+        for key, variable in checkpoint_variables(detector).items()
+        if "_class_predictor_layers" not in key
+    }
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "checkpoint/ckpt-0"),
+        tensor_names=list(variables),
+        shape_and_slices=[""] * len(variables),
+        tensors=[tf.convert_to_tensor(variable.value) for variable in variables.values()],
+    )
+    start_from(tmp_path).install(build_detector(SMALL, 2))
+    with pytest.raises(UserError) as caught:
+        start_from(tmp_path, reinitialize_top_layer="False").install(build_detector(SMALL, 2))
+    assert str(caught.value) == (
+        f'reinitialize_top_layer: got "False", but pretrained_weights="{tmp_path}" holds no class prediction layer to '
+        'keep; set it to "Auto"'
+    )
+
+
+RED_BLUE = Labels(ids=(1, 2), names=("red", "blue"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "places"),
+    [
+        (RED_BLUE, RED_BLUE, [0, 1]),
+        (RED_BLUE, Labels((1, 2), ("blue", "red")), [1, 0]),
+        (RED_BLUE, Labels((7, 9), ("red", "blue")), [0, 1]),
+        (RED_BLUE, Labels(("1", "2"), ("red", "blue")), [0, 1]),
+        (RED_BLUE, Labels((1, 2), ("1", "2")), [0, 1]),
+        (Labels((1, 2), ("1", "2")), RED_BLUE, [0, 1]),
+        (RED_BLUE, Labels((1, 2), ("cat", "dog")), None),
+        (RED_BLUE, Labels((1, 3), ("1", "3")), None),
+        (RED_BLUE, Labels((1, 2, 3), ("red", "blue", "green")), None),
+        # Names that are not told apart say nothing: ids do.
+        (Labels((1, 2), ("x", "x")), Labels((1, 2), ("x", "x")), [0, 1]),
+    ],
+)
+def test_classes_are_the_same_by_name_where_both_sides_have_names_and_else_by_id(old, new, places):
+    assert _matched(old, new) == places
+
+
+def test_a_model_of_this_container_whose_classes_come_in_another_order_keeps_their_meaning(trained):
+    swapped = Labels(ids=(1, 3, 7), names=("triangle", "circle", "square"))
+    usual = Labels(ids=(1, 3, 7), names=("circle", "square", "triangle"))
+    detectors = []
+    for labels in (usual, swapped):
+        detector = build_detector(SMALL, 3)
+        start_from(trained.root / "model", labels).install(detector)
+        detectors.append(detector)
+    biases = [detector.class_predictor.bias.numpy().reshape(6, 4) for detector in detectors]
+    np.testing.assert_array_equal(biases[1], biases[0][:, [0, 3, 1, 2]])
+    assert len(set(biases[0][0, 1:])) == 3
+    with pytest.raises(UserError, match="added cat; removed circle; expected the same classes"):
+        start_from(trained.root / "model", Labels((1, 3, 7), ("cat", "square", "triangle")))

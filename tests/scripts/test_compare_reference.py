@@ -34,10 +34,12 @@ def test_every_family_agrees_with_the_reference_in_every_quantity(name, quantiti
 
 
 def test_a_pack_of_another_model_and_a_file_that_is_no_pack_are_refused(tmp_path):
-    other, text = tmp_path / "other.npz", tmp_path / "text.npz"
+    other, text, poor = (tmp_path / f"{name}.npz" for name in ("other", "text", "poor"))
     np.savez(other, model=np.array("ssd_resnet50_v1_fpn_2048x2048"))
     text.write_text("no pack")
-    result = compare(other, text)
+    np.savez(poor, model=np.array("ssd_mobilenet_v2_fpnlite_320x320"))
+    result = compare(poor, other, text)
     assert result.returncode == 1
+    assert f"{poor}: not a whole reference pack (KeyError: 'weight_keys'); expected every field of one" in result.stderr
     assert f"{other}: the pack is of ssd_resnet50_v1_fpn_2048x2048, which this package does not have" in result.stderr
     assert f"{text}: not a readable reference pack" in result.stderr

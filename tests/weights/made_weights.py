@@ -1,4 +1,4 @@
-"""Trees and archives of weights, small and false, and hosts on this machine that hand them out."""
+"""Trees and archives of weights, small and mostly false, and hosts on this machine that hand them out."""
 
 import io
 import tarfile
@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from sagemaker_object_detection.weights.checkpoint import SUFFIX
 
 WAYS = (
     'put the weights on the "model" channel, give a TensorFlow Hub handle, an s3:// address or a path as '
@@ -22,6 +27,30 @@ def make_tree(folder: Path, *names: str) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     return folder
+
+
+def make_weights(folder: Path, *names: str) -> Path:
+    """A tree with a checkpoint that can be read, of one variable, under the first of the names (an index's)."""
+    prefix = (names or ("checkpoint/ckpt-0.index",))[0].removesuffix(".index")
+    if names[1:]:
+        make_tree(folder, *names[1:])
+    (folder / prefix).parent.mkdir(parents=True, exist_ok=True)
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / prefix),
+        tensor_names=[f"model/kernel{SUFFIX}"],
+        shape_and_slices=[""],
+        tensors=[np.random.default_rng(0).uniform(size=150_000).astype(np.float32)],  # which cannot be compressed
+    )
+    return folder
+
+
+def pack_files(archive: Path, folder: Path) -> Path:
+    """An archive of files alone, without entries for the folders that they lie in."""
+    with tarfile.open(archive, "w:gz") as opened:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                opened.add(path, arcname=path.relative_to(folder))
+    return archive
 
 
 def pack(archive: Path, folder: Path, name: str | None = None) -> Path:
@@ -81,11 +110,12 @@ def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Host]:
 
 
 def send(
-    handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, length: int | None = None, **headers: str
+    handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, length: int | str | None = None, **headers: str
 ) -> None:
-    """A whole answer; with a `length` beyond the body's, one that is cut."""
+    """A whole answer; with a `length` beyond the body's, one that is cut; with none (""), one that hanging up ends."""
     handler.send_response(status)
-    handler.send_header("Content-Length", str(len(body) if length is None else length))
+    if length != "":
+        handler.send_header("Content-Length", str(len(body) if length is None else length))
     for name, value in headers.items():
         handler.send_header(name.replace("_", "-"), value)
     handler.end_headers()

@@ -1,5 +1,6 @@
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,14 @@ def test_a_read_only_cache_is_done_without_and_a_full_disk_is_not(cache, monkeyp
     folder, temporary = fetch_into_cache(ADDRESS, lambda work: work)
     assert folder == Path(temporary.name)
     assert not cache.exists()
+
+
+def test_what_a_killed_process_has_left_is_deleted_once_nobody_can_be_using_it(cache):
+    cache.mkdir()
+    for name, age in {".fetching-old": 5400.0 + 60, ".fetching-new": 5400.0 - 60, "kept": 1e6}.items():
+        (cache / name).mkdir()
+        (cache / name / "download.tar.gz").write_text("half")
+        then = time.time() - age
+        os.utime(cache / name, (then, then))
+    folder, _ = fetch_into_cache(ADDRESS, fill)
+    assert sorted(path.name for path in cache.iterdir()) == sorted([".fetching-new", "kept", folder.name])

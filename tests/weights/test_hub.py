@@ -1,10 +1,14 @@
 """Handles of TensorFlow Hub's kind, from a host on this machine that behaves and misbehaves as hosts do."""
 
+import contextlib
+import itertools
+import logging
 import os
 import socket
+import threading
 
 import pytest
-from made_weights import WAYS, make_tree, pack, pack_entry, send, serving
+from made_weights import WAYS, make_tree, make_weights, pack, pack_entry, pack_files, send, serving
 
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.weights.bounds import LIMITS, Limits, StoppedError
@@ -23,10 +27,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def published(tmp_path):
     """A model as TensorFlow Hub hands it out: the SavedModel is the archive's root."""
-    tree = make_tree(
-        tmp_path / "published", "saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"
-    )
-    (tree / "variables/variables.data-00000-of-00001").write_bytes(os.urandom(600_000))
+    tree = make_weights(tmp_path / "published", "variables/variables.index", "saved_model.pb")
     return pack(tmp_path / "published.tar.gz", tree, ".").read_bytes()
 
 
@@ -38,6 +39,7 @@ def refusal(address, cache, kind=UserError, limits=LIMITS, **options):
     assert not cache.exists() or list(cache.iterdir()) == []
     message = str(raised.value)
     assert message.startswith(f"{origin}: ")
+    assert "\n" not in message
     return message.removeprefix(f"{origin}: ").removesuffix(f", or {WAYS}")
 
 
@@ -47,7 +49,7 @@ def test_a_handle_is_fetched_once_and_then_found_without_its_host(published, cac
         handle = f"{host.address}/some/model/1"
         weights = source_at(handle, "hub").fetch()
     assert host.requests == ["GET /some/model/1?tf-hub-format=compressed"]
-    assert os.environ["TFHUB_CACHE_DIR"] == "/nonexistent/of-the-user"
+    assert not os.path.exists("/nonexistent")
     (folder,) = cache.iterdir()
     assert weights.checkpoint == folder / "variables/variables"
     assert (weights.origin, weights.artifact, weights.pipeline_config) == ("hub", None, None)
@@ -78,6 +80,94 @@ def test_a_redirect_is_followed_as_tfhub_dev_redirects_to_kaggle(published, cach
     assert host.requests == ["GET /some/model/1?tf-hub-format=compressed", "GET /moved?x=1"]
 
 
+def test_redirects_in_a_circle_are_told_in_one_line(cache):
+    with serving(lambda request: send(request, b"", status=302, Location="/some/model/1")) as host:
+        assert refusal(f"{host.address}/some/model/1", cache) == (
+            "answers 302 again and again, in a circle; check the handle"
+        )
+
+
+@pytest.mark.parametrize(
+    "target", ["ftp://127.0.0.1/model", "file:///etc/passwd", "http://user:secret@127.0.0.1/model", "data:,x"]
+)
+def test_a_redirect_to_another_kind_of_address_is_refused_without_repeating_it(cache, target):
+    with serving(lambda request: send(request, b"", status=302, Location=target)) as host:
+        assert refusal(f"{host.address}/some/model/1", cache) == (
+            "answers 302 and names a place that is not fetched; expected one at http:// or https://, without a user "
+            "name; check the handle"
+        )
+
+
+@pytest.mark.parametrize("target", ["http://[bad/model", "http://127.0.0.1:x/model", "http://a..b/model"])
+def test_a_redirect_to_what_is_no_address_is_refused(cache, target):
+    with serving(lambda request: send(request, b"", status=302, Location=target)) as host:
+        assert refusal(f"{host.address}/some/model/1", cache).startswith("is, or leads to, what cannot be an address (")
+
+
+def test_an_archive_without_entries_for_its_folders_is_unpacked(tmp_path, cache):
+    tree = make_weights(tmp_path / "ssd", "saved_model/variables/variables.index", "pipeline.config")
+    archive = pack_files(tmp_path / "files.tar.gz", tree).read_bytes()
+    with serving(lambda request: send(request, archive)) as host:
+        weights = source_at(f"{host.address}/some/model/1", "hub").fetch()
+    (folder,) = cache.iterdir()
+    assert weights.checkpoint == folder / "saved_model/variables/variables"
+
+
+def test_a_handle_of_the_mirror_in_china_goes_to_the_address_that_tensorflow_hub_knows(published, cache, monkeypatch):
+    from tensorflow_hub import compressed_module_resolver as hub
+
+    with serving(lambda request: send(request, published)) as host:
+        monkeypatch.setattr(hub, "_HUB_TF_GOOGLE_CN", f"{host.address}/")
+        monkeypatch.setattr(hub, "_GCS_GOOGLE_CN_TEMPLATE", f"{host.address}/tfhub-modules/%s.tar.gz")
+        source_at(f"{host.address}/some/model/1", "hub").fetch()
+    assert host.requests == ["GET /tfhub-modules/some/model/1.tar.gz"]
+
+
+def test_tensorflow_hub_is_left_as_it_was(published, cache):
+    from tensorflow_hub import registry
+
+    before = list(registry.resolver._impls)
+    with serving(lambda request: send(request, published)) as host:
+        source_at(f"{host.address}/some/model/1", "hub").fetch()
+        with pytest.raises(PlatformError):
+            source_at(f"{host.address}/some/model/2", "hub").fetch(limits=Limits(total_seconds=0.0))
+    assert registry.resolver._impls == before
+
+
+def test_an_archive_inside_the_archive_is_refused(published, tmp_path, cache):
+    tree = make_tree(tmp_path / "outer", "readme.txt")
+    (tree / "inner.tgz").write_bytes(published)
+    outer = pack(tmp_path / "outer.tar.gz", tree, ".").read_bytes()
+    with serving(lambda request: send(request, outer)) as host:
+        assert refusal(f"{host.address}/some/model/1", cache) == (
+            "the archive holds another one, inner.tgz; expected the files of a model in it: give the inner archive "
+            "instead"
+        )
+
+
+def test_damaged_variables_are_refused_and_not_kept(tmp_path, cache):
+    tree = make_weights(tmp_path / "ssd", "variables/variables.index")
+    data = tree / "variables/variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-4])
+    archive = pack(tmp_path / "a.tar.gz", tree, ".").read_bytes()
+    with serving(lambda request: send(request, archive)) as host:
+        message = refusal(f"{host.address}/some/model/1", cache)
+    assert message.startswith("the checkpoint cannot be read (")
+    assert message.endswith(
+        "; expected variables.index and every variables.data-* file as they were written: copy the folder again"
+    )
+
+
+def test_a_password_reaches_neither_a_host_nor_a_log(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("sagemaker_object_detection"), "propagate", True)
+    with caplog.at_level(logging.DEBUG), serving(lambda request: send(request, b"")) as host:
+        address = host.address.replace("://", "://user:secret@")
+        with pytest.raises(UserError) as raised:
+            source_at(f"{address}/some/model/1", "hub")
+    assert "secret" not in str(raised.value) + caplog.text
+    assert host.requests == []
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "told"),
     [
@@ -87,7 +177,7 @@ def test_a_redirect_is_followed_as_tfhub_dev_redirects_to_kaggle(published, cach
         (
             503,
             PlatformError,
-            "answers 503 Service Unavailable: the host cannot serve it now; start the job again",
+            "answers 503 Service Unavailable: the host cannot serve it now; start again",
         ),
     ],
 )
@@ -107,14 +197,28 @@ def test_a_connection_that_is_cut_is_told(published, cache):
     half = published[: len(published) // 2]
     with serving(lambda request: send(request, half, length=len(published))) as host:
         assert refusal(f"{host.address}/some/model/1", cache, PlatformError) == (
-            "the connection broke before everything had arrived; start the job again"
+            "the connection broke before everything had arrived; start again"
         )
+
+
+@pytest.mark.parametrize("share", [0.5, 0.0])
+def test_a_connection_that_is_cut_is_told_where_the_host_did_not_say_how_much_there_is(published, cache, share):
+    half = published[: int(len(published) * share)]
+    with serving(lambda request: send(request, half, length="")) as host:
+        assert refusal(f"{host.address}/some/model/1", cache, PlatformError) == (
+            "the connection broke before everything had arrived; start again"
+        )
+
+
+def test_a_host_need_not_say_how_much_there_is(published, cache):
+    with serving(lambda request: send(request, published, length="")) as host:
+        assert source_at(f"{host.address}/some/model/1", "hub").fetch().checkpoint.name == "variables"
 
 
 def test_a_host_that_hangs_up_is_told(cache):
     with serving(lambda request: request.connection.shutdown(socket.SHUT_RDWR)) as host:
         assert refusal(f"{host.address}/some/model/1", cache, PlatformError) == (
-            "the connection broke before everything had arrived; start the job again"
+            "the connection broke before everything had arrived; start again"
         )
 
 
@@ -127,7 +231,7 @@ def test_a_silent_host_is_given_up(published, cache, sent):
 
     with serving(answer) as host:
         assert refusal(f"{host.address}/some/model/1", cache, PlatformError, QUICK) == (
-            "127.0.0.1 has sent nothing for 0.2 seconds; start the job again"
+            "127.0.0.1 has sent nothing for 0.2 seconds; start again"
         )
 
 
@@ -135,7 +239,34 @@ def test_a_host_that_takes_too_long_is_given_up(published, cache):
     with serving(lambda request: send(request, published)) as host:
         limits = Limits(total_seconds=0.0)
         told = refusal(f"{host.address}/some/model/1", cache, PlatformError, limits)
-    assert told == "only 0.3 MB have arrived in 0 minutes; start the job again"
+    assert told == "only 0.0 MB have arrived in 0 minutes; start again"
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [(b"HTTP/1.1 200 OK\r\n\r\n\x1f\x8b", b"."), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")],
+    ids=["body", "headers"],
+)
+def test_a_host_that_drips_without_end_is_given_up_and_a_stop_is_noticed(cache, first, piece, stopped):
+    begun = threading.Event()
+
+    def answer(request):
+        begun.set()
+        request.wfile.write(first)
+        with contextlib.suppress(OSError):  # once nobody is there any more
+            while not host.closing.wait(0.001):
+                request.wfile.write(piece)
+
+    with serving(answer) as host:
+        address = f"{host.address}/some/model/1"
+        if stopped:
+            with pytest.raises(StoppedError):
+                source_at(address, "hub").fetch(begun.is_set)
+            assert list(cache.iterdir()) == []
+        else:
+            told = refusal(address, cache, PlatformError, Limits(total_seconds=0.05))
+            assert told == "only 0.0 MB have arrived in 0 minutes; start again"
 
 
 def test_more_than_weights_can_be_is_given_up(published, cache):
@@ -144,9 +275,20 @@ def test_more_than_weights_can_be_is_given_up(published, cache):
     assert told == "more than 0.1 MB have arrived, which are no weights; check the address"
 
 
+def test_a_stop_is_no_fault_of_the_host_that_was_waited_for(cache):
+    stopped = threading.Event()
+
+    def answer(request):
+        stopped.set()
+        host.closing.wait(10)
+
+    with serving(answer) as host, pytest.raises(StoppedError):
+        source_at(f"{host.address}/some/model/1", "hub").fetch(stopped.is_set, QUICK)
+
+
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_stop_ends_the_transfer_and_leaves_nothing(published, cache, before):
-    asked = iter([False] * before + [True])
+    asked = itertools.chain([False] * before, itertools.repeat(True))
     with serving(lambda request: send(request, published)) as host, pytest.raises(StoppedError):
         source_at(f"{host.address}/some/model/1", "hub").fetch(lambda: next(asked))
     assert len(host.requests) == before
@@ -157,7 +299,7 @@ def test_an_interruption_leaves_nothing(published, cache):
     def interrupt():
         raise KeyboardInterrupt
 
-    asked = iter([lambda: False, interrupt])
+    asked = iter([lambda: False, interrupt, interrupt])
     with serving(lambda request: send(request, published)) as host, pytest.raises(KeyboardInterrupt):
         source_at(f"{host.address}/some/model/1", "hub").fetch(lambda: next(asked)())
     assert list(cache.iterdir()) == []

@@ -128,14 +128,49 @@ def test_a_class_predictor_of_another_shape_is_named(stored, detector, tmp_path)
     )
 
 
-def test_long_lists_are_cut():
+def test_long_lists_are_cut(detector):
     stored = StoredVariables("file", {f"variable_{i}": (1,) for i in range(300)}, lambda name: np.zeros(1))
     with pytest.raises(UserError) as raised:
-        install({}, stored, "weights")
+        install(detector, {}, stored, class_columns=None)
     listed = ", ".join(f"variable_{i}" for i in (0, 1, 10, 100, 101))
-    assert f"file as weights: the variables do not fit: 300 left over: {listed} and 295 more; expected" in str(
-        raised.value
+    assert str(raised.value).startswith(
+        "file as weights of ssd_mobilenet_v2_fpnlite_320x320: the variables do not fit: 300 left over: "
+        f"{listed} and 295 more; expected"
     )
+
+
+@pytest.mark.parametrize(
+    ("array", "what"),
+    [
+        (np.full((3, 3, 3, 32), np.nan, np.float32), "not finite"),
+        (np.full((3, 3, 3, 32), b"text"), "no floating-point numbers"),
+        (np.ones((3, 3, 3, 32), np.int32), "no floating-point numbers"),
+    ],
+)
+def test_values_that_are_no_weights_are_refused_and_nothing_is_assigned(stored, detector, tmp_path, array, what):
+    prefix = write_checkpoint(tmp_path / "ckpt-0", {**arrays_of(stored), STEM_KERNEL + SUFFIX: array})
+    before = detector.get_weights()
+    with pytest.raises(UserError) as raised:
+        install_model_garden(detector, read_model_garden(prefix))
+    assert f"the variables do not fit: 1 {what}: {STEM_KERNEL}; expected" in str(raised.value)
+    for value, other in zip(detector.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, other)
+
+
+def test_a_class_predictor_that_is_not_wanted_may_be_left_out_but_not_be_half_there(stored, detector, tmp_path):
+    arrays = {key: value for key, value in arrays_of(stored).items() if CLASS_PREDICTOR not in key}
+    install_model_garden(detector, read_model_garden(write_checkpoint(tmp_path / "none/ckpt-0", arrays)))
+    arrays[f"{CLASS_PREDICTOR}/bias{SUFFIX}"] = np.zeros(6 * 8, np.float32)
+    half = read_model_garden(write_checkpoint(tmp_path / "half/ckpt-0", arrays))
+    with pytest.raises(UserError, match=r"2 missing: .*/0/depthwise_kernel, .*pointwise_kernel;"):
+        install_model_garden(detector, half)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (6,), (2, 12)])
+def test_a_class_predictor_that_could_not_be_kept_has_no_classes(stored, detector, tmp_path, shape):
+    arrays = {**arrays_of(stored), f"{CLASS_PREDICTOR}/bias{SUFFIX}": np.zeros(shape, np.float32)}
+    file = read_model_garden(write_checkpoint(tmp_path / "ckpt-0", arrays))
+    assert stored_classes(detector, file) is None
 
 
 @pytest.mark.parametrize("damage", ["index missing", "index cut", "data missing", "data cut"])

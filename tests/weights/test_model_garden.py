@@ -140,3 +140,13 @@ def test_layers_that_shapes_cannot_tell_apart_have_their_own_keys():
         f"{towers}/box_encodings/4/7/moving_mean": "heads/tower_2_level_7_norm/moving_mean",
     }
     assert {key: paths[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_digests_of_positions_are_those_of_the_lists(name):
+    rows = [line.split("\t") for line in shared(f"zoo/{name}.tsv").read_text().splitlines()[1:]]
+    one, two = [], []
+    for key, _, part, place, trainable, _ in rows:
+        one.append(f"_model/{part}/variables/{place} {key}")
+        two.append(f"_model/{part}/trainable_variables/{trainable} {key}" if trainable else one[-1])
+    assert (digest(one), digest(two)) == FIGURES[name][2:]

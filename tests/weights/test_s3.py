@@ -1,14 +1,16 @@
 """s3:// addresses, from moto's S3 on this machine, and from hosts that break in ways that moto does not."""
 
 import hashlib
+import itertools
 import json
 import os
 
 import boto3
 import pytest
-from made_weights import WAYS, make_tree, pack, pack_entry, send, serving
+from made_weights import WAYS, make_tree, make_weights, pack, pack_entry, send, serving
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
+from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.weights.bounds import LIMITS, Limits, StoppedError
 from sagemaker_object_detection.weights.sources import source_at
@@ -58,7 +60,7 @@ def s3(moto, monkeypatch):
 
 @pytest.fixture
 def archive(tmp_path):
-    return pack(tmp_path / "model.tar.gz", make_tree(tmp_path / "ssd", "checkpoint/ckpt-0.index", "pipeline.config"))
+    return pack(tmp_path / "model.tar.gz", make_weights(tmp_path / "ssd", "checkpoint/ckpt-0.index", "pipeline.config"))
 
 
 def refusal(address, cache, kind=UserError, limits=LIMITS):
@@ -83,24 +85,75 @@ def test_an_archive_is_fetched_once_and_then_found_without_s3(s3, archive, cache
     assert source_at("s3://models/some/model.tar.gz", "s3").fetch() == weights
 
 
-def test_every_object_below_a_prefix_is_fetched(s3, cache):
-    for key in ("ssd/checkpoint/ckpt-0.index", "ssd/pipeline.config", "ssd/", "ssd-other/checkpoint/ckpt-7.index"):
+def upload(s3, tree, prefix):
+    for path in tree.rglob("*"):
+        if path.is_file():
+            s3.upload_file(str(path), "models", f"{prefix}/{path.relative_to(tree)}")
+
+
+DATA = "checkpoint/ckpt-0.data-00000-of-00001"
+
+
+def test_every_object_below_a_prefix_is_fetched(s3, tmp_path, cache):
+    tree = make_weights(tmp_path / "tree", "checkpoint/ckpt-0.index", "pipeline.config")
+    upload(s3, tree, "ssd")
+    for key in ("ssd/", "ssd-other/checkpoint/ckpt-7.index"):
         s3.put_object(Bucket="models", Key=key, Body=key.encode())
     weights = source_at("s3://models/ssd", "s3").fetch()
     (folder,) = cache.iterdir()
     assert weights.checkpoint == folder / "checkpoint/ckpt-0"
-    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
-    assert found == {"checkpoint/ckpt-0.index": "ssd/checkpoint/ckpt-0.index", "pipeline.config": "ssd/pipeline.config"}
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert found == {name: (tree / name).read_bytes() for name in ("checkpoint/ckpt-0.index", DATA, "pipeline.config")}
 
 
-def test_a_folder_that_is_listed_in_pages_is_fetched_whole(s3, cache, monkeypatch):
+def test_a_folder_that_is_listed_in_pages_is_fetched_whole(s3, tmp_path, cache, monkeypatch):
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")
-    names = ["variables.data-00000-of-00002", "variables.data-00001-of-00002", "variables.index", "x", "y"]
-    for name in names:
-        s3.put_object(Bucket="models", Key=f"ssd/variables/{name}", Body=b"")
+    names = ["variables.data-00000-of-00001", "variables.index", "x", "y", "z"]
+    upload(s3, make_weights(tmp_path / "tree", "variables.index", "x", "y", "z"), "ssd/variables")
     source_at("s3://models/ssd/", "s3").fetch()
     (folder,) = cache.iterdir()
     assert sorted(path.name for path in (folder / "variables").iterdir()) == names
+
+
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tgz"])
+@pytest.mark.parametrize("named", [True, False])
+def test_the_one_archive_below_a_prefix_is_unpacked(s3, tmp_path, cache, suffix, named):
+    tree = make_weights(tmp_path / "tree")
+    name = DEFAULT_MODEL.tarball if named else "model"
+    s3.upload_file(str(pack(tmp_path / "a.tar.gz", tree, ".")), "models", f"some/folder/{name}{suffix}")
+    s3.put_object(Bucket="models", Key="some/folder/.DS_Store", Body=b"litter")
+    for _ in range(2):  # from S3, and from the cache
+        weights = source_at("s3://models/some/folder", "s3").fetch()
+        assert (weights.checkpoint.parent / "ckpt-0.index").read_bytes() == (
+            tree / "checkpoint/ckpt-0.index"
+        ).read_bytes()
+        assert weights.named_as == (DEFAULT_MODEL if named else None)
+    (folder,) = cache.iterdir()
+    assert not list(folder.rglob(f"*{suffix}"))
+
+
+def test_an_archive_inside_an_archive_is_refused(s3, tmp_path, cache):
+    outer = make_tree(tmp_path / "outer", "readme.txt")
+    pack(outer / "inner.tar.gz", make_weights(tmp_path / "ssd"))
+    s3.upload_file(str(pack(tmp_path / "outer.tar.gz", outer, ".")), "models", "folder/outer.tar.gz")
+    for address in ("s3://models/folder", "s3://models/folder/outer.tar.gz"):
+        assert refusal(address, cache) == (
+            "the archive holds another one, inner.tar.gz; expected the files of a model in it: give the inner archive "
+            "instead"
+        )
+
+
+@pytest.mark.parametrize("missing", ["model_info.json", "1/variables/variables.data-00000-of-00001"])
+def test_half_of_an_artifact_is_refused_and_not_kept(s3, tmp_path, cache, missing):
+    tree = make_weights(tmp_path / "tree", "1/variables/variables.index", "model_info.json")
+    (tree / "model_info.json").write_text("{}")
+    (tree / missing).write_text("{")
+    upload(s3, tree, "model")
+    told = "model_info.json describes no model" if missing == "model_info.json" else "the checkpoint cannot be read ("
+    assert refusal("s3://models/model", cache).startswith(told)
+    (tree / "model_info.json").write_text("{}")
+    upload(s3, make_weights(tree, "1/variables/variables.index"), "model")
+    assert source_at("s3://models/model", "s3").fetch().artifact is not None
 
 
 @pytest.mark.parametrize(
@@ -180,7 +233,7 @@ def test_objects_that_are_no_weights_are_refused_and_not_kept(s3, cache):
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_stop_ends_the_transfer_and_leaves_nothing(s3, archive, cache, before):
     s3.upload_file(str(archive), "models", "model.tar.gz")
-    asked = iter([False] * before + [True])
+    asked = itertools.chain([False] * before, itertools.repeat(True))
     with pytest.raises(StoppedError):
         source_at("s3://models/model.tar.gz", "s3").fetch(lambda: next(asked))
     assert not cache.exists() or list(cache.iterdir()) == []
@@ -235,8 +288,8 @@ class BreakingS3:
 @pytest.fixture
 def large(tmp_path):
     """An archive that boto3 fetches in two pieces."""
-    tree = make_tree(tmp_path / "ssd")
-    (tree / "checkpoint/ckpt-0.data-00000-of-00001").write_bytes(os.urandom(9_000_000))
+    tree = make_weights(tmp_path / "ssd")
+    (tree / "checkpoint/other").write_bytes(os.urandom(9_000_000))
     return pack(tmp_path / "large.tar.gz", tree), tree
 
 
@@ -245,7 +298,7 @@ def test_a_transfer_that_breaks_is_taken_up_at_the_piece_under_way(large, cache,
     with serving(BreakingS3(archive.read_bytes(), breaks=1)) as host:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", host.address)
         weights = source_at("s3://models/large.tar.gz", "s3").fetch()
-    data = "ckpt-0.data-00000-of-00001"
+    data = "other"
     assert (weights.checkpoint.parent / data).read_bytes() == (tree / "checkpoint" / data).read_bytes()
     assert [request for request in host.requests if request.startswith("GET")] == [
         "GET /models/large.tar.gz bytes=0-8388607",
@@ -258,7 +311,7 @@ def test_a_transfer_that_keeps_breaking_is_given_up(large, cache, monkeypatch):
     with serving(BreakingS3(large[0].read_bytes(), breaks=99)) as host:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", host.address)
         assert refusal("s3://models/large.tar.gz", cache, PlatformError) == (
-            "the connection to S3 broke 3 times at the same piece; start the job again"
+            "the connection to S3 broke 3 times at the same piece; start again"
         )
     assert len(host.requests) == 2 + 3  # two questions for the size
 
@@ -274,14 +327,14 @@ def test_an_object_that_changes_meanwhile_is_not_mixed(large, cache, monkeypatch
     with serving(change_after_the_first_piece) as host:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", host.address)
         assert refusal("s3://models/large.tar.gz", cache) == (
-            "the object has changed while it was being fetched; start the job again"
+            "the object has changed while it was being fetched; start again"
         )
 
 
 @pytest.mark.parametrize(
     ("status", "code", "kind", "told"),
     [
-        (503, "SlowDown", PlatformError, "S3 answers 503 (SlowDown); start the job again"),
+        (503, "SlowDown", PlatformError, "S3 answers 503 (SlowDown); start again"),
         (400, "ExpiredToken", UserError, "S3 refuses the job's AWS credentials (ExpiredToken); give it a valid role"),
         (
             301,

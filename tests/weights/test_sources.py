@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from made_weights import WAYS, make_tree, pack, pack_entry, send, serving
+from made_weights import WAYS, make_tree, make_weights, pack, pack_entry, send, serving
 
-from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
+from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL, find
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.weights.sources import find_source, source_at
 
@@ -122,7 +122,7 @@ def test_an_archive_is_not_unpacked_before_it_is_fetched(tmp_path):
 def test_a_cache_that_cannot_be_written_to_is_done_without(tmp_path, machine, monkeypatch):
     machine.mkdir()
     (machine / "cache").write_text("not a folder")
-    served = pack(tmp_path / "hub.tar.gz", make_tree(tmp_path / "hub", "variables/variables.index"), ".").read_bytes()
+    served = pack(tmp_path / "h.tar.gz", make_weights(tmp_path / "hub", "variables/variables.index"), ".").read_bytes()
     with serving(lambda request: send(request, served)) as host:
         found = source_at(f"{host.address}/m/1", "hub").fetch()
     prefix = found.checkpoint
@@ -153,18 +153,143 @@ def test_missing_path_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("names", "found"),
-    [((), "nothing"), (("a.txt", "b.txt"), "a.txt, b.txt"), (("x.tar.gz", "y.tar.gz"), "x.tar.gz, y.tar.gz")],
+    [
+        ((), "nothing"),
+        ((".DS_Store", "__MACOSX", "._model.tar.gz"), "nothing"),
+        (("a.txt", "b.txt"), "a.txt, b.txt"),
+        (("x.tar.gz", "y.tgz"), "x.tar.gz, y.tgz"),
+        (("ssd/a.txt", "ssd/b/c.txt"), "a.txt, b"),
+    ],
 )
 def test_folder_without_weights_is_refused_with_what_it_holds(tmp_path, names, found):
     channel = tmp_path / "model"
     channel.mkdir()
     for name in names:
-        (channel / name).touch()
+        make_tree(channel, name)
     assert refusal("auto", channel) == (
         f'channel "model" ({channel}): found {found}, which are no weights; expected model_info.json (a model of this '
         "algorithm), checkpoint/ckpt-0.index (a Model Garden checkpoint), variables/variables.index (a SavedModel of "
-        "one), or one .tar.gz of these"
+        "one), or one .tar.gz or .tgz of these"
     )
+
+
+@pytest.mark.parametrize("litter", [(".DS_Store", "._model.tar.gz", "__MACOSX/._model.tar.gz"), ()])
+@pytest.mark.parametrize("name", ["model.tar.gz", "model.tgz", "job/output/model.tar.gz"])
+def test_the_one_archive_in_a_folder_is_used(tmp_path, litter, name):
+    tree = make_tree(tmp_path / "tree", "checkpoint/ckpt-0.index", *(f"__MACOSX/{path}" for path in litter))
+    channel = make_tree(tmp_path / "channel", *(("readme.txt",) if "/" not in name else ()), *litter)
+    (channel / name).parent.mkdir(parents=True, exist_ok=True)
+    pack(channel / name, tree, ".")
+    assert find_source("auto", channel).fetch().checkpoint.parts[-2:] == ("checkpoint", "ckpt-0")
+
+
+def test_what_a_desktop_leaves_beside_the_only_folder_is_not_looked_at(tmp_path):
+    folder = make_tree(tmp_path / "x", "ssd/checkpoint/ckpt-0.index", ".DS_Store", "__MACOSX/ssd/._checkpoint", "._ssd")
+    assert fetch(folder).checkpoint == folder / "ssd/checkpoint/ckpt-0"
+
+
+def test_a_file_in_the_place_of_the_model_channel_is_an_archive(tmp_path):
+    archive = pack(tmp_path / "model", make_tree(tmp_path / "tree"))
+    assert find_source("auto", archive).fetch().checkpoint.name == "ckpt-0"
+
+
+@pytest.mark.parametrize("as_path", [True, False])
+def test_an_archive_inside_an_archive_is_refused_with_where_it_lies(tmp_path, as_path):
+    inner = make_tree(tmp_path / "outer", "readme.txt")
+    pack(inner / "inner.tar.gz", make_tree(tmp_path / "ssd"))
+    channel = tmp_path / "channel"
+    channel.mkdir()
+    archive = pack(channel / "model.tar.gz", inner)
+    source = find_source(str(archive), None) if as_path else find_source("auto", channel)
+    with pytest.raises(UserError) as raised:
+        source.fetch()
+    assert str(raised.value) == (
+        f"{source.origin}: the archive holds another one, outer/inner.tar.gz; expected the files of a model in it: "
+        "give the inner archive instead"
+    )
+
+
+def test_an_archive_without_weights_is_told_what_could_have_been_in_it(tmp_path):
+    archive = pack(tmp_path / "a.tar.gz", make_tree(tmp_path / "outer", "x.tar.gz", "y.tar.gz"))
+    with pytest.raises(UserError) as raised:
+        find_source(str(archive), None).fetch()
+    assert str(raised.value) == (
+        f'pretrained_weights="{archive}": found x.tar.gz, y.tar.gz, which are no weights; expected model_info.json (a '
+        "model of this algorithm), checkpoint/ckpt-0.index (a Model Garden checkpoint), or variables/variables.index "
+        "(a SavedModel of one)"
+    )
+
+
+SMALL, LARGE = find("ssd_resnet50_v1_fpn_640x640"), find("ssd_resnet50_v1_fpn_1024x1024")
+
+
+@pytest.mark.parametrize("name", [LARGE.name, LARGE.tarball])
+def test_a_folder_or_an_archive_may_be_named_for_a_base_model(tmp_path, name):
+    folder = make_tree(tmp_path / name)
+    assert fetch(folder).named_as == LARGE
+    assert fetch(folder / "checkpoint").named_as is None
+    (tmp_path / "channel").mkdir()
+    assert fetch("auto", pack(tmp_path / "channel/model.tar.gz", folder)).named_as == LARGE
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    archive = pack(flat / f"{name}.tgz", folder, ".")
+    assert (fetch(archive).named_as, fetch("auto", flat).named_as) == (LARGE, LARGE)
+    assert fetch(make_tree(tmp_path / "other" / LARGE.name, f"{SMALL.tarball}/ckpt-0.index")).named_as == SMALL
+    assert fetch(make_tree(tmp_path / "artifact" / name, "model_info.json")).named_as == LARGE
+
+
+@pytest.mark.parametrize("base", CATALOGUE, ids=lambda base: base.name)
+def test_a_handle_names_its_base_model_and_goes_on_doing_so_from_the_cache(machine, base):
+    assert find_source(base.hub_handle, None).named_as == base
+    make_weights(cached(machine, base.hub_handle), "variables/variables.index")
+    assert find_source(base.hub_handle, None).fetch().named_as == base
+
+
+def cached(machine, address):
+    return machine / "cache" / hashlib.sha256(address.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("damage", ["empty", "index", "data", "description"])
+def test_a_copy_that_is_damaged_is_told_with_where_it_lies(machine, damage):
+    address = "https://host/model/1"
+    place = cached(machine, address)
+    place.mkdir(parents=True)
+    if damage == "description":
+        make_weights(place, "1/variables/variables.index", "model_info.json")
+    elif damage != "empty":
+        make_weights(place, "variables/variables.index")
+        file = place / ("variables/variables.index" if damage == "index" else "variables/variables.data-00000-of-00001")
+        file.write_bytes(file.read_bytes()[:-1000] + bytes(1000))
+    with pytest.raises(UserError) as raised:
+        source_at(address, "weights").fetch()
+    found = {
+        "empty": "found nothing",
+        "description": "model_info.json describes no model",
+    }.get(damage, "the checkpoint cannot be read (")
+    assert str(raised.value).startswith(f"weights: {found}")
+    assert str(raised.value).endswith(f"; delete {place}, which was fetched before, to fetch it anew")
+    assert "expected" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("http://user:secret@host/model", "http://...@host/model"),
+        ("https://secret@host/model", "https://...@host/model"),
+        ("HTTPS://user:se/cr@et@host:80/model", "HTTPS://...@host:80/model"),
+        ("s3://key:secret@bucket/model", "s3://...@bucket/model"),
+        ("ftp://user:secret@host/model", "ftp://...@host/model"),
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(place, told):
+    message = refusal(place)
+    assert message.startswith(f'pretrained_weights="{told}": ')
+    assert "cr" not in message.removeprefix(f'pretrained_weights="{told}"').replace("describe", "")
+    if told.startswith("http:"):
+        assert message == (
+            f'pretrained_weights="{told}": holds a user name or a password, which are not sent anywhere; expected an '
+            "address without them: remove them, or copy the archive to S3 or into a folder and give its place there"
+        )
 
 
 @pytest.mark.parametrize("content", [b"not an archive", b"", b"\xfd7zXZ\x00 not xz"])

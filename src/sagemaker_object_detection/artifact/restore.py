@@ -1,7 +1,7 @@
 """What a job starts from: random weights, a file of the Model Garden, or the artifact of an earlier job."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,12 +76,15 @@ def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels
             f"model_id: got {named.name!r}, but {weights.origin} holds a {info.base.name}; leave model_id out or make "
             "it agree"
         )
-    if anew is not True and info.labels.ids != labels.ids:
-        raise UserError(_other_classes(weights.origin, info.labels, labels))
+    columns = None
+    if anew is not True:
+        columns = _matched(info.labels, labels)
+        if columns is None:
+            raise UserError(_other_classes(weights.origin, info.labels, labels))
     log.info("Starting %s from the model of %s.", info.base.name, weights.origin)
 
     def install_own(detector: Detector) -> None:
-        _install_artifact(detector, artifact, anew=anew is True)
+        _install_artifact(detector, artifact, columns)
 
     return Start(info.base, install_own, weights)
 
@@ -94,33 +97,54 @@ def _class_columns(origin: str, count: int | None, labels: Labels) -> list[int]:
     """
     if count is None:
         raise UserError(
-            f'reinitialize_top_layer: got "False", but {origin} holds no class prediction layer; set it to "Auto"'
+            f'reinitialize_top_layer: got "False", but {origin} holds no class prediction layer to keep; set it to '
+            '"Auto"'
         )
-    if count != coco_classes.COLUMNS:
-        if count != len(labels):
-            raise UserError(
-                f'reinitialize_top_layer: got "False", but {origin} tells {count} classes apart and the data has '
-                f'{len(labels)}; expected the same classes: set it to "Auto" to train a new class prediction layer'
-            )
-        log.warning(
-            "%s does not say what its %d classes are: they are taken to be the data's, in order: %s.",
-            origin,
-            count,
-            ", ".join(labels.names),
+    if count == coco_classes.COLUMNS and len(labels) != count:
+        coco = Labels(ids=tuple(coco_classes.CLASSES), names=tuple(coco_classes.CLASSES.values()))
+        places = _matched(coco, labels)
+        if places is None:
+            raise UserError(_other_classes(origin, coco, labels, way_out="Auto"))
+        return [int(coco.ids[place]) - 1 for place in places]
+    if count != len(labels):
+        raise UserError(
+            f'reinitialize_top_layer: got "False", but {origin} tells {count} classes apart and the data has '
+            f'{len(labels)}; expected the same classes: set it to "Auto" to train a new class prediction layer'
         )
-        return list(range(count))
-    ids = {name: index for index, name in coco_classes.CLASSES.items()}
-    if set(labels.names) == ids.keys():
-        return [ids[name] - 1 for name in labels.names]
-    if set(labels.ids) == coco_classes.CLASSES.keys():
-        return [int(index) - 1 for index in labels.ids]
-    coco = Labels(ids=tuple(ids), names=tuple(ids))
-    raise UserError(_other_classes(origin, coco, Labels(ids=labels.names, names=labels.names), way_out="Auto"))
+    log.warning(
+        "%s does not say what its %d classes are: they are taken to be the data's, in order: %s.",
+        origin,
+        count,
+        ", ".join(labels.names),
+    )
+    return list(range(count))
+
+
+def _matched(old: Labels, new: Labels) -> list[int] | None:
+    """For each new class its place among the old ones; None where they are not the same classes."""
+    before, after = _identities(old, new)
+    if sorted(before) != sorted(after):
+        return None
+    return [before.index(identity) for identity in after]
+
+
+def _identities(old: Labels, new: Labels) -> tuple[list[str], list[str]]:
+    """What the classes are known by: names, or ids where a side has no names of its own and the names do not agree."""
+
+    def is_named(labels: Labels) -> bool:
+        names = list(labels.names)
+        return len(set(names)) == len(names) and names != [str(index) for index in labels.ids]
+
+    agreeing = sorted(old.names) == sorted(new.names) and len(set(old.names)) == len(old)
+    if agreeing or (is_named(old) and is_named(new)):
+        return list(old.names), list(new.names)
+    return [str(index) for index in old.ids], [str(index) for index in new.ids]
 
 
 def _other_classes(origin: str, old: Labels, new: Labels, way_out: str = "True") -> str:
-    added = [name for index, name in zip(new.ids, new.names, strict=True) if index not in old.ids]
-    removed = [name for index, name in zip(old.ids, old.names, strict=True) if index not in new.ids]
+    before, after = _identities(old, new)
+    added = [identity for identity in after if identity not in before]
+    removed = [identity for identity in before if identity not in after]
     return (
         f"{origin}: the model's classes are not the data's: added {_listed(added)}; removed {_listed(removed)}; "
         f'expected the same classes; set reinitialize_top_layer="{way_out}" to train a new class prediction layer'
@@ -132,7 +156,7 @@ def _listed(names: list[str]) -> str:
     return (", ".join(names[:_LISTED]) or "none") + more
 
 
-def _install_artifact(detector: Detector, artifact: Path, *, anew: bool) -> None:
+def _install_artifact(detector: Detector, artifact: Path, class_columns: Sequence[int] | None) -> None:
     """Reads the SavedModel's variables by name; its graph is not loaded."""
     checkpoint = read_checkpoint(artifact / SAVED_MODEL / "variables" / "variables")
     # A checkpoint key escapes the slashes of a variable's path as ".S".
@@ -141,13 +165,9 @@ def _install_artifact(detector: Detector, artifact: Path, *, anew: bool) -> None
         for key in checkpoint.shapes
         if key.startswith(_PREFIX) and key.endswith(SUFFIX)
     }
-    install(
-        {variable.path: variable for variable in detector.variables},
-        StoredVariables(
-            checkpoint.source,
-            {path: checkpoint.shapes[key] for path, key in keys.items()},
-            lambda path: checkpoint.read(keys[path]),
-        ),
-        f"weights of {detector.base.name} with {detector.num_classes} classes",
-        keep=detector.class_predictor.weights if anew else (),
+    stored = StoredVariables(
+        checkpoint.source,
+        {path: checkpoint.shapes[key] for path, key in keys.items()},
+        lambda path: checkpoint.read(keys[path]),
     )
+    install(detector, {variable.path: variable for variable in detector.variables}, stored, class_columns=class_columns)

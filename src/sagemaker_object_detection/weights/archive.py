@@ -52,7 +52,10 @@ def check_archive(archive: Path, origin: str, limits: Limits, target: Path) -> N
 
 
 def unpack(archive: Path, origin: str, limits: Limits, target: Path) -> None:
-    """Unpacks into the folder `target`; raises what `check_archive` raises, before anything is written."""
+    """Unpacks into the folder `target`; raises what `check_archive` raises, before anything is written.
+
+    The cause of a UserError is an EOFError where the archive ends early.
+    """
     check_archive(archive, origin, limits, target)
     try:
         with _opened(archive, origin, limits.bytes + _HEADER_BYTES) as (opened, _):

@@ -16,8 +16,7 @@ WAYS = (
     "pretrained_weights, bake them into the image with fetch-weights, or set "
     'pretrained_weights="none" to start from random weights'
 )
-OTHER_WAYS = f"or {WAYS}"
-"""Ends the sentences about what could not be fetched."""
+"""What else a job's user can do: ends the sentences about what could not be fetched."""
 _SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -47,17 +46,20 @@ class Transfer:
     """Begins the sentences of errors: what the user gave."""
     stop_requested: Callable[[], bool]
     limits: Limits
+    ways: str
+    """Ends the sentences of errors: what else the user can do, as `WAYS` says it to a job's."""
 
 
 class Progress:
     """Is told of every piece that arrives; says now and then how far it is.
 
     Args:
-        total: bytes that are expected; None where the host did not say.
+        total: bytes that are expected; None where that is not known, or not yet.
     """
 
-    def __init__(self, transfer: Transfer, address: str, total: int | None) -> None:
-        self._transfer, self._address, self._total = transfer, address, total
+    def __init__(self, transfer: Transfer, address: str, total: int | None = None) -> None:
+        self.total = total
+        self._transfer, self._address = transfer, address
         self._received = 0
         self._begun = self._told = time.monotonic()
         log.info("Fetching %s%s.", address, f" ({_megabytes(total)})" if total is not None else "")
@@ -77,16 +79,16 @@ class Progress:
         if self._received > limits.bytes:
             raise UserError(
                 f"{transfer.origin}: more than {_megabytes(limits.bytes)} have arrived, which are no weights; check "
-                f"the address, {OTHER_WAYS}"
+                f"the address, or {transfer.ways}"
             )
         if now - self._begun > limits.total_seconds:
             raise PlatformError(
                 f"{transfer.origin}: only {_megabytes(self._received)} have arrived in "
-                f"{limits.total_seconds / 60:.0f} minutes; start the job again, {OTHER_WAYS}"
+                f"{limits.total_seconds / 60:.0f} minutes; start again, or {transfer.ways}"
             )
         if now - self._told > _SECONDS_BETWEEN_LINES:
             self._told = now
-            of = f" of {_megabytes(self._total)}" if self._total is not None else ""
+            of = f" of {_megabytes(self.total)}" if self.total is not None else ""
             log.info("Fetching %s: %s%s.", self._address, _megabytes(self._received), of)
 
 

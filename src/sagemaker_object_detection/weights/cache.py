@@ -2,15 +2,23 @@
 
 import errno
 import hashlib
+import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job.paths import download_cache
+from sagemaker_object_detection.weights.bounds import LIMITS
 
 Unpacked = tempfile.TemporaryDirectory[str]
 """A folder that is deleted with the last reference to this object."""
 
+_WORK = ".fetching-"
+_ABANDONED_SECONDS = LIMITS.total_seconds + 3600.0
+"""No fetch lasts that long: the time that it may take, and an hour to unpack and read what has arrived."""
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 
 
@@ -36,7 +44,7 @@ def fetch_into_cache(address: str, fetch: Callable[[Path], Path]) -> tuple[Path,
     place = _place(address)
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        work = tempfile.TemporaryDirectory(prefix=".fetching-", dir=place.parent)
+        work = work_folder(place.parent)
     except OSError as error:
         if error.errno not in _NOT_WRITABLE:
             raise
@@ -59,6 +67,24 @@ def fetch_into_temporary(fetch: Callable[[Path], Path]) -> tuple[Path, Unpacked]
     except BaseException:
         work.cleanup()
         raise
+
+
+def work_folder(parent: Path) -> Unpacked:
+    """An empty folder in `parent` to fetch into; those that killed processes have left there are deleted."""
+    for path in parent.glob(f"{_WORK}*"):
+        if time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=_WORK, dir=parent)
+
+
+@contextmanager
+def advising(advice: str) -> Iterator[None]:
+    """A way out in place of what a sentence expected and advised: a copy is better made anew than mended."""
+    try:
+        yield
+    except UserError as error:
+        found = [problem.rpartition("; expected ")[0] or problem for problem in error.problems]
+        raise UserError([f"{problem}; {advice}" for problem in found]) from error
 
 
 def _place(address: str) -> Path:

@@ -1,6 +1,6 @@
 """Puts stored weights into a detector, and accounts for every variable on both sides."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -23,21 +23,17 @@ def install_model_garden(
     Args:
         detector: its weights are replaced.
         stored: from `read_model_garden`.
-        class_columns: for each of the detector's classes, its place among the stored ones, from 0 on; None leaves the
-            class predictor at its initial values, whatever the number of stored classes.
+        class_columns: as `install`.
 
     Raises:
         UserError: the variables are not exactly those of this base model.
     """
     variables = model_garden_variables(detector, stored.shapes)
-    if class_columns is not None:
-        stored = _with_columns(detector, variables, stored, class_columns)
-    keep = detector.class_predictor.weights if class_columns is None else ()
-    install(variables, stored, f"weights of {detector.base.name}", keep=keep)
+    install(detector, variables, stored, class_columns=class_columns)
 
 
 def stored_classes(detector: Detector, stored: StoredVariables) -> int | None:
-    """How many classes the class predictor of a Model Garden file has; None where it has none.
+    """How many classes the class predictor of a Model Garden file has; None where it has none that could be kept.
 
     Args:
         detector: of the file's base model, with any number of classes.
@@ -45,53 +41,81 @@ def stored_classes(detector: Detector, stored: StoredVariables) -> int | None:
     """
     variables = model_garden_variables(detector, stored.shapes)
     bias = next(name for name, variable in variables.items() if variable is detector.class_predictor.bias)
-    if bias not in stored.shapes:
+    anchors, family = anchors_per_cell(detector.base.family), detector.base.family
+    shape = stored.shapes.get(bias, ())
+    if len(shape) != 1 or shape[0] % anchors or shape[0] // anchors <= family.background_column:
         return None
-    family = detector.base.family
-    return stored.shapes[bias][0] // anchors_per_cell(family) - family.background_column
+    return shape[0] // anchors - family.background_column
 
 
 def install(
+    detector: Detector,
     variables: Mapping[str, keras.Variable],
     stored: StoredVariables,
-    what: str,
     *,
-    keep: Collection[keras.Variable] = (),
+    class_columns: Sequence[int] | None,
 ) -> None:
     """Assigns stored arrays to variables by name. Nothing is assigned unless everything fits and can be read.
 
     Args:
+        detector: whose variables they are.
         variables: name -> variable, every variable of the detector.
         stored: arrays by the same names.
-        what: what they are wanted as, for the error.
-        keep: variables that stay as they are, whatever is stored for them.
+        class_columns: for each of the detector's classes, its place among the stored ones, from 0 on; None leaves the
+            class predictor at its initial values, whatever the number of stored classes, or with none at all.
 
     Raises:
-        UserError: a variable is missing, left over, or of another shape; one sentence lists them.
+        UserError: a variable is missing, left over, of another shape, no number or not finite; one sentence lists them.
     """
-    kept = {id(variable) for variable in keep}
-    wanted = {name: variable for name, variable in variables.items() if id(variable) not in kept}
-    shapes = stored.shapes
-    wrong = [
-        f"{_short(name)} {list(shapes[name])} instead of {list(variable.shape)}"
-        for name, variable in wanted.items()
-        if name in shapes and tuple(shapes[name]) != tuple(variable.shape)
-    ]
-    differences = [
-        _listed("missing", [_short(name) for name in sorted(wanted.keys() - shapes.keys())]),
-        _listed("left over", [_short(name) for name in sorted(shapes.keys() - variables.keys())]),
-        _listed("of another shape", wrong),
-    ]
-    found = [difference for difference in differences if difference]
+    predictor = {id(variable) for variable in detector.class_predictor.weights}
+    top = {name for name, variable in variables.items() if id(variable) in predictor}
+    if class_columns is not None:
+        stored = _with_columns(detector, variables, stored, class_columns)
+    # A class predictor that is not wanted may have any number of classes, or be left out; it may not be half of one.
+    unwanted = top if class_columns is None else set()
+    optional = unwanted if not unwanted & stored.shapes.keys() else set()
+
+    def fits(name: str) -> bool:
+        ours, theirs = tuple(variables[name].shape), tuple(stored.shapes[name])
+        return ours[:-1] == theirs[:-1] if name in unwanted and len(theirs) == len(ours) else ours == theirs
+
+    expected, present = variables.keys() - optional, stored.shapes.keys()
+    _refuse(
+        detector,
+        stored,
+        {
+            "missing": [_short(name) for name in sorted(expected - present)],
+            "left over": [_short(name) for name in sorted(present - variables.keys())],
+            "of another shape": [
+                f"{_short(name)} {list(stored.shapes[name])} instead of {list(variables[name].shape)}"
+                for name in variables
+                if name in present and not fits(name)
+            ],
+        },
+    )
+    # All are read before the first is assigned: a damaged file leaves the detector whole.
+    arrays = {name: stored.read(name) for name in variables if name not in unwanted}
+    numbers = {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
+    _refuse(
+        detector,
+        stored,
+        {
+            "no floating-point numbers": [_short(name) for name in sorted(arrays.keys() - numbers.keys())],
+            "not finite": [_short(name) for name, array in sorted(numbers.items()) if not np.isfinite(array).all()],
+        },
+    )
+    for name, array in arrays.items():
+        variables[name].assign(array)
+
+
+def _refuse(detector: Detector, stored: StoredVariables, differences: Mapping[str, Sequence[str]]) -> None:
+    """One error for all of the differences; nothing where there are none."""
+    found = [_listed(what, names) for what, names in differences.items() if names]
     if found:
         raise UserError(
-            f"{stored.source} as {what}: the variables do not fit: {'; '.join(found)}; expected exactly the variables "
-            "of that model: give a whole file of it"
+            f"{stored.source} as weights of {detector.base.name}: the variables do not fit: {'; '.join(found)}; "
+            "expected exactly the variables of that model: give a whole file of it"
         )
-    # All are read before the first is assigned: a damaged file leaves the detector whole.
-    arrays = {name: stored.read(name) for name in wanted}
-    for name, variable in wanted.items():
-        variable.assign(arrays[name])
 
 
 def _with_columns(
@@ -105,7 +129,8 @@ def _with_columns(
     by_class = {id(variable) for variable in detector.class_predictor.weights if variable.name != "depthwise_kernel"}
     arrays = {}
     for name, variable in variables.items():
-        if id(variable) in by_class and name in stored.shapes and stored.shapes[name][-1] % anchors == 0:
+        last = stored.shapes.get(name, ())[-1:]
+        if id(variable) in by_class and last and last[0] % anchors == 0 and last[0] // anchors > max(columns):
             array = stored.read(name)
             by_anchor = array.reshape(*array.shape[:-1], anchors, -1)
             arrays[name] = np.take(by_anchor, columns, axis=-1).reshape(*array.shape[:-1], -1)
@@ -113,8 +138,6 @@ def _with_columns(
 
 
 def _listed(what: str, names: Sequence[str]) -> str:
-    if not names:
-        return ""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return f"{len(names)} {what}: {', '.join(names[:_LISTED])}{more}"
 

@@ -3,7 +3,6 @@
 import logging
 import re
 from collections import Counter
-from pathlib import Path
 
 from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
 from sagemaker_object_detection.errors import UserError
@@ -12,14 +11,14 @@ from sagemaker_object_detection.weights.sources import Weights
 
 log = logging.getLogger(__name__)
 
-# A kernel's shape, and how often the model has it. Chosen so that no two models' files look alike, and so that half a
-# file still looks more like its own model than like any other.
+# A kernel's shape, and how often the model has it. Chosen so that no two models' files look alike, and that every model
+# has several: a file that lacks some of its variables still looks more like its own model than like any other.
 _TELLTALES: dict[str, tuple[tuple[int, ...], int]] = {
     "resnet50": ((1, 1, 1024, 256), 6),
     "resnet101": ((1, 1, 1024, 256), 23),
     "resnet152": ((1, 1, 1024, 256), 36),
     "mobilenet_v1": ((1, 1, 512, 512), 5),
-    "mobilenet_v2": ((1, 1, 1280, 128), 1),
+    "mobilenet_v2": ((1, 1, 128, 128), 8),
     "efficientnet_b0": ((1, 1, 64, 64), 30),
     "efficientnet_b1": ((1, 1, 88, 88), 38),
     "efficientnet_b2": ((1, 1, 112, 112), 46),
@@ -54,14 +53,15 @@ def recognise_variables(stored: StoredVariables) -> tuple[BaseModel, ...]:
 def choose_size(candidates: tuple[BaseModel, ...], weights: Weights, named: BaseModel | None) -> BaseModel:
     """Settles the input size, which the variables do not tell.
 
-    `named` decides, then the pipeline.config beside the weights, then the smaller size.
+    `named` decides; then the address, folder or archive, where it is called like a base model; then the pipeline.config
+    beside the weights; then the smaller size.
 
     Raises:
         UserError: `named` is of another architecture.
     """
+    told = configured_size(weights)
     if named is not None:
         if named not in candidates:
-            told = _configured_size(weights.pipeline_config)
             hint = f" (beside them, {weights.pipeline_config} speaks of {told} pixels)" if told else ""
             raise UserError(
                 f"model_id: got {named.name!r}, but the variables of {weights.origin} are those of "
@@ -70,7 +70,8 @@ def choose_size(candidates: tuple[BaseModel, ...], weights: Weights, named: Base
         return named
     if len(candidates) == 1:
         return candidates[0]
-    told = _configured_size(weights.pipeline_config)
+    if weights.named_as in candidates:
+        return weights.named_as
     for base in candidates:
         if base.input_size == told:
             log.info("Input size %d, as the pipeline.config of %s says.", told, weights.origin)
@@ -81,12 +82,12 @@ def choose_size(candidates: tuple[BaseModel, ...], weights: Weights, named: Base
     return smallest
 
 
-def _configured_size(path: Path | None) -> int | None:
-    """The height of the image resizer in a pipeline.config, where there is one to be read."""
-    if path is None:
+def configured_size(weights: Weights) -> int | None:
+    """The height of the image resizer in the pipeline.config beside the weights, where there is one to be read."""
+    if weights.pipeline_config is None:
         return None
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = weights.pipeline_config.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     found = re.search(r"image_resizer\s*\{[^{}]*\{[^{}]*?\b(?:height|min_dimension)\s*:\s*(\d+)", text)

@@ -1,4 +1,4 @@
-"""Fetches weights from S3: one .tar.gz, or every object below a prefix. boto3 does the transfers and their retries."""
+"""Fetches weights from S3: one archive, or every object below a prefix. boto3 does the transfers and their retries."""
 
 import errno
 import re
@@ -8,11 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
-from sagemaker_object_detection.weights.archive import unpack
-from sagemaker_object_detection.weights.bounds import OTHER_WAYS, Progress, Tally, Transfer
+from sagemaker_object_detection.weights.bounds import Progress, Tally, Transfer
+from sagemaker_object_detection.weights.naming import ARCHIVES
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", re.ASCII)
-_ARCHIVES = (".tar.gz", ".tgz")
 _ATTEMPTS = 3
 """So that a silent S3 is given up before SageMaker's two minutes after a stop are over."""
 
@@ -34,37 +33,34 @@ def split_address(address: str, origin: str) -> tuple[str, str]:
 
 
 def fetch_s3(address: str, work: Path, transfer: Transfer) -> Path:
-    """Fetches an archive and unpacks it, or fetches a folder, into a folder below `work`, which it returns.
+    """Fetches an archive, or a folder, to a place below `work`, which it returns.
 
     A transfer that breaks is taken up again at the piece that was under way, of the object as it was at first.
 
     Raises:
         UserError: there is no such bucket or object, the job may not read it, S3 cannot be reached, or what is there
-            are no weights.
+            can be no weights.
         PlatformError: S3 is at fault or the connection keeps breaking, it takes too long, the disk has no room.
         StoppedError: the job was told to stop.
     """
     bucket, key = split_address(address, transfer.origin)
     tree = work / "tree"
-    tree.mkdir()
+    archive = work / PurePosixPath(key).name if key.endswith(ARCHIVES) else None
     tally = Tally(f"{transfer.origin}: what is there", transfer.limits)
     with _failures_told(bucket, transfer):
         client = _client(transfer)
-        if key.endswith(_ARCHIVES):
-            places = {key: work / PurePosixPath(key).name}
+        if archive is not None:
+            places = {key: archive}
             size = _size(client, bucket, key)
             tally.add(size)
         else:
             prefix = key.strip("/") + "/"
-            objects = _list(client, bucket, prefix, tally, transfer.origin)
+            objects = _list(client, bucket, prefix, tally, transfer)
             places = {name: _place(name, prefix, tree, transfer.origin) for name in objects}
             size = sum(objects.values())
         tally.check_room(work)
         _download(client, bucket, places, transfer.origin, Progress(transfer, address, size))
-    if key.endswith(_ARCHIVES):
-        unpack(places[key], transfer.origin, transfer.limits, tree)
-        places[key].unlink()
-    return tree
+    return archive or tree
 
 
 def _client(transfer: Transfer) -> Any:
@@ -87,7 +83,7 @@ def _size(client: Any, bucket: str, key: str) -> int:
         raise
 
 
-def _list(client: Any, bucket: str, prefix: str, tally: Tally, origin: str) -> dict[str, int]:
+def _list(client: Any, bucket: str, prefix: str, tally: Tally, transfer: Transfer) -> dict[str, int]:
     """The size of every object below a prefix, by its key."""
     objects: dict[str, int] = {}
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
@@ -97,8 +93,8 @@ def _list(client: Any, bucket: str, prefix: str, tally: Tally, origin: str) -> d
                 objects[found["Key"]] = found["Size"]
     if not objects:
         raise UserError(
-            f"{origin}: there is no object below s3://{bucket}/{prefix}; expected the files of a model there, or the "
-            f"address of a .tar.gz; check the address, {OTHER_WAYS}"
+            f"{transfer.origin}: there is no object below s3://{bucket}/{prefix}; expected the files of a model there, "
+            f"or the address of a .tar.gz; check the address, or {transfer.ways}"
         )
     return objects
 
@@ -140,11 +136,11 @@ def _failures_told(bucket: str, transfer: Transfer) -> Iterator[None]:
     from botocore import exceptions
     from s3transfer.exceptions import S3DownloadFailedError
 
-    origin = transfer.origin
+    origin, other = transfer.origin, f"or {transfer.ways}"
     try:
         yield
     except exceptions.ClientError as error:
-        raise _refused(error, bucket, origin) from error
+        raise _refused(error, bucket, transfer) from error
     except (
         exceptions.NoCredentialsError,
         exceptions.PartialCredentialsError,
@@ -153,43 +149,43 @@ def _failures_told(bucket: str, transfer: Transfer) -> Iterator[None]:
     ) as error:
         raise UserError(
             f"{origin}: there are no AWS credentials to fetch it with; run the job with a role and without network "
-            f"isolation, which takes them away, {OTHER_WAYS}"
+            f"isolation, which takes them away, {other}"
         ) from error
     except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
         raise UserError(
             f"{origin}: S3 cannot be reached ({_first_sentence(error)}); check the job's VPC, which needs an endpoint "
-            f"for S3, and its network isolation, {OTHER_WAYS}"
+            f"for S3, and its network isolation, {other}"
         ) from error
     except S3DownloadFailedError as error:
-        raise UserError(f"{origin}: the object has changed while it was being fetched; start the job again") from error
+        raise UserError(f"{origin}: the object has changed while it was being fetched; start again") from error
     except (Boto3Error, exceptions.IncompleteReadError) as error:
         raise PlatformError(
-            f"{origin}: the connection to S3 broke {_ATTEMPTS} times at the same piece; start the job again, "
-            f"{OTHER_WAYS}"
+            f"{origin}: the connection to S3 broke {_ATTEMPTS} times at the same piece; start again, {other}"
         ) from error
     except exceptions.BotoCoreError as error:
         raise UserError(f"{origin}: boto3 refuses it ({_first_sentence(error)}); check the address") from error
 
 
-def _refused(error: Any, bucket: str, origin: str) -> JobError:
+def _refused(error: Any, bucket: str, transfer: Transfer) -> JobError:
     """A sentence for S3's own answer. A HEAD request has no body, so that its code is the status alone."""
+    origin, other = transfer.origin, f"or {transfer.ways}"
     code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code == "NoSuchBucket":
-        return UserError(f"{origin}: there is no bucket {bucket!r}; check the address, {OTHER_WAYS}")
+        return UserError(f"{origin}: there is no bucket {bucket!r}; check the address, {other}")
     if code in _WRONG_CREDENTIALS:
-        return UserError(f"{origin}: S3 refuses the job's AWS credentials ({code}); give it a valid role, {OTHER_WAYS}")
+        return UserError(f"{origin}: S3 refuses the job's AWS credentials ({code}); give it a valid role, {other}")
     if code in _WRONG_REGION:
-        return UserError(f"{origin}: the bucket is in another region ({code}); set AWS_DEFAULT_REGION, {OTHER_WAYS}")
+        return UserError(f"{origin}: the bucket is in another region ({code}); set AWS_DEFAULT_REGION, {other}")
     if status == 404:
-        return UserError(f"{origin}: there is no such object in the bucket {bucket!r}; check the address, {OTHER_WAYS}")
+        return UserError(f"{origin}: there is no such object in the bucket {bucket!r}; check the address, {other}")
     if status == 403:
         needed = "s3:ListBucket"
         if error.operation_name != "ListObjectsV2":
             needed = f"s3:GetObject on it, and {needed}, without which S3 never says that an object is missing"
-        return UserError(f"{origin}: access is denied; allow the job's role {needed}, {OTHER_WAYS}")
+        return UserError(f"{origin}: access is denied; allow the job's role {needed}, {other}")
     if status >= 500:
-        return PlatformError(f"{origin}: S3 answers {status} ({code}); start the job again, {OTHER_WAYS}")
-    return UserError(f"{origin}: S3 answers {status} ({code}); check the address, {OTHER_WAYS}")
+        return PlatformError(f"{origin}: S3 answers {status} ({code}); start again, {other}")
+    return UserError(f"{origin}: S3 answers {status} ({code}); check the address, {other}")
 
 
 def _first_sentence(error: Exception) -> str:

@@ -1,0 +1,56 @@
+"""What the spelling of an address or a path says by itself, before anybody looks there."""
+
+import re
+from urllib.parse import urlsplit
+
+from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
+
+ARCHIVES = (".tar.gz", ".tgz")
+"""How the name of an archive ends."""
+
+_HUBS = ("tfhub.dev", "hub.tensorflow.google.cn")
+_KAGGLE = ("kaggle.com", "www.kaggle.com")
+_KAGGLES_OWN_WORDS = ("models", "frameworks", "tensorflow2", "variations", "versions")
+# Up to the last "@" where what follows the first colon is no port: a password may hold any character.
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^/?#]*|[^/?#:@\[]*:(?!\d*(?:[/?#]|$)).*)@", re.DOTALL)
+
+
+def scheme_of(place: str) -> str | None:
+    """The scheme of an address in small letters; None for a path."""
+    scheme, separator, _ = place.partition("://")
+    return scheme.lower() if separator else None
+
+
+def shown(place: str) -> str:
+    """An address or a path as it may be logged: without a user name or a password."""
+    return _CREDENTIALS.sub("...@", place)
+
+
+def named_by(place: str) -> BaseModel | None:
+    """The base model that a handle, or the name of a folder or an archive, stands for; None for any other place.
+
+    Names are those of the catalogue: the short one and the published archive's. A handle may be spelled as TensorFlow
+    Hub or as Kaggle does, with any version.
+    """
+    path = place
+    if scheme_of(place) in ("http", "https"):
+        path = urlsplit(place).path
+        if words := _handle_words(place):
+            for base in CATALOGUE:
+                if _handle_words(base.hub_handle) == words:
+                    return base
+    name = path.rstrip("/").rpartition("/")[2]
+    for ending in ARCHIVES:
+        name = name.removesuffix(ending)
+    return next((base for base in CATALOGUE if name in (base.name, base.tarball)), None)
+
+
+def _handle_words(address: str) -> tuple[str, ...]:
+    """Publisher, model and variation; nothing for another host."""
+    parts = urlsplit(address)
+    words = [word for word in parts.path.lower().replace("_", "-").split("/") if word]
+    if parts.hostname in _KAGGLE:
+        words = [word for word in words if word not in _KAGGLES_OWN_WORDS]
+    elif parts.hostname not in _HUBS:
+        return ()
+    return tuple(words[:3])

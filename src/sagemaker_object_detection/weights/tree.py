@@ -1,0 +1,176 @@
+"""What a folder of weights looks like: the forms in which models are published, packed and written by this container.
+
+Names that begin with a dot, and `__MACOSX`, are what desktops leave in folders and archives: they are not looked at.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.weights.cache import Unpacked
+from sagemaker_object_detection.weights.naming import ARCHIVES, named_by
+
+ARTIFACT_MARK = "model_info.json"
+"""The file that marks a model directory of this container."""
+_ARTIFACT_VARIABLES = "1/variables/variables"
+_SAVED_MODELS = ("saved_model/variables", "variables")
+"""Where the variables of a SavedModel lie in a published archive, and in one of TensorFlow Hub."""
+_CONFIGURATION = "pipeline.config"
+_LITTER = "__MACOSX"
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Files with weights: either `artifact` or `checkpoint` is set."""
+
+    origin: str
+    """For log lines and errors: what the user gave."""
+    artifact: Path | None = None
+    """Model directory of an earlier job of this algorithm: the folder that holds model_info.json."""
+    checkpoint: Path | None = None
+    """Prefix of a file with the variables of a Model Garden detector, in either form that it has: .../checkpoint/ckpt-0
+    or .../variables/variables."""
+    pipeline_config: Path | None = None
+    """What lies beside the checkpoint and may say more of it, or may be wrong."""
+    named_as: BaseModel | None = None
+    """The base model that the handle, the folder or the archive is named for; None where no name says so."""
+    unpacked: Unpacked | None = field(default=None, repr=False, compare=False)
+    """Where an archive was unpacked: it is deleted with the last reference to this object."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The one archive that a folder holds in place of weights."""
+
+    path: Path
+    named_as: BaseModel | None = None
+    """As in `Weights`."""
+
+
+def find_in_tree(folder: Path, origin: str, named_as: BaseModel | None = None) -> Weights | Archive:
+    """The weights or the one archive in a folder, or in its only subfolder: published archives hold one folder.
+
+    Args:
+        origin: begins the sentences of errors.
+        named_as: what the place is named for, unless a folder or an archive in it is named for another model.
+
+    Raises:
+        UserError: the folder holds neither.
+    """
+    found = _search(folder, origin, named_as)
+    if found is None:
+        raise _no_weights(folder, origin, ", or one .tar.gz or .tgz of these")
+    return found
+
+
+def weights_in_tree(folder: Path, origin: str, named_as: BaseModel | None = None) -> Weights:
+    """`find_in_tree` in what was an archive: one in it is refused."""
+    found = _search(folder, origin, named_as)
+    if found is None:
+        raise _no_weights(folder, origin)
+    if isinstance(found, Archive):
+        raise UserError(
+            f"{origin}: the archive holds another one, {found.path.relative_to(folder)}; expected the files of a model "
+            "in it: give the inner archive instead"
+        )
+    return found
+
+
+def read_all(weights: Weights) -> None:
+    """Raises a UserError where the files are damaged anywhere: TensorFlow checks the checksum of each variable."""
+    # Late, because it brings TensorFlow.
+    from sagemaker_object_detection.weights.checkpoint import read_checkpoint, read_model_garden
+
+    if weights.artifact is not None:
+        _check_description(weights.artifact / ARTIFACT_MARK, weights.origin)
+        prefix, read = weights.artifact / _ARTIFACT_VARIABLES, read_checkpoint
+    else:
+        assert weights.checkpoint is not None
+        prefix, read = weights.checkpoint, read_model_garden
+    with told_of(weights.origin, prefix):
+        stored = read(prefix)
+        for name in stored.shapes:
+            stored.read(name)
+
+
+@contextmanager
+def told_of(origin: str, prefix: Path) -> Iterator[None]:
+    """Sentences about the files at `prefix` speak of what the user gave: the files may be gone by then."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError([problem.replace(str(prefix), origin) for problem in error.problems]) from error
+
+
+def _check_description(path: Path, origin: str) -> None:
+    try:
+        described = isinstance(json.loads(path.read_bytes()), dict)
+    except (ValueError, RecursionError):
+        described = False
+    if not described:
+        raise UserError(
+            f"{origin}: {path.name} describes no model; expected the file as a training job wrote it: copy the model "
+            "again"
+        )
+
+
+def _search(folder: Path, origin: str, named_as: BaseModel | None) -> Weights | Archive | None:
+    while True:
+        if (folder / ARTIFACT_MARK).is_file():
+            return Weights(origin, artifact=folder, named_as=named_as)
+        checkpoint = _checkpoint_in(folder)
+        if checkpoint is not None:
+            configuration = folder / _CONFIGURATION
+            return Weights(
+                origin,
+                checkpoint=checkpoint,
+                pipeline_config=configuration if configuration.is_file() else None,
+                named_as=named_as,
+            )
+        entries = _entries(folder)
+        archives = [entry for entry in entries if entry.name.endswith(ARCHIVES) and entry.is_file()]
+        if len(archives) == 1:
+            return Archive(archives[0], named_by(archives[0].name) or named_as)
+        if len(entries) != 1 or not entries[0].is_dir():
+            return None
+        folder = entries[0]
+        named_as = named_by(folder.name) or named_as
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.name != _LITTER)
+
+
+def _checkpoint_in(folder: Path) -> Path | None:
+    for place in (folder / "checkpoint", folder):
+        numbered = {
+            int(number): place / f"ckpt-{number}"
+            for number in (index.stem.removeprefix("ckpt-") for index in place.glob("ckpt-*.index"))
+            if number.isdecimal()
+        }
+        if numbered:
+            return numbered[max(numbered)]
+    for name in _SAVED_MODELS:
+        if (folder / name / "variables.index").is_file():
+            return folder / name / "variables"
+    return None
+
+
+def _no_weights(folder: Path, origin: str, or_archive: str = "") -> UserError:
+    entries = _entries(folder)
+    while len(entries) == 1 and entries[0].is_dir():
+        entries = _entries(entries[0])
+    names = [entry.name for entry in entries]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    found = f"{', '.join(names[:_LISTED])}{more}" if names else "nothing"
+    either = "" if or_archive else "or "
+    return UserError(
+        f"{origin}: found {found}, which are no weights; expected {ARTIFACT_MARK} (a model of this algorithm), "
+        f"checkpoint/ckpt-0.index (a Model Garden checkpoint), {either}variables/variables.index "
+        f"(a SavedModel of one){or_archive}"
+    )
