@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("containers",)
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The locked test environment has the CPU's TensorFlow, which on a machine with a GPU would refuse to train.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
 @dataclass(frozen=True)

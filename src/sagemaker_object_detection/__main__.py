@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sagemaker_object_detection import __version__
 from sagemaker_object_detection.errors import JobError
+from sagemaker_object_detection.job.config import requested_script
 from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.paths import Paths
 
@@ -45,9 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from sagemaker_object_detection.train import train
+    paths = Paths.find(options.root)
+    if (program := requested_script(paths)) is not None:
+        from sagemaker_object_detection.job.script_mode import run_script
 
-    train(Paths.find(options.root))
+        run_script(paths, program)
+    else:
+        from sagemaker_object_detection.train import train
+
+        train(paths)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -48,6 +48,23 @@ class PlatformError(JobError):
     exit_code = 3
 
 
+class ScriptError(JobError):
+    """A script of the job's own failed (script mode): its exit code is the job's, and its last words are the cause.
+
+    Args:
+        sentence: which script it was, and how it ended.
+        exit_code: from 1 to 255.
+        cause: what it wrote to stderr about its end, line by line.
+        trace: the lines before.
+    """
+
+    def __init__(self, sentence: str, exit_code: int, *, cause: Iterable[str] = (), trace: Iterable[str] = ()) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+        self.cause = tuple(cause)
+        self.trace = tuple(trace)
+
+
 def first_line(error: BaseException) -> str:
     """The cause of an error in one line, for a sentence. TensorFlow's errors go on for many."""
     lines = str(error).strip().splitlines() or ["no message"]

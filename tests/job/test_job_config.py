@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.job.config import _hosts, read_job
+from sagemaker_object_detection.job.config import _hosts, read_job, requested_script
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.job.text import nearest, unquote
 
@@ -257,14 +257,11 @@ def test_the_source_code_channels_of_the_sdk_are_let_be(paths):
     assert read_job(paths).training == paths.channel("training")
 
 
-def test_scripts_are_refused(paths):
-    write(paths, "hyperparameters", {"sagemaker_program": '"mine.py"'})
-    assert problems(paths) == [
-        "sagemaker_program: got 'mine.py'; this version does not run scripts of the job's own: "
-        "remove entry_point and source_dir from the estimator"
-    ]
+def test_a_script_of_the_jobs_own_is_no_hyperparameter(paths):
+    write(paths, "hyperparameters", {"sagemaker_program": '"mine.py"', "epochs": "1"})
+    assert (requested_script(paths), read_job(paths).hyperparameters) == ("mine.py", {"epochs": "1"})
     write(paths, "hyperparameters", {"sagemaker_program": None})
-    assert read_job(paths).platform == {}
+    assert (requested_script(paths), read_job(paths).platform) == (None, {})
 
 
 @pytest.mark.parametrize(
@@ -319,3 +316,11 @@ def test_nearest_reads_dashes_and_capitals():
 def test_hosts_come_in_the_one_order_all_of_them_agree_on(paths):
     write(paths, "resourceconfig", {"current_host": "algo-2", "hosts": ["algo-2", "algo-3", "algo-1"]})
     assert _hosts(paths, []) == (("algo-1", "algo-2", "algo-3"), "algo-2")
+
+
+def test_a_channel_that_is_a_file_is_not_overlooked(paths):
+    paths.channel("model").write_bytes(b"an archive")
+    assert problems(paths) == [
+        "channel 'model': ROOT/input/data/model cannot be listed (Not a directory); expected the weights to start from, as "
+        "a .tar.gz or unpacked: a published base model or a model of this container: check the channel's S3 prefix or mount"
+    ]

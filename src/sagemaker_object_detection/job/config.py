@@ -54,13 +54,6 @@ def read_job(paths: Paths) -> Job:
     hosts, current_host = _hosts(paths, problems)
     channels = _channels(paths, problems, several_hosts=len(hosts) > 1)
     checkpoints = _checkpoints(paths, problems)
-    if SCRIPT in platform:
-        problems.append(
-            f"{SCRIPT}: got {unquote(platform[SCRIPT])!r}; this version does not run scripts of the job's own: "
-            "remove entry_point and source_dir from the estimator"
-        )
-    if len(hosts) > 1:
-        problems.append(f"{len(hosts)} hosts: this version trains on one host; set instance_count to 1")
     if problems:
         raise UserError(problems)
     return Job(
@@ -80,6 +73,11 @@ def read_job(paths: Paths) -> Job:
 def user_values(paths: Paths) -> Mapping[str, str]:
     """The user's own hyperparameters alone, for a job whose other files are wrong; empty where they cannot be read."""
     return _hyperparameters(paths, [])[0]
+
+
+def requested_script(paths: Paths) -> str | None:
+    """The script of its own that the job is to run (script mode); None for an ordinary job."""
+    return unquote(_hyperparameters(paths, [])[1].get(SCRIPT, "")) or None
 
 
 def _hyperparameters(paths: Paths, problems: list[str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -117,7 +115,7 @@ def _channels(paths: Paths, problems: list[str], *, several_hosts: bool) -> dict
     config = _read_object(paths.inputdataconfig, '{"training": {"TrainingInputMode": "File"}}', problems)
     names = [channel.name for channel in CHANNELS]
     if config is None:
-        config = {name: {} for name in names if paths.channel(name).is_dir()}
+        config = {name: {} for name in names if paths.channel(name).exists()}
     for name in config:
         if name not in names and name not in PLATFORM_CHANNELS:
             guess = nearest(name, names)

@@ -5,7 +5,14 @@ import logging
 import os
 import traceback
 
-from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError, UserError, first_line
+from sagemaker_object_detection.errors import (
+    AlgorithmError,
+    JobError,
+    PlatformError,
+    ScriptError,
+    UserError,
+    first_line,
+)
 from sagemaker_object_detection.job.paths import Paths
 
 logger = logging.getLogger(__name__)
@@ -13,6 +20,7 @@ logger = logging.getLogger(__name__)
 MAX_CHARACTERS = 1024 - 64
 """SageMaker shows 1024 characters, of which its own prefix takes some."""
 _MAX_CAUSE = 400
+_MAX_CAUSE_LINES = 8
 _FRAMES = 3
 
 _PLATFORM_ERRNOS = {
@@ -25,12 +33,20 @@ _OUT_OF_MEMORY = "the machine's memory is full: choose an instance type with mor
 
 
 def exit_code(error: BaseException) -> int:
-    """1: a fault of this container; 2: the user can fix it; 3: the machine or the platform is at fault."""
-    return _blame(error).exit_code
+    """1: a fault of this container; 2: the user can fix it; 3: the machine or the platform is at fault.
+
+    A script of the job's own chooses for itself.
+    """
+    return error.exit_code if isinstance(error, ScriptError) else _blame(error).exit_code
 
 
 def write_failure(paths: Paths, error: BaseException) -> None:
-    """Write the failure file, whole or not at all. That it cannot be written is logged and hides nothing."""
+    """Write the failure file, whole or not at all. That it cannot be written is logged and hides nothing.
+
+    A script of the job's own may have written the file itself: then it knows best.
+    """
+    if isinstance(error, ScriptError) and paths.failure.exists():
+        return
     unfinished = paths.failure.with_name("failure.unfinished")
     try:
         unfinished.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +57,12 @@ def write_failure(paths: Paths, error: BaseException) -> None:
 
 
 def failure_text(error: BaseException) -> str:
-    """Whose fault and the cause in one line, then what to do, then at most a short trace: `MAX_CHARACTERS` in all."""
+    """Whose fault and the cause in one line, then what to do, then at most a short trace: `MAX_CHARACTERS` in all.
+
+    Of a script of the job's own nobody here knows whose fault it was: its text begins with the cause.
+    """
+    if isinstance(error, ScriptError):
+        return _script_text(error)
     blame = _blame(error)
     if isinstance(error, JobError):
         text = _problems(error, MAX_CHARACTERS - len(f"{blame.__name__}: "))
@@ -52,6 +73,11 @@ def failure_text(error: BaseException) -> str:
     if blame is AlgorithmError:
         text += f"\nThis is a fault of the container: please report it with the log.\n{_trace(error)}"
     return _cut(f"{blame.__name__}: {text}".rstrip(), MAX_CHARACTERS)
+
+
+def _script_text(error: ScriptError) -> str:
+    cause = [_cut(line, _MAX_CAUSE) for line in error.cause[:_MAX_CAUSE_LINES]]
+    return _cut("\n".join([*cause, str(error), *error.trace]), MAX_CHARACTERS)
 
 
 def _blame(error: BaseException) -> type[JobError]:

@@ -60,6 +60,11 @@ class Paths:
         return self.root / "output/failure"
 
     @property
+    def code(self) -> Path:
+        """The job's own script, in script mode."""
+        return self.root / "code"
+
+    @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 
