@@ -8,7 +8,7 @@ def test_the_training_specification_is_complete():
     specification = describe_json("image:1")["TrainingSpecification"]
     assert json.loads(json.dumps(specification)) == specification
     assert specification["TrainingImage"] == "image:1"
-    assert specification["SupportsDistributedTraining"] is False
+    assert specification["SupportsDistributedTraining"] is True
     assert [row["Name"] for row in specification["SupportedHyperParameters"]] == [row.name for row in ROWS]
     assert [
         (row["Name"], row["IsRequired"], row["SupportedInputModes"]) for row in specification["TrainingChannels"]

@@ -30,7 +30,7 @@ def describe_json(image: str = IMAGE_PLACEHOLDER) -> dict[str, Any]:
             "TrainingImage": image,
             "SupportedHyperParameters": render.specifications(),
             "SupportedTrainingInstanceTypes": list(INSTANCE_TYPES),
-            "SupportsDistributedTraining": False,
+            "SupportsDistributedTraining": True,
             "MetricDefinitions": [{"Name": metric.name, "Regex": metric.regex} for metric in METRICS],
             "TrainingChannels": [
                 {

@@ -320,7 +320,7 @@ def test_hosts_come_in_the_one_order_all_of_them_agree_on(paths):
 
 def test_a_channel_that_is_a_file_is_not_overlooked(paths):
     paths.channel("model").write_bytes(b"an archive")
-    assert problems(paths) == [
-        "channel 'model': ROOT/input/data/model cannot be listed (Not a directory); expected the weights to start from, as "
-        "a .tar.gz or unpacked: a published base model or a model of this container: check the channel's S3 prefix or mount"
-    ]
+    (problem,) = problems(paths)
+    assert problem.startswith(
+        "channel 'model': ROOT/input/data/model cannot be listed (Not a directory); expected the "
+    )

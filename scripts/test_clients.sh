@@ -1,0 +1,28 @@
+#!/bin/sh
+# The tests of the SageMaker Python SDKs, each in a virtual environment of its own, made from its lock:
+#   scripts/test_clients.sh            SDK v2
+#   scripts/test_clients.sh sdk2 sdk3  and v3, whose environment is large
+# Those that run the image need an engine, on which they build it, and docker-compose, and skip with a sentence where there
+# is none. PYTHON chooses the interpreter (3.11: the locks are resolved for it).
+set -eu
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3.11}
+for sdk in "${@:-sdk2}"; do
+    case $sdk in
+    sdk2 | sdk3) ;;
+    *)
+        echo "test_clients: got '$sdk'; expected sdk2 or sdk3" >&2
+        exit 2
+        ;;
+    esac
+    environment=.venv-$sdk
+    stamp=$environment/.installed
+    if ! { [ -f "$stamp" ] && cmp -s "$sdk.lock" "$stamp"; }; then
+        [ -x "$environment/bin/python" ] || "$python" -m venv "$environment"
+        echo "test_clients: installing the locked dependencies into $environment (300 MB for v2, 1 GB for v3)"
+        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+            -r "$sdk.lock"
+        cp "$sdk.lock" "$stamp"
+    fi
+    PYTHONPATH=src "$environment/bin/python" -m pytest -m clients -rs "tests/clients/test_$sdk.py"
+done

@@ -1,0 +1,1 @@
+"""Requests that start this container on SageMaker, and following what they started. The container never imports it."""

@@ -1,0 +1,236 @@
+"""The SageMaker Python SDK v2: Estimators in local mode, and a tuner whose request is read on its way to AWS.
+
+Runs in an environment of its own: scripts/test_clients.sh sdk2.
+"""
+
+import json
+import re
+
+import pytest
+from client_tests import (
+    ROLE,
+    TYPED,
+    assert_is_trained,
+    described_ranges,
+    members,
+    need_compose,
+    need_sdk,
+    no_container_left,
+    requests_as_sent,
+    snippet,
+    stay_at_home,
+)
+
+from sagemaker_object_detection.describe import describe_json
+
+pytestmark = pytest.mark.clients
+SPECIFICATION = describe_json()["TrainingSpecification"]
+
+
+@pytest.fixture(scope="session")
+def sdk():
+    need_sdk(2)
+
+
+@pytest.fixture(scope="session")
+def compose():
+    need_compose()
+
+
+@pytest.fixture
+def local(sdk, compose, image, tmp_path, monkeypatch):
+    """Makes Estimators that run the image here; fit() them with `channels`."""
+    stay_at_home(monkeypatch, tmp_path)
+    import boto3
+    from sagemaker.estimator import Estimator
+    from sagemaker.local import LocalSession
+
+    session = LocalSession(boto_session=boto3.Session())
+    (tmp_path / "containers").mkdir()
+    session.config = {"local": {"local_code": True, "container_root": str(tmp_path / "containers")}}
+
+    def estimator(**settings):
+        given = {"instance_count": 1, "hyperparameters": TYPED, **settings}
+        return Estimator(
+            image_uri=image,
+            role=ROLE,
+            instance_type="local",
+            sagemaker_session=session,
+            output_path=f"file://{tmp_path}/out",
+            **given,
+        )
+
+    with no_container_left(tmp_path):
+        yield estimator
+
+
+@pytest.fixture
+def channels(sample_root):
+    return {name: f"file://{sample_root}/input/data/{name}" for name in ("training", "validation")}
+
+
+def test_an_estimator_in_local_mode_trains_with_the_values_of_python(local, channels, tmp_path, capfd):
+    estimator = local()
+    estimator.fit(channels)
+    log = capfd.readouterr().out
+    assert estimator.model_data == f"file://{tmp_path}/out/model.tar.gz"
+    assert_is_trained(tmp_path / "out/model.tar.gz", log, TYPED)
+    assert "data/metrics.json" in members(tmp_path / "out/output.tar.gz")
+
+
+def test_none_is_not_given(local, channels, tmp_path, capfd):
+    local(hyperparameters={**TYPED, "regularizers_l2": None, "model_id": None}).fit(channels)
+    log = capfd.readouterr().out
+    assert_is_trained(tmp_path / "out/model.tar.gz", log, {"regularizers_l2": None, "augmentation": False})
+
+
+def test_wrong_values_end_the_job_with_a_sentence(local, channels, capfd):
+    with pytest.raises(RuntimeError, match="exited with code: 2"):
+        local(hyperparameters={**TYPED, "learning_rate": "fast", "epoch": 3}).fit(channels)
+    log = capfd.readouterr().out
+    assert "learning_rate: got 'fast'; expected a number from 0.0 to 1.0 (default 0.001)" in log
+    assert "epoch: unknown; did you mean epochs?" in log
+
+
+def test_the_model_of_a_job_is_the_next_ones_model_channel(local, channels, tmp_path, capfd):
+    local().fit(channels)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "out/model.tar.gz").rename(tmp_path / "model/model.tar.gz")
+    capfd.readouterr()
+    more = {name: value for name, value in TYPED.items() if name != "pretrained_weights"}
+    local(hyperparameters=more).fit({**channels, "model": f"file://{tmp_path}/model"})
+    assert_is_trained(tmp_path / "out/model.tar.gz", capfd.readouterr().out, more)
+
+
+def test_two_local_hosts_train_one_model(local, channels, tmp_path, capfd):
+    local(instance_count=2).fit(channels)
+    log = capfd.readouterr().out
+    assert_is_trained(tmp_path / "out/model.tar.gz", log, TYPED)
+    assert set(re.findall(r"-(algo-\d)-", log)) == {"algo-1", "algo-2"}
+    assert len(re.findall(r"\[Epoch 0\], Speed", log)) == 1  # the chief alone prints metrics
+
+
+SCRIPT = """
+import argparse, json, os, pathlib
+import sagemaker_object_detection
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int)
+parser.add_argument("--greeting")
+given = vars(parser.parse_args())
+given["package"] = sagemaker_object_detection.__name__
+given["training"] = sorted(os.listdir(os.environ["SM_CHANNEL_TRAINING"]))
+pathlib.Path(os.environ["SM_MODEL_DIR"], "given.json").write_text(json.dumps(given))
+"""
+
+
+def test_a_script_of_the_users_own_runs_with_this_package(local, channels, tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/own.py").write_text(SCRIPT, encoding="utf-8")
+    estimator = local(
+        entry_point="own.py", source_dir=str(tmp_path / "code"), hyperparameters={"epochs": 2, "greeting": "hello"}
+    )
+    estimator.fit(channels)
+    assert json.loads(members(tmp_path / "out/model.tar.gz")["given.json"]) == {
+        "epochs": 2,
+        "greeting": "hello",
+        "package": "sagemaker_object_detection",
+        "training": ["annotations.json", "images"],
+    }
+
+
+def test_a_script_that_fails_ends_the_job_with_its_own_exit_code(local, channels, tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/own.py").write_text("import sys\nsys.exit(7)\n", encoding="utf-8")
+    with pytest.raises(RuntimeError, match="exited with code: 7"):
+        local(entry_point="own.py", source_dir=str(tmp_path / "code"), hyperparameters={}).fit(channels)
+
+
+@pytest.fixture
+def moto(sdk, tmp_path, monkeypatch):
+    """AWS on this machine, and the requests that go there through boto3's default session."""
+    import boto3
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    stay_at_home(monkeypatch, tmp_path, f"http://{host}:{port}")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session())
+    try:
+        with requests_as_sent(boto3.DEFAULT_SESSION) as sent:
+            yield sent
+    finally:
+        server.stop()
+
+
+def test_the_readmes_estimator_sends_a_training_job(moto):
+    exec(snippet("SageMaker Python SDK v2"), {})
+    request = moto["CreateTrainingJob"]
+    assert request["HyperParameters"] == {
+        "model_id": "ssd_mobilenet_v2_fpnlite_640x640",
+        "epochs": "20",
+        "learning_rate": "0.001",
+        "early_stopping": "True",
+    }
+    assert request["AlgorithmSpecification"]["MetricDefinitions"] == SPECIFICATION["MetricDefinitions"]
+    assert request["EnableManagedSpotTraining"] is True
+    assert request["CheckpointConfig"] == {"S3Uri": "s3://bucket/checkpoints/cells/"}
+    assert [channel["ChannelName"] for channel in request["InputDataConfig"]] == ["training", "validation"]
+
+
+def test_the_readmes_tuner_sends_the_ranges_and_metrics_of_describe(moto):
+    code = {}
+    exec(snippet("SageMaker Python SDK v2"), code)
+    exec(snippet("Tuning with the SageMaker Python SDK v2"), code)
+    request = moto["CreateHyperParameterTuningJob"]
+    ranges = described_ranges()
+    config = request["HyperParameterTuningJobConfig"]
+    sent = {row["Name"]: row for rows in config["ParameterRanges"].values() for row in rows}
+    assert sent.keys() == {"batch_size", "learning_rate", "optimizer"}
+    assert sent["batch_size"] == ranges["batch_size"]
+    assert sent["optimizer"]["Values"] == ranges["optimizer"]["Values"]
+    rate, described = sent["learning_rate"], ranges["learning_rate"]
+    assert {name: rate[name] for name in ("Name", "ScalingType")} == {
+        name: described[name] for name in ("Name", "ScalingType")
+    }
+    assert [float(rate[end]) for end in ("MinValue", "MaxValue")] == [
+        float(described[end]) for end in ("MinValue", "MaxValue")
+    ]
+    assert config["HyperParameterTuningJobObjective"] == {"Type": "Maximize", "MetricName": "validation:mAP"}
+    assert config["HyperParameterTuningJobObjective"] in SPECIFICATION["SupportedTuningJobObjectiveMetrics"]
+    definition = request["TrainingJobDefinition"]
+    assert definition["AlgorithmSpecification"]["MetricDefinitions"] == SPECIFICATION["MetricDefinitions"]
+    assert definition["StaticHyperParameters"] == {
+        "model_id": "ssd_mobilenet_v2_fpnlite_640x640",
+        "epochs": "20",
+        "early_stopping": "True",
+    }
+
+
+def test_every_range_of_describe_is_one_that_a_tuner_sends(moto):
+    from sagemaker.estimator import Estimator
+    from sagemaker.tuner import CategoricalParameter, ContinuousParameter, HyperparameterTuner, IntegerParameter
+
+    def parameter(row):
+        if "Values" in row:
+            return CategoricalParameter(row["Values"])
+        kind, number = (
+            (IntegerParameter, int)
+            if row in describe_json()["ParameterRanges"]["IntegerParameterRanges"]
+            else (ContinuousParameter, float)
+        )
+        return kind(number(row["MinValue"]), number(row["MaxValue"]), scaling_type=row["ScalingType"])
+
+    estimator = Estimator("image:1", ROLE, 1, "ml.g4dn.xlarge", output_path="s3://bucket/models/")
+    HyperparameterTuner(
+        estimator,
+        "validation:localization_loss",
+        {name: parameter(row) for name, row in described_ranges().items()},
+        metric_definitions=SPECIFICATION["MetricDefinitions"],
+        objective_type="Minimize",
+    ).fit({"training": "s3://bucket/data/training/"}, wait=False)
+    sent = moto["CreateHyperParameterTuningJob"]["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    assert {row["Name"] for rows in sent.values() for row in rows} == described_ranges().keys()
+    assert {row["Name"]: row["Values"] for row in sent["CategoricalParameterRanges"]} == {
+        name: row["Values"] for name, row in described_ranges().items() if "Values" in row
+    }

@@ -1,0 +1,65 @@
+"""How the tests of the launch programs run them: in this process, against moto, keeping the requests as sent."""
+
+import importlib.util
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.validate import ParamValidator
+
+from sagemaker_object_detection.describe import describe_json
+from sagemaker_object_detection.launch import api
+from sagemaker_object_detection.launch.program import Aws
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+ROLE = "arn:aws:iam::123456789012:role/SageMaker"
+METRICS = describe_json()["TrainingSpecification"]["MetricDefinitions"]
+REQUIRED = ["--image", "image:1", "--role", ROLE, "--training", "s3://bucket/data", "--output", "s3://bucket/models/"]
+
+
+def program(name: str) -> ModuleType:
+    """The module of a program in scripts/."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class Sent:
+    """The SageMaker requests as they were sent: (operation, body) of each."""
+
+    requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def connect(self, region: str | None, profile: str | None) -> Aws:
+        session = boto3.Session(region_name=region or "us-east-1", profile_name=profile)
+        session.events.register("before-call.sagemaker", self._keep)
+        return Aws(session.client("sagemaker"), session.client("logs"), session.region_name)
+
+    def _keep(self, model: Any, params: dict[str, Any], **_: object) -> None:
+        body = json.loads(params["body"])
+        shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(model.name).input_shape
+        assert not ParamValidator().validate(body, shape).has_errors()
+        assert api.problems(body, model.name, {}) == []
+        self.requests.append((model.name, body))
+
+
+def channel(name: str, address: str, content_type: str = "application/x-image") -> dict[str, Any]:
+    """An entry of InputDataConfig as it is sent."""
+    return {
+        "ChannelName": name,
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3Uri": address,
+                "S3DataDistributionType": "FullyReplicated",
+            }
+        },
+        "ContentType": content_type,
+        "CompressionType": "None",
+        "RecordWrapperType": "None",
+    }

@@ -1,0 +1,45 @@
+"""The README's commands for boto3 are ones that the programs take, and that need boto3 alone."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launch_programs import SCRIPTS, program
+
+README = SCRIPTS.parent / "README.md"
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """The arguments of each program in the README's block for boto3, with the block's variables put in."""
+    block = re.search(r"^### boto3\n.*?^```sh\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    lines = block[1].replace("\\\n", " ").splitlines()
+    variables = dict(line.split("=", 1) for line in lines if re.match(r"\w+=", line))
+    written = [
+        re.sub(r"\$(\w+)", lambda match: variables[match[1]], line) for line in lines if line.startswith(".venv")
+    ]
+    return [(Path(words[1]).stem, words[2:]) for words in map(shlex.split, written)]
+
+
+@pytest.mark.parametrize(("name", "arguments"), commands(), ids=[name for name, _ in commands()])
+def test_each_command_of_the_readme_makes_a_request(name, arguments, capsys):
+    assert program(name).main([*arguments, "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)
+    assert said.err == ""
+
+
+def test_the_readme_shows_every_program():
+    assert [name for name, _ in commands()] == ["launch_training", "launch_tuning", "register_algorithm"]
+
+
+@pytest.mark.parametrize("name", ["launch_training", "launch_tuning", "register_algorithm"])
+def test_a_program_imports_nothing_heavy(name):
+    code = f"import runpy, sys; runpy.run_path({str(SCRIPTS / name)!r} + '.py'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = {module.split(".")[0] for module in done.stdout.split()}
+    assert {"boto3", "sagemaker_object_detection"} <= imported
+    assert not {"tensorflow", "keras", "numpy", "PIL", "msgspec"} & imported

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+from launch_programs import Sent, program
+from moto import mock_aws
+
+from sagemaker_object_detection.describe import describe_json
+
+register = program("register_algorithm")
+
+
+def dry_run(capsys, *arguments):
+    assert register.main([*arguments, "--dry-run"], connect=None) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_request_holds_the_specification_of_describe(capsys):
+    request = dry_run(capsys, "--image", "image:1", "--name", "detector", "--tags", "team=vision")
+    assert request == {
+        "AlgorithmName": "detector",
+        "AlgorithmDescription": "Fine-tunes TensorFlow object detectors.",
+        "TrainingSpecification": describe_json("image:1")["TrainingSpecification"],
+        "CertifyForMarketplace": False,
+        "Tags": [{"Key": "team", "Value": "vision"}],
+    }
+
+
+@mock_aws
+def test_the_request_as_sent_is_one_the_api_describes(capsys, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    sent = Sent()
+    # moto has no CreateAlgorithm, and says so after the request was sent.
+    with pytest.raises(NotImplementedError):
+        register.main(["--image", "image:1"], connect=sent.connect)
+    assert sent.requests == [
+        (
+            "CreateAlgorithm",
+            {
+                "AlgorithmName": "object-detection",
+                "AlgorithmDescription": "Fine-tunes TensorFlow object detectors.",
+                "TrainingSpecification": describe_json("image:1")["TrainingSpecification"],
+                "CertifyForMarketplace": False,
+            },
+        )
+    ]
+
+
+def test_every_mistake_is_told_before_any_call(capsys):
+    assert register.main(["--name", "a b", "--tags", "x"], connect=None) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "UserError: 3 problems:",
+        "1. --image: missing; expected the address of an image in ECR, such as "
+        "ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME:TAG",
+        "2. --tags: got 'x'; expected a tag as NAME=VALUE",
+        "3. --name: got 'a b'; expected 1 to 63 letters, digits and hyphens, such as object-detection",
+    ]
