@@ -1,7 +1,8 @@
 #!/bin/sh
 # Resolves pyproject.toml into the lock files. Run it after changing a dependency, and commit what it writes.
 #   cpu.lock, gpu.lock   what an image installs
-#   test.lock            cpu.lock and the test tools
+#   test.lock            the test tools and what they test: no sagemaker-training, which would need a C compiler
+#   sdk2.lock, sdk3.lock the SageMaker Python SDKs that tests/clients uses
 # tf_keras asks for `tensorflow`, whose place tensorflow-cpu takes in two of them: it is left out of the file, and so the
 # locks are installed with --no-deps, as scripts/setup.sh does.
 set -eu
@@ -11,6 +12,10 @@ resolve() {
     .venv/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-emit-index-url --no-header \
         --python-version 3.11 --python-platform x86_64-manylinux_2_28 "$@"
 }
-resolve --extra cpu --no-emit-package tensorflow -o cpu.lock
-resolve --extra gpu --constraint cpu.lock -o gpu.lock
+resolve --extra cpu --extra image --no-emit-package tensorflow -o cpu.lock
+resolve --extra gpu --extra image --constraint cpu.lock -o gpu.lock
 resolve --extra cpu --extra test --no-emit-package tensorflow --constraint cpu.lock -o test.lock
+for sdk in sdk2 sdk3; do
+    .venv/bin/uv pip compile "tests/clients/$sdk.in" --quiet --generate-hashes --no-emit-index-url --no-header \
+        --python-version 3.11 --python-platform x86_64-manylinux_2_28 -o "$sdk.lock"
+done

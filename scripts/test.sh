@@ -1,7 +1,9 @@
 #!/bin/sh
-# Every test: first the fast ones (what plain `pytest` runs), then those that train for minutes.
+# Every test: first the fast ones (what plain `pytest` runs), then those that train for minutes, then those that build the
+# image and run it, which skip with a sentence where there is no Docker engine.
 set -eu
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 .venv/bin/python -m pytest "$@"
 .venv/bin/python -m pytest -m slow "$@"
+.venv/bin/python -m pytest -m docker -rs "$@"

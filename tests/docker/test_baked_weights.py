@@ -1,0 +1,94 @@
+"""Weights that are put into the image when it is built."""
+
+import functools
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import threading
+import uuid
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import tensorflow as tf
+from conftest import write_job
+from containers import PROJECT, docker, run
+
+from sagemaker_object_detection.catalogue import DEFAULT_MODEL
+from sagemaker_object_detection.models.detector import build_detector
+from sagemaker_object_detection.weights.model_garden import checkpoint_variables
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def build(image):
+    """Builds an image beside the ordinary one, whose layers it shares; returns the finished process and the tag."""
+    tag = f"sagemaker-object-detection:test-{uuid.uuid4().hex[:12]}"
+
+    def build(*options):
+        command = [PROJECT / "scripts/build_image.sh", "--variant", "cpu", "--tag", tag, *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False), tag
+
+    yield build
+    docker("image", "rm", tag)
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """The address of a base model's weights, as TensorFlow Hub would hand them out, on this machine."""
+    variables = checkpoint_variables(build_detector(DEFAULT_MODEL, 90, seed=11))
+    tree = tmp_path / "tree"
+    (tree / "checkpoint").mkdir(parents=True)
+    tf.raw_ops.SaveV2(
+        prefix=str(tree / "checkpoint/ckpt-0"),
+        tensor_names=list(variables),
+        shape_and_slices=[""] * len(variables),
+        tensors=[tf.convert_to_tensor(variable) for variable in variables.values()],
+    )
+    (tmp_path / "served").mkdir()
+    with tarfile.open(tmp_path / "served/model", "w:gz") as archive:
+        archive.add(tree, ".")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/model"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_job_without_a_network_starts_from_the_weights_in_the_image(build, mirror, sample_root, tmp_path):
+    built, tag = build("--bake", DEFAULT_MODEL.model_id, "--bake-from", mirror, "--", "--network=host")
+    assert built.returncode == 0, built.stdout + built.stderr
+    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", tag).stdout)
+    assert labels["sagemaker-object-detection.baked-models"] == DEFAULT_MODEL.model_id
+    root = tmp_path / "job"
+    shutil.copytree(sample_root / "input/data", root / "input/data")
+    write_job(root, {"epochs": "1", "batch_size": "4"})
+    root.chmod(0o777)
+    finished = run(tag, "--user", "1234:1234", "--read-only", "--tmpfs", "/tmp", root=root)
+    assert finished.code == 0, finished.output + finished.errors
+    assert re.search(
+        rf"^Starting {DEFAULT_MODEL.name} from the weights of .*/opt/weights", finished.output, re.MULTILINE
+    )
+    assert (root / "model/1/saved_model.pb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("ssd_resnet_50_v1_fpn_640x640", "'ssd_resnet_50_v1_fpn_640x640': unknown; did you mean "),
+        (DEFAULT_MODEL.name, f"ERROR: {DEFAULT_MODEL.name} ({DEFAULT_MODEL.hub_handle}): "),
+    ],
+    ids=["no such model", "no network"],
+)
+def test_a_model_that_cannot_be_had_fails_the_build_with_its_sentence(build, model, sentence):
+    built, tag = build("--bake", model, "--", "--network=none")
+    assert built.returncode != 0
+    assert sentence in built.stdout
+    assert "Traceback" not in built.stdout
+    assert docker("image", "inspect", tag).returncode != 0

@@ -1,0 +1,48 @@
+"""Two containers as the two hosts of a job, on a network that leads nowhere else."""
+
+import json
+import shutil
+import uuid
+
+import pytest
+from conftest import write_job
+from containers import LABEL, docker, running
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def network(engine):
+    name = f"sagemaker-object-detection-test-{uuid.uuid4().hex[:12]}"
+    made = docker("network", "create", "--internal", "--label", LABEL, name)
+    assert made.returncode == 0, made.stderr
+    try:
+        yield name
+    finally:
+        docker("network", "rm", name)
+
+
+def test_two_hosts_train_one_model_and_the_chief_saves_it(image, network, sample_root, tmp_path):
+    hosts = ["algo-1", "algo-2"]
+    roots = {host: tmp_path / host for host in hosts}
+    for host, root in roots.items():
+        shutil.copytree(sample_root / "input/data", root / "input/data")
+        write_job(root, {"pretrained_weights": "none", "epochs": "2", "batch_size": "4", "seed": "3"})
+        (root / "input/config/resourceconfig.json").write_text(
+            json.dumps({"current_host": host, "hosts": hosts, "network_interface_name": "ethwe"})
+        )
+    options = {host: ("--network", network, "--network-alias", host, "--hostname", host) for host in hosts}
+    with (
+        running(image, *options["algo-1"], root=roots["algo-1"]) as chief,
+        running(image, *options["algo-2"], root=roots["algo-2"]) as worker,
+    ):
+        ends = {"algo-1": chief.finish(), "algo-2": worker.finish()}
+    for host, end in ends.items():
+        assert end.code == 0, f"{host}: {end.output}{end.errors}"
+        assert not (roots[host] / "output/failure").exists()
+    assert (roots["algo-1"] / "model/1/saved_model.pb").is_file()
+    assert list((roots["algo-2"] / "model").iterdir()) == []
+    # One line of metrics an epoch in the job's log, to which every host's lines go, and the saved weights' once more.
+    assert ends["algo-1"].output.count("Val_mAP=") == 3
+    assert "Val_mAP=" not in ends["algo-2"].output + ends["algo-2"].errors
+    assert "samples/sec" not in ends["algo-2"].output
