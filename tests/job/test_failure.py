@@ -1,5 +1,6 @@
 import errno
 import os
+import tempfile
 
 import pytest
 
@@ -56,6 +57,17 @@ def test_a_fault_of_the_platform_says_what_to_do():
     )
     assert failure_text(MemoryError()) == (
         "PlatformError: MemoryError: no message\nthe machine's memory is full: choose an instance type with more"
+    )
+
+
+def test_a_machine_without_a_folder_for_temporary_files_is_to_blame(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nonexistent"])
+    with pytest.raises(FileNotFoundError) as raised:
+        tempfile.mkdtemp()
+    assert exit_code(raised.value) == 3
+    assert failure_text(raised.value).endswith(
+        "\nno folder for temporary files can be written to: mount one, as docker run does with --tmpfs /tmp"
     )
 
 

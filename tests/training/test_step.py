@@ -83,7 +83,7 @@ def test_frozen_batch_normalisation_keeps_statistics_scale_and_offset():
     assert not changed & frozen
 
 
-@pytest.mark.parametrize(("warm_up", "momentum"), [(True, 0.1), (False, 0.997)])
+@pytest.mark.parametrize(("warm_up", "momentum"), [(True, 0.1), pytest.param(False, 0.997, marks=pytest.mark.slow)])
 def test_moving_statistics_follow_the_rule_of_the_first_update(warm_up, momentum):
     # From random weights momentum_0 is min(0.997, (1 + 0) / (10 + 0)); from loaded ones the table's.
     detector = build_detector(SMALL, 2)
@@ -95,6 +95,7 @@ def test_moving_statistics_follow_the_rule_of_the_first_update(warm_up, momentum
     np.testing.assert_allclose(measured, mean * (1.0 - momentum), rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_l2_replaces_the_models_own_coefficient():
     detector = build_detector(SMALL, 2)
     squares = sum(float(tf.reduce_sum(tf.square(kernel))) for kernel in detector.regularized_kernels)
@@ -109,7 +110,8 @@ def test_l2_replaces_the_models_own_coefficient():
     assert loss(0.5) - loss(0.0) == pytest.approx(0.5 * squares, rel=1e-4)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_computes_in_16_bits_and_keeps_float32_weights(policy):
     detector = build_detector(SMALL, 2, dtype=policy)
     before = snapshot(detector)

@@ -29,6 +29,8 @@ _PLATFORM_ERRNOS = {
     errno.EROFS: "the file system is read-only: mount it writable",
     errno.EIO: "a device failed: start the job again",
 }
+_NO_TEMPORARY_FOLDER = "No usable temporary directory"
+"""What Python's tempfile says where every folder it knows is read-only."""
 _OUT_OF_MEMORY = "the machine's memory is full: choose an instance type with more"
 
 
@@ -90,6 +92,8 @@ def _blame(error: BaseException) -> type[JobError]:
 def _advice(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return _OUT_OF_MEMORY
+    if isinstance(error, FileNotFoundError) and _NO_TEMPORARY_FOLDER in str(error):
+        return "no folder for temporary files can be written to: mount one, as docker run does with --tmpfs /tmp"
     if isinstance(error, OSError) and error.errno is not None:
         return _PLATFORM_ERRNOS.get(error.errno)
     if os.strerror(errno.ENOSPC) in str(error):  # how TensorFlow's own ResourceExhaustedError tells of a full disk
