@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ from sagemaker_object_detection.weights.model_garden import checkpoint_variables
 from sagemaker_object_detection.weights.recognition import recognise_variables
 
 Pack = Mapping[str, np.ndarray]
+DAMAGED = (OSError, EOFError, zipfile.BadZipFile, KeyError, IndexError, ValueError, TypeError)
+"""What a pack that is cut short, lacks fields or holds others' figures ends in."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def main() -> int:
             print(f"{path}: {error}", file=sys.stderr)
             agreed = False
             continue
-        except Exception as error:  # a damaged pack may fail anywhere; the others are compared all the same
+        except DAMAGED as error:  # wherever it shows; the others are compared all the same
             what = f"{type(error).__name__}: {first_line(error)}"
             print(f"{path}: not a whole reference pack ({what}); expected every field of one", file=sys.stderr)
             agreed = False

@@ -31,7 +31,9 @@ while [ $# -gt 0 ]; do
 done
 case $image in
 *@*) fail "--image is '$image'; expected a name with a tag, not a digest" ;;
-*/*:* | *:*) ;;
+esac
+case ${image##*/} in # a colon before the last slash is a port's
+*:*) ;;
 *) image=$image:latest ;;
 esac
 tag=${tag:-${image##*:}}

@@ -187,7 +187,7 @@ def test_every_problem_of_every_file_is_reported_at_once(paths):
     assert problems(paths) == [
         f"ROOT/input/config/hyperparameters.json: holds a list; {SHAPE}",
         "ROOT/input/config/resourceconfig.json: current_host is 'algo-3' and hosts is ['algo-2', 'algo-1']; "
-        "expected a list of names with the current one among them, as in "
+        "expected a list of different names with the current one among them, as in "
         '{"current_host": "algo-1", "hosts": ["algo-1"]}',
         "channel 'train': unknown; did you mean training? The channels are training, validation, model",
         "channel 'training': missing; expected the images in images/ and their boxes in annotations.json, "

@@ -121,6 +121,19 @@ def test_drop_connect_depends_on_the_step_alone(efficientdet):
     assert (before[0] != before[1]).any()
 
 
+def test_a_compiled_step_repeats_its_noise_and_another_step_does_not(efficientdet):
+    images = np.random.default_rng(0).normal(size=(8, 128, 128, 3)).astype(np.float32)
+
+    @tf.function(autograph=False)
+    def features(step):
+        efficientdet.noise.begin_step(step)
+        return efficientdet.backbone(images, training=True)[-1]
+
+    first, again, other = (features(tf.constant(step)).numpy() for step in (3, 3, 4))
+    np.testing.assert_allclose(first, again, atol=1e-3)
+    assert np.abs(first - other).max() > 0.1
+
+
 def test_noise_is_no_weight_and_rises_with_the_depth(efficientdet):
     assert {variable.path for variable in efficientdet.variables} == {v.path for v in efficientdet.weights}
     assert not [variable for variable in efficientdet.variables if "step" in variable.path]

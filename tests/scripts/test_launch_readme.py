@@ -29,7 +29,7 @@ def test_each_command_of_the_readme_makes_a_request(name, arguments, capsys):
     assert program(name).main([*arguments, "--dry-run"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)
-    assert said.err == ""
+    assert all(line.startswith("note: ") for line in said.err.splitlines())
 
 
 def test_the_readme_shows_every_program():

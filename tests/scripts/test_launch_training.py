@@ -132,7 +132,7 @@ def test_an_algorithm_stands_in_place_of_the_image_and_brings_its_metrics(capsys
 def test_spot_waits_an_hour_longer_than_it_trains_and_says_what_it_lacks(capsys):
     request, said = dry_run(capsys, *REQUIRED, "--spot", "--max-run", "100")
     assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 3700}
-    assert said == "note: --spot without --checkpoints: a job whose instance is taken away begins anew\n"
+    assert said == "note: this version writes no checkpoints: a job whose instance is taken away begins anew\n"
 
 
 def test_hyperparameters_come_from_a_file_and_the_command_line_wins(tmp_path, capsys):

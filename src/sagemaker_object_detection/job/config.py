@@ -102,11 +102,11 @@ def _hosts(paths: Paths, problems: list[str]) -> tuple[tuple[str, ...], str]:
     config = _read_object(paths.resourceconfig, example, problems)
     if config is not None:
         hosts, current_host = config.get("hosts"), config.get("current_host")
-        if isinstance(hosts, list) and all(isinstance(host, str) for host in hosts) and current_host in hosts:
-            return tuple(sorted(hosts)), str(current_host)
+        if isinstance(hosts, list) and all(isinstance(host, str) for host in hosts) and hosts.count(current_host) == 1:
+            return tuple(sorted(set(hosts))), str(current_host)
         problems.append(
             f"{paths.resourceconfig}: current_host is {current_host!r} and hosts is {hosts!r}; "
-            f"expected a list of names with the current one among them, as in {example}"
+            f"expected a list of different names with the current one among them, as in {example}"
         )
     return ("algo-1",), "algo-1"
 

@@ -161,7 +161,7 @@ GROUPS: tuple[tuple[str, tuple[Argument, ...]], ...] = (
             Argument(
                 "--checkpoints",
                 "CheckpointConfig.S3Uri",
-                "where checkpoints are kept; a job that finds its own there goes on from them",
+                "where checkpoints are to be kept; this version of the container writes none",
                 expected=_FOLDER,
             ),
             Argument(

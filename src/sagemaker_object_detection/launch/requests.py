@@ -13,11 +13,11 @@ from sagemaker_object_detection.hyperparameters.read import read_what_is_right
 from sagemaker_object_detection.job.channels import CHANNELS
 from sagemaker_object_detection.launch import api
 from sagemaker_object_detection.launch.arguments import ARGUMENTS, Argument, read, read_hyperparameters
+from sagemaker_object_detection.weights.naming import ARCHIVES
 
 _FLAG = re.compile(r"--[a-z-]+[a-z]")
 _HOUR = 3600
 _ADDRESSES = ("https://", "http://", "s3://")
-_ARCHIVE = ".tar.gz"
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def metric_definitions() -> list[dict[str, str]]:
 def notes(arguments: JobArguments) -> list[str]:
     """What is legal, and not what one would expect."""
     values, given = arguments.values, []
-    if "--spot" in values and "--checkpoints" not in values:
-        given.append("--spot without --checkpoints: a job whose instance is taken away begins anew")
+    if "--spot" in values or "--checkpoints" in values:
+        given.append("this version writes no checkpoints: a job whose instance is taken away begins anew")
     hyperparameters, _ = read_what_is_right(arguments.hyperparameters, has_model_channel="--model" in values)
     automatic = hyperparameters.pretrained_weights == "auto" and "--model" not in values
     if "--network-isolation" in values and automatic:
@@ -137,7 +137,7 @@ def _channel(name: str, content_type: str, address: str) -> dict[str, Any]:
     An S3 prefix without a slash at its end would bring s3://bucket/data-old/ along with s3://bucket/data/. A model is
     copied in any input mode, since an archive is read as a whole.
     """
-    is_archive = address.endswith(_ARCHIVE)
+    is_archive = address.endswith(ARCHIVES)
     source = {
         "S3DataType": "S3Prefix",
         "S3Uri": address if is_archive or address.endswith("/") else f"{address}/",
@@ -178,7 +178,7 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
             expected = "an address such as s3://bucket/folder/"
             expected += " or s3://bucket/model.tar.gz" if flag == "--model" else ""
             problems.append(f"{flag}: got {api.shown(values[flag])}; expected {expected}")
-        elif flag in values and values[flag].endswith(_ARCHIVE) and flag != "--model":
+        elif flag in values and values[flag].endswith(ARCHIVES) and flag != "--model":
             problems.append(f"{flag}: got {api.shown(values[flag])}; expected the address of a folder, not an archive")
     return problems
 

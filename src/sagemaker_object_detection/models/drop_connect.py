@@ -39,7 +39,7 @@ class _Stream(keras.random.SeedGenerator):
         self._key, self._step = key, step
 
     def next(self, ordered: bool = True) -> Any:
-        return ops.stack([ops.convert_to_tensor(self._key, "int32"), ops.convert_to_tensor(self._step)])
+        return ops.stack([ops.convert_to_tensor(self._key, "int32"), self._step.value])
 
 
 class DropConnect(keras.layers.Layer):

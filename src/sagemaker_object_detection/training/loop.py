@@ -88,12 +88,35 @@ def fit(
     Raises:
         UserError: the loss or the weights are not finite, or the loss explodes; names epoch, step, learning rate and
             images. Or: a step does not fit into the device's memory.
+        PlatformError: another host of the job is gone.
     """
+    with replicas.blamed():
+        return _fit(detector, step, batches, schedule, evaluate, best, stop_requested, replicas)
+
+
+def _fit(
+    detector: Detector,
+    step: TrainingStep,
+    batches: Iterator[Batch],
+    schedule: Schedule,
+    evaluate: Callable[[], V | None] | None,
+    best: Best,
+    stop_requested: Callable[[], bool],
+    replicas: Replicas,
+) -> Outcome[V]:
+    stopped = False
+
+    def stop() -> bool:
+        """Whether any host is to stop: asked by all of them at the same points, and never unsaid."""
+        nonlocal stopped
+        stopped = stopped or replicas.any(stop_requested())
+        return stopped
+
     history: list[Epoch[V]] = []
     best_weights: list[np.ndarray] | None = None
     guard = _Guard(schedule)
     for number in range(schedule.epochs):
-        losses, speed = _run_epoch(number, step, batches, schedule, guard, lambda: replicas.any(stop_requested()))
+        losses, speed = _run_epoch(number, step, batches, schedule, guard, stop)
         finished, validation = len(losses) == schedule.steps_per_epoch, None
         if finished:
             log.info(metrics.training_line(number, speed, float(np.mean(losses))))
@@ -109,18 +132,18 @@ def fit(
         history.append(Epoch(number, float(np.mean(losses)), speed, validation))
         if validation is None or best.epoch == number:
             best_weights = guard.checked_weights(number, detector)
-        if best.exhausted:
+        if stop():
+            log.warning("Stopped by a signal after epoch %d.", number)
+        elif best.exhausted:
             log.info(
                 "Early stopping: %s has not improved by more than %g for %d epochs.",
                 best.objective.key,
                 best.min_delta,
                 best.waited,
             )
-        elif stop_requested():
-            log.warning("Stopped by a signal after epoch %d.", number)
-        if replicas.any(best.exhausted or stop_requested()):
+        if replicas.any(best.exhausted) or stopped:
             break
-    stopped = stop_requested()
+    stopped = stopped or stop_requested()
     if best_weights is None:
         guard.checked_weights(0, detector)
         log.warning("No epoch was finished: the weights are saved as they are, and nobody knows how good they are.")

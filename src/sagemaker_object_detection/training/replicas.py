@@ -1,13 +1,15 @@
 """The devices a training step is spread over: one, the GPUs of a host, or those of several hosts."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import tensorflow as tf
 
 from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.errors import PlatformError
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,19 @@ class Replicas:
             return flag
         return float(self._sum(tf.constant(float(flag)))) > 0.0
 
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Raises a PlatformError where it was another host that left."""
+        try:
+            yield
+        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+            if self.hosts == 1:
+                raise
+            raise PlatformError(
+                "another host of this job is gone, and the rest cannot train on without it; its own log says why: "
+                "start the job again"
+            ) from error
+
     def wait(self) -> None:
         """Until every host is here. Where hosts share a machine, the first one to leave ends the others."""
         self.any(False)
@@ -119,7 +134,10 @@ def find_replicas(hosts: Sequence[str], current_host: str) -> Replicas:
             tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index, rpc_layer="grpc"
         )
         log.info("Host %d of %d (%s): waiting for the others.", index + 1, len(hosts), current_host)
+        # Making it, TensorFlow takes SIGTERM for itself, and a stop would never be heard of again.
+        handler = signal.getsignal(signal.SIGTERM)
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        signal.signal(signal.SIGTERM, handler)
         if index > 0:
             logging.getLogger(_PACKAGE).setLevel(logging.WARNING)  # the chief says everything once, metrics above all
         return Replicas(strategy, len(hosts), index)
