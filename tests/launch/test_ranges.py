@@ -28,3 +28,9 @@ def test_whatever_is_given_is_a_range_or_one_problem(name, text):
     for given_text in (f"{name}={text}", f"learning_rate={text}", f"optimizer={text}", f"pretrained_weights={text}"):
         problems = []
         assert len(read_tuned([given_text], problems)) + len(problems) == 1
+
+
+def test_whole_numbers_are_sent_as_the_service_reads_them():
+    problems = []
+    (tuned,) = read_tuned(["batch_size=8.0:16.0"], problems)
+    assert (tuned.low, tuned.high, problems) == ("8", "16", [])

@@ -94,6 +94,8 @@ def _given(row: Row, text: str) -> Tuned | str:
     if not _can_scale(scaling, float(low), float(high)):
         limits = "above 0" if scaling == "Logarithmic" else "from 0 and below 1"
         return f"the range is {low} to {high}; expected one {limits} for the scaling {scaling}"
+    if isinstance(row.kind, Integer):  # which the container reads as "8.0" too, and the service does not
+        low, high = str(row.kind.parse(low)), str(row.kind.parse(high))
     return Tuned(row, low=low, high=high, scaling=scaling)
 
 

@@ -178,10 +178,11 @@ def _strategy_problems(
                 "--max-resource: missing; Hyperband needs to know the epochs of a trial: give it, or epochs among the "
                 "--hyperparameters"
             )
-        if values.get("--min-resource", 0) > values.get("--max-resource", _MAX_EPOCHS):
+        epochs = read_what_is_right(hyperparameters)[0].epochs if "epochs" in hyperparameters else None
+        most = values.get("--max-resource", epochs or _MAX_EPOCHS)
+        if values.get("--min-resource", 0) > most:
             problems.append(
-                f"--min-resource: got {values['--min-resource']}; expected at most --max-resource, which is "
-                f"{values['--max-resource']}"
+                f"--min-resource: got {values['--min-resource']}; expected at most --max-resource, which is {most}"
             )
     else:
         problems += [
