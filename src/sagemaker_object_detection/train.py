@@ -57,14 +57,13 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     policy = prepare_devices(hyperparameters.mixed_precision)
     replicas = find_replicas(job.hosts, job.current_host)
     splits = load_job_data(job, hyperparameters, report_folder=job.paths.output_data if replicas.is_chief else None)
-    data, validation = splits.training, splits.validation
+    data, validation, max_boxes = splits.training, splits.validation, splits.max_boxes
     if hyperparameters.batch_size > len(data.file_names):
         log.warning(
             "batch_size is %d, but there are %d training images: every step repeats images.",
             hyperparameters.batch_size,
             len(data.file_names),
         )
-    max_boxes = splits.max_boxes
 
     # 2. The model, with the weights it starts from: they are fetched now that nothing else can be wrong.
     weights = source.fetch(lambda: stop.requested)
@@ -120,9 +119,10 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     )
 
     # 5. Train; the detector comes out with the best epoch's weights.
-    if replicas.any(stop.requested):
-        raise StoppedError
-    outcome = fit(detector, step, iter(batches), schedule, evaluate, best, lambda: stop.requested, replicas)
+    with replicas.blamed():
+        if replicas.any(stop.requested):
+            raise StoppedError
+        outcome = fit(detector, step, iter(batches), schedule, evaluate, best, lambda: stop.requested, replicas)
     if not replicas.is_chief:
         replicas.wait()
         return

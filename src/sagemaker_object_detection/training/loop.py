@@ -88,22 +88,7 @@ def fit(
     Raises:
         UserError: the loss or the weights are not finite, or the loss explodes; names epoch, step, learning rate and
             images. Or: a step does not fit into the device's memory.
-        PlatformError: another host of the job is gone.
     """
-    with replicas.blamed():
-        return _fit(detector, step, batches, schedule, evaluate, best, stop_requested, replicas)
-
-
-def _fit(
-    detector: Detector,
-    step: TrainingStep,
-    batches: Iterator[Batch],
-    schedule: Schedule,
-    evaluate: Callable[[], V | None] | None,
-    best: Best,
-    stop_requested: Callable[[], bool],
-    replicas: Replicas,
-) -> Outcome[V]:
     stopped = False
 
     def stop() -> bool:
