@@ -1,21 +1,17 @@
 #!/bin/sh
 # Builds the image and prints its size.
 #   scripts/build_image.sh [--variant gpu|cpu] [--tag TAG] [--bake MODEL_ID]... [--bake-from ADDRESS] [-- DOCKER BUILD OPTIONS]
-# Where pip and the proxies of this machine point is handed on to the build.
+# --variant: gpu if not given. --tag: sagemaker-object-detection:gpu or :cpu if not given. --bake puts a base model's weights
+# into the image, --bake-from says where those of a single one come from. Where pip and the proxies of this machine point is
+# handed on to the build.
 set -eu
-usage() {
-    sed -n '3s/^# *//p' "$0" >&2
-    exit 2
-}
-fail() {
-    echo "build_image: $*" >&2
-    exit 2
-}
+# shellcheck source=scripts/arguments.sh
+. "$(dirname "$0")/arguments.sh"
 
 variant=gpu tag='' models='' address=''
 while [ $# -gt 0 ]; do
     case $1 in
-    --variant | --tag | --bake | --bake-from) [ $# -ge 2 ] || fail "$1 needs a value" ;;
+    --variant | --tag | --bake | --bake-from) needs_value "$@" ;;
     esac
     case $1 in
     --variant) variant=$2 && shift 2 ;;
@@ -23,7 +19,7 @@ while [ $# -gt 0 ]; do
     --bake) models="${models:+$models }$2" && shift 2 ;;
     --bake-from) address=$2 && shift 2 ;;
     --) shift && break ;;
-    *) usage ;;
+    *) unknown "$1" ;;
     esac
 done
 case $variant in

@@ -1,16 +1,27 @@
 #!/bin/sh
 # The main job on a machine with nothing but Python: sample data, training from random weights through the real `train`,
-# and a picture of what the model found. Everything it makes lies in demo/ (or the folder given as $1).
+# and pictures of what the model found.
+#   scripts/demo.sh [FOLDER]
+# Everything it makes lies in FOLDER; without one in demo/, made anew.
 set -eu
+# shellcheck source=scripts/arguments.sh
+. "$(dirname "$0")/arguments.sh"
+case ${1:-} in -*) unknown "$1" ;; esac
+[ $# -le 1 ] || unknown "$2"
+root=demo
+if [ $# -eq 1 ]; then
+    [ -n "$1" ] || fail "FOLDER is empty; name a folder, or leave it out for demo/"
+    root=$(absolute "$1")
+    is_free "$root"
+fi
 cd "$(dirname "$0")/.."
 scripts/setup.sh
-root=${1:-demo}
 tool() { .venv/bin/python -m sagemaker_object_detection "$@"; }
 
 # The environment has the CPU's TensorFlow, which on a machine with a GPU would refuse to train.
 export CUDA_VISIBLE_DEVICES=-1
 
-rm -rf "$root"
+[ $# -eq 1 ] || rm -rf demo/input demo/model demo/output
 mkdir -p "$root/input/config"
 tool sample-data "$root/input/data" --images 400 --seed 1
 cat >"$root/input/config/hyperparameters.json" <<'JSON'
@@ -25,10 +36,11 @@ cat >"$root/input/config/hyperparameters.json" <<'JSON'
 JSON
 PATH="$PWD/.venv/bin:$PATH" container/train --root "$root"
 
-# Names without blanks, made by sample-data: the first six validation images.
-images=$(find "$root/input/data/validation/images" -name '*.jpg' | sort | head -n 6)
-# shellcheck disable=SC2086
-tool predict --model "$root/model" --draw "$root/output/data/pictures" $images >"$root/output/data/predictions.jsonl"
+set -- # the first six validation images
+for image in "$root"/input/data/validation/images/*.jpg; do
+    [ $# -ge 6 ] || set -- "$@" "$image"
+done
+tool predict --model "$root/model" --draw "$root/output/data/pictures" "$@" >"$root/output/data/predictions.jsonl"
 echo "model:    $root/model"
 echo "metrics:  $root/output/data/metrics.json"
 for picture in "$root"/output/data/pictures/*; do echo "picture:  $picture"; done

@@ -1,11 +1,15 @@
 #!/bin/sh
 # Resolves pyproject.toml into the lock files. Run it after changing a dependency, and commit what it writes.
+#   scripts/lock.sh
 #   cpu.lock, gpu.lock   what an image installs
 #   test.lock            the test tools and what they test: no sagemaker-training, which would need a C compiler
 #   sdk2.lock, sdk3.lock the SageMaker Python SDKs that tests/clients uses
 # tf_keras asks for `tensorflow`, whose place tensorflow-cpu takes in two of them: it is left out of the file, and so the
 # locks are installed with --no-deps, as scripts/setup.sh does.
 set -eu
+# shellcheck source=scripts/arguments.sh
+. "$(dirname "$0")/arguments.sh"
+[ $# -eq 0 ] || unknown "$1"
 cd "$(dirname "$0")/.."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
 resolve() {

@@ -1,8 +1,12 @@
 #!/bin/sh
 # Makes .venv with the locked dependencies and this package; does nothing where that is up to date.
+#   scripts/setup.sh
 # --no-deps, because tf_keras asks for tensorflow where tensorflow-cpu is (scripts/lock.sh).
 # PYTHON chooses the interpreter (3.11 or newer; the locks are resolved for 3.11).
 set -eu
+# shellcheck source=scripts/arguments.sh
+. "$(dirname "$0")/arguments.sh"
+[ $# -eq 0 ] || unknown "$1"
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3.11}
 command -v "$python" >/dev/null || python=python3

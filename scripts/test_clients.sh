@@ -5,16 +5,18 @@
 # Those that run the image need an engine, on which they build it, and docker-compose, and skip with a sentence where there
 # is none. PYTHON chooses the interpreter (3.11: the locks are resolved for it).
 set -eu
-cd "$(dirname "$0")/.."
-python=${PYTHON:-python3.11}
-for sdk in "${@:-sdk2}"; do
+# shellcheck source=scripts/arguments.sh
+. "$(dirname "$0")/arguments.sh"
+[ $# -gt 0 ] || set -- sdk2
+for sdk in "$@"; do
     case $sdk in
     sdk2 | sdk3) ;;
-    *)
-        echo "test_clients: got '$sdk'; expected sdk2 or sdk3" >&2
-        exit 2
-        ;;
+    *) unknown "$sdk" ;;
     esac
+done
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3.11}
+for sdk in "$@"; do
     environment=.venv-$sdk
     stamp=$environment/.installed
     if ! { [ -f "$stamp" ] && cmp -s "$sdk.lock" "$stamp"; }; then

@@ -324,3 +324,11 @@ def test_a_channel_that_is_a_file_is_not_overlooked(paths):
     assert problem.startswith(
         "channel 'model': ROOT/input/data/model cannot be listed (Not a directory); expected the "
     )
+
+
+def test_the_trials_of_a_tuning_job_have_a_checkpoint_folder_each(paths, monkeypatch):
+    monkeypatch.setenv("TRAINING_JOB_NAME", "tuned-007-abc")
+    write(paths, "checkpointconfig", {"LocalPath": "/opt/ml/checkpoints"})
+    assert read_job(paths).checkpoints == paths.root / "checkpoints"
+    write(paths, "hyperparameters", {"_tuning_objective_metric": "validation:mAP"})
+    assert read_job(paths).checkpoints == paths.root / "checkpoints/tuned-007-abc"

@@ -18,7 +18,8 @@ from sagemaker_object_detection.launch.program import Aws
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 ROLE = "arn:aws:iam::123456789012:role/SageMaker"
 METRICS = describe_json()["TrainingSpecification"]["MetricDefinitions"]
-REQUIRED = ["--image", "image:1", "--role", ROLE, "--training", "s3://bucket/data", "--output", "s3://bucket/models/"]
+IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/detector:1"
+REQUIRED = ["--image", IMAGE, "--role", ROLE, "--training", "s3://bucket/data", "--output", "s3://bucket/models/"]
 
 
 def program(name: str) -> ModuleType:

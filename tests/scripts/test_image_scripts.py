@@ -1,53 +1,20 @@
-"""What the image's scripts ask of docker and aws, which are stand-ins here that write down their arguments."""
+"""What the image's scripts ask of docker and aws, which are stand-ins here."""
 
-import os
-import subprocess
-from pathlib import Path
+import re
 
+import botocore.session
 import pytest
+from shell_scripts import caller
 
 from sagemaker_object_detection import __version__
+from sagemaker_object_detection.launch.addresses import image_fault
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 ADDRESS = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
-RECORD = """#!/bin/sh
-echo "${0##*/} $*" >>"$CALLS"
-case "${0##*/} $*" in
-"docker image inspect --format"*) echo 1709000000 ;;
-"docker login"*) echo "password: $(cat)" >>"$CALLS" ;;
-"docker build"*) echo "index: ${PIP_INDEX_URL:-} proxy: ${https_proxy:-}" >>"$CALLS" ;;
-"aws sts"*) echo 123456789012 ;;
-"aws configure"*) echo eu-central-1 ;;
-"aws ecr get-login-password"*) echo secret ;;
-"aws ecr describe-repositories"*) [ -z "${ANSWER:-}" ] || { echo "$ANSWER" >&2; exit 254; } ;;
-esac
-"""
-# No pip of this machine: the build is to see only what a test sets.
-NO_PIP = "#!/bin/sh\nexit 1\n"
 
 
 @pytest.fixture
 def call(tmp_path):
-    """Runs a script; returns the finished process and the calls it made."""
-    (tmp_path / "bin").mkdir()
-    for name, text in (("docker", RECORD), ("aws", RECORD), ("python3", NO_PIP)):
-        (tmp_path / "bin" / name).write_text(text)
-        (tmp_path / "bin" / name).chmod(0o755)
-    calls = tmp_path / "calls"
-
-    def call(script, *arguments, **environment):
-        calls.write_text("")
-        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            [SCRIPTS / script, *arguments],
-            env={"PATH": path, "CALLS": str(calls), **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done, calls.read_text().splitlines()
-
-    return call
+    return caller(tmp_path)
 
 
 def test_the_gpu_image_is_built_by_default_and_its_size_is_told(call):
@@ -88,24 +55,71 @@ def test_a_build_uses_this_machines_index_and_proxy_and_names_them_on_no_command
     assert calls[2] == f"index: {index} proxy: {proxy}"
 
 
+def runs(calls):
+    """The containers that train_docker.sh ran: options, image and command of each, less what is the same in all."""
+    return [re.sub(r".*--volume \S+:/opt/ml ", "", line) for line in calls if line.startswith("docker run")]
+
+
+def test_a_job_in_a_container_runs_an_image_beside_the_users_own(call, tmp_path):
+    done, calls = call("train_docker.sh", tmp_path / "job")
+    assert done.returncode == 0, done.stderr
+    image = "sagemaker-object-detection:demo-cpu"
+    assert [line.split(" --force-rm")[0] for line in calls if " build " in line] == [f"docker build --tag {image}"]
+    assert runs(calls) == [f"{image} sample-data /opt/ml/input/data --images 80 --validation-images 16 --seed 1", image]
+    assert done.stdout.splitlines() == [
+        f"image: {image}, 1709 MB",
+        f"model:    {tmp_path}/job/model",
+        f"metrics:  {tmp_path}/job/output/data/metrics.json",
+    ]
+
+
 @pytest.mark.parametrize(
-    ("script", "arguments", "sentence"),
+    ("arguments", "environment", "expected"),
     [
-        ("build_image.sh", ["--variant", "tpu"], "build_image: --variant is 'tpu'; expected gpu or cpu"),
-        ("build_image.sh", ["--tag"], "build_image: --tag needs a value"),
-        ("build_image.sh", ["now"], "scripts/build_image.sh [--variant gpu|cpu] [--tag TAG]"),
-        ("push_image.sh", ["--dry-run"], "push_image: no region: give --region, or set AWS_REGION"),
-        ("push_image.sh", ["--dry-run", "--region", "x"], "push_image: no account: --dry-run asks nobody, so give"),
-        ("push_image.sh", ["--region", "x", "--account", "12"], "push_image: the account is '12'; expected 12 digits"),
-        ("push_image.sh", ["--image", "a@sha256:0"], "push_image: --image is 'a@sha256:0'; expected a name with a tag"),
-        ("train_docker.sh", ["a", "b"], "scripts/train_docker.sh [--variant cpu|gpu] [FOLDER]"),
+        ([], {"LABEL": "cpu"}, "mine:1"),
+        ([], {"LABEL": "gpu"}, "mine:1"),
+        ([], {"LABEL": "cpu", "GPU": "1"}, "mine:1"),
+        ([], {"LABEL": "gpu", "GPU": "1"}, "--gpus all mine:1"),
+        ([], {"LABEL": "", "GPU": "1"}, "--gpus all mine:1"),
+        (["--variant", "cpu"], {"LABEL": "gpu", "GPU": "1"}, "mine:1"),
+        (["--variant", "gpu"], {"LABEL": "gpu"}, "--gpus all mine:1"),
     ],
 )
-def test_a_wrong_call_ends_with_a_sentence_before_anything_is_done(call, script, arguments, sentence):
-    done, calls = call(script, *arguments)
-    assert done.returncode == 2
-    assert done.stderr.startswith(sentence)
-    assert calls == []
+def test_an_image_that_is_given_is_run_as_it_is(call, tmp_path, arguments, environment, expected):
+    done, calls = call("train_docker.sh", "--image", "mine:1", *arguments, tmp_path / "job", **environment)
+    assert done.returncode == 0, done.stderr
+    assert not any(" build " in line or " tag " in line for line in calls)
+    assert [line.split()[0] for line in runs(calls)] == ["mine:1", expected.split()[0]]
+    assert runs(calls)[1] == expected
+
+
+def test_an_image_that_is_not_there_is_told(call, tmp_path):
+    done, calls = call("train_docker.sh", "--image", "mine:1", tmp_path / "job")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "train_docker: there is no image 'mine:1' on this machine; pull it, build it with build_image.sh, or leave "
+        "--image out\n"
+    )
+    assert runs(calls) == []
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_folder_is_named_from_where_the_script_is_called(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done, _ = call("train_docker.sh", "--image", "mine:1", "a job", LABEL="cpu")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a job/input/config/hyperparameters.json").is_file()
+
+
+def test_every_region_that_botocore_knows_has_its_partitions_domain(call):
+    loader = botocore.session.get_session().get_component("data_loader")
+    for partition in loader.load_data("partitions")["partitions"]:
+        region = next(name for name in partition["regions"] if name[-1].isdigit())
+        done, _ = call("push_image.sh", "--dry-run", "--account", "123456789012", "--region", region)
+        suffix = partition["outputs"]["dnsSuffix"]
+        address = f"123456789012.dkr.ecr.{region}.{suffix}/sagemaker-object-detection:gpu"
+        assert done.stdout.splitlines()[-1:] == [address], done.stderr
+        assert image_fault(address) == ""
 
 
 def test_an_image_is_pushed_to_a_repository_that_is_there(call):

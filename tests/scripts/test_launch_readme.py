@@ -14,10 +14,12 @@ README = SCRIPTS.parent / "README.md"
 
 
 def commands() -> list[tuple[str, list[str]]]:
-    """The arguments of each program in the README's block for boto3, with the block's variables put in."""
+    """The arguments of each program in the README's block for boto3, with the block's variables put in, and an account
+    and a region, as a reader does."""
     block = re.search(r"^### boto3\n.*?^```sh\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     lines = block[1].replace("\\\n", " ").splitlines()
     variables = dict(line.split("=", 1) for line in lines if re.match(r"\w+=", line))
+    variables["image"] = variables["image"].replace("ACCOUNT", "123456789012").replace("REGION", "eu-west-1")
     written = [
         re.sub(r"\$(\w+)", lambda match: variables[match[1]], line) for line in lines if line.startswith(".venv")
     ]

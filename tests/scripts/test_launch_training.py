@@ -1,19 +1,15 @@
 import json
 import re
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.stub import Stubber
-from launch_programs import METRICS, REQUIRED, ROLE, Sent, channel, program
+from launch_programs import IMAGE, METRICS, REQUIRED, ROLE, Sent, channel, program
 from moto import mock_aws
 
-from sagemaker_object_detection.launch.program import Aws
-
 launch = program("launch_training")
+EXPECTED_OBJECT = 'expected an object such as {"epochs": 10, "learning_rate": 1e-3}'
 
 FULL = [
-    *("--job-name", "cells-1", "--role", ROLE, "--image", "image:1", "--output", "s3://bucket/models"),
+    *("--job-name", "cells-1", "--role", ROLE, "--image", IMAGE, "--output", "s3://bucket/models"),
     *("--training", "s3://bucket/data/training", "--validation", "s3://bucket/data/validation/"),
     *("--model", "s3://bucket/models/model.tar.gz", "--input-mode", "fastfile"),
     *("--instance-type", "ml.g5.2xlarge", "--instance-count", "1", "--volume-size", "100", "--max-run", "3600"),
@@ -68,7 +64,7 @@ def test_every_argument_is_where_it_belongs_in_the_request_as_sent(capsys):
                 "TrainingJobName": "cells-1",
                 "HyperParameters": {"epochs": "20", "learning_rate": "1e-05"},
                 "AlgorithmSpecification": {
-                    "TrainingImage": "image:1",
+                    "TrainingImage": IMAGE,
                     "TrainingInputMode": "FastFile",
                     "MetricDefinitions": METRICS,
                 },
@@ -106,7 +102,7 @@ def test_what_is_not_given_is_not_sent(capsys):
     assert request == {
         "HyperParameters": {},
         "AlgorithmSpecification": {
-            "TrainingImage": "image:1",
+            "TrainingImage": IMAGE,
             "TrainingInputMode": "File",
             "MetricDefinitions": METRICS,
         },
@@ -132,7 +128,7 @@ def test_an_algorithm_stands_in_place_of_the_image_and_brings_its_metrics(capsys
 def test_spot_waits_an_hour_longer_than_it_trains_and_says_what_it_lacks(capsys):
     request, said = dry_run(capsys, *REQUIRED, "--spot", "--max-run", "100")
     assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 3700}
-    assert said == "note: this version writes no checkpoints: a job whose instance is taken away begins anew\n"
+    assert said == "note: --spot without --checkpoints: a job whose instance is taken away begins anew\n"
 
 
 def test_hyperparameters_come_from_a_file_and_the_command_line_wins(tmp_path, capsys):
@@ -170,7 +166,7 @@ def test_values_without_effect_are_told(capsys):
 def test_every_mistake_is_told_before_any_call(capsys):
     assert refused(
         capsys,
-        *("--image", "image:1", "--role", "SageMaker", "--training", "https://bucket/data", "--model", "model.tar.gz"),
+        *("--image", IMAGE, "--role", "SageMaker", "--training", "https://bucket/data", "--model", "model.tar.gz"),
         *(
             "--job-name",
             "my_cells",
@@ -188,14 +184,16 @@ def test_every_mistake_is_told_before_any_call(capsys):
         "--tags: got 'x'; expected a tag as NAME=VALUE",
         "--tags: y is given twice; expected every name once",
         "--retry: got '31'; expected a whole number from 1 to 30",
+        "--training: got 'https://bucket/data'; expected an address such as s3://bucket/folder/",
+        "--model: got 'model.tar.gz'; expected an address such as s3://bucket/folder/ or s3://bucket/model.tar.gz",
         "--input-mode: got 'Pipe'; expected one of File, FastFile (default File)",
         "--volume-size: got 'none'; expected a whole number from 1 to 2147483647 (default 50)",
+        "--checkpoint-path: got '/x'; expected the absolute path of a folder below /opt/ml, such as "
+        "/opt/ml/checkpoints",
         "--hyperparameters: got 'seed'; expected a hyperparameter as NAME=VALUE, such as epochs=10",
         "--security-groups: missing; expected it beside --subnets: a VPC needs both",
         "--max-wait: got 60 without --spot; add --spot or leave it out",
         "--checkpoint-path: got '/x' without --checkpoints; add --checkpoints or leave it out",
-        "--training: got 'https://bucket/data'; expected an address such as s3://bucket/folder/",
-        "--model: got 'model.tar.gz'; expected an address such as s3://bucket/folder/ or s3://bucket/model.tar.gz",
         "epochs: got 'many'; expected a whole number from 1 to 2147483647 (default the base model's: 5 for the "
         "smaller, 1 for the larger)",
         "lerning_rate: unknown; did you mean learning_rate?",
@@ -218,7 +216,7 @@ def test_every_mistake_is_told_before_any_call(capsys):
             "together",
         ),
         (
-            ["--spot", "--checkpoints", "s3://b/c/", "--keep-alive", "60"],
+            ["--spot", "--checkpoints", "s3://bucket/c/", "--keep-alive", "60"],
             "--keep-alive: got 60 with --spot; spot instances are not kept warm: leave one out",
         ),
         (
@@ -257,6 +255,50 @@ def test_contradictions_and_limits_are_told(capsys, arguments, problem):
     assert problems[0].startswith(problem)
 
 
+@pytest.mark.parametrize("flag", ["--output", "--checkpoints", "--training", "--validation", "--model"])
+def test_no_argument_takes_a_bucket_that_cannot_be_one(capsys, flag):
+    archive = " or s3://bucket/model.tar.gz" if flag == "--model" else ""
+    assert refused(capsys, *REQUIRED, flag, "s3://my_bucket/data/") == [
+        f"{flag}: got 's3://my_bucket/data/'; expected an address such as s3://bucket/folder/{archive}, whose bucket "
+        "is named with 3 to 63 lowercase letters, digits, hyphens and single dots, or is the ARN of an access point"
+    ]
+
+
+def test_an_access_point_stands_in_place_of_a_bucket(capsys):
+    address = "s3://arn:aws:s3:us-west-2:123456789012:accesspoint/cells/data/"
+    request, _ = dry_run(capsys, *REQUIRED, "--training", address)
+    assert request["InputDataConfig"] == [channel("training", address)]
+
+
+def test_a_wrong_address_was_given_all_the_same(capsys):
+    arguments = [
+        *("--image", "detector:1", "--validation", "data", "--checkpoints", "data", "--checkpoint-path", "/opt/ml/a"),
+        *("--model", "data", "--network-isolation"),
+        *("--hyperparameters", "validation_split_ratio=0", "early_stopping=True", "pretrained_weights=s3://bucket/key"),
+    ]
+    problems = refused(capsys, *REQUIRED, *arguments)
+    assert [problem.split(":")[0] for problem in problems] == ["--image", "--validation", "--model", "--checkpoints"]
+    assert problems[0] == (
+        "--image: got 'detector:1'; expected the address of an image in ECR, such as "
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-object-detection:gpu: SageMaker sees no image of this "
+        "machine, but a name in a registry; scripts/push_image.sh pushes one and prints its address"
+    )
+
+
+def test_an_image_is_at_most_as_long_as_the_api_takes_it(capsys):
+    problems = refused(capsys, *REQUIRED, "--image", IMAGE + "a" * 255)
+    assert len(problems) == 1
+    assert problems[0].endswith("; expected at most 255 characters")
+
+
+def test_a_checkpoint_path_that_is_relative_is_refused(capsys):
+    arguments = ["--checkpoints", "s3://bucket/checkpoints/", "--checkpoint-path", "checkpoints"]
+    assert refused(capsys, *REQUIRED, *arguments) == [
+        "--checkpoint-path: got 'checkpoints'; expected the absolute path of a folder below /opt/ml, such as "
+        "/opt/ml/checkpoints"
+    ]
+
+
 def test_several_hosts(capsys):
     request, _ = dry_run(capsys, *REQUIRED, "--instance-count", "2")
     assert request["ResourceConfig"]["InstanceCount"] == 2
@@ -269,98 +311,21 @@ def test_neither_image_nor_algorithm(capsys):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[1]", "holds ['1']; expected an object"),
-        ("{", "is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1)); expected"),
-        ('{"epochs": [1]}', "epochs is ['1']; expected text, a number, true or false"),
+        ("[1]", f" holds ['1']; {EXPECTED_OBJECT}"),
+        (
+            "{",
+            " is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1)); "
+            f"{EXPECTED_OBJECT}",
+        ),
+        ('{"epochs": [1]}', ": epochs is ['1']; expected text, a number, true or false"),
+        ('{"epochs": 1, "seed": 2, "epochs": 3}', ": 'epochs' is given twice; expected every name once"),
+        ('{"epochs": {"a": 1, "a": 2}}', ": 'a' is given twice; expected every name once"),
+        ("[" * 100_000, f" is nested too deeply; {EXPECTED_OBJECT}"),
+        ('{"epochs": ' * 100_000, f" is nested too deeply; {EXPECTED_OBJECT}"),
     ],
 )
 def test_a_file_that_holds_no_hyperparameters_is_refused(tmp_path, capsys, text, problem):
     file = tmp_path / "h.json"
     file.write_text(text)
     problems = refused(capsys, *REQUIRED, "--hyperparameters-file", str(file))
-    assert len(problems) == 1
-    assert problem in problems[0]
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "message", "exit_code", "told"),
-    [
-        (
-            400,
-            "ResourceInUse",
-            "Job exists.",
-            2,
-            "CreateTrainingJob was refused (ResourceInUse: Job exists); give another name",
-        ),
-        (
-            400,
-            "ResourceLimitExceeded",
-            "The limit is 0 Instances.",
-            2,
-            "CreateTrainingJob was refused (ResourceLimitExceeded: The limit is 0 Instances); ask for a higher quota "
-            "in Service Quotas, or give another --instance-type",
-        ),
-        (
-            403,
-            "AccessDeniedException",
-            "No.",
-            2,
-            "CreateTrainingJob was refused (AccessDeniedException: No); allow your identity this call, and "
-            "iam:PassRole for the job's role",
-        ),
-        (
-            403,
-            "ExpiredTokenException",
-            "Expired",
-            2,
-            "AWS refuses the credentials (ExpiredTokenException: Expired); sign in again, or give another --profile",
-        ),
-        (400, "Odd", "", 2, "CreateTrainingJob was refused (Odd: no message); check the arguments and the region"),
-        (
-            503,
-            "ServiceUnavailable",
-            "Later.",
-            3,
-            "AWS cannot be reached or is busy (An error occurred (ServiceUnavailable) when calling the "
-            "CreateTrainingJob operation: Later); try again a little later",
-        ),
-    ],
-)
-def test_what_aws_refuses_is_told_with_what_to_do(capsys, status, code, message, exit_code, told):
-    client = boto3.client("sagemaker", region_name="us-east-1", config=Config(retries={"total_max_attempts": 1}))
-    with Stubber(client) as stubber:
-        stubber.add_client_error("create_training_job", code, message, status)
-        assert launch.main(REQUIRED, connect=lambda *_: Aws(client, None, "us-east-1")) == exit_code
-    assert capsys.readouterr().err == f"{'UserError' if exit_code == 2 else 'PlatformError'}: {told}\n"
-
-
-def test_where_nobody_answers_that_is_told(capsys, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
-    assert launch.main([*REQUIRED, "--region", "us-east-1"]) == 3
-    assert capsys.readouterr().err == (
-        "PlatformError: AWS cannot be reached or is busy (Could not connect to the endpoint URL: "
-        '"http://127.0.0.1:9/"); '
-        "try again a little later\n"
-    )
-
-
-def test_without_a_region_the_way_out_is_told(capsys, monkeypatch, tmp_path):
-    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    assert launch.main(REQUIRED) == 2
-    assert capsys.readouterr().err == (
-        "UserError: --region: missing; expected an AWS region such as eu-west-1, here, in AWS_DEFAULT_REGION or in the "
-        "profile\n"
-    )
-
-
-def test_a_profile_that_is_not_there_is_told(capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    assert launch.main([*REQUIRED, "--profile", "nobody"]) == 2
-    assert capsys.readouterr().err == (
-        "UserError: The config profile (nobody) could not be found; check the AWS configuration: --profile, --region "
-        "and the environment\n"
-    )
+    assert problems == [f"--hyperparameters-file: {file}{problem}"]

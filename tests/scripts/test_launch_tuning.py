@@ -2,7 +2,7 @@ import json
 import re
 
 import pytest
-from launch_programs import METRICS, REQUIRED, ROLE, Sent, channel, program
+from launch_programs import IMAGE, METRICS, REQUIRED, ROLE, Sent, channel, program
 from moto import mock_aws
 
 from sagemaker_object_detection.describe import describe_json
@@ -38,11 +38,22 @@ def refused(capsys, *arguments):
     return [re.sub(r"^\d+\. |^UserError: ", "", line) for line in (lines[1:] or lines)]
 
 
+def test_addresses_that_cannot_be_are_refused(capsys):
+    arguments = ["--image", "foo bar", "--output", "s3://My-Models/", "--tune", "learning_rate"]
+    assert refused(capsys, *arguments) == [
+        "--image: got 'foo bar'; expected the address of an image in ECR, such as "
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-object-detection:gpu; scripts/push_image.sh pushes one "
+        "and prints its address",
+        "--output: got 's3://My-Models/'; expected an address such as s3://bucket/folder/, whose bucket is named with "
+        "3 to 63 lowercase letters, digits, hyphens and single dots, or is the ARN of an access point",
+    ]
+
+
 @mock_aws
 def test_every_argument_is_where_it_belongs_in_the_request_as_sent(capsys):
     sent = Sent()
     arguments = [
-        *("--job-name", "cells", "--role", ROLE, "--image", "image:1", "--output", "s3://bucket/models/"),
+        *("--job-name", "cells", "--role", ROLE, "--image", IMAGE, "--output", "s3://bucket/models/"),
         *("--training", "s3://bucket/data/", "--instance-type", "ml.g5.xlarge", "--tags", "team=vision"),
         *("--tune", "learning_rate", "batch_size=4:64", "optimizer=adam,sgd", "--objective", "validation:map_50"),
         *("--strategy", "random", "--max-jobs", "50", "--max-parallel", "5", "--max-tuning-time", "7200"),
@@ -84,7 +95,7 @@ def test_every_argument_is_where_it_belongs_in_the_request_as_sent(capsys):
                 "TrainingJobDefinition": {
                     "StaticHyperParameters": {"epochs": "20"},
                     "AlgorithmSpecification": {
-                        "TrainingImage": "image:1",
+                        "TrainingImage": IMAGE,
                         "TrainingInputMode": "File",
                         "MetricDefinitions": METRICS,
                     },

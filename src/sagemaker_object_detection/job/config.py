@@ -27,7 +27,8 @@ class Job:
     """What the platform says about this job.
 
     `hyperparameters` is the raw text of the user's own values; `platform` that of the names SageMaker and its SDKs
-    add uninvited. `checkpoints` is where checkpoints are kept across restarts, None where nothing is.
+    add uninvited. `checkpoints` is where checkpoints are kept across restarts, None where nothing is; each trial of a
+    tuning job has a folder of its own.
     `tuning_objective` is the metric name a tuning job ranks this job by.
     """
 
@@ -54,6 +55,9 @@ def read_job(paths: Paths) -> Job:
     hosts, current_host = _hosts(paths, problems)
     channels = _channels(paths, problems, several_hosts=len(hosts) > 1)
     checkpoints = _checkpoints(paths, problems)
+    if checkpoints is not None and TUNING_OBJECTIVE in platform:
+        # The trials of a tuning job are given one folder between them.
+        checkpoints /= Path(os.environ.get("TRAINING_JOB_NAME", "")).name
     if problems:
         raise UserError(problems)
     return Job(
@@ -180,16 +184,17 @@ def _checkpoints(paths: Paths, problems: list[str]) -> Path | None:
     return paths.relocated(local_path)
 
 
-class _RepeatedNameError(ValueError):
-    pass
+class RepeatedNameError(ValueError):
+    """A JSON object has a name twice."""
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`, which else keeps the last value of a repeated name. Raises RepeatedNameError."""
     unique = dict(pairs)
     if len(unique) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise _RepeatedNameError(f"{repeated!r} is given twice; expected every name once")
+        raise RepeatedNameError(f"{repeated!r} is given twice; expected every name once")
     return unique
 
 
@@ -200,7 +205,7 @@ def _read_object(path: Path, example: str, problems: list[str]) -> dict[str, Any
     """
     try:
         value = json.loads(
-            path.read_bytes(), parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_unique
+            path.read_bytes(), parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=unique_names
         )
     except FileNotFoundError:
         return None
@@ -214,7 +219,7 @@ def _read_object(path: Path, example: str, problems: list[str]) -> dict[str, Any
         problem = f"not UTF-8 text at byte {error.start}; expected an object such as {example}"
     except RecursionError:
         problem = f"nested too deeply; expected an object such as {example}"
-    except _RepeatedNameError as error:
+    except RepeatedNameError as error:
         problem = str(error)
     else:
         if isinstance(value, dict):

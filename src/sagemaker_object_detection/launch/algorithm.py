@@ -1,6 +1,7 @@
 """A CreateAlgorithm request: the container's own tables, registered under a name in an account."""
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from sagemaker_object_detection.describe import describe_json
@@ -18,13 +19,7 @@ ALGORITHM_ARGUMENTS = (
         expected="1 to 63 letters, digits and hyphens, such as object-detection",
         default="object-detection",
     ),
-    Argument(
-        "--image",
-        "TrainingSpecification.TrainingImage",
-        _SHARED["--image"].help,
-        expected=_SHARED["--image"].expected,
-        required=True,
-    ),
+    replace(_SHARED["--image"], path="TrainingSpecification.TrainingImage", required=True),
     Argument(
         "--description",
         "AlgorithmDescription",

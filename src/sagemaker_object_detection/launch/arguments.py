@@ -5,14 +5,14 @@ is said here where the API's own pattern (`api.py`) would be no help to a reader
 """
 
 import argparse
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Integer
 from sagemaker_object_detection.job.channels import CHANNELS, INPUT_MODES
+from sagemaker_object_detection.launch import addresses
 from sagemaker_object_detection.launch.api import shown
 
 Form = Literal["one", "several", "switch", "pairs", "tags"]
@@ -21,13 +21,17 @@ _DAY, _MAX_DAYS = 86400, 28
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument. `path` is where its value goes in a CreateTrainingJob request, and "" where code decides."""
+    """One argument. `path` is where its value goes in a CreateTrainingJob request, and "" where code decides.
+
+    `fault` completes "got ...; " of a text that cannot be right, and returns "" for any other.
+    """
 
     flag: str
     path: str
     help: str
     form: Form = "one"
     kind: Integer | Choice | None = None
+    fault: Callable[[str], str] | None = None
     expected: str = ""
     default: str | None = None
     required: bool = False
@@ -43,7 +47,6 @@ class Argument:
         return self.kind.expected if self.kind else self.expected
 
 
-_FOLDER = "an address such as s3://bucket/folder/"
 _KEY = "the id, ARN or alias of a KMS key"
 _SECONDS = Integer(1, _MAX_DAYS * _DAY)
 
@@ -55,7 +58,8 @@ GROUPS: tuple[tuple[str, tuple[Argument, ...]], ...] = (
                 "--image",
                 "AlgorithmSpecification.TrainingImage",
                 "the training image",
-                expected="the address of an image in ECR, such as ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME:TAG",
+                fault=addresses.image_fault,
+                expected=addresses.IMAGE,
             ),
             Argument(
                 "--algorithm",
@@ -74,7 +78,8 @@ GROUPS: tuple[tuple[str, tuple[Argument, ...]], ...] = (
                 "--output",
                 "OutputDataConfig.S3OutputPath",
                 "where model.tar.gz and output.tar.gz go",
-                expected=_FOLDER,
+                fault=addresses.folder_fault,
+                expected=addresses.FOLDER,
                 required=True,
             ),
             Argument("--tags", "Tags", "NAME=VALUE", form="tags", expected="a tag as NAME=VALUE"),
@@ -97,7 +102,14 @@ GROUPS: tuple[tuple[str, tuple[Argument, ...]], ...] = (
         "channels",
         (
             *(
-                Argument(f"--{channel.name}", "", channel.help, expected=_FOLDER, required=channel.required)
+                Argument(
+                    f"--{channel.name}",
+                    "",
+                    channel.help,
+                    fault=addresses.model_fault if channel.name == "model" else addresses.folder_fault,
+                    expected=addresses.FOLDER,
+                    required=channel.required,
+                )
                 for channel in CHANNELS
             ),
             Argument(
@@ -161,14 +173,16 @@ GROUPS: tuple[tuple[str, tuple[Argument, ...]], ...] = (
             Argument(
                 "--checkpoints",
                 "CheckpointConfig.S3Uri",
-                "where checkpoints are to be kept; this version of the container writes none",
-                expected=_FOLDER,
+                "where checkpoints are kept; a job that is started again with them goes on where it was",
+                fault=addresses.folder_fault,
+                expected=addresses.FOLDER,
             ),
             Argument(
                 "--checkpoint-path",
                 "CheckpointConfig.LocalPath",
                 "where the container sees them (default: /opt/ml/checkpoints)",
-                expected="a path in the container",
+                fault=addresses.container_folder_fault,
+                expected="the path of a folder in the container",
             ),
         ),
     ),
@@ -246,7 +260,10 @@ def add_program_arguments(parser: argparse.ArgumentParser, wait: str = "") -> No
 
 
 def read(rows: Iterable[Argument], options: argparse.Namespace, problems: list[str]) -> dict[str, Any]:
-    """The values that were given, and defaults, by flag; what is wrong with them is added to `problems`."""
+    """The values that were given, and defaults, by flag; what is wrong with them is added to `problems`.
+
+    A text with a fault is among them: it was given, and what else depends on it being there is judged as it would be.
+    """
     values: dict[str, Any] = {}
     for row in rows:
         given = getattr(options, row.name)
@@ -260,6 +277,8 @@ def read(rows: Iterable[Argument], options: argparse.Namespace, problems: list[s
             values[row.flag] = tags if row.form == "tags" else pairs
         elif row.kind is None:
             values[row.flag] = given
+            if row.fault and (fault := row.fault(given)):
+                problems.append(f"{row.flag}: got {shown(given)}; {fault}")
         else:
             try:
                 values[row.flag] = row.kind.parse(given.strip())
@@ -281,40 +300,3 @@ def read_pairs(flag: str, texts: Iterable[str], expected: str, problems: list[st
         else:
             pairs[name.strip()] = value
     return pairs
-
-
-def read_hyperparameters(options: argparse.Namespace, problems: list[str]) -> dict[str, str]:
-    """Text by name, as SageMaker passes hyperparameters on. Their values are not checked here."""
-    given = dict(_read_file(options.hyperparameters_file, problems)) if options.hyperparameters_file else {}
-    expected = "a hyperparameter as NAME=VALUE, such as epochs=10"
-    given |= read_pairs("--hyperparameters", options.hyperparameters, expected, problems)
-    return {name: text for name, value in given.items() if (text := rendered(value)) is not None}
-
-
-def rendered(value: Any) -> str | None:
-    """A JSON value as SageMaker's text; None, which means "not given", stays None."""
-    if isinstance(value, bool):
-        return str(value)
-    return None if value is None else str(value)
-
-
-def _read_file(path: Path, problems: list[str]) -> Mapping[str, Any]:
-    example = '{"epochs": 10, "learning_rate": 1e-3}'
-    flag = "--hyperparameters-file"
-    try:
-        # Numbers stay the text they were written in.
-        value = json.loads(path.read_bytes(), parse_int=str, parse_float=str, parse_constant=str)
-    except OSError as error:
-        problems.append(f"{flag}: {path} cannot be read ({error.strerror}); expected a file such as {example}")
-        return {}
-    except ValueError as error:
-        problems.append(f"{flag}: {path} is not JSON ({error}); expected an object such as {example}")
-        return {}
-    if not isinstance(value, dict):
-        problems.append(f"{flag}: {path} holds {shown(value)}; expected an object such as {example}")
-        return {}
-    nested = [name for name, member in value.items() if isinstance(member, dict | list)]
-    problems += [
-        f"{flag}: {path}: {name} is {shown(value[name])}; expected text, a number, true or false" for name in nested
-    ]
-    return {name: member for name, member in value.items() if name not in nested}

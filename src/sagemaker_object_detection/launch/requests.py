@@ -12,7 +12,8 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import read_what_is_right
 from sagemaker_object_detection.job.channels import CHANNELS
 from sagemaker_object_detection.launch import api
-from sagemaker_object_detection.launch.arguments import ARGUMENTS, Argument, read, read_hyperparameters
+from sagemaker_object_detection.launch.arguments import ARGUMENTS, Argument, read
+from sagemaker_object_detection.launch.hyperparameters import read_hyperparameters
 from sagemaker_object_detection.weights.naming import ARCHIVES
 
 _FLAG = re.compile(r"--[a-z-]+[a-z]")
@@ -66,8 +67,8 @@ def metric_definitions() -> list[dict[str, str]]:
 def notes(arguments: JobArguments) -> list[str]:
     """What is legal, and not what one would expect."""
     values, given = arguments.values, []
-    if "--spot" in values or "--checkpoints" in values:
-        given.append("this version writes no checkpoints: a job whose instance is taken away begins anew")
+    if "--spot" in values and "--checkpoints" not in values:
+        given.append("--spot without --checkpoints: a job whose instance is taken away begins anew")
     hyperparameters, _ = read_what_is_right(arguments.hyperparameters, has_model_channel="--model" in values)
     automatic = hyperparameters.pretrained_weights == "auto" and "--model" not in values
     if "--network-isolation" in values and automatic:
@@ -173,13 +174,6 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
         problems.append(
             f"--keep-alive: got {values['--keep-alive']} with --spot; spot instances are not kept warm: leave one out"
         )
-    for flag in ("--output", "--checkpoints", *(f"--{channel.name}" for channel in CHANNELS)):
-        if flag in values and not _is_s3(values[flag]):
-            expected = "an address such as s3://bucket/folder/"
-            expected += " or s3://bucket/model.tar.gz" if flag == "--model" else ""
-            problems.append(f"{flag}: got {api.shown(values[flag])}; expected {expected}")
-        elif flag in values and values[flag].endswith(ARCHIVES) and flag != "--model":
-            problems.append(f"{flag}: got {api.shown(values[flag])}; expected the address of a folder, not an archive")
     return problems
 
 
@@ -194,8 +188,3 @@ def check_hyperparameters(arguments: JobArguments, problems: list[str]) -> None:
             f"pretrained_weights: got {api.shown(weights)} with --network-isolation, where nothing can be fetched; "
             "bring the weights on --model or in the image"
         )
-
-
-def _is_s3(address: str) -> bool:
-    bucket = address.removeprefix("s3://").split("/")[0]
-    return address.startswith("s3://") and bool(bucket) and not any(letter.isspace() for letter in address)
