@@ -1,13 +1,98 @@
 """The verbs that need no model: what they print, and what they answer to nonsense."""
 
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
-from conftest import run_verb, write_job
+import pytest
+from conftest import Run, run_verb, write_job
 
 from sagemaker_object_detection.describe import describe_json, describe_markdown
+
+# The command, with a stand-in for what a verb does, and with signals that arrive while a module is being imported.
+COMMAND = """
+import os, runpy, signal, sys, types
+
+class Strike:
+    def find_spec(self, name, path=None, target=None):
+        if name == {moment!r}:
+            for number in {signals}:
+                os.kill(os.getpid(), number)
+
+stand_in = types.ModuleType({module!r})
+exec({source!r}, stand_in.__dict__)
+sys.modules[{module!r}] = stand_in
+sys.meta_path.insert(0, Strike())
+runpy.run_module("sagemaker_object_detection", run_name="__main__", alter_sys=True)
+"""
+
+
+def run_stand_in(verb: str, source: str, *arguments: object, moment: str = "", signals: tuple[int, ...] = ()) -> Run:
+    module = f"sagemaker_object_detection.{verb}"
+    command = COMMAND.format(moment=moment, signals=[int(number) for number in signals], module=module, source=source)
+    done = subprocess.run(
+        [sys.executable, "-c", command, verb, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Run(Path("/nonexistent"), done.returncode, done.stdout, done.stderr)
+
+
+WAITS_FOR_A_STOP = """
+from sagemaker_object_detection.job.stop import StopSignal
+def train(paths):
+    with StopSignal() as stop:
+        print(stop.requested, 60 < stop.seconds_left <= 120)
+"""
+
+
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGTERM,), (signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM, signal.SIGINT)]
+)
+def test_a_signal_that_comes_before_anything_is_imported_stops_the_job(tmp_path, signals):
+    done = run_stand_in("train", WAITS_FOR_A_STOP, "--root", tmp_path, moment="argparse", signals=signals)
+    assert (done.code, done.output, done.errors) == (0, "True True\n", "")
+
+
+def test_a_signal_that_comes_when_the_job_is_over_does_not_hurt(tmp_path):
+    source = "import os\ndef train(paths):\n    os.kill(os.getpid(), 15)\n    print('saved')\n"
+    done = run_stand_in("train", source, "--root", tmp_path)
+    assert (done.code, done.output, done.errors) == (0, "saved\n", "")
+
+
+def test_other_verbs_are_interrupted_at_once(tmp_path):
+    source = "import os\ndef check(paths):\n    os.kill(os.getpid(), 2)\n    print('checked')\n"
+    done = run_stand_in("check", source, "--root", tmp_path)
+    assert (done.code, done.output, done.errors) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "No space left on device: '/x'\nthe disk is full: give the job a larger volume (volume_size)"),
+        (errno.EROFS, "Read-only file system: '/x'\nthe file system is read-only: mount it writable"),
+    ],
+)
+def test_a_fault_of_the_machine_is_said_without_a_traceback(tmp_path, number, said):
+    source = f"import os\ndef train(paths):\n    raise OSError({number}, os.strerror({number}), '/x')\n"
+    done = run_stand_in("train", source, "--root", tmp_path)
+    assert done.code == 3
+    assert done.output == f"ERROR: PlatformError: OSError: [Errno {number}] {said}\n"
+    assert done.errors == ""
+
+
+def test_a_fault_of_ours_is_said_with_its_traceback(tmp_path):
+    done = run_stand_in("train", "def train(paths):\n    raise ValueError('shapes differ')\n", "--root", tmp_path)
+    assert done.code == 1
+    assert done.output.startswith("ERROR: AlgorithmError: ValueError: shapes differ\nThis is a fault of the container:")
+    assert done.output.endswith("\nValueError: shapes differ\n")
+    assert "Traceback (most recent call last):" in done.output
 
 
 def test_describe_prints_the_tables():

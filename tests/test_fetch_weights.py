@@ -16,9 +16,9 @@ from conftest import run_verb
 from sagemaker_object_detection import fetch_weights as verb
 from sagemaker_object_detection.catalogue import CATALOGUE, find
 from sagemaker_object_detection.errors import PlatformError, UserError
+from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.models import detector as detectors
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.weights.bounds import StoppedError
 from sagemaker_object_detection.weights.checkpoint import SUFFIX
 from sagemaker_object_detection.weights.model_garden import checkpoint_variables
 from sagemaker_object_detection.weights.sources import Source, find_source, source_at

@@ -1,14 +1,22 @@
 """The command line: one verb per thing a person does with the image. The only place where errors become exit codes."""
 
+import sys
+
+from sagemaker_object_detection.job.stop import StopSignal
+
+if __name__ == "__main__" and sys.argv[1:2] == ["train"]:
+    # Before the imports that take their time: process 1 never hears of a signal that it does not handle, and any other
+    # process dies of it. The job's own StopSignal begins with what this one, which is there to the end, has seen.
+    StopSignal().__enter__()
+
 import argparse
 import json
 import logging
 import os
-import sys
 from pathlib import Path
 
 from sagemaker_object_detection import __version__
-from sagemaker_object_detection.errors import JobError
+from sagemaker_object_detection.errors import AlgorithmError, JobError
 from sagemaker_object_detection.job.config import requested_script
 from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.paths import Paths
@@ -38,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, JobError):
             log.error("%s", error)
-        else:
-            log.exception("%s", failure_text(error))
+        else:  # where it happened matters to whom it is reported to, not to whom the disk was too small for
+            log.error("%s", failure_text(error), exc_info=exit_code(error) == AlgorithmError.exit_code)
         if options.verb == "train":
             write_failure(Paths.find(options.root), error)
         return exit_code(error)
@@ -80,7 +88,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _fetch_weights(options: argparse.Namespace) -> int:
     from sagemaker_object_detection.fetch_weights import fetch_weights
-    from sagemaker_object_detection.weights.bounds import StoppedError
+    from sagemaker_object_detection.job.stop import StoppedError
 
     try:
         fetch_weights(options.models, options.to, options.address)

@@ -298,6 +298,44 @@ def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     ]
 
 
+TWICE = [
+    (b'{"images": [], "images": [], "annotations": []}', "images"),
+    (b'{"images": [{"file_name": "a.jpg", "id": 1, "file_name": "b.jpg"}], "annotations": []}', "file_name"),
+    (
+        b'{"images": [], "annotations": [{"bbox": [1, 2, 3, 4], "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}]'
+        b"}",
+        "bbox",
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "key"), TWICE)
+def test_a_key_that_is_given_twice_is_named(tmp_path: Path, content: bytes, key: str) -> None:
+    write_annotations(tmp_path, content)
+    assert sentences(tmp_path) == [
+        f"training: annotations.json gives {key!r} twice in one object. Give every key once."
+    ]
+
+
+def test_keys_that_stand_elsewhere_are_not_given_twice(tmp_path: Path) -> None:
+    content = changed("annotations.0.segments_info", [{"bbox": [1, 2, 3, 4]}, {"bbox": [1, 2, 3, 4]}])
+    content["categories"][0]["name"] = "images"
+    write_annotations(tmp_path, content)
+    table, problems = read_annotations("training", tmp_path)
+    assert problems == []
+    assert table is not None
+    assert table.categories == {42: "images", 7: "cat"}
+
+
+def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    write_annotations(tmp_path, GOOD)
+    os.truncate(tmp_path / "annotations.json", 2**31 + 1)  # a hole, which takes no room
+    assert sentences(tmp_path) == [
+        f"training: {tmp_path / 'annotations.json'} has 2147483649 bytes; at most 2147483648 are read. Leave out what "
+        "is not needed, such as segmentations, or train on fewer images."
+    ]
+
+
 def test_a_pipe_in_place_of_the_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "annotations.json")
     assert sentences(tmp_path) == [

@@ -3,6 +3,7 @@ import json
 import logging
 import os
 import socket
+import struct
 import zlib
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,9 +16,13 @@ from made_channels import DELETED, GOOD, changed, picture, write_annotations, wr
 from PIL import Image
 from shared import shared
 
+from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.dataset import images as image_files
 from sagemaker_object_detection.dataset.load import Splits, load_splits
+from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.job.stop import StoppedError
+from sagemaker_object_detection.sample_data import write_sample_data
 
 
 def load(training: Path, validation: Path | None = None, **overrides: Any) -> Splits:
@@ -322,9 +327,116 @@ def test_a_png_that_claims_a_monstrous_size_is_refused_from_its_header(tmp_path:
     raw[29:33] = zlib.crc32(raw[12:29]).to_bytes(4, "big")
     (channel / "images" / "b.png").write_bytes(raw)
     assert problems(channel)[0] == (
-        "training images[1] 'b.png' has too many pixels (more than twice as many); at most 134217728 are accepted. "
-        "Shrink it."
+        "training images[1] 'b.png' has too many pixels (60000 x 60000 = 3600000000); at most 67108864 are "
+        "accepted. Shrink it."
     )
+
+
+def png(width: int, height: int, pixels: bytes, *, depth: int = 8, colours: int = 2, extra: bytes = b"") -> bytes:
+    """A PNG file of uncompressed `pixels`, each row behind its filter's number."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
+    ends = chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + ends
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+ROWS = (b"\x00" + bytes(range(180))) * 40
+"""Of 60 x 40 pixels, 8 bits each of red, green and blue."""
+TOO_LONG = zlib.compress(bytes(3_000_000))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"zTXt", b"x\x00\x00" + TOO_LONG),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\x00\x01\x00\x00\x00" + TOO_LONG),
+        chunk(b"iCCP", b"x\x00\x00" + TOO_LONG),
+        chunk(b"tEXt", b"a\x00b")[:-1] + b"?",
+    ],
+    ids=["long text", "long XMP", "long profile", "damaged text"],
+)
+def test_what_no_decoder_minds_in_a_png_is_no_reason_to_refuse_it(tmp_path: Path, extra: bytes) -> None:
+    channel = write_channel(tmp_path / "training")
+    (channel / "images" / "b.png").write_bytes(png(60, 40, ROWS, extra=extra))
+    assert load(channel).training.sizes[1].tolist() == [40, 60]
+
+
+DAMAGED_PNG = "is a damaged PNG file: its header cannot be read. Replace it."
+REFUSED_PNGS = [
+    (png(60, 40, ROWS, colours=3), "is a damaged PNG file: its header cannot be read. Replace it."),
+    (png(60, 40, ROWS, depth=7), "is a damaged PNG file: its header cannot be read. Replace it."),
+    (png(0, 40, b""), "is a damaged PNG file: its header cannot be read. Replace it."),
+    (
+        png(60, 40, ROWS, extra=chunk(b"IHDR", bytes(13))),
+        "is a damaged PNG file: its header cannot be read. Replace it.",
+    ),
+    (png(60, 40, ROWS)[:29] + b"bad!", "is a damaged PNG file: its header cannot be read. Replace it."),
+    (
+        png(60, 40, ROWS, extra=chunk(b"tEXt", b"") * 10_001),
+        "is a damaged PNG file: its header cannot be read. Replace it.",
+    ),
+    (png(60, 40, ROWS[:-181]), "cannot be decoded: the file is cut short or damaged. Replace it."),
+    (
+        png(1_000_001, 1, bytes(1_000_002), colours=0),
+        "is 1000001 wide and 1 high; at most 1000000 pixels on a side are accepted. Shrink it.",
+    ),
+    (
+        png(2**31 - 1, 2**31 - 1, b""),
+        "has too many pixels (2147483647 x 2147483647 = 4611686014132420609); at most 67108864 are accepted. "
+        "Shrink it.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("contents", "sentence"), REFUSED_PNGS)
+def test_a_png_that_no_decoder_would_take(tmp_path: Path, contents: bytes, sentence: str) -> None:
+    channel = write_channel(tmp_path / "training")
+    (channel / "images" / "b.png").write_bytes(contents)
+    assert problems(channel) == [f"training images[1] 'b.png' {sentence}"]
+
+
+def test_a_jpeg_that_claims_a_monstrous_size_is_refused_from_its_header(tmp_path: Path) -> None:
+    channel = write_channel(tmp_path / "training")
+    raw = bytearray((channel / "images" / "a.jpg").read_bytes())
+    place = raw.index(b"\xff\xc0") + 5
+    for side, found in ((9_000, "9000 x 9000 = 81000000"), (60_000, "more than 178956970")):
+        raw[place : place + 4] = side.to_bytes(2, "big") * 2
+        (channel / "images" / "a.jpg").write_bytes(raw)
+        assert problems(channel) == [
+            f"training images[0] 'a.jpg' has too many pixels ({found}); at most 67108864 are accepted. Shrink it."
+        ]
+
+
+def with_behind(name: str, more: bytes) -> Any:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes() + more)
+
+
+TRAINABLE = {
+    "a JPEG with a zip archive behind it": with_behind("a.jpg", b"PK\x03\x04" + bytes(400)),
+    "a PNG with a zip archive behind it": with_behind("b.png", b"PK\x03\x04" + bytes(400)),
+    "a JPEG with a PNG behind it": with_behind("a.jpg", png(60, 40, ROWS)),
+    "a PNG that is called .jpg": save_as("a.jpg", "PNG"),
+    "a JPEG that is called .png": lambda folder: picture(60, 40).save(folder / "b.png", format="JPEG"),
+    "a progressive JPEG": lambda folder: picture(64, 48).save(folder / "a.jpg", progressive=True),
+    "a CMYK JPEG": lambda folder: picture(64, 48).convert("CMYK").save(folder / "a.jpg"),
+    "an animated PNG": lambda folder: picture(60, 40).save(
+        folder / "b.png", save_all=True, append_images=[picture(60, 40, seed=2)]
+    ),
+    "a PNG of 16 bits": break_file("b.png", png(60, 40, (b"\x00" + bytes(360)) * 40, depth=16)),
+    "a PNG of 16 bits with alpha": break_file("b.png", png(60, 40, (b"\x00" + bytes(480)) * 40, depth=16, colours=6)),
+}
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_images_of_every_kind_that_is_accepted_reach_the_network(tmp_path: Path, name: str) -> None:
+    channel = write_channel(tmp_path / "training")
+    TRAINABLE[name](channel / "images")
+    data = load(channel).training
+    batch = next(iter(evaluation_batches(data, catalogue.DEFAULT_MODEL, 2, data.max_boxes)))
+    assert batch.indices.numpy().tolist() == [0, 1]
 
 
 def test_images_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,6 +472,13 @@ NAMES = [
     ("\ud800.jpg", f"is not the name of a file. {BELOW}"),
     ("b.png/c.jpg", f"cannot be read (Not a directory). {READABLE}"),
     ("x" * 300, f"cannot be read (File name too long). {READABLE}"),
+    ("images\\a.jpg", "does not exist. There is 'a.jpg': write file_name exactly so."),
+    ("loop.jpg", f"cannot be read (Too many levels of symbolic links). {READABLE}"),
+    ("device.jpg", "is a link that leaves the channel. Put the file itself into images/."),
+    ("folder/../../../outside.jpg", f'contains "..". {BELOW}'),
+    ("folder/outside.jpg", "is a link that leaves the channel. Put the file itself into images/."),
+    ("folder", "is a link that leaves the channel. Put the file itself into images/."),
+    (".", "is a folder. Expected a JPEG or PNG file."),
     ("link.jpg", "is a link that leaves the channel. Put the file itself into images/."),
     ("./b.png", "is listed already as images[1]. Merge the two entries into one."),
 ]
@@ -371,6 +490,9 @@ def test_a_file_name_that_is_refused(tmp_path: Path, name: str, sentence: str) -
     channel = write_channel(tmp_path / "training", content)
     picture(60, 40).save(tmp_path / "outside.jpg")
     (channel / "images" / "link.jpg").symlink_to(tmp_path / "outside.jpg")
+    (channel / "images" / "loop.jpg").symlink_to("loop.jpg")
+    (channel / "images" / "device.jpg").symlink_to("/dev/zero")
+    (channel / "images" / "folder").symlink_to(tmp_path)
     assert problems(channel) == [f"training images[2] {name!r} {sentence}"]
 
 
@@ -637,3 +759,25 @@ def test_real_data_with_an_empty_box_in_each_channel(tmp_path: Path) -> None:
     assert (len(splits.training.file_names), len(splits.training.boxes)) == (205, 2804)
     assert (len(splits.validation.file_names), len(splits.validation.boxes)) == (87, 1137)
     assert splits.training.labels.names == ("Platelets", "RBC", "WBC")
+
+
+def test_a_stop_ends_the_decoding_of_the_images(tmp_path):
+    channel = tmp_path / "training"
+    write_sample_data(tmp_path, images=6, validation_images=1, seed=0)
+    asked = []
+
+    def stop_requested():
+        asked.append(True)
+        return len(asked) > 2
+
+    with pytest.raises(StoppedError):
+        load_splits(
+            channel,
+            None,
+            bbox_format="xyxy",
+            invalid_boxes="error",
+            validation_split_ratio=0.2,
+            seed=0,
+            report_folder=None,
+            stop_requested=stop_requested,
+        )

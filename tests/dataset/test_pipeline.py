@@ -31,7 +31,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset(
         images=folder,
         file_names=tuple(f"{number}.png" for number in range(5)),
-        sizes=np.array([[30, 40 + number] for number in range(5)], np.int32),
+        sizes=np.array([[30, 40], [30, 41], [42, 30], [30, 43], [30, 44]], np.int32),
         orientations=np.array([1, 1, 6, 1, 1], np.uint8),
         offsets=np.concatenate([[0], np.cumsum(BOX_COUNTS)]).astype(np.int64),
         boxes=boxes,
@@ -199,7 +199,12 @@ def test_exif_turns_are_applied(tmp_path: Path, dataset: Dataset) -> None:
     pixels = np.zeros((20, 20, 3), np.uint8)
     pixels[:, 10:] = 255
     Image.fromarray(pixels).save(tmp_path / "0.png")
-    turned = dataclasses.replace(only(dataset, 1), images=tmp_path, orientations=np.array([6], np.uint8))
+    turned = dataclasses.replace(
+        only(dataset, 1),
+        images=tmp_path,
+        sizes=np.array([[20, 20]], np.int32),
+        orientations=np.array([6], np.uint8),
+    )
     (batch,) = take(evaluation_batches(turned, BASE, 1, 1), 1)
     assert batch.images[0, 4].max() == -1
     assert batch.images[0, 28].min() == 1

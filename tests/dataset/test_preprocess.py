@@ -1,5 +1,7 @@
 import dataclasses
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -81,6 +83,33 @@ def test_every_kind_of_jpeg_is_decoded_as_pillow_does(name: str) -> None:
     expected = np.asarray(Image.open(io.BytesIO(contents)).convert("RGB")).astype(int)
     # Both use libjpeg-turbo's accurate transform; CMYK is turned into RGB with different rounding.
     assert np.abs(decoded(contents) - expected).max() <= (2 if name == "cmyk" else 0)
+
+
+def test_a_ycck_jpeg_is_decoded_as_pillow_does() -> None:
+    # What Photoshop writes for print: Adobe's marker says how the four channels were turned (2: YCCK).
+    contents = encoded(COLOURS.convert("CMYK"), format="JPEG", quality=95)
+    place = contents.index(b"Adobe") + 11
+    assert contents[place] == 0
+    contents = contents[:place] + b"\x02" + contents[place + 1 :]
+    expected = np.asarray(Image.open(io.BytesIO(contents)).convert("RGB")).astype(int)
+    assert np.abs(decoded(contents) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["apng", "16 bits with alpha"])
+def test_more_than_a_picture_of_8_bits_is_decoded_to_its_first_picture_in_8_bits(name: str) -> None:
+    if name == "apng":
+        contents = encoded(COLOURS, format="PNG", save_all=True, append_images=[COLOURS.transpose(Image.ROTATE_180)])
+        np.testing.assert_array_equal(decoded(contents), np.asarray(COLOURS))
+        return
+    samples = np.random.default_rng(0).integers(0, 2**16, (23, 37, 4), np.uint16)
+    rows = b"".join(b"\x00" + row.astype(">u2").tobytes() for row in samples)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 37, 23, 16, 6, 0, 0, 0))
+    contents = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    np.testing.assert_array_equal(decoded(contents), (samples[..., :3] >> 8).astype(np.uint8))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

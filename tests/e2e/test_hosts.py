@@ -38,17 +38,39 @@ def job(root: Path, data: Path, model: Path | None, **values: object) -> Path:
     return root
 
 
+TRAIN = ("-m", "sagemaker_object_detection", "train", "--root")
+STOPPED_WHEN_THE_DATA_IS_READ = """
+import os, signal, sys
+from sagemaker_object_detection.__main__ import main
+from sagemaker_object_detection.dataset import load
+original = load.load_job_data
+def load_job_data(*arguments, **named):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return original(*arguments, **named)
+load.load_job_data = load_job_data
+sys.exit(main(["train", "--root", sys.argv[1]]))
+"""
+JOINS_ALONE = """
+from sagemaker_object_detection.training import replicas
+replicas.JOIN_SECONDS = 1.0
+try:
+    replicas._join({addresses}, 0)
+except replicas.PlatformError as error:
+    print(error)
+"""
+
+
 @contextmanager
-def two_hosts(roots: list[Path]) -> Iterator[list[subprocess.Popen[str]]]:
-    """The running processes of a job, the chief's first."""
+def two_hosts(roots: list[Path], *commands: tuple[str, ...]) -> Iterator[list[subprocess.Popen[str]]]:
+    """The running processes of a job, the chief's first. Each takes its root as the last argument."""
     hosts = sorted(f"127.0.0.1:{port}" for port in free_ports(2))
     processes: list[subprocess.Popen[str]] = []
     try:
-        for root, host in zip(roots, hosts, strict=True):
+        for root, host, command in zip(roots, hosts, commands or (TRAIN, TRAIN), strict=False):
             config = {"current_host": host, "hosts": list(reversed(hosts))}
             (root / "input/config/resourceconfig.json").write_text(json.dumps(config))
-            command = [sys.executable, "-u", "-m", "sagemaker_object_detection", "train", "--root", str(root)]
-            processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+            whole = [sys.executable, "-u", *command, str(root)]
+            processes.append(subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
         yield processes
     finally:
         for process in processes:
@@ -126,3 +148,57 @@ def test_a_host_that_is_gone_ends_the_other_with_the_reason(sample_root, tmp_pat
         processes[0].communicate(timeout=300)
     assert processes[0].returncode == 3
     assert (roots[0] / "output/failure").read_text().startswith("PlatformError: another host of this job is gone")
+
+
+GONE = "PlatformError: another host of this job is gone, and the rest cannot train on without it"
+UNTRAINED = "WARNING: Stopped by a signal before the first step: there is no model to save.\n"
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_host_whose_data_are_wrong_says_so_and_the_other_that_it_is_gone(sample_root, tmp_path, wrong):
+    data = sample_root / "input/data"
+    roots = [job(tmp_path / name, data, None, pretrained_weights="none") for name in ("chief", "worker")]
+    (roots[wrong] / "input/data/training/annotations.json").write_text("{}")
+    done = on_two_hosts(roots)
+    assert (done[wrong].code, done[1 - wrong].code) == (2, 3)
+    assert 'annotations.json has no list "images"' in (roots[wrong] / "output/failure").read_text()
+    assert (roots[1 - wrong] / "output/failure").read_text().startswith(GONE)
+
+
+def test_a_host_that_waits_for_the_other_can_be_stopped(sample_root, tmp_path):
+    roots = [job(tmp_path / "chief", sample_root / "input/data", None, pretrained_weights="none")]
+    with two_hosts(roots, TRAIN) as processes:
+        waits = next(line for line in processes[0].stdout if line.startswith("Waiting for host"))
+        processes[0].send_signal(signal.SIGTERM)
+        rest = processes[0].communicate(timeout=60)[0]
+    host = json.loads((roots[0] / "input/config/resourceconfig.json").read_text())["hosts"][0]
+    assert waits == f"Waiting for host {host}.\n"
+    assert (processes[0].returncode, rest) == (0, UNTRAINED)
+    assert not (roots[0] / "output/failure").exists()
+
+
+def test_a_worker_that_is_stopped_while_its_data_are_read_stops_both(sample_root, tmp_path):
+    data = sample_root / "input/data"
+    roots = [
+        job(tmp_path / name, data, None, pretrained_weights="none", batch_size="4") for name in ("chief", "worker")
+    ]
+    with two_hosts(roots, TRAIN, ("-c", STOPPED_WHEN_THE_DATA_IS_READ)) as processes:
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert all(output.endswith(UNTRAINED) for output in outputs)
+
+
+def test_a_host_that_leaves_before_tensorflow_has_joined_them_is_not_waited_for_without_end():
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    done = subprocess.run(
+        [sys.executable, "-c", JOINS_ALONE.format(addresses=addresses)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout == (
+        "another host of this job was there, and yet did not join within 1 seconds; its own log says why: start the "
+        "job again\n"
+    )

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -332,3 +333,12 @@ def test_the_trials_of_a_tuning_job_have_a_checkpoint_folder_each(paths, monkeyp
     assert read_job(paths).checkpoints == paths.root / "checkpoints"
     write(paths, "hyperparameters", {"_tuning_objective_metric": "validation:mAP"})
     assert read_job(paths).checkpoints == paths.root / "checkpoints/tuned-007-abc"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(paths, name):
+    file = paths.root / f"input/config/{name}.json"
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    with pytest.raises(UserError, match=rf"{re.escape(str(file))}: is a pipe, a device or a socket; expected a file"):
+        read_job(paths)

@@ -1,3 +1,4 @@
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -53,6 +54,29 @@ def test_an_output_folder_that_cannot_be_used_is_the_users_to_mend(tmp_path, mon
         f"{tmp_path}/model: cannot be created (File exists); expected a folder this process may write to",
         f"{tmp_path}/output/data: cannot be written; mount it writable or run the container as root",
     )
+
+
+def failing_mkdir(number):
+    def mkdir(path, *arguments, **named):
+        raise OSError(number, os.strerror(number), str(path))
+
+    return mkdir
+
+
+def test_a_file_system_that_is_mounted_read_only_is_the_users_to_mend(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", failing_mkdir(errno.EROFS))
+    with pytest.raises(UserError) as caught:
+        prepare_outputs(Paths(tmp_path))
+    assert str(caught.value) == (
+        f"{tmp_path}/model: cannot be created (Read-only file system); mount {tmp_path} writable: the model and the "
+        "job's other outputs are written there"
+    )
+
+
+def test_a_full_disk_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", failing_mkdir(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left on device"):
+        prepare_outputs(Paths(tmp_path))
 
 
 @pytest.mark.parametrize(

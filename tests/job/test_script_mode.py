@@ -14,12 +14,12 @@ from conftest import run_verb, write_job
 from script_jobs import JOBS, SAVE_ARGUMENTS, STOPPED_JOBS, ScriptJob
 
 from sagemaker_object_detection.check import check
-from sagemaker_object_detection.errors import AlgorithmError, PlatformError, ScriptError, UserError
+from sagemaker_object_detection.errors import AlgorithmError, ScriptError, UserError
 from sagemaker_object_detection.job import script_mode
 from sagemaker_object_detection.job.config import requested_script
 from sagemaker_object_detection.job.failure import MAX_CHARACTERS, exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.paths import Paths
-from sagemaker_object_detection.job.script_launch import HOST_SECONDS, await_hosts
+from sagemaker_object_detection.job.script_launch import _require
 from sagemaker_object_detection.job.script_mode import Ended, _judge, run_script, supervise
 
 needs_toolkit = pytest.mark.skipif(
@@ -209,39 +209,43 @@ def test_a_toolkit_that_crashes_is_not_the_scripts_fault():
     assert str(caught.value) == "sagemaker-training: was ended by SIGSEGV (signal 11) before the script train.py began"
 
 
-# Several hosts
+# Before the script begins
 
 
-def test_hosts_are_waited_for_until_all_have_an_address(caplog):
-    missing = {"algo-2": 2}
-
-    def resolve(host):
-        if missing.get(host, 0):
-            missing[host] -= 1
-            raise OSError(-2, "Name or service not known")
-
-    slept = []
-    with caplog.at_level("INFO"):
-        await_hosts(["algo-1", "algo-2"], resolve=resolve, clock=lambda: 0.0, sleep=slept.append)
-    assert (caplog.messages, slept) == (["Waiting for host algo-2."], [1.0, 1.0])
-
-
-def test_a_host_that_never_comes_is_the_platforms_fault():
-    now = 0.0
-
-    def sleep(seconds):
-        nonlocal now
-        now += seconds
-
-    def resolve(host):
-        raise OSError(-2, "Name or service not known")
-
-    with pytest.raises(PlatformError) as caught:
-        await_hosts(["algo-1"], resolve=resolve, clock=lambda: now, sleep=sleep)
-    assert str(caught.value).startswith(
-        "host algo-1: its name has no address after 300 seconds (Name or service not known); start the job again"
+def test_a_script_that_is_not_where_nothing_is(tmp_path):
+    paths = Paths(tmp_path)
+    paths.code.mkdir()
+    sentence = (
+        f"sagemaker_program: got 'train.py'; there is no such file in {paths.code}, which {{}}: entry_point is the "
+        "path of the script inside of source_dir"
     )
-    assert HOST_SECONDS < now < HOST_SECONDS + 5
+    with pytest.raises(UserError) as caught:
+        _require(paths, "train.py")
+    assert str(caught.value) == sentence.format("is empty")
+    (paths.code / "other.py").touch()
+    with pytest.raises(UserError) as caught:
+        _require(paths, "train.py")
+    assert str(caught.value) == sentence.format("holds other.py")
+
+
+WAITS_FOR_A_HOST = """
+from sagemaker_object_detection.job import hosts, script_launch
+def prepare(paths):
+    missing = ["algo-2"]
+    def reach(host):
+        if missing:
+            missing.clear()
+            raise OSError(111, "Connection refused")
+    hosts.await_hosts(["algo-2"], reach, sleep=lambda seconds: None)
+    raise script_launch.UserError("enough")
+script_launch.prepare = prepare
+script_launch.main(1)
+"""
+
+
+def test_it_is_said_for_which_host_a_script_waits():
+    done = subprocess.run([sys.executable, "-c", WAITS_FOR_A_HOST], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (1, "Waiting for host algo-2.")
 
 
 # Whole jobs

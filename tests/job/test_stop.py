@@ -27,3 +27,19 @@ def test_the_handlers_are_restored_even_after_an_error():
     with pytest.raises(ZeroDivisionError), StopSignal():
         raise ZeroDivisionError
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_what_an_outer_one_has_seen_is_handed_on_and_later_signals_change_nothing():
+    now = 1000.0
+    with StopSignal(clock=lambda: now) as outer:
+        with StopSignal(clock=lambda: now) as inner:
+            assert not inner.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        now += 50
+        os.kill(os.getpid(), signal.SIGINT)
+        with StopSignal(clock=lambda: now) as inner:
+            assert (inner.requested, inner.seconds_left) == (True, 70.0)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert inner.seconds_left == 70.0
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert outer.seconds_left == 70.0

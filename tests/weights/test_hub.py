@@ -11,7 +11,8 @@ import pytest
 from made_weights import WAYS, make_tree, make_weights, pack, pack_entry, pack_files, send, serving
 
 from sagemaker_object_detection.errors import PlatformError, UserError
-from sagemaker_object_detection.weights.bounds import LIMITS, Limits, StoppedError
+from sagemaker_object_detection.job.stop import StoppedError
+from sagemaker_object_detection.weights.bounds import LIMITS, Limits
 from sagemaker_object_detection.weights.sources import source_at
 
 QUICK = Limits(silence_seconds=0.2)

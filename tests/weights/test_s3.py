@@ -12,7 +12,8 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.errors import PlatformError, UserError
-from sagemaker_object_detection.weights.bounds import LIMITS, Limits, StoppedError
+from sagemaker_object_detection.job.stop import StoppedError
+from sagemaker_object_detection.weights.bounds import LIMITS, Limits
 from sagemaker_object_detection.weights.sources import source_at
 
 QUICK = Limits(silence_seconds=0.2)

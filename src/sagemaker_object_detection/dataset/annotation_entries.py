@@ -6,6 +6,7 @@ It takes an order of magnitude more time and memory than a typed decoder, so it 
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -66,6 +67,18 @@ class _InvalidFieldError(Exception):
     """One field of one entry; the message is the rest of the sentence."""
 
 
+class _RepeatedKeyError(ValueError):
+    """A JSON object has a key twice; the message quotes it."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise _RepeatedKeyError(repr(key))
+    return unique
+
+
 _Entry = TypeVar("_Entry")
 
 
@@ -108,7 +121,7 @@ class PatientReader:
         if not raw.strip():
             raise self._unreadable("is empty. Expected a JSON object with the lists images and annotations.")
         try:
-            return json.loads(raw.decode("utf-8"))
+            return json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
         except UnicodeDecodeError as error:
             kind = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 (byte {error.start + 1})"
             raise self._unreadable(f"is {kind}. Save it as UTF-8 text.") from None
@@ -116,6 +129,8 @@ class PatientReader:
             raise self._unreadable(
                 f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}. Correct it there."
             ) from None
+        except _RepeatedKeyError as error:
+            raise self._unreadable(f"gives {error} twice in one object. Give every key once.") from None
         except RecursionError:
             raise self._unreadable("is nested too deeply to be an annotation file. Correct it.") from None
         except ValueError:

@@ -28,7 +28,10 @@ from sagemaker_object_detection.dataset.annotation_entries import (
 )
 from sagemaker_object_detection.dataset.problems import Problem, shortlist, where
 
+MAX_BYTES = 2 * 2**30
+"""Larger files are not read: they would fill the memory. COCO's own, segmentations included, has 0.45 GB."""
 _EXPECTED = f"Expected {ANNOTATIONS_FILE} next to a folder images/."
+_LISTS = (b'"images"', b'"annotations"', b'"categories"')
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +69,17 @@ def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None
     """
     try:
         path = folder / ANNOTATIONS_FILE
-        mode = path.stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a pipe may wait for ever
-            text = f"{channel}: {path} is a pipe, a device or a socket. {_EXPECTED}"
-            return None, [Problem(channel, "unreadable annotation files", text)]
+        state = path.stat()
+        refusal = None
+        if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # reading a pipe may wait for ever
+            refusal = f"is a pipe, a device or a socket. {_EXPECTED}"
+        elif state.st_size > MAX_BYTES:
+            refusal = (
+                f"has {state.st_size} bytes; at most {MAX_BYTES} are read. Leave out what is not needed, such as "
+                "segmentations, or train on fewer images."
+            )
+        if refusal is not None:
+            return None, [Problem(channel, "unreadable annotation files", f"{channel}: {path} {refusal}")]
         raw = path.read_bytes()
     except OSError as error:
         return None, [Problem(channel, "missing annotation files", _missing_file(channel, folder, error))]
@@ -97,7 +107,10 @@ def _decode(raw: bytes) -> Document | None:
         document = msgspec.json.decode(raw, type=Document)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return None if has_unprintable(document) else document
+    # Of a key that is given twice only the last value is left; the patient pass can tell.
+    fields = (b'"file_name"', len(document.images)), (b'"bbox"', len(document.annotations))
+    repeated = any(raw.count(key) > count for key, count in (*((name, 1) for name in _LISTS), *fields))
+    return None if repeated or has_unprintable(document) else document
 
 
 def _missing_file(channel: str, folder: Path, error: OSError) -> str:

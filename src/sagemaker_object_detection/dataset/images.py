@@ -10,14 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
+from sagemaker_object_detection.dataset.png_header import read_png_header
+from sagemaker_object_detection.job.stop import StoppedError
+
 logger = logging.getLogger(__name__)
 
-MAX_PIXELS = 2**27
-"""Larger images are refused: decoding one takes 400 MB, and a small file can claim any size ("decompression bomb")."""
+MAX_PIXELS = 2**26
+"""Larger images are refused: a small file can claim any size ("decompression bomb"). Measured, a pixel takes up to 26
+bytes on its way to the network's input (a photograph that has to be turned), and 9 where it is only decoded (a
+progressive JPEG): at most 1.7 GB on every core at once, and no training instance of SageMaker has less than 2 GB for
+each of its cores. The largest full-frame cameras make 61 million pixels."""
+MAX_SIDE = 10**6
+"""What libpng takes, and so TensorFlow."""
 
 _EXIF_ORIENTATION = 0x0112
 _MAX_WORKERS = 32
@@ -50,9 +58,11 @@ _R = TypeVar("_R")
 class UnusableImageError(Exception):
     """An image file that cannot be used. kind: what sort, in the plural; the message continues "image 'a.jpg' ..."."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, cause: OSError | None = None) -> None:
         super().__init__(message)
         self.kind = kind
+        self.cause = cause
+        """Why the file could not be read, where it could not."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,8 @@ def read_header(path: Path) -> Header:
     """Size and orientation of a JPEG or PNG, from its first kilobytes.
 
     Raises:
-        UnusableImageError: missing, unreadable, empty, of another format, damaged, or larger than MAX_PIXELS.
+        UnusableImageError: missing, unreadable, empty, of another format, damaged, or larger than MAX_PIXELS or
+            MAX_SIDE.
     """
     with _without_pillow_warnings():
         return _read_header(path)
@@ -101,28 +112,42 @@ def _read_header(path: Path) -> Header:
                 )
             file.seek(0)
             try:
-                with Image.open(file, formats=("JPEG", "PNG")) as image:
-                    width, height = image.size
-                    orientation = _orientation(image.info.get("exif"))
+                width, height, exif = _size_and_exif(file, name)
             except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the file's
+                    raise
                 raise UnusableImageError(
                     "damaged images", f"is a damaged {name} file: its header cannot be read. Replace it."
                 ) from error
             except Image.DecompressionBombError:
-                raise _too_large("more than twice as many") from None
-    except FileNotFoundError:
-        raise UnusableImageError("missing images", "does not exist.") from None
+                raise _too_large(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)}") from None
+    except FileNotFoundError as error:
+        raise UnusableImageError("missing images", "does not exist.", error) from None
     except OSError as error:
         raise unreadable(error) from None
     if width * height > MAX_PIXELS:
         raise _too_large(f"{width} x {height} = {width * height}")
-    return Header(height, width, orientation, file_size)
+    if max(width, height) > MAX_SIDE:
+        raise UnusableImageError(
+            "too large images",
+            f"is {width} wide and {height} high; at most {MAX_SIDE} pixels on a side are accepted. Shrink it.",
+        )
+    return Header(height, width, _orientation(exif), file_size)
+
+
+def _size_and_exif(file: BinaryIO, name: str) -> tuple[int, int, bytes | None]:
+    """Width, height and EXIF data of a JPEG or PNG file."""
+    if name == "PNG":
+        header = read_png_header(file)
+        return header.width, header.height, header.exif
+    with Image.open(file, formats=("JPEG",)) as image:
+        return *image.size, image.info.get("exif")
 
 
 def unreadable(error: OSError) -> UnusableImageError:
     """A file that is there and cannot be read, as a sentence."""
     return UnusableImageError(
-        "unreadable images", f"cannot be read ({error.strerror}). Expected a JPEG or PNG file that may be read."
+        "unreadable images", f"cannot be read ({error.strerror}). Expected a JPEG or PNG file that may be read.", error
     )
 
 
@@ -206,11 +231,16 @@ def read_headers(paths: Sequence[Path]) -> list[Header | UnusableImageError]:
         return _parallel(examine, paths, min(_MAX_WORKERS, 4 * (os.cpu_count() or 1)))
 
 
-def check_decoding(paths: Sequence[Path], headers: Sequence[Header]) -> list[UnusableImageError | None]:
+def check_decoding(
+    paths: Sequence[Path], headers: Sequence[Header], stop_requested: Callable[[], bool] = lambda: False
+) -> list[UnusableImageError | None]:
     """Decode every file once, as training will, on all cores. TensorFlow is imported here.
 
     Returns:
         per path, what is wrong with it, or None.
+
+    Raises:
+        StoppedError: `stop_requested` said so.
     """
     if not paths:
         return []
@@ -219,6 +249,8 @@ def check_decoding(paths: Sequence[Path], headers: Sequence[Header]) -> list[Unu
     from sagemaker_object_detection.dataset.preprocess import decode_stored
 
     def examine(index: int) -> UnusableImageError | None:
+        if stop_requested():
+            raise StoppedError
         try:
             contents = paths[index].read_bytes()
             with tf.device("CPU:0"):

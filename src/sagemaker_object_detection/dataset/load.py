@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,13 @@ class _Channel:
     boxes: CheckedBoxes
 
 
-def load_job_data(job: Job, hyperparameters: Hyperparameters, *, report_folder: Path | None) -> Splits:
+def load_job_data(
+    job: Job,
+    hyperparameters: Hyperparameters,
+    *,
+    report_folder: Path | None,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Splits:
     """`load_splits` of a job's channels, as its hyperparameters have it."""
     return load_splits(
         job.training,
@@ -62,6 +68,7 @@ def load_job_data(job: Job, hyperparameters: Hyperparameters, *, report_folder: 
         validation_split_ratio=hyperparameters.validation_split_ratio,
         seed=hyperparameters.seed,
         report_folder=report_folder,
+        stop_requested=stop_requested,
     )
 
 
@@ -74,6 +81,7 @@ def load_splits(
     validation_split_ratio: float,
     seed: int,
     report_folder: Path | None,
+    stop_requested: Callable[[], bool] = lambda: False,
 ) -> Splits:
     """Read and check the channels, and hold out validation images where there is no validation channel.
 
@@ -87,12 +95,14 @@ def load_splits(
         validation_split_ratio: share of the training images to hold out; 0 trains without validation.
         seed: decides which.
         report_folder: `data_report.json` is written here, whether the data is good or not; None: nowhere.
+        stop_requested: asked while the images are decoded, which takes minutes where there are many.
 
     Returns:
         the data sets, with the same labels; no box of theirs is empty or outside, and every image decodes.
 
     Raises:
         UserError: anything is wrong with the data: of all channels together, and everything that is.
+        StoppedError: `stop_requested` said so.
     """
     problems: list[Problem] = []
     warnings: list[str] = []
@@ -102,7 +112,7 @@ def load_splits(
         channel = _check_channel(name, folder, bbox_format, invalid_boxes, problems, warnings)
         if channel is not None:
             channels[name] = channel
-    problems += _check_decoding(list(channels.values()))
+    problems += _check_decoding(list(channels.values()), stop_requested)
     labels = None
     if "training" in channels:
         labels, warned = _labels(channels["training"].table)
@@ -158,7 +168,7 @@ def _check_channel(
     return _Channel(table, images, boxes)
 
 
-def _check_decoding(channels: Sequence[_Channel]) -> list[Problem]:
+def _check_decoding(channels: Sequence[_Channel], stop_requested: Callable[[], bool]) -> list[Problem]:
     """Decode what has a good header, of all channels in one go."""
     todo = [
         (channel, index, header)
@@ -171,6 +181,7 @@ def _check_decoding(channels: Sequence[_Channel]) -> list[Problem]:
     outcomes = check_decoding(
         [channel.images.folder / channel.table.file_names[index] for channel, index, _ in todo],
         [header for _, _, header in todo],
+        stop_requested,
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
     return [

@@ -5,6 +5,7 @@ Any of the files may be missing, as in a run made by hand. Every problem of ever
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +205,10 @@ def _read_object(path: Path, example: str, problems: list[str]) -> dict[str, Any
     None where there is no file, and where it cannot be read, which is added to `problems`.
     """
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a pipe would wait for ever
+            problems.append(f"{path}: is a pipe, a device or a socket; expected a file such as {example}")
+            return None
         value = json.loads(
             path.read_bytes(), parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=unique_names
         )

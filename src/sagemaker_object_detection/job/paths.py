@@ -1,6 +1,7 @@
 """The /opt/ml tree under one root, which may lie elsewhere for a run by hand."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from dataclasses import dataclass
@@ -110,6 +111,13 @@ def prepare_outputs(paths: Paths) -> None:
             problems.append(
                 f"{folder}: cannot be created ({error.strerror}); expected a folder this process may write to"
             )
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            raise UserError(
+                f"{folder}: cannot be created ({error.strerror}); mount {paths.root} writable: the model and the "
+                "job's other outputs are written there"
+            ) from None
         else:
             if not os.access(folder, os.W_OK):
                 problems.append(f"{folder}: cannot be written; mount it writable or run the container as root")

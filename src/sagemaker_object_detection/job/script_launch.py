@@ -11,26 +11,23 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import sysconfig
-import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
 from sagemaker_object_detection.job.config import SCRIPT
 from sagemaker_object_detection.job.failure import exit_code, failure_text
+from sagemaker_object_detection.job.hosts import await_hosts
 from sagemaker_object_detection.job.paths import Paths
 
 log = logging.getLogger("sagemaker_object_detection.job.script_launch")
 
 DIRECTORY = "sagemaker_submit_directory"
-HOST_SECONDS = 300.0
-"""How long the hosts of a job are waited for; SageMaker starts them within seconds of each other."""
 _KINDS = {1: "AlgorithmError", 2: "UserError", 3: "PlatformError"}
 _LISTED_FILES = 10
 
@@ -43,7 +40,8 @@ def main(report: int) -> NoReturn:
     """Prepare the script and become it; on the way there, every error goes to `report`."""
     os.set_inheritable(report, False)  # so that the script, and what pip starts, do not keep it open
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
-    log.setLevel(logging.INFO)  # and the toolkit's stays at WARNING: its INFO lines show hyperparameters
+    # And the toolkit's stays at WARNING: its INFO lines show hyperparameters.
+    logging.getLogger("sagemaker_object_detection").setLevel(logging.INFO)
     try:
         paths = Paths.find()
         command = prepare(paths)
@@ -179,9 +177,10 @@ def _require(paths: Paths, program: str) -> None:
         return
     names = sorted(path.name for path in paths.code.iterdir())
     more = f" and {len(names) - _LISTED_FILES} more" if len(names) > _LISTED_FILES else ""
+    content = f"holds {', '.join(names[:_LISTED_FILES])}{more}" if names else "is empty"
     raise UserError(
-        f"{SCRIPT}: got {program!r}; there is no such file in {paths.code}, which holds "
-        f"{', '.join(names[:_LISTED_FILES])}{more}: entry_point is the path of the script inside of source_dir"
+        f"{SCRIPT}: got {program!r}; there is no such file in {paths.code}, which {content}: entry_point is the path "
+        "of the script inside of source_dir"
     )
 
 
@@ -220,37 +219,6 @@ def _install(paths: Paths, program: str) -> None:
     finally:
         for name in added:
             del os.environ[name]
-
-
-def await_hosts(
-    hosts: Iterable[str],
-    *,
-    resolve: Callable[[str], Any] = socket.gethostbyname,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Wait until every host has an address: they do not all start at the same time.
-
-    Raises:
-        PlatformError: one of them has none after `HOST_SECONDS`.
-    """
-    deadline = clock() + HOST_SECONDS
-    for host in hosts:
-        said = False
-        while True:
-            try:
-                resolve(host)
-                break
-            except OSError as error:
-                if clock() > deadline:
-                    raise PlatformError(
-                        f"host {host}: its name has no address after {HOST_SECONDS:.0f} seconds ({error.strerror}); "
-                        "start the job again, and look at that host's log if it happens again"
-                    ) from None
-            if not said:
-                log.info("Waiting for host %s.", host)
-                said = True
-            sleep(1.0)
 
 
 def _module_folders(paths: Paths) -> Sequence[str]:

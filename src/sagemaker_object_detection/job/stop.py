@@ -11,10 +11,15 @@ GRACE_SECONDS = 120.0
 """SageMaker sends SIGKILL this long after SIGTERM."""
 
 
+class StoppedError(Exception):
+    """The job was told to stop before there was anything to save."""
+
+
 class StopSignal:
     """Turns SIGTERM and SIGINT into `requested` while it is entered, in the main thread; restores the handlers after.
 
-    Signals after the first change nothing: the deadline stays that of the first.
+    Signals after the first change nothing: the deadline stays that of the first. Entered inside of another one, it
+    begins with what that one has seen.
 
     Args:
         clock: seconds, monotonic.
@@ -23,21 +28,24 @@ class StopSignal:
     def __init__(self, grace_seconds: float = GRACE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._grace_seconds = grace_seconds
         self._clock = clock
-        self._deadline: float | None = None
+        self._since: float | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
     @property
     def requested(self) -> bool:
-        return self._deadline is not None
+        return self._since is not None
 
     @property
     def seconds_left(self) -> float:
         """Seconds until the process is killed, never negative; infinite while no stop is requested."""
-        return math.inf if self._deadline is None else max(0.0, self._deadline - self._clock())
+        return math.inf if self._since is None else max(0.0, self._since + self._grace_seconds - self._clock())
 
     def __enter__(self) -> "StopSignal":
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._request)
+            previous = self._previous[number] = signal.signal(number, self._request)
+            outer = getattr(previous, "__self__", None)
+            if isinstance(outer, StopSignal) and outer._since is not None:
+                self._since = outer._since
         return self
 
     def __exit__(
@@ -48,5 +56,5 @@ class StopSignal:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         # No logging here: a handler may interrupt the very write that holds the stream's lock.
-        if self._deadline is None:
-            self._deadline = self._clock() + self._grace_seconds
+        if self._since is None:
+            self._since = self._clock()

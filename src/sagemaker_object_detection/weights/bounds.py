@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagemaker_object_detection.errors import PlatformError, UserError
+from sagemaker_object_detection.job.stop import StoppedError
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,6 @@ class Limits:
 
 
 LIMITS = Limits()
-
-
-class StoppedError(Exception):
-    """The job was told to stop while weights were on their way."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The variables in a checkpoint file: their names and shapes at once, their values on demand. Nothing is executed."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,24 +50,31 @@ def read_checkpoint(prefix: Path) -> StoredVariables:
         UserError: the files are missing, damaged or no checkpoint.
     """
 
-    def unreadable(error: Exception) -> UserError:
-        return UserError(
-            f"{prefix}: the checkpoint cannot be read ({first_line(error)}); expected {prefix.name}.index and every "
-            f"{prefix.name}.data-* file as they were written: copy the folder again"
-        )
-
     def read(name: str) -> np.ndarray:
         try:
             return np.asarray(reader.get_tensor(name))
         except READ_ERRORS as error:
-            raise unreadable(error) from error
+            raise _unreadable(prefix, error) from error
 
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = {key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items()}
     except READ_ERRORS as error:
-        raise unreadable(error) from error
+        raise _unreadable(prefix, error) from error
     return StoredVariables(str(prefix), shapes, read)
+
+
+def fingerprint(prefix: Path) -> str:
+    """Differs where the variables do: a checkpoint's index holds a checksum of each of them.
+
+    Raises:
+        UserError: there is no index, or it cannot be read.
+    """
+    try:
+        index = prefix.with_name(f"{prefix.name}.index").read_bytes()
+    except OSError as error:
+        raise _unreadable(prefix, error) from error
+    return hashlib.sha256(index).hexdigest()
 
 
 def read_model_garden(prefix: Path) -> StoredVariables:
@@ -91,4 +99,12 @@ def read_model_garden(prefix: Path) -> StoredVariables:
     raise UserError(
         f"{prefix}: holds no detector's variables, but {listed or 'nothing'}; expected the checkpoint or the "
         "SavedModel of a base model, whose variables' names begin with model/ or _model/: give those files"
+    )
+
+
+def _unreadable(prefix: Path, error: Exception) -> UserError:
+    reason = error.strerror if isinstance(error, OSError) else first_line(error)
+    return UserError(
+        f"{prefix}: the checkpoint cannot be read ({reason}); expected {prefix.name}.index and every "
+        f"{prefix.name}.data-* file as they were written: copy the folder again"
     )

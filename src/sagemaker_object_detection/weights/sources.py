@@ -17,8 +17,9 @@ from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import JobError, UserError
 from sagemaker_object_detection.job.paths import baked_weights
+from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.weights.archive import check_is_archive, unpack
-from sagemaker_object_detection.weights.bounds import LIMITS, WAYS, Limits, StoppedError, Transfer
+from sagemaker_object_detection.weights.bounds import LIMITS, WAYS, Limits, Transfer
 from sagemaker_object_detection.weights.cache import advising, fetch_into_cache, fetch_into_temporary, find_cached
 from sagemaker_object_detection.weights.hub import check_handle, fetch_hub
 from sagemaker_object_detection.weights.naming import named_by, scheme_of, shown

@@ -3,6 +3,7 @@
 Names that begin with a dot, and `__MACOSX`, are what desktops leave in folders and archives: they are not looked at.
 """
 
+import glob
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,9 +123,11 @@ def _check_description(path: Path, origin: str) -> None:
 def _search(folder: Path, origin: str, named_as: BaseModel | None) -> Weights | Archive | None:
     while True:
         if (folder / ARTIFACT_MARK).is_file():
+            _check_plain(folder / _ARTIFACT_VARIABLES, origin)
             return Weights(origin, artifact=folder, named_as=named_as)
         checkpoint = _checkpoint_in(folder)
         if checkpoint is not None:
+            _check_plain(checkpoint, origin)
             configuration = folder / _CONFIGURATION
             return Weights(
                 origin,
@@ -140,6 +143,16 @@ def _search(folder: Path, origin: str, named_as: BaseModel | None) -> Weights | 
             return None
         folder = entries[0]
         named_as = named_by(folder.name) or named_as
+
+
+def _check_plain(prefix: Path, origin: str) -> None:
+    """Raises a UserError where a file of a checkpoint is a pipe, a device or a folder: reading might wait for ever."""
+    for path in sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*")):
+        if path.exists() and not path.is_file():
+            raise UserError(
+                f"{origin}: {path.relative_to(prefix.parents[1])} is no plain file; expected the files of a checkpoint "
+                "as they were written: copy the folder again"
+            )
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -1,0 +1,212 @@
+"""Thousands of changed jobs through the container's own entry: each is accepted, or refused with a sentence.
+
+All that happens before a detector is built is real: configuration, hyperparameters, data sets, weights and what model
+they are of. Weights of the smallest base model are also installed, in a detector that is built once.
+
+    SOD_FUZZ_INPUTS=200000 SOD_FUZZ_SEED=mine pytest -m slow tests/fuzz    a longer run, on other inputs
+    SOD_FUZZ_ONLY=1234 pytest -m slow tests/fuzz                           one input again, with its log
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+import mutations
+import numpy as np
+import pytest
+from fuzzed_job import CODES, INPUT_SECONDS, Guard, Outcome, ReachedError, judge, run_in_process, valid_job
+from mutations import mutate
+
+INPUTS = int(os.environ.get("SOD_FUZZ_INPUTS", "6000"))
+SEED = os.environ.get("SOD_FUZZ_SEED", "2026")
+ONLY = os.environ.get("SOD_FUZZ_ONLY")
+PROCESSES = 50
+NAMES = {0: "accepted", 2: "UserError", 3: "PlatformError"}
+# As `python -m sagemaker_object_detection`, but for what is stopped in this process as well.
+_PROGRAM = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+import test_fuzz, fuzzed_job
+from sagemaker_object_detection import __main__, preflight
+look = preflight.preflight
+def look_and_stop(*arguments):
+    found = look(*arguments)
+    if not found.problems:  # else TensorFlow is not even imported
+        test_fuzz.stop_after_the_checks(setattr)
+    return found
+preflight.preflight = look_and_stop
+try:
+    sys.exit(__main__.main(["train", "--root", sys.argv[3]]))
+except fuzzed_job.ReachedError:
+    sys.exit(0)
+"""
+
+
+def stop_after_the_checks(replace: Callable[[Any, str, Any], None], detector: Any = None) -> None:
+    """Replaces what comes after the checks by `ReachedError`, and the network by its absence.
+
+    detector: of the default model and two classes; weights that are right, and its, are installed in it.
+    """
+    from sagemaker_object_detection.errors import PlatformError
+    from sagemaker_object_detection.weights import sources
+
+    def no_network(address: str, *_: object) -> NoReturn:
+        raise PlatformError(f"{address}: there is no network here")
+
+    def reached(*_: object) -> NoReturn:
+        raise ReachedError
+
+    replace(sources, "fetch_hub", no_network)
+    replace(sources, "fetch_s3", no_network)
+    from sagemaker_object_detection.job import script_mode
+
+    replace(script_mode, "run_script", reached)
+    from sagemaker_object_detection.artifact import restore
+    from sagemaker_object_detection.training import replicas
+
+    find_replicas, find_start = replicas.find_replicas, restore.find_start
+
+    def one_host(*_: object) -> object:
+        return find_replicas(("algo-1",), "algo-1")  # others would be waited for
+
+    def start_and_stop(weights: Any, hyperparameters: Any, labels: Any) -> NoReturn:
+        start = find_start(weights, hyperparameters, labels)
+        hyperparameters.for_model(start.base).resolved()
+        if detector is not None and (start.base, len(labels)) == (detector.base, detector.num_classes):
+            start.install(detector)
+        raise ReachedError
+
+    replace(replicas, "find_replicas", one_host)
+    replace(restore, "find_start", start_and_stop)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Any:
+    from sagemaker_object_detection import catalogue
+    from sagemaker_object_detection.models.detector import build_detector
+
+    return build_detector(catalogue.DEFAULT_MODEL, 2)
+
+
+@pytest.fixture(scope="module")
+def trees(detector: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Weights that are right: a Model Garden checkpoint, a SavedModel of the same, and an artifact; all of zeros, which
+    take no room in an archive."""
+    import tensorflow as tf
+
+    from sagemaker_object_detection.artifact.model_info import model_info
+    from sagemaker_object_detection.dataset.annotations import Labels
+    from sagemaker_object_detection.weights.checkpoint import SUFFIX
+    from sagemaker_object_detection.weights.model_garden import checkpoint_variables
+
+    def saved(variables: dict[str, Any], prefix: str) -> dict[str, bytes]:
+        folder = tmp_path_factory.mktemp("weights")
+        tf.raw_ops.SaveV2(
+            prefix=str(folder / "v"),
+            tensor_names=list(variables),
+            shape_and_slices=[""] * len(variables),
+            tensors=[np.zeros(variable.shape, np.float32) for variable in variables.values()],
+        )
+        return {f"{prefix}{path.name[1:]}": path.read_bytes() for path in sorted(folder.iterdir())}
+
+    published = checkpoint_variables(detector)
+    own = {f"weights/{v.path.replace('/', '.S')}{SUFFIX}": v for v in detector.variables}
+    info = model_info(
+        detector.base, Labels((7, 42), ("cat", "dog")), hyperparameters={}, fingerprints={}, epoch=0, metrics={}
+    )
+    import msgspec
+
+    mutations.TREES |= {
+        "checkpoint": {"m/pipeline.config": b"model { }", **saved(published, "m/checkpoint/ckpt-0")},
+        "saved model": saved(published, "variables/variables"),
+        "artifact": {"model_info.json": msgspec.json.encode(info), **saved(own, "1/variables/variables")},
+    }
+
+
+@pytest.mark.slow
+def test_whatever_the_input_the_job_is_accepted_or_refused_with_a_sentence(
+    tmp_path: Path,
+    trees: None,
+    detector: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from sagemaker_object_detection.__main__ import main
+
+    guard = Guard(tmp_path / "guard")
+    for name, value in guard.environment.items():
+        monkeypatch.setenv(name, value)
+    stop_after_the_checks(monkeypatch.setattr, detector)
+    for weights in (None, *mutations.TREES.values()):
+        unchanged = run_in_process(main, valid_job(weights=weights), guard, seconds=60)
+        assert (unchanged.code, unchanged.faults) == (0, ()), unchanged
+    numbers = [int(ONLY)] if ONLY else range(INPUTS)
+    counts: Counter[tuple[str, str]] = Counter()
+    bad: list[str] = []
+    slowest, begun = (0.0, 0, ""), time.monotonic()
+    for number in numbers:
+        what, job = mutate(number, SEED)
+        started = time.monotonic()
+        outcome = run_in_process(main, job, guard)
+        slowest = max(slowest, (time.monotonic() - started, number, what))
+        counts[what.partition(":")[0], NAMES.get(outcome.code or 0, "?") if not outcome.faults else "FAULT"] += 1
+        if outcome.faults:
+            bad.append(f"input {number} ({what}): {', '.join(outcome.faults)}")
+        if ONLY:
+            print(what, outcome.code, outcome.log, outcome.failure, sep="\n")
+    seconds = time.monotonic() - begun
+    with capsys.disabled():
+        print(f"\nfuzz: {len(numbers)} inputs of seed {SEED} in {seconds:.0f} s; {INPUT_SECONDS:g} s allowed for each,")
+        print(f"the slowest took {slowest[0]:.1f} s (input {slowest[1]}, {slowest[2][:60]!r})")
+        print(_table(counts))
+        print("\n".join(bad[:20]))
+    assert not bad, f"{len(bad)} inputs, the first: {bad[0]}"
+
+
+@pytest.mark.slow
+def test_fifty_of_them_as_real_processes(tmp_path: Path, trees: None, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(number: int) -> tuple[str, Outcome]:
+        guard = Guard(tmp_path / str(number))
+        what, job = mutate(number, f"{SEED} processes")
+        before = guard.prepare(job)
+        here = Path(__file__).parent
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", _PROGRAM, here, here.parents[1] / "src", guard.root],
+            cwd=guard.place / "cwd",
+            env=os.environ | guard.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=3 * INPUT_SECONDS,
+            check=False,
+        )
+        return what, judge(done.returncode, done.stdout.decode(), guard, before)
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(run, range(PROCESSES)))
+    counts = Counter(
+        (what.partition(":")[0], NAMES[outcome.code or 0] if not outcome.faults else "FAULT")
+        for what, outcome in outcomes
+        if outcome.code in CODES or outcome.faults
+    )
+    bad = [f"{what}: {', '.join(outcome.faults)}\n{outcome.log}" for what, outcome in outcomes if outcome.faults]
+    with capsys.disabled():
+        print(f"\nfuzz: {PROCESSES} inputs as processes of their own")
+        print(_table(counts))
+    assert not bad, f"{len(bad)} of {PROCESSES}, the first: {bad[0]}"
+
+
+def _table(counts: Counter[tuple[str, str]]) -> str:
+    columns = (*NAMES.values(), "FAULT")
+    rows = [f"{'':16}" + "".join(f"{column:>15}" for column in columns)]
+    kinds = sorted({kind for kind, _ in counts})
+    rows += [f"{kind:16}" + "".join(f"{counts[kind, column]:15}" for column in columns) for kind in kinds]
+    totals = [sum(counts[kind, column] for kind in kinds) for column in columns]
+    rows.append(f"{'all':16}" + "".join(f"{total:15}" for total in totals))
+    return "\n".join(rows)
