@@ -236,3 +236,21 @@ def find(name: str) -> BaseModel | None:
 
 
 DEFAULT_MODEL = next(base for base in CATALOGUE if base.name == "ssd_mobilenet_v2_fpnlite_320x320")
+
+_DOWNWARDS = (
+    (
+        *(f"ssd_resnet{layers}_v1_fpn_{size}x{size}" for size in (1024, 640) for layers in (152, 101, 50)),
+        "ssd_mobilenet_v1_fpn_640x640",
+        "ssd_mobilenet_v2_fpnlite_640x640",
+        DEFAULT_MODEL.name,
+    ),
+    (*(base.name for base in reversed(CATALOGUE) if base.family is _EFFICIENTDET), DEFAULT_MODEL.name),
+)
+
+
+def next_smaller(base: BaseModel) -> BaseModel | None:
+    """The model to try where this one needs too much memory in training; None below the smallest."""
+    for names in _DOWNWARDS:
+        if base.name in names[:-1]:
+            return find(names[names.index(base.name) + 1])
+    return None

@@ -6,6 +6,7 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read_what_is_right
 from sagemaker_object_detection.job.config import Job, read_job, user_values
 from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.training.checkpoints import checkpoint_problems
 from sagemaker_object_detection.weights.sources import Source, find_source
 
 
@@ -37,6 +38,8 @@ def preflight(paths: Paths) -> Preflight:
     problems += wrong_values
     if job is not None:
         problems += _without_validation(job, hyperparameters)
+        if job.checkpoints is not None:
+            problems += checkpoint_problems(job.checkpoints, hyperparameters)
         try:
             source = find_source(hyperparameters.pretrained_weights, job.model, hyperparameters.model_id)
         except UserError as error:

@@ -13,6 +13,7 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.weights import coco_classes
+from sagemaker_object_detection.weights.checkpoint import fingerprint
 from sagemaker_object_detection.weights.model_garden import checkpoint_variables
 from sagemaker_object_detection.weights.sources import find_source
 
@@ -209,3 +210,22 @@ def test_a_model_of_this_container_whose_classes_come_in_another_order_keeps_the
     assert len(set(biases[0][0, 1:])) == 3
     with pytest.raises(UserError, match="added cat; removed circle; expected the same classes"):
         start_from(trained.root / "model", Labels((1, 3, 7), ("cat", "square", "triangle")))
+
+
+def test_an_artifact_whose_index_is_gone_is_refused_in_words(tmp_path):
+    prefix = tmp_path / "1/variables/variables"
+    with pytest.raises(UserError) as caught:
+        fingerprint(prefix)
+    assert str(caught.value) == (
+        f"{prefix}: the checkpoint cannot be read (No such file or directory); expected variables.index and every "
+        "variables.data-* file as they were written: copy the folder again"
+    )
+
+
+def test_the_fingerprint_of_weights_differs_where_one_value_does(tmp_path):
+    prints = []
+    for value in (1.0, 1.0, 1.5):
+        folder = tmp_path / str(len(prints))
+        path = tf.train.Checkpoint(a=tf.Variable([value]), b=tf.Variable([2.0])).write(str(folder / "ckpt"))
+        prints.append(fingerprint(Path(path)))
+    assert prints[0] == prints[1] != prints[2]

@@ -121,6 +121,18 @@ def test_drop_connect_depends_on_the_step_alone(efficientdet):
     assert (before[0] != before[1]).any()
 
 
+def test_parts_of_a_batch_draw_the_noise_of_the_whole(efficientdet):
+    layer = next(layer for layer in efficientdet.backbone.layers if layer.name == "stack_5_block_4_drop")
+
+    def draws(first: int, count: int) -> np.ndarray:
+        efficientdet.noise.begin_step(4, first)
+        return layer(np.ones((count, 1, 1, 1), np.float32), training=True).numpy()
+
+    whole = draws(0, 50)
+    assert 0 < (whole > 0).sum() < 50
+    np.testing.assert_array_equal(np.concatenate([draws(0, 20), draws(20, 20), draws(40, 10)]), whole)
+
+
 def test_a_compiled_step_repeats_its_noise_and_another_step_does_not(efficientdet):
     images = np.random.default_rng(0).normal(size=(8, 128, 128, 3)).astype(np.float32)
 

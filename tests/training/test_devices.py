@@ -8,7 +8,13 @@ import pytest
 from sagemaker_object_detection.errors import PlatformError
 from sagemaker_object_detection.job.failure import exit_code
 from sagemaker_object_detection.training import devices
-from sagemaker_object_detection.training.devices import TensorFlowBuild, dtype_policy, prepare_devices, why_no_gpu
+from sagemaker_object_detection.training.devices import (
+    TensorFlowBuild,
+    dtype_policy,
+    prepare_devices,
+    smallest_memory,
+    why_no_gpu,
+)
 
 CPU_BUILD = TensorFlowBuild("2.21.0", None)
 GPU_BUILD = TensorFlowBuild("2.21.0", "12.5.1")
@@ -206,3 +212,19 @@ def test_the_job_ends_before_anything_is_loaded(machine, monkeypatch):
     monkeypatch.setenv("PATH", machine.environment["PATH"])
     with pytest.raises(PlatformError, match=r"^this machine has a GPU \(.*nvidia-smi: GPU 0: Tesla T4\)"):
         prepare_devices(None)
+
+
+def test_the_memory_of_a_container_is_its_limit_and_else_the_machines(tmp_path):
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert smallest_memory(root=tmp_path) == machine
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    for limit, expected in (("max\n", machine), ("1073741824\n", 2**30)):
+        (tmp_path / "sys/fs/cgroup/memory.max").write_text(limit)
+        assert smallest_memory(root=tmp_path) == expected
+
+
+def test_the_memory_of_several_gpus_is_that_of_the_smallest(machine, monkeypatch):
+    monkeypatch.setattr(devices.tf.config, "list_physical_devices", lambda kind: ["GPU:0", "GPU:1"])
+    assert smallest_memory(environment={"PATH": "/nonexistent"}) is None
+    machine.nvidia_smi('test "$1" = --query-gpu=memory.total && printf "16384\\n15360\\n"')
+    assert smallest_memory(environment=machine.environment) == 15 * 2**30

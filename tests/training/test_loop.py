@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -13,7 +14,9 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job.metrics import METRICS
 from sagemaker_object_detection.training import loop
 from sagemaker_object_detection.training.best import Best, Objective
-from sagemaker_object_detection.training.loop import Schedule, fit
+from sagemaker_object_detection.training.checkpoints import Checkpoints
+from sagemaker_object_detection.training.loop import Loop, Schedule
+from sagemaker_object_detection.training.progress import Epoch, Progress
 from sagemaker_object_detection.training.replicas import find_replicas
 
 ALONE = find_replicas(["algo-1"], "algo-1")
@@ -31,6 +34,8 @@ class Detector:
 class Step:
     detector: Detector
     losses: list[float] = field(default_factory=list)
+    micro_batch: int | None = None
+    state: list = field(default_factory=list)
 
     def __call__(self, batch):
         self.detector.weight.assign_add(1.0)
@@ -41,6 +46,12 @@ class Step:
 class Figures:
     metrics: dict[str, float]
     total_loss: float = 1.0
+
+
+def train(detector, step, schedule, evaluate, best, stop_requested, *, batches=None, checkpoints=None):
+    checkpoints = checkpoints or Checkpoints(None, {}, Progress[Figures])
+    loop = Loop(detector, step, schedule, evaluate, stop_requested, ALONE, checkpoints)
+    return loop.run(itertools.count() if batches is None else batches, Progress(best))
 
 
 def run(*, epochs=3, steps=4, losses=(), validations=None, patience=None, stop_after=math.inf):
@@ -55,9 +66,7 @@ def run(*, epochs=3, steps=4, losses=(), validations=None, patience=None, stop_a
             return Figures({"localization_loss": 0.25, "classification_loss": 0.5, "mAP": next(left), "mAP_50": 0.75})
 
     best = Best(Objective("mAP", True), 0.0, patience)
-    outcome = fit(
-        detector, step, itertools.count(), schedule, evaluate, best, lambda: float(detector.weight) >= stop_after, ALONE
-    )
+    outcome = train(detector, step, schedule, evaluate, best, lambda: float(detector.weight) >= stop_after)
     return detector, outcome
 
 
@@ -160,14 +169,14 @@ def test_weights_ruined_by_an_update_that_no_loss_has_seen_are_not_saved(stop_af
     detector = Detector()
     schedule = Schedule(1, 2, 2, 0.25, lambda number: ["a.jpg"])
 
-    def step(batch):
-        detector.weight.assign_add(1.0 if batch == 0 else math.nan)
-        return tf.constant(0.5)
+    class Ruining(Step):
+        def __call__(self, batch):
+            self.detector.weight.assign_add(1.0 if batch == 0 else math.nan)
+            return tf.constant(0.5)
 
-    steps = iter(range(5))
     best = Best(Objective("mAP", True), 0.0, None)
     with pytest.raises(UserError, match=r"weights are no longer finite after epoch 0"):
-        fit(detector, step, steps, schedule, None, best, lambda: not detector.weight.numpy() < stop_after, ALONE)
+        train(detector, Ruining(detector), schedule, None, best, lambda: not detector.weight.numpy() < stop_after)
 
 
 def test_a_stop_reads_the_losses_that_are_still_pending():
@@ -189,29 +198,71 @@ def test_a_stop_during_validation_keeps_the_epoch_before():
     detector = Detector()
     schedule = Schedule(5, 4, 2, 0.25, lambda number: [])
     best = Best(Objective("mAP", True), 0.0, None)
-    outcome = fit(detector, Step(detector), itertools.count(), schedule, evaluate, best, lambda: bool(stopping), ALONE)
+    outcome = train(detector, Step(detector), schedule, evaluate, best, lambda: bool(stopping))
     assert float(detector.weight) == 4.0
     assert outcome.saved.number == 0
     assert outcome.stopped
 
 
-def test_a_step_that_does_not_fit_into_memory_names_the_next_batch_size_to_try():
-    def step(batch):
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+def checkpoints_in(folder):
+    return Checkpoints(folder, {"batch_size": "2"}, Progress[Figures])
 
-    schedule = Schedule(1, 2, 12, 0.25, lambda number: [])
-    with pytest.raises(UserError) as caught:
-        fit(
-            Detector(),
-            step,
-            itertools.count(),
-            schedule,
-            None,
-            Best(Objective("mAP", True), 0.0, None),
-            lambda: False,
-            ALONE,
-        )
-    assert str(caught.value) == (
-        "batch_size: a step of 12 images does not fit into the device's memory; set batch_size to 6, choose a base "
-        "model with a smaller input, or an instance with more memory"
+
+def test_a_run_that_goes_on_in_the_middle_of_an_epoch_ends_as_the_whole_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("sagemaker_object_detection.training.checkpoints.SECONDS_BETWEEN", 0.0)
+    schedule = Schedule(3, 4, 2, 0.25, lambda number: [])
+    losses = [0.1 * number for number in range(12)]
+    values = [0.1, 0.9, 0.4]
+
+    def pieces(stop_after):
+        """Runs until a weight, then goes on from the newest checkpoint."""
+        detector = Detector()
+
+        def evaluate():
+            return Figures({"mAP": values[int(detector.weight) // 4 - 1]})
+
+        with checkpoints_in(tmp_path / str(stop_after)) as checkpoints:
+            stored = checkpoints.newest()
+            progress = stored.progress if stored else Progress(Best(Objective("mAP", True), 0.0, None))
+            if stored:
+                detector.weight.assign(stored.weights[0])
+            loop = Loop(
+                detector,
+                Step(detector, losses),
+                schedule,
+                evaluate,
+                lambda: stored is None and float(detector.weight) >= stop_after,
+                ALONE,
+                checkpoints,
+            )
+            first = progress.steps(schedule.steps_per_epoch)
+            outcome = loop.run(itertools.count(first), progress, stored.best_weights if stored else None)
+        return float(detector.weight), outcome
+
+    def comparable(outcome):
+        return [(epoch.number, epoch.loss, epoch.validation) for epoch in outcome.epochs], outcome.saved.number
+
+    whole = pieces(math.inf)
+    for stop_after in (1, 4, 6, 8, 11):
+        pieces(stop_after)
+        weight, outcome = pieces(stop_after)
+        assert weight == whole[0] == 8.0
+        assert comparable(outcome) == comparable(whole[1])
+
+
+def test_a_stop_before_the_first_step_of_a_resumed_run_keeps_the_best_weights(tmp_path):
+    detector = Detector()
+    best = Best(Objective("mAP", True), 0.0, None, epoch=0, value=0.5)
+    progress = Progress(best, epochs=(Epoch(0, 0.5, 1.0, Figures({"mAP": 0.5})),), losses=(0.5,))
+    loop = Loop(
+        detector,
+        Step(detector),
+        Schedule(3, 4, 2, 0.25, lambda number: []),
+        lambda: None,
+        lambda: True,
+        ALONE,
+        checkpoints_in(None),
     )
+    outcome = loop.run(itertools.count(5), progress, [np.float32(7.0)])
+    assert float(detector.weight) == 7.0
+    assert (outcome.saved.number, outcome.stopped) == (0, True)

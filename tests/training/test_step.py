@@ -1,46 +1,11 @@
 """The training step: one trace, the right variables move, the moving statistics follow the documented rule."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from training_steps import SMALL, batch, make_step
 
-from sagemaker_object_detection.catalogue import DEFAULT_MODEL
-from sagemaker_object_detection.dataset.pipeline import Batch
-from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.training.optimizer import build_optimizer
-from sagemaker_object_detection.training.replicas import find_replicas
-from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
-
-ALONE = find_replicas(["algo-1"], "algo-1")
-SMALL = dataclasses.replace(DEFAULT_MODEL, name="small", input_size=128)
-
-
-def batch(seed: int, boxes: int, size: int = 2, rows: int = 4) -> Batch:
-    """`size` images of noise, each with `boxes` real ones among `rows` rows of ground truth."""
-    random = np.random.default_rng(seed)
-    corners = np.zeros((size, rows, 4), np.float32)
-    top_left = random.uniform(0.0, 0.5, (size, boxes, 2))
-    corners[:, :boxes] = np.concatenate([top_left, top_left + random.uniform(0.2, 0.5, (size, boxes, 2))], axis=2)
-    weights = np.zeros((size, rows), np.float32)
-    weights[:, :boxes] = 1.0
-    return Batch(
-        images=tf.constant(random.normal(size=(size, 128, 128, 3)), tf.float32),
-        true_shapes=tf.constant([[128, 128, 3]] * size, tf.int32),
-        boxes=tf.constant(corners),
-        classes=tf.constant(random.integers(0, 2, (size, rows)), tf.int32),
-        box_weights=tf.constant(weights),
-        image_weights=tf.ones([size]),
-        indices=tf.range(size, dtype=tf.int64),
-    )
-
-
-def make_step(detector, *, only_top_layer=False, freeze=False, warm_up=True, l2=None, **values):
-    optimizer = build_optimizer(read({"learning_rate": "0.01", **values}), total_steps=10)
-    variables = choose_trainable(detector, only_top_layer=only_top_layer, freeze_batch_norm=freeze)
-    return TrainingStep(detector, optimizer, variables, l2=l2, warm_up_statistics=warm_up, replicas=ALONE)
 
 
 def snapshot(detector):

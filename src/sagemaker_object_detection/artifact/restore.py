@@ -14,7 +14,13 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.weights import coco_classes
-from sagemaker_object_detection.weights.checkpoint import SUFFIX, StoredVariables, read_checkpoint, read_model_garden
+from sagemaker_object_detection.weights.checkpoint import (
+    SUFFIX,
+    StoredVariables,
+    fingerprint,
+    read_checkpoint,
+    read_model_garden,
+)
 from sagemaker_object_detection.weights.install import install, install_model_garden, stored_classes
 from sagemaker_object_detection.weights.recognition import choose_size, recognise_variables
 from sagemaker_object_detection.weights.sources import Weights
@@ -35,6 +41,8 @@ class Start:
     base: BaseModel
     install: Callable[[Detector], None]
     weights: Weights | None
+    fingerprint: str
+    """Differs where the weights do."""
 
     @property
     def loaded(self) -> bool:
@@ -56,7 +64,7 @@ def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels
     if weights is None:
         base = named or catalogue.DEFAULT_MODEL
         log.info("Starting %s from random weights.", base.name)
-        return Start(base, lambda detector: None, None)
+        return Start(base, lambda detector: None, None, "random weights")
     if weights.checkpoint is not None:
         stored = read_model_garden(weights.checkpoint)
         base = choose_size(recognise_variables(stored), weights, named)
@@ -68,7 +76,7 @@ def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels
                 columns = _class_columns(weights.origin, stored_classes(detector, stored), labels)
             install_model_garden(detector, stored, class_columns=columns)
 
-        return Start(base, install_published, weights)
+        return Start(base, install_published, weights, fingerprint(weights.checkpoint))
     assert weights.artifact is not None
     artifact, info = weights.artifact, read_model_info(weights.artifact)
     if named is not None and named != info.base:
@@ -86,7 +94,7 @@ def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels
     def install_own(detector: Detector) -> None:
         _install_artifact(detector, artifact, columns)
 
-    return Start(info.base, install_own, weights)
+    return Start(info.base, install_own, weights, fingerprint(_variables(artifact)))
 
 
 def _class_columns(origin: str, count: int | None, labels: Labels) -> list[int]:
@@ -156,9 +164,13 @@ def _listed(names: list[str]) -> str:
     return (", ".join(names[:_LISTED]) or "none") + more
 
 
+def _variables(artifact: Path) -> Path:
+    return artifact / SAVED_MODEL / "variables" / "variables"
+
+
 def _install_artifact(detector: Detector, artifact: Path, class_columns: Sequence[int] | None) -> None:
     """Reads the SavedModel's variables by name; its graph is not loaded."""
-    checkpoint = read_checkpoint(artifact / SAVED_MODEL / "variables" / "variables")
+    checkpoint = read_checkpoint(_variables(artifact))
     # A checkpoint key escapes the slashes of a variable's path as ".S".
     keys = {
         key.removeprefix(_PREFIX).removesuffix(SUFFIX).replace(".S", "/"): key

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches
+from sagemaker_object_detection.dataset.readable import readable
 from sagemaker_object_detection.evaluation.coco import CocoFigures, DetectionSet, coco_figures
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.models.postprocess import Detections, detections
@@ -61,7 +62,7 @@ class Evaluator:
     def __call__(self) -> Evaluation | None:
         """None where a stop cut the validation short."""
         parts = []
-        for batch in self._batches:
+        for batch in readable(self._batches, self._dataset):
             if self._stop_requested():
                 return None
             parts.append([part.numpy() for part in self._compiled(batch)])

@@ -60,6 +60,12 @@ class Hyperparameters:
         auto = {row.name for row in ROWS if isinstance(row.kind, Flag) and getattr(self, row.name) is None}
         return {row.name: "Auto" if row.name in auto else getattr(self, row.name) for row in ROWS}
 
+    def effective(self) -> dict[str, Value]:
+        """`resolved` without what has no effect beside the others, such as another optimizer's settings."""
+        values = self.resolved()
+        unused = {row.name for row in ROWS if row.used_when and values[row.used_when.name] not in row.used_when.values}
+        return {name: value for name, value in values.items() if name not in unused}
+
 
 def read(values: Mapping[str, str], *, has_model_channel: bool = False) -> Hyperparameters:
     """Read the user's values, text by name.

@@ -15,7 +15,11 @@ class Fusion(keras.layers.Layer):
 
     def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
         self.fusion_weights = self.add_weight(
-            name="fusion_weights", shape=(len(input_shape), 1), initializer="ones", dtype="float32", autocast=False
+            name="fusion_weights",
+            shape=(len(input_shape), 1),
+            initializer="ones",
+            dtype=self.variable_dtype,
+            autocast=False,
         )
 
     def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:

@@ -39,7 +39,7 @@ _CLASSIFIERS: dict[str, Callable[[LayerFactory, Any], Any]] = {
 
 
 class Predictions(NamedTuple):
-    """What the heads say of every anchor, before any of it is a detection."""
+    """What the heads say of every anchor, before any of it is a detection; float64 where all of the detector is."""
 
     box_encodings: Any
     """float32 [B, A, 4]: ty, tx, th, tw (geometry/box_coder.py)."""
@@ -110,7 +110,7 @@ def build_detector(base: BaseModel, num_classes: int, *, dtype: str = "float32",
     Args:
         base: the base model.
         num_classes: classes to tell apart, without the background.
-        dtype: Keras dtype policy; predictions are float32 under any.
+        dtype: Keras dtype policy; predictions are float32 also under mixed precision, and float64 under "float64".
         seed: of the initial values.
     """
     family = base.family

@@ -1,7 +1,8 @@
 """Drop-connect (Huang et al., "Deep Networks with Stochastic Depth", 2016), seeded by the training step.
 
-Keras's own dropout keeps a random state in every layer. Here a layer's noise depends on nothing but the detector's
-seed, the layer and the number of the step, so that a resumed run repeats it.
+Keras's own dropout keeps a random state in every layer. Here an image's noise depends on nothing but the detector's
+seed, the layer, the number of the step and the image's place in the batch, so that a resumed run repeats it, and so do
+replicas and micro-batches that take a batch in parts.
 """
 
 from collections.abc import Callable
@@ -21,10 +22,18 @@ class Noise:
         self._step = keras.Variable(
             0, dtype="int32", trainable=False, autocast=False, aggregation="only_first_replica", name="step"
         )
+        self.first_image = keras.Variable(
+            0, dtype="int32", trainable=False, autocast=False, synchronization="on_read", name="first_image"
+        )
+        """The place in the batch of the first image that a layer is called with; each replica has its own."""
 
-    def begin_step(self, step: Any) -> None:
-        """Settles the noise of training step number `step`, an integer or a scalar tensor."""
+    def begin_step(self, step: Any, first_image: Any = 0) -> None:
+        """Settles the noise of training step number `step` for images from `first_image` on in its batch.
+
+        Both are integers or scalar tensors.
+        """
         self._step.assign(ops.cast(step, "int32"))
+        self.first_image.assign(ops.cast(first_image, "int32"))
 
     def new_stream(self) -> "_Stream":
         """The noise of one more layer; the layers of a detector ask in the order they are made."""
@@ -51,6 +60,7 @@ class DropConnect(keras.layers.Layer):
     def __init__(self, noise: Noise, rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate = rate
+        self._noise = noise
         self._draw: Callable[..., Any] = partial(keras.random.uniform, seed=noise.new_stream())
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -59,5 +69,7 @@ class DropConnect(keras.layers.Layer):
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or self.rate == 0.0:
             return inputs
-        kept = ops.cast(self._draw((ops.shape(inputs)[0], 1, 1, 1)) >= self.rate, inputs.dtype)
-        return inputs * kept / (1.0 - self.rate)
+        count, first = ops.shape(inputs)[0], self._noise.first_image.value
+        # However many are drawn, the first of them are the same.
+        drawn = ops.slice(self._draw((first + count, 1, 1, 1)), (first, 0, 0, 0), (count, 1, 1, 1))
+        return inputs * ops.cast(drawn >= self.rate, inputs.dtype) / (1.0 - self.rate)

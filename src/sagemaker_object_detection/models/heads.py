@@ -40,8 +40,8 @@ def prediction_heads(
         num_columns: class logits per anchor.
 
     Returns:
-        Box encodings [B, A, 4] and class logits [B, A, num_columns], float32; anchors ordered by level, row, column and
-        position in the cell.
+        Box encodings [B, A, 4] and class logits [B, A, num_columns], of the weights' dtype; anchors ordered by level,
+        row, column and position in the cell.
     """
     names = tower_names(layers.family.shared_tower)
     towers = {
@@ -61,4 +61,4 @@ def prediction_heads(
         count = x.shape[1] * x.shape[2] * num_anchors
         boxes.append(ops.reshape(box_predictor(outputs[0]), (-1, count, 4)))
         logits.append(ops.reshape(class_predictor(outputs[-1]), (-1, count, num_columns)))
-    return [ops.cast(ops.concatenate(parts, axis=1), "float32") for parts in (boxes, logits)]
+    return [ops.cast(ops.concatenate(parts, axis=1), layers.dtype.variable_dtype) for parts in (boxes, logits)]

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,11 @@ def why_no_gpu(
         return f"{hidden} hides any GPU from TensorFlow {tensorflow.version}"
     device_files = sorted(str(path.relative_to(root)) for path in (root / "dev").glob("nvidia[0-9]*"))
     driver_files = sorted(str(path.relative_to(root)) for path in (root / "proc/driver/nvidia/gpus").glob("*"))
-    listed = _nvidia_smi_list(environment, patience)
+    listed = [
+        re.sub(r" \(UUID:.*", "", line).strip()
+        for line in _nvidia_smi(["-L"], environment, patience)
+        if re.match(r"GPU \d", line)
+    ]
     found = [f"/{path}" for path in device_files or driver_files]
     found += [f"nvidia-smi: {line}" for line in listed]
     if not found:
@@ -101,6 +105,26 @@ def why_no_gpu(
         f"{_advice(tensorflow, root, in_container=bool(device_files or listed))}, or choose an instance type without a "
         f"GPU; {_ON_PURPOSE}"
     )
+
+
+def smallest_memory(
+    *, root: Path = Path("/"), environment: Mapping[str, str] = os.environ, patience: float = NVIDIA_SMI_SECONDS
+) -> int | None:
+    """Bytes of the smallest GPU, or without one of what this container may use of the machine; None if unknown.
+
+    Args:
+        root, environment, patience: as for `why_no_gpu`.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        query = ["--query-gpu=memory.total", "--format=csv,noheader,nounits"]  # MiB
+        sizes = [int(line) * 2**20 for line in _nvidia_smi(query, environment, patience) if line.strip().isdigit()]
+        return min(sizes, default=None)
+    try:
+        limit = (root / "sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        limit = "max"
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, int(limit)) if limit.isdigit() else machine
 
 
 def _advice(tensorflow: TensorFlowBuild, root: Path, *, in_container: bool) -> str:
@@ -127,14 +151,14 @@ def _hidden_by(environment: Mapping[str, str]) -> str | None:
     return None
 
 
-def _nvidia_smi_list(environment: Mapping[str, str], patience: float) -> list[str]:
-    """The GPUs that nvidia-smi lists, without their serial numbers; none where it is missing, fails or hangs."""
+def _nvidia_smi(arguments: Sequence[str], environment: Mapping[str, str], patience: float) -> list[str]:
+    """The lines that nvidia-smi prints; none where it is missing, fails or hangs."""
     command = shutil.which("nvidia-smi", path=environment.get("PATH", os.defpath))
     if command is None:
         return []
     try:
         process = subprocess.Popen(
-            [command, "-L"],
+            [command, *arguments],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -147,8 +171,7 @@ def _nvidia_smi_list(environment: Mapping[str, str], patience: float) -> list[st
     except subprocess.TimeoutExpired:
         process.kill()  # and not waited for: one that is stuck in the driver does not even end now
         return []
-    lines = output.decode(errors="replace").splitlines()
-    return [re.sub(r" \(UUID:.*", "", line).strip() for line in lines if re.match(r"GPU \d", line)]
+    return output.decode(errors="replace").splitlines()
 
 
 def _driver_version(root: Path) -> str | None:

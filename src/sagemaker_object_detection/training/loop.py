@@ -4,8 +4,8 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -15,7 +15,9 @@ from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.models.detector import Detector
-from sagemaker_object_detection.training.best import Best, Validation
+from sagemaker_object_detection.training.best import Validation
+from sagemaker_object_detection.training.checkpoints import Checkpoint, Checkpoints
+from sagemaker_object_detection.training.progress import Epoch, Progress
 from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.step import TrainingStep
 
@@ -29,16 +31,6 @@ EXPLOSION = 1e4
 
 
 V = TypeVar("V", bound=Validation)
-
-
-@dataclass(frozen=True)
-class Epoch(Generic[V]):
-    """What one epoch came to. `validation` is None where there is no validation set."""
-
-    number: int
-    loss: float
-    samples_per_second: float
-    validation: V | None
 
 
 @dataclass(frozen=True)
@@ -66,123 +58,165 @@ class Schedule:
         return self.epochs * self.steps_per_epoch
 
 
-def fit(
-    detector: Detector,
-    step: TrainingStep,
-    batches: Iterator[Batch],
-    schedule: Schedule,
-    evaluate: Callable[[], V | None] | None,
-    best: Best,
-    stop_requested: Callable[[], bool],
-    replicas: Replicas,
-) -> Outcome[V]:
-    """Trains and leaves the best epoch's weights in `detector`.
+class Loop(Generic[V]):
+    """Trains a detector, from its first step or from where a checkpoint was taken.
 
-    With several hosts only the chief is given `evaluate`; it decides for all of them when to end, and a stop of any
-    host stops all. The others come out with the last epoch's weights.
+    With several hosts only the chief is given `evaluate` and a folder for checkpoints; it decides for all of them when
+    to end, and a stop of any host stops all.
 
-    Without `evaluate` every epoch counts as better than the one before. When `stop_requested` turns true the step under
-    way ends, and what the validated epochs brought is kept; before the first of them, the weights as they are.
-    `evaluate` returns None when a stop cut it short.
-
-    Raises:
-        UserError: the loss or the weights are not finite, or the loss explodes; names epoch, step, learning rate and
-            images. Or: a step does not fit into the device's memory.
+    Args:
+        evaluate: validates the detector's present weights; returns None when a stop cut it short. Without it every
+            epoch counts as better than the one before.
+        stop_requested: once it is true the step under way ends, and what the validated epochs brought is kept; before
+            the first of them, the weights as they are.
+        checkpoints: where the progress is kept, after every epoch, every few minutes, and when a stop ends the run.
     """
-    stopped = False
 
-    def stop() -> bool:
+    def __init__(
+        self,
+        detector: Detector,
+        step: TrainingStep,
+        schedule: Schedule,
+        evaluate: Callable[[], V | None] | None,
+        stop_requested: Callable[[], bool],
+        replicas: Replicas,
+        checkpoints: Checkpoints[V],
+    ) -> None:
+        self._detector = detector
+        self._step = step
+        self._schedule = schedule
+        self._evaluate = evaluate
+        self._stop_requested = stop_requested
+        self._replicas = replicas
+        self._checkpoints = checkpoints
+        self._stopped = False
+
+    def run(
+        self, batches: Iterator[Batch], progress: Progress[V], best_weights: Sequence[np.ndarray] | None = None
+    ) -> Outcome[V]:
+        """Trains to the end and leaves the best epoch's weights in the detector; on other hosts than the chief the
+        last epoch's.
+
+        Args:
+            batches: from the step on that `progress` leads to.
+            progress: how far the detector's weights have come.
+            best_weights: those of the best epoch of `progress`.
+
+        Raises:
+            UserError: the loss or the weights are not finite, or the loss explodes; names epoch, step, learning rate
+                and images. Or: a step does not fit into the device's memory.
+        """
+        schedule = self._schedule
+        guard = _Guard(schedule, progress.loss_limit)
+        while not (self._replicas.any(progress.finished(schedule.epochs)) or self._stop()):
+            number, validation = progress.epoch, None
+            progress, speed = self._run_epoch(batches, progress, best_weights, guard)
+            complete = len(progress.losses) == schedule.steps_per_epoch
+            loss = float(np.mean(progress.losses)) if progress.losses else math.nan
+            if complete:
+                log.info(metrics.training_line(number, speed, loss))
+                validation = self._evaluate() if self._evaluate and not self._stop_requested() else None
+            if self._replicas.any(not complete or (self._evaluate is not None and validation is None)):
+                self._stopped = True
+                self._save(progress, self._weights(guard, number), best_weights, last=True)
+                log.warning("Stopped by a signal in epoch %d, after %d of its steps.", number, len(progress.losses))
+                break
+            best = progress.best
+            if validation is not None:
+                guard.check_validation(number, validation)
+                for line in metrics.validation_lines(number, validation.metrics):
+                    log.info(line)
+                best = best.seen(number, validation)
+            epochs = (*progress.epochs, Epoch(number, loss, speed, validation))
+            progress = replace(progress, best=best, epochs=epochs, losses=())
+            weights = self._weights(guard, number)
+            if validation is None or best.epoch == number:
+                best_weights = weights
+            stopped = self._stop()
+            self._save(progress, weights, best_weights, last=stopped or progress.finished(schedule.epochs))
+            if stopped:
+                log.warning("Stopped by a signal after epoch %d.", number)
+            elif best.exhausted:
+                log.info(
+                    "Early stopping: %s has not improved by more than %g for %d epochs.",
+                    best.objective.key,
+                    best.min_delta,
+                    best.waited,
+                )
+        stopped = self._stopped or self._stop_requested()
+        if best_weights is None:
+            log.warning("No epoch was finished: the weights are as they are, and nobody knows how good they are.")
+            return Outcome((), None, stopped)
+        for variable, value in zip(self._detector.variables, best_weights, strict=True):
+            variable.assign(value)
+        return Outcome(progress.epochs, progress.epochs[progress.best.epoch if self._evaluate else -1], stopped)
+
+    def _run_epoch(
+        self,
+        batches: Iterator[Batch],
+        progress: Progress[V],
+        best_weights: Sequence[np.ndarray] | None,
+        guard: "_Guard",
+    ) -> tuple[Progress[V], float]:
+        """The rest of the epoch under way, or of it what a stop left, and images per second."""
+        number, schedule = progress.epoch, self._schedule
+        first, taken = progress.steps(schedule.steps_per_epoch), len(progress.losses)
+        pending: list[tf.Tensor] = []
+        heartbeat = _Heartbeat(number, taken, schedule)
+        for index, batch in enumerate(itertools.islice(batches, schedule.steps_per_epoch - taken), taken + 1):
+            pending.append(self._step(batch))
+            last = index == schedule.steps_per_epoch or self._stop()
+            save = self._checkpoints.due and not last
+            if last or save or len(pending) == CHECK_EVERY_STEPS or heartbeat.due():
+                read = [float(loss) for loss in pending]
+                guard.check(number, first, read)
+                first += len(read)
+                pending.clear()
+                progress = replace(
+                    progress,
+                    losses=(*progress.losses, *read),
+                    loss_limit=guard.limit,
+                    micro_batch=self._step.micro_batch,
+                )
+                heartbeat.beat(index)
+            if save:
+                self._save(progress, self._weights(guard, number), best_weights)
+            if last:
+                break
+        return progress, heartbeat.images_per_second(len(progress.losses))
+
+    def _stop(self) -> bool:
         """Whether any host is to stop: asked by all of them at the same points, and never unsaid."""
-        nonlocal stopped
-        stopped = stopped or replicas.any(stop_requested())
-        return stopped
+        self._stopped = self._stopped or self._replicas.any(self._stop_requested())
+        return self._stopped
 
-    history: list[Epoch[V]] = []
-    best_weights: list[np.ndarray] | None = None
-    guard = _Guard(schedule)
-    for number in range(schedule.epochs):
-        losses, speed = _run_epoch(number, step, batches, schedule, guard, stop)
-        finished, validation = len(losses) == schedule.steps_per_epoch, None
-        if finished:
-            log.info(metrics.training_line(number, speed, float(np.mean(losses))))
-            validation = evaluate() if evaluate and not stop_requested() else None
-        if replicas.any(not finished or (evaluate is not None and validation is None)):
-            log.warning("Stopped by a signal in epoch %d, after %d of its steps.", number, len(losses))
-            break
-        if validation is not None:
-            guard.check_validation(number, validation)
-            for line in metrics.validation_lines(number, validation.metrics):
-                log.info(line)
-            best = best.seen(number, validation)
-        history.append(Epoch(number, float(np.mean(losses)), speed, validation))
-        if validation is None or best.epoch == number:
-            best_weights = guard.checked_weights(number, detector)
-        if stop():
-            log.warning("Stopped by a signal after epoch %d.", number)
-        elif best.exhausted:
-            log.info(
-                "Early stopping: %s has not improved by more than %g for %d epochs.",
-                best.objective.key,
-                best.min_delta,
-                best.waited,
-            )
-        if replicas.any(best.exhausted) or stopped:
-            break
-    stopped = stopped or stop_requested()
-    if best_weights is None:
-        guard.checked_weights(0, detector)
-        log.warning("No epoch was finished: the weights are saved as they are, and nobody knows how good they are.")
-        return Outcome((), None, stopped)
-    for variable, value in zip(detector.variables, best_weights, strict=True):
-        variable.assign(value)
-    return Outcome(tuple(history), history[best.epoch if evaluate else -1], stopped)
+    def _weights(self, guard: "_Guard", epoch: int) -> list[np.ndarray]:
+        return guard.checked(epoch, [variable.numpy() for variable in self._detector.variables])
 
-
-def _run_epoch(
-    number: int,
-    step: TrainingStep,
-    batches: Iterator[Batch],
-    schedule: Schedule,
-    guard: "_Guard",
-    stop_requested: Callable[[], bool],
-) -> tuple[list[float], float]:
-    """The loss of every step, fewer than an epoch's where a stop ended it, and images per second."""
-    losses: list[float] = []
-    pending: list[tf.Tensor] = []
-    heartbeat = _Heartbeat(number, schedule)
-    for index, batch in enumerate(itertools.islice(batches, schedule.steps_per_epoch)):
-        try:
-            pending.append(step(batch))
-        except tf.errors.ResourceExhaustedError as error:
-            raise UserError(
-                f"batch_size: a step of {schedule.batch_size} images does not fit into the device's memory; set "
-                f"batch_size to {max(1, schedule.batch_size // 2)}, choose a base model with a smaller input, or an "
-                "instance with more memory"
-            ) from error
-        last = index + 1 == schedule.steps_per_epoch or stop_requested()
-        if last or len(pending) == CHECK_EVERY_STEPS or heartbeat.due():
-            read = [float(loss) for loss in pending]
-            pending.clear()
-            guard.check(number, number * schedule.steps_per_epoch + len(losses), read)
-            losses += read
-            heartbeat.beat(index + 1)
-        if last:
-            break
-    return losses, heartbeat.images_per_second(len(losses))
+    def _save(
+        self,
+        progress: Progress[V],
+        weights: list[np.ndarray],
+        best_weights: Sequence[np.ndarray] | None,
+        *,
+        last: bool = False,
+    ) -> None:
+        self._checkpoints.save(lambda: Checkpoint(progress, weights, self._step.state, best_weights), last=last)
 
 
 class _Guard:
     """Ends the job when a loss or a weight is no longer finite, or a loss has exploded."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, limit: float | None) -> None:
         self._schedule = schedule
-        self._limit: float | None = None
+        self.limit = limit
+        """A loss above it has exploded; None before the first."""
 
     def check(self, epoch: int, first_step: int, losses: list[float]) -> None:
         """Looks at the losses of consecutive steps, the first of which is `first_step` of the whole run."""
         for step, loss in enumerate(losses, first_step):
-            if self._limit is None and math.isfinite(loss):
-                self._limit = EXPLOSION * max(loss, 1.0)
+            if self.limit is None and math.isfinite(loss):
+                self.limit = EXPLOSION * max(loss, 1.0)
             if self._is_bad(loss):
                 names = self._schedule.file_names(step)
                 shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
@@ -194,15 +228,14 @@ class _Guard:
             if self._is_bad(value):
                 raise self._diverged(f"{key} of the validation became {value:g} after epoch {epoch}")
 
-    def checked_weights(self, epoch: int, detector: Detector) -> list[np.ndarray]:
-        """A copy of the weights. The last step's update comes after its loss, so that no loss vouches for it."""
-        weights = [variable.numpy() for variable in detector.variables]
+    def checked(self, epoch: int, weights: list[np.ndarray]) -> list[np.ndarray]:
+        """The weights. The last step's update comes after its loss, so that no loss vouches for it."""
         if not all(np.isfinite(value).all() for value in weights):
             raise self._diverged(f"weights are no longer finite after epoch {epoch}")
         return weights
 
     def _is_bad(self, loss: float) -> bool:
-        return not math.isfinite(loss) or (self._limit is not None and loss > self._limit)
+        return not math.isfinite(loss) or (self.limit is not None and loss > self.limit)
 
     def _diverged(self, what: str) -> UserError:
         return UserError(
@@ -215,15 +248,16 @@ class _Guard:
 class _Heartbeat:
     """A line with speed and time left during epochs that are long enough to make a person wonder."""
 
-    def __init__(self, epoch: int, schedule: Schedule) -> None:
-        self._epoch, self._schedule = epoch, schedule
+    def __init__(self, epoch: int, taken: int, schedule: Schedule) -> None:
+        self._epoch, self._taken, self._schedule = epoch, taken, schedule
         self._start = self._last = time.monotonic()
 
     def due(self) -> bool:
         return time.monotonic() - self._last >= HEARTBEAT_SECONDS
 
     def images_per_second(self, steps: int) -> float:
-        return steps * self._schedule.batch_size / max(time.monotonic() - self._start, 1e-9)
+        """Of this process; `steps` counts those before it too."""
+        return (steps - self._taken) * self._schedule.batch_size / max(time.monotonic() - self._start, 1e-9)
 
     def beat(self, steps: int) -> None:
         if not self.due():

@@ -11,7 +11,7 @@ from sagemaker_object_detection.training.targets import Targets
 
 
 class DetectionLosses(NamedTuple):
-    """Sums over each image's anchors, not normalised; float32 [B].
+    """Sums over each image's anchors, not normalised; [B], of the predictions' dtype.
 
     `batch_terms` makes the reference's two loss terms of them.
     """
@@ -24,6 +24,10 @@ class DetectionLosses(NamedTuple):
 
 def detection_losses(predictions: Predictions, targets: Targets, family: Family) -> DetectionLosses:
     """The two data terms of each image; `predictions` and `targets` as their classes document them."""
+    dtype = predictions.box_encodings.dtype
+    targets = targets._replace(
+        **{name: ops.cast(getattr(targets, name), dtype) for name in ("class_weights", "box_targets", "box_weights")}
+    )
     return DetectionLosses(
         localization=ops.sum(localization_per_anchor(predictions, targets), axis=1),
         classification=ops.sum(classification_per_anchor(predictions, targets, family), axis=1),
@@ -42,6 +46,7 @@ def batch_terms(
         in_whole_batch: makes the matches of these images those of the batch they are a part of, where they are one; the
             terms of all parts then add up to the batch's.
     """
+    image_weights = ops.cast(image_weights, losses.matched.dtype)
     matched = ops.maximum(1.0, in_whole_batch(ops.sum(losses.matched * image_weights)))
     localization = ops.sum(losses.localization * image_weights) / (4.0 * matched)
     return localization, ops.sum(losses.classification * image_weights) / matched
@@ -69,7 +74,7 @@ def classification_per_anchor(predictions: Predictions, targets: Targets, family
     z = ops.where(positive, -logits, logits)
     focus = ops.sigmoid(z)
     focus = ops.square(focus) if family.focal_gamma == 2.0 else ops.power(focus, family.focal_gamma)
-    alpha = ops.where(positive, family.focal_alpha, 1.0 - family.focal_alpha)
+    alpha = ops.cast(ops.where(positive, family.focal_alpha, 1.0 - family.focal_alpha), logits.dtype)
     return ops.sum(alpha * focus * ops.softplus(z), axis=-1) * targets.class_weights
 
 

@@ -3,19 +3,26 @@
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+from tensorflow.python.eager import context as eager
 
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.errors import PlatformError
+from sagemaker_object_detection.job.hosts import meet
+from sagemaker_object_detection.job.stop import StoppedError
 
 log = logging.getLogger(__name__)
 
 _PACKAGE = "sagemaker_object_detection"
 PORT = 8890
 """Where the hosts of a job speak with each other."""
+JOIN_SECONDS = 60.0
+"""How long TensorFlow may take to join hosts that are all there; it takes less than one."""
 
 
 class Replicas:
@@ -37,10 +44,11 @@ class Replicas:
         """Whether this is the host that validates, logs and saves."""
         return self.host == 0
 
-    def scope(self) -> AbstractContextManager[Any]:
-        """Variables that are made inside have a copy on every replica."""
-        scope: AbstractContextManager[Any] = self._strategy.scope()
-        return scope
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Variables that are made inside have a copy on every replica: every host makes them, or none can."""
+        with self.blamed(), self._strategy.scope():
+            yield
 
     def images_per_replica(self, batch_size: int) -> int:
         """How many images of a batch each replica takes; the last ones may have to fill up."""
@@ -78,6 +86,36 @@ class Replicas:
         if self.hosts == 1:
             return flag
         return float(self._sum(tf.constant(float(flag)))) > 0.0
+
+    def tell(self, data: bytes) -> bytes:
+        """The chief's data, on every host; called on all of them."""
+        if self.hosts == 1:
+            return data
+        size = int(self._chiefs([tf.constant(len(data) if self.is_chief else 0)])[0])
+        own = np.frombuffer(data, np.uint8).astype(np.int32) if self.is_chief else np.zeros(size, np.int32)
+        return self._chiefs([tf.constant(own)])[0].numpy().astype(np.uint8).tobytes()
+
+    def take_from_chief(self, variables: Sequence[Any]) -> None:
+        """Makes variables hold on every host what they hold on the chief; called on all of them."""
+        if self.hosts == 1:
+            return
+        values = self._chiefs([tf.convert_to_tensor(variable.numpy()) for variable in variables])
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def _chiefs(self, values: list[tf.Tensor]) -> list[tf.Tensor]:
+        def first_replicas() -> list[tf.Tensor]:
+            is_first = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
+            return [tf.where(is_first, value, tf.zeros_like(value)) for value in values]
+
+        @tf.function(autograph=False)
+        def total() -> list[tf.Tensor]:
+            strategy = self._strategy
+            return [
+                strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in strategy.run(first_replicas)
+            ]
+
+        return total()
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
@@ -119,26 +157,55 @@ class Replicas:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(lambda: value), axis=None)
 
 
-def find_replicas(hosts: Sequence[str], current_host: str) -> Replicas:
+def find_replicas(
+    hosts: Sequence[str], current_host: str, stop_requested: Callable[[], bool] = lambda: False
+) -> Replicas:
     """Settles what to train on. Called before anything else is computed: TensorFlow asks for that.
 
     Args:
         hosts: every host of the job, in the order all of them agree on; a name may carry a port of its own.
         current_host: this one.
+
+    Raises:
+        StoppedError: `stop_requested` said so before every host was there.
+        PlatformError: another host did not come.
     """
     gpus = len(tf.config.list_physical_devices("GPU"))
     if len(hosts) > 1:
         addresses = [host if ":" in host else f"{host}:{PORT}" for host in hosts]
         index = list(hosts).index(current_host)
-        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-            tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index, rpc_layer="grpc"
-        )
-        log.info("Host %d of %d (%s): waiting for the others.", index + 1, len(hosts), current_host)
-        # Making it, TensorFlow takes SIGTERM for itself, and a stop would never be heard of again.
-        handler = signal.getsignal(signal.SIGTERM)
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
-        signal.signal(signal.SIGTERM, handler)
+        log.info("Host %d of %d (%s).", index + 1, len(hosts), current_host)
+        if not meet(addresses, addresses[index], stop_requested):
+            raise StoppedError
+        strategy = _join(addresses, index)
         if index > 0:
             logging.getLogger(_PACKAGE).setLevel(logging.WARNING)  # the chief says everything once, metrics above all
         return Replicas(strategy, len(hosts), index)
     return Replicas(tf.distribute.MirroredStrategy() if gpus > 1 else tf.distribute.get_strategy())
+
+
+def _join(addresses: Sequence[str], index: int) -> tf.distribute.Strategy:
+    """One strategy with the other hosts, all of which were here a moment ago."""
+    # What the strategy itself would set, and a bound: without one it waits for a host that has left since, and neither
+    # signals nor other threads of Python are heard meanwhile. TensorFlow has no public name for this.
+    eager.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader="/job:worker/replica:0/task:0",
+        cluster_register_timeout_in_ms=int(JOIN_SECONDS * 1000),
+        coordinated_jobs=[coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(addresses))],
+    )
+    eager.context().coordination_service.cluster_register_with_barrier = True
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": addresses}), task_type="worker", task_id=index, rpc_layer="grpc"
+    )
+    # Making it, TensorFlow takes SIGTERM for itself, and a stop would never be heard of again.
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError) as error:
+        raise PlatformError(
+            f"another host of this job was there, and yet did not join within {JOIN_SECONDS:.0f} seconds; its own log "
+            "says why: start the job again"
+        ) from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)

@@ -1,0 +1,276 @@
+"""Checkpoints: a training that is killed goes on from the newest one that is whole.
+
+A checkpoint is one file, a zip archive of `.npy` arrays as `numpy.load` reads it, whose checksums tell whether it is
+whole, with `progress.json` beside the arrays. It is written under a name SageMaker does not upload, then renamed.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+
+from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.errors import UserError, first_line
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.training.best import Objective, Validation
+from sagemaker_object_detection.training.progress import Progress, differences
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN = 180.0
+"""How much of an epoch may be lost."""
+KEPT = 3
+_SHOWN = 16
+"""Digits of a fingerprint: enough to tell two apart, few enough to be read."""
+_NAME = re.compile(r"checkpoint-(\d{6,})\.npz")
+_UNFINISHED = ".sagemaker-ignore"
+"""SageMaker does not upload files whose names end so."""
+_UPLOADING = ".sagemaker-uploading"
+"""Stands beside a file while SageMaker uploads it."""
+_PROGRESS = "progress.json"
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, msgspec.MsgspecError),
+)
+"""What reading an archive raises where it is damaged."""
+_MAY_DIFFER = frozenset(
+    [
+        # When to end;
+        *("epochs", "early_stopping", "early_stopping_min_delta", "early_stopping_patience"),
+        # and what comes back as the model, its weights, the data or the objective, which are compared themselves.
+        *("model_id", "pretrained_weights", "bbox_format", "invalid_boxes", "validation_split_ratio", "objective"),
+    ]
+)
+V = TypeVar("V", bound=Validation)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint(Generic[V]):
+    """A training between two steps. Arrays in the order of the detector's and the optimizer's variables."""
+
+    progress: Progress[V]
+    weights: Sequence[np.ndarray]
+    optimizer: Sequence[np.ndarray]
+    best_weights: Sequence[np.ndarray] | None
+    """Those of the best epoch, None before the first was finished; they may be `weights` itself."""
+
+
+def settings(hyperparameters: Hyperparameters) -> dict[str, str]:
+    """The hyperparameters that have to stay the same when a training is resumed, as text by name."""
+    return {name: str(value) for name, value in hyperparameters.effective().items() if name not in _MAY_DIFFER}
+
+
+def identity(
+    hyperparameters: Hyperparameters,
+    base: BaseModel,
+    start: str,
+    training: Dataset,
+    validation: Dataset | None,
+    objective: Objective,
+) -> dict[str, str]:
+    """What a job is, for as far as its checkpoints are of no use to another one: text by name.
+
+    Args:
+        start: fingerprint of the weights it starts from.
+    """
+    return {
+        "the base model": base.name,
+        "the fingerprint of the starting weights": start[:_SHOWN],
+        "the fingerprint of the training data": training.fingerprint[:_SHOWN],
+        "the fingerprint of the validation data": validation.fingerprint[:_SHOWN] if validation else "none",
+        "the objective": objective.key,
+        **settings(hyperparameters),
+    }
+
+
+class Checkpoints(Generic[V]):
+    """The checkpoints of one job, in one folder; nothing happens where the folder is None.
+
+    A context manager: on leaving it, what is being written is finished.
+
+    Args:
+        folder: made where it does not exist.
+        identity: what the job is, as text by name; checkpoints of another one are refused.
+        progress_type: Progress[...] of the validation's type.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        identity: Mapping[str, str],
+        progress_type: Any,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder = folder
+        self._identity = dict(identity)
+        self.progress_type = progress_type
+        self._clock = clock
+        self._last = clock()
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> "Checkpoints[V]":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.shutdown(wait=True)
+
+    @property
+    def due(self) -> bool:
+        """Whether so much time has passed that the middle of an epoch is worth keeping."""
+        return self._folder is not None and self._clock() - self._last >= SECONDS_BETWEEN
+
+    def save(self, take: Callable[[], Checkpoint[V]], *, last: bool = False) -> None:
+        """Writes a checkpoint while the training goes on.
+
+        Nothing is taken, and nothing written, where the one before is still being written, unless it is the last.
+        That it cannot be written is logged and does not end the training.
+        """
+        if self._folder is None or (not last and self._writing is not None and not self._writing.done()):
+            return
+        self._last = self._clock()
+        self._writing = self._writer.submit(self._write, self._folder, take())
+
+    def newest(self) -> Checkpoint[V] | None:
+        """The newest checkpoint that is whole; None where there is none.
+
+        Raises:
+            UserError: it is another job's.
+        """
+        if self._folder is None:
+            return None
+        for leftover in self._folder.glob(f"checkpoint-*.npz{_UNFINISHED}"):
+            leftover.unlink(missing_ok=True)
+        for path in reversed(_stored(self._folder)):
+            try:
+                document, arrays = _read(path)
+                progress = msgspec.convert(document["progress"], self.progress_type)
+                groups = [[arrays[name] for name in names] for names in document["arrays"]]
+            except _DAMAGE as error:
+                log.warning("%s is damaged (%s): the checkpoint before it is used.", path, first_line(error))
+                continue
+            if problems := _other_job(self._folder, document["identity"], self._identity):
+                raise UserError(problems)
+            weights, optimizer, best = groups
+            if document["best_is_present"]:
+                best = weights
+            log.info(
+                "Resuming from %s: %d epochs are done, and %d steps of the next.",
+                path,
+                progress.epoch,
+                len(progress.losses),
+            )
+            return Checkpoint(progress, weights, optimizer, best or None)
+        return None
+
+    def _write(self, folder: Path, checkpoint: Checkpoint[V]) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stored = _stored(folder)
+            number = int(_NAME.fullmatch(stored[-1].name)[1]) + 1 if stored else 1  # type: ignore[index]
+            path = folder / f"checkpoint-{number:06d}.npz"
+            unfinished = path.with_name(path.name + _UNFINISHED)
+            try:
+                self._write_file(unfinished, checkpoint)
+                unfinished.rename(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+            for old in [*stored, path][:-KEPT]:
+                if not old.with_name(old.name + _UPLOADING).exists():
+                    old.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning(
+                "No checkpoint could be written to %s (%s): the training goes on, and a restart would begin at the one "
+                "before.",
+                folder,
+                error.strerror,
+            )
+
+    def _write_file(self, path: Path, checkpoint: Checkpoint[V]) -> None:
+        best = checkpoint.best_weights
+        present = best is checkpoint.weights
+        groups = {
+            "weights": checkpoint.weights,
+            "optimizer": checkpoint.optimizer,
+            "best": [] if best is None or present else best,
+        }
+        named = {
+            kind: {f"{kind}/{place}": array for place, array in enumerate(group)} for kind, group in groups.items()
+        }
+        document = {
+            "identity": self._identity,
+            "progress": checkpoint.progress,
+            "best_is_present": present,
+            "arrays": [list(names) for names in named.values()],
+        }
+        with path.open("wb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr(_PROGRESS, msgspec.json.encode(document))
+                for group in named.values():
+                    for name, array in group.items():
+                        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                            np.lib.format.write_array(member, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters) -> list[str]:
+    """What can be known of a job's checkpoints in its first second: whether they are its own, as far as the
+    hyperparameters tell, and whether more of them can be written."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        return [
+            f"checkpoints: {folder} cannot be written; expected a folder this process may write to: mount it writable, "
+            "or run the container as root"
+        ]
+    for path in reversed(_stored(folder)):
+        with contextlib.suppress(*_DAMAGE), zipfile.ZipFile(path) as archive:
+            stored = msgspec.json.decode(archive.read(_PROGRESS))["identity"]
+            return _other_job(folder, stored, settings(hyperparameters))
+    return []
+
+
+def _other_job(folder: Path, stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
+    found = differences(stored, present)
+    return found and [
+        f"checkpoints: {folder} holds those of another job: {'; '.join(found)}; expected its own: give this job an "
+        "empty folder (checkpoint_s3_uri), or make it agree. Only epochs and early stopping may change"
+    ]
+
+
+def _stored(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = {int(match[1]): folder / name for name in names if (match := _NAME.fullmatch(name))}
+    return [found[number] for number in sorted(found)]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    with zipfile.ZipFile(path) as archive:
+        document = msgspec.json.decode(archive.read(_PROGRESS))
+        arrays = {}
+        for name in [name for group in document["arrays"] for name in group]:
+            with archive.open(f"{name}.npy") as member:
+                arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+                if member.read(1):  # the checksum is looked at when the end is reached
+                    raise ValueError(f"{name} is longer than it says")
+    return document, arrays

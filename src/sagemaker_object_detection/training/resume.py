@@ -1,0 +1,41 @@
+"""Going on where a checkpoint was taken, on every host of a job alike."""
+
+from typing import TypeVar
+
+import msgspec
+
+from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.training.best import Validation
+from sagemaker_object_detection.training.checkpoints import Checkpoint, Checkpoints
+from sagemaker_object_detection.training.progress import Progress
+from sagemaker_object_detection.training.replicas import Replicas
+from sagemaker_object_detection.training.step import TrainingStep
+
+V = TypeVar("V", bound=Validation)
+
+
+def find_progress(
+    checkpoints: Checkpoints[V], fresh: Progress[V], replicas: Replicas
+) -> tuple[Progress[V], Checkpoint[V] | None]:
+    """How far the job came before, or `fresh`; and on the chief the checkpoint that says so.
+
+    The chief alone needs to have the folder: the other hosts are told.
+
+    Raises:
+        UserError: the checkpoint is another job's.
+    """
+    checkpoint = checkpoints.newest()
+    progress = checkpoint.progress if checkpoint else fresh
+    if replicas.hosts > 1:
+        told = replicas.tell(msgspec.json.encode(progress))
+        progress = msgspec.json.decode(told, type=checkpoints.progress_type)
+    return progress.stopping_as(fresh.best), checkpoint
+
+
+def restore(checkpoint: Checkpoint[V] | None, detector: Detector, step: TrainingStep, replicas: Replicas) -> None:
+    """Puts a checkpoint's weights into the detector and the optimizer of every host. Called on all of them."""
+    if checkpoint is not None:
+        for variable, value in zip(detector.variables, checkpoint.weights, strict=True):
+            variable.assign(value)
+        step.state = checkpoint.optimizer
+    replicas.take_from_chief([*detector.variables, *step.optimizer.variables])

@@ -1,0 +1,112 @@
+"""Host memory of the real job over many steps, and with a large data set.
+
+    python tests/benchmarks/memory.py [--steps 2000] [--images 20000]
+
+Resident memory of the process whenever an epoch ends, with validation and a checkpoint in each, and a straight line
+through its second half. Then what a data set of many images costs beside one of a few: its images are hard
+links to the same few files, so that the disk does not count.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.sample_data import write_sample_data
+
+EPOCHS, SETTLED = 20, 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=20_000)
+    options = parser.parse_args()
+    per_epoch = options.steps // EPOCHS
+    with tempfile.TemporaryDirectory() as folder:
+        resident = _at_each_epochs_end(Path(folder), per_epoch)
+    print("step   resident MB")
+    for epoch, megabytes in enumerate(resident, 1):
+        print(f"{epoch * per_epoch:5d} {megabytes:12.0f}")
+    steps = np.arange(1 + SETTLED, EPOCHS + 1) * per_epoch / 1000
+    (slope, _), covariance = np.polyfit(steps, resident[SETTLED:], 1, cov=True)
+    print(f"slope of the second half: {slope:.1f} +- {2 * covariance[0, 0] ** 0.5:.1f} MB per 1000 steps")
+    few, many = (_trained_for_a_minute(images) for images in (20, options.images))
+    print(f"after a minute of training on 20 images: {few:.0f} MB; on {options.images}: {many:.0f} MB")
+    print(f"that is {(many - few) * 2**20 / options.images:.0f} bytes an image")
+
+
+def _at_each_epochs_end(root: Path, images: int) -> list[float]:
+    """Megabytes at the end of each epoch of a job whose epochs have as many steps as there are images."""
+    found = []
+    with _job(root, images, images, batch_size=1, epochs=EPOCHS) as job:
+        for line in job.stdout or ():
+            if line.startswith(f"[Epoch {len(found)}]") and "Val_mAP" in line and len(found) < EPOCHS:
+                found.append(psutil.Process(job.pid).memory_info().rss / 2**20)
+    if job.returncode or len(found) != EPOCHS:
+        sys.exit(f"the job ended with {job.returncode} after {len(found)} epochs")
+    return found
+
+
+def _trained_for_a_minute(images: int) -> float:
+    """Megabytes of a job with so many images, a minute after its data were checked."""
+    with tempfile.TemporaryDirectory() as folder, _job(Path(folder), images, 20, batch_size=4, epochs=1000) as job:
+        for line in job.stdout or ():
+            if line.startswith("Starting "):
+                break
+        time.sleep(60.0)
+        found = psutil.Process(job.pid).memory_info().rss / 2**20
+        job.kill()
+    return found
+
+
+@contextmanager
+def _job(root: Path, images: int, distinct: int, batch_size: int, epochs: int) -> Iterator[subprocess.Popen[str]]:
+    write_sample_data(root / "input/data", images=distinct, validation_images=4, seed=0)
+    _repeat(root / "input/data/training", images)
+    (root / "input/config").mkdir()
+    (root / "checkpoints").mkdir()
+    values = {"model_id": catalogue.DEFAULT_MODEL.name, "pretrained_weights": "none"}
+    values |= {"epochs": str(epochs), "batch_size": str(batch_size)}
+    (root / "input/config/hyperparameters.json").write_text(json.dumps(values))
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "sagemaker_object_detection", "train", "--root", str(root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as job:
+        try:
+            yield job
+            job.wait()
+        finally:
+            job.kill()
+
+
+def _repeat(channel: Path, images: int) -> None:
+    """Fills a channel up to so many images with links to those it has, and their annotations."""
+    document = json.loads((channel / "annotations.json").read_text())
+    originals, boxes = list(document["images"]), list(document["annotations"])
+    for number in range(len(originals), images):
+        original = originals[number % len(originals)]
+        name = f"linked-{number:06d}.jpg"
+        os.link(channel / "images" / original["file_name"], channel / "images" / name)
+        document["images"].append({**original, "id": 10**6 + number, "file_name": name})
+        document["annotations"] += [
+            {**box, "id": 10**7 + 100 * number + place, "image_id": 10**6 + number}
+            for place, box in enumerate(box for box in boxes if box["image_id"] == original["id"])
+        ]
+    (channel / "annotations.json").write_text(json.dumps(document))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""A job that gets a signal at a settled moment: `python killed_job.py ROOT SIGNAL MOMENT COUNT [--few IMAGES]`.
+
+It is the real job; the COUNTth time that it passes the moment, the process sends itself the signal. Checkpoints are due
+all the time, so that the middle of an epoch has some too. Below IMAGES per replica, loaded statistics are frozen.
+"""
+
+import itertools
+import os
+import signal
+import sys
+from importlib import import_module
+
+from sagemaker_object_detection.__main__ import main
+
+PACKAGE = "sagemaker_object_detection"
+MOMENTS = {
+    "start-up": (f"{PACKAGE}.train", "preflight"),
+    "data check": (f"{PACKAGE}.dataset.load", "_check_decoding"),
+    "step": (f"{PACKAGE}.training.loop", "_Guard.check"),
+    "validation": (f"{PACKAGE}.evaluation.validation", "coco_figures"),
+    "checkpoint write": ("numpy.lib.format", "write_array"),
+    "export": (f"{PACKAGE}.artifact.export", "_write_json"),
+}
+
+
+def strike(number: int, moment: str, count: int) -> None:
+    module, name = MOMENTS[moment]
+    owner = import_module(module)
+    *parts, name = name.split(".")
+    for part in parts:
+        owner = getattr(owner, part)
+    original, passed = getattr(owner, name), itertools.count(1)
+
+    def struck(*arguments, **named):
+        if next(passed) == count:
+            os.kill(os.getpid(), number)
+        return original(*arguments, **named)
+
+    setattr(owner, name, struck)
+
+
+if __name__ == "__main__":
+    root, number, moment, count, *few = sys.argv[1:]
+    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    import_module(f"{PACKAGE}.training.checkpoints").SECONDS_BETWEEN = 0.0
+    if few:
+        import_module(f"{PACKAGE}.train").FEW_IMAGES_PER_REPLICA = int(few[-1])
+    if moment != "never":
+        strike(signal.Signals[number], moment, int(count))
+    sys.exit(main(["train", "--root", root]))

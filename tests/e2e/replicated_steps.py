@@ -1,0 +1,102 @@
+"""A few training steps on some devices of one host or of two.
+
+`python replicated_steps.py OUT DEVICES HOSTS ME CASE...`: HOSTS is "alone", or the hosts' names with commas between, ME
+this one's. Every case starts from the same weights and draws from the same whole batches; what its variables hold
+before and after is written to OUT, as `CASE/before/0` and so on, and its losses.
+"""
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from training_steps import ALONE, MODELS, Memory, assign, batch, calibrated, make_step, share_of, values_of
+
+from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.models.detector import build_detector
+from sagemaker_object_detection.training.replicas import Replicas, find_replicas
+
+SGD = {"optimizer": "sgd", "momentum": "0.9", "learning_rate": "0.0003"}
+ADAM = {"optimizer": "adam", "epsilon": "0.01", "learning_rate": "0.001"}
+
+
+@dataclass(frozen=True)
+class Case:
+    batch_size: int
+    optimizer: dict[str, str]
+    model: str = "mobilenet"
+    steps: int = 6
+    dtype: str = "float64"
+    memory: int | None = None
+    """How many images fit into a device's."""
+    overflow: int | None = None
+    """The step in which the last image is more than float16 can hold."""
+
+
+CASES = {
+    "sgd, 4 images": Case(4, SGD),
+    "adam, 3 images": Case(3, ADAM),
+    "sgd, 4 images, memory for 1": Case(4, SGD, memory=1),
+    "drop-connect, 3 images": Case(3, ADAM, "efficientdet", steps=2),
+    "float16, 2 images": Case(2, SGD, dtype="mixed_float16", steps=7, overflow=5),
+}
+
+
+def find(devices: int, hosts: str, own: str) -> Replicas:
+    if hosts != "alone":
+        return find_replicas(hosts.split(","), own)
+    if devices == 1:
+        return ALONE
+    names = [f"CPU:{number}" for number in range(devices)]
+    return Replicas(tf.distribute.MirroredStrategy(names))
+
+
+def whole_batch(case: Case, number: int) -> Batch:
+    whole = batch(number, 3, case.batch_size)
+    if number == case.overflow:
+        images = whole.images.numpy()
+        images[-1] *= 1e30
+        whole = whole._replace(images=tf.constant(images))
+    return whole
+
+
+def run(case: Case, replicas: Replicas) -> dict[str, list[np.ndarray]]:
+    base = MODELS[case.model]
+    with replicas.scope():
+        detector = build_detector(base, 2, dtype=case.dtype)
+    assign(
+        detector.variables, values_of(calibrated(base, case.dtype.removeprefix("mixed_").replace("16", "32")).variables)
+    )
+    before = values_of(detector.variables)
+    if case.memory is not None:
+        Memory(detector).images = case.memory
+    with replicas.scope():
+        step = make_step(detector, replicas=replicas, freeze=True, warm_up=False, **case.optimizer)
+    place = replicas.share(case.batch_size)
+    losses = [float(step(share_of(whole_batch(case, number), *place))) for number in range(case.steps)]
+    assert (step.micro_batch is None) == (case.memory is None)
+    return {
+        "before": before,
+        "after": values_of(detector.variables),
+        "optimizer": step.state,
+        "losses": [np.array(losses)],
+    }
+
+
+def main(out: str, devices: str, hosts: str, own: str, *names: str) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(devices))
+    replicas = find(int(devices), hosts, own)
+    found = {name: run(CASES[name], replicas) for name in names}
+    replicas.wait()
+    arrays = {
+        f"{name}/{group}/{place}": value
+        for name, groups in found.items()
+        for group, values in groups.items()
+        for place, value in enumerate(values)
+    }
+    np.savez(out, **arrays)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

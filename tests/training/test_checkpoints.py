@@ -1,0 +1,221 @@
+"""Checkpoints: whole or not there, the newest that is whole is used, those of another job are refused."""
+
+import dataclasses
+import errno
+import logging
+import re
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.hyperparameters.read import read
+from sagemaker_object_detection.training import checkpoints as checkpoints_module
+from sagemaker_object_detection.training.best import Best, Objective
+from sagemaker_object_detection.training.checkpoints import Checkpoint, Checkpoints, checkpoint_problems, settings
+from sagemaker_object_detection.training.progress import Epoch, Progress
+
+IDENTITY = {"learning_rate": "0.1", "the base model": "small"}
+
+
+@dataclass(frozen=True)
+class Figures:
+    metrics: dict[str, float]
+    total_loss: float
+
+
+def progress(epochs: int = 1, **values: object) -> Progress[Figures]:
+    best = Best(Objective("mAP", True), 0.01, 3, epoch=0, value=1 / 3, total_loss=0.1 + 0.2, reference=1 / 3, waited=2)
+    done = tuple(Epoch(number, 0.1 * number, 12.5, Figures({"mAP": 1 / 7}, 2 / 3)) for number in range(epochs))
+    return Progress(best, done, losses=(1e-7, 1 / 3), loss_limit=1e4, freeze_batch_norm=True, micro_batch=3, **values)
+
+
+def checkpoint(value: float = 1.0, best: float | None = 2.0, **values: object) -> Checkpoint[Figures]:
+    weights = [np.full((2, 3), value, np.float32), np.float32(value) * np.ones(())]
+    optimizer = [np.array(7, np.int64), np.full((2, 3), -value, np.float32)]
+    best_weights = weights if best is None else [np.full((2, 3), best, np.float32), np.float32(best) * np.ones(())]
+    return Checkpoint(progress(**values), weights, optimizer, best_weights)
+
+
+def opened(folder, identity=None):
+    return Checkpoints(folder, IDENTITY if identity is None else identity, Progress[Figures])
+
+
+def save(folder, *values: float) -> None:
+    with opened(folder) as checkpoints:
+        for value in values:
+            checkpoints.save(lambda value=value: checkpoint(value), last=True)
+
+
+def same(first, second) -> bool:
+    return len(first) == len(second) and all(
+        a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("best", [2.0, None])
+def test_what_is_read_is_what_was_written_to_the_last_bit(tmp_path, best):
+    written = checkpoint(1 / 3, best)
+    with opened(tmp_path / "new") as checkpoints:
+        checkpoints.save(lambda: written)
+    found = opened(tmp_path / "new").newest()
+    assert found.progress == written.progress
+    assert same(found.weights, written.weights)
+    assert same(found.optimizer, written.optimizer)
+    assert same(found.best_weights, written.best_weights)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["checkpoint-000001.npz"]
+
+
+def test_no_best_epoch_yet_stays_so(tmp_path):
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(lambda: dataclasses.replace(checkpoint(), best_weights=None))
+    assert opened(tmp_path).newest().best_weights is None
+
+
+def test_the_newest_few_are_kept_and_one_that_is_being_uploaded_is_left_alone(tmp_path):
+    save(tmp_path, 1.0, 2.0)
+    (tmp_path / "checkpoint-000001.npz.sagemaker-uploading").touch()
+    save(tmp_path, 3.0, 4.0, 5.0)
+    assert sorted(path.name for path in tmp_path.glob("*.npz")) == [
+        f"checkpoint-{number:06d}.npz" for number in (1, 3, 4, 5)
+    ]
+    (tmp_path / "checkpoint-000001.npz.sagemaker-uploading").unlink()
+    save(tmp_path, 6.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{number:06d}.npz" for number in (4, 5, 6)]
+    assert opened(tmp_path).newest().weights[1] == 6.0
+
+
+def damaged(path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        del content[len(content) * 2 // 3 :]
+    elif how == "empty":
+        content.clear()
+    elif how == "flipped":
+        content[content.index(np.float32(2.0).tobytes() * 4)] ^= 1
+    elif how == "zeros":
+        content[:] = bytes(len(content))
+    elif how == "foreign":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("progress.json", '{"identity": {}, "progress": {}, "arrays": [[], [], []]}')
+        return
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "flipped", "zeros", "foreign"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used(tmp_path, caplog, how):
+    save(tmp_path, 1.0, 2.0)
+    damaged(tmp_path / "checkpoint-000002.npz", how)
+    assert opened(tmp_path).newest().weights[1] == 1.0
+    (message,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert re.fullmatch(
+        rf"{re.escape(str(tmp_path))}/checkpoint-000002.npz is damaged \(.+\): the checkpoint before it is used\.",
+        message,
+    )
+    save(tmp_path, 3.0)
+    assert opened(tmp_path).newest().weights[1] == 3.0
+
+
+def test_half_a_checkpoint_has_a_name_that_is_not_uploaded_and_is_cleared_away(tmp_path):
+    save(tmp_path, 1.0)
+    half = tmp_path / "checkpoint-000002.npz.sagemaker-ignore"
+    half.write_bytes(b"PK")
+    assert opened(tmp_path).newest().weights[1] == 1.0
+    assert not half.exists()
+
+
+def test_the_checkpoints_of_another_job_are_refused(tmp_path):
+    save(tmp_path, 1.0)
+    with pytest.raises(UserError) as caught:
+        opened(tmp_path, {**IDENTITY, "learning_rate": "0.2"}).newest()
+    assert str(caught.value) == (
+        f"checkpoints: {tmp_path} holds those of another job: learning_rate was 0.1 and is 0.2; expected its own: give "
+        "this job an empty folder (checkpoint_s3_uri), or make it agree. Only epochs and early stopping may change"
+    )
+
+
+def test_without_a_folder_nothing_is_taken_and_nothing_found():
+    with opened(None) as checkpoints:
+        checkpoints.save(lambda: pytest.fail("taken"), last=True)
+    assert not checkpoints.due
+    assert checkpoints.newest() is None
+
+
+def test_a_checkpoint_is_due_when_minutes_have_passed_since_the_last(tmp_path):
+    now = [0.0]
+    with Checkpoints(tmp_path, IDENTITY, Progress[Figures], clock=lambda: now[0]) as checkpoints:
+        now[0] = checkpoints_module.SECONDS_BETWEEN
+        assert checkpoints.due
+        checkpoints.save(checkpoint)
+        assert not checkpoints.due
+        now[0] *= 2.5
+        assert checkpoints.due
+
+
+def test_nothing_is_taken_while_one_is_being_written_unless_it_is_the_last(tmp_path, monkeypatch):
+    import threading
+
+    going_on, original = threading.Event(), np.lib.format.write_array
+
+    def slow(*arguments, **named):
+        going_on.wait()
+        original(*arguments, **named)
+
+    monkeypatch.setattr(np.lib.format, "write_array", slow)
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(lambda: checkpoint(1.0))
+        checkpoints.save(lambda: pytest.fail("taken"))
+        checkpoints.save(lambda: checkpoint(2.0), last=True)
+        going_on.set()
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+    assert opened(tmp_path).newest().weights[1] == 2.0
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path, monkeypatch, caplog):
+    save(tmp_path, 1.0)
+
+    def full(*arguments, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array", full)
+    save(tmp_path, 2.0)
+    assert caplog.messages == [
+        f"No checkpoint could be written to {tmp_path} (No space left on device): the training goes on, and a restart "
+        "would begin at the one before."
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000001.npz"]
+    assert opened(tmp_path).newest().weights[1] == 1.0
+
+
+def test_what_may_differ_between_a_job_and_its_restart():
+    first = read({"epochs": "3", "early_stopping": "True", "optimizer": "adam"})
+    longer = read({"epochs": "9", "early_stopping": "False", "optimizer": "adam", "momentum": "0.5"})
+    assert settings(first) == settings(longer)
+    assert settings(first) != settings(read({"seed": "1"}))
+
+
+def test_the_first_second_tells_another_jobs_checkpoints_and_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    hyperparameters = read({"learning_rate": "0.5"})
+    with opened(tmp_path, settings(read({"learning_rate": "0.25"}))) as checkpoints:
+        checkpoints.save(checkpoint)
+    assert checkpoint_problems(tmp_path, hyperparameters) == [
+        f"checkpoints: {tmp_path} holds those of another job: learning_rate was 0.25 and is 0.5; expected its own: "
+        "give this job an empty folder (checkpoint_s3_uri), or make it agree. Only epochs and early stopping may change"
+    ]
+    assert checkpoint_problems(tmp_path / "new", hyperparameters) == []
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert checkpoint_problems(tmp_path / "new", hyperparameters) == [
+        f"checkpoints: {tmp_path}/new cannot be written; expected a folder this process may write to: mount it "
+        "writable, or run the container as root"
+    ]
+
+
+def test_early_stopping_follows_the_present_hyperparameters():
+    stored = progress()
+    present = Best(Objective("mAP", True), 0.5, None)
+    resumed = stored.stopping_as(present)
+    assert (resumed.best.min_delta, resumed.best.patience, resumed.best.waited) == (0.5, None, 2)
+    assert not resumed.finished(epochs=2)
+    assert stored.stopping_as(dataclasses.replace(present, patience=2)).finished(epochs=2)

@@ -1,0 +1,135 @@
+"""Small detectors and batches for tests of the training step, and a memory that is full when a test says so."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL, BaseModel
+from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.hyperparameters.read import read
+from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
+from sagemaker_object_detection.training.optimizer import build_optimizer
+from sagemaker_object_detection.training.replicas import Replicas
+from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
+
+SIZE = 128
+SMALL = dataclasses.replace(DEFAULT_MODEL, name="small", input_size=SIZE)
+SMALL_EFFICIENTDET = dataclasses.replace(
+    next(base for base in CATALOGUE if base.name == "ssd_efficientdet_d0_512x512"), input_size=SIZE
+)
+MODELS = {"mobilenet": SMALL, "efficientdet": SMALL_EFFICIENTDET}
+ALONE = Replicas(tf.distribute.get_strategy())
+
+
+def batch(seed: int, boxes: int, size: int = 2, rows: int = 4) -> Batch:
+    """`size` images of noise, each with `boxes` real ones among `rows` rows of ground truth."""
+    random = np.random.default_rng(seed)
+    corners = np.zeros((size, rows, 4), np.float32)
+    top_left = random.uniform(0.0, 0.5, (size, boxes, 2))
+    corners[:, :boxes] = np.concatenate([top_left, top_left + random.uniform(0.2, 0.5, (size, boxes, 2))], axis=2)
+    weights = np.zeros((size, rows), np.float32)
+    weights[:, :boxes] = 1.0
+    return Batch(
+        images=tf.constant(random.normal(size=(size, SIZE, SIZE, 3)), tf.float32),
+        true_shapes=tf.constant([[SIZE, SIZE, 3]] * size, tf.int32),
+        boxes=tf.constant(corners),
+        classes=tf.constant(random.integers(0, 2, (size, rows)), tf.int32),
+        box_weights=tf.constant(weights),
+        image_weights=tf.ones([size]),
+        indices=tf.range(size, dtype=tf.int64),
+    )
+
+
+def share_of(whole: Batch, low: int, high: int) -> Batch:
+    """Images `low` up to `high` of a batch; past its end, blank ones of weight 0, as the pipeline has them."""
+    missing = max(0, high - len(whole.image_weights))
+    filled = (tf.pad(x, [[0, missing]] + [[0, 0]] * (len(x.shape) - 1)) for x in whole)
+    return Batch(*(x[low:high] for x in filled))
+
+
+def calibrated(base: BaseModel, dtype: str = "float32") -> Detector:
+    """A detector in which neither features nor gradients vanish: He's initial kernels, statistics of real maps."""
+    detector = build_detector(base, 2, dtype=dtype)
+    for variable in detector.trainable_variables:
+        if len(variable.shape) == 4:
+            fan_in = np.prod(variable.shape[:2] if "depthwise" in variable.name else variable.shape[:3])
+            kernel = variable.numpy()
+            variable.assign(kernel / kernel.std() * np.sqrt(2 / fan_in))
+    detector.moving_average.momentum.assign(0.0)
+    detector(batch(99, 0, size=4).images, training=True)
+    detector.moving_average.momentum.assign(base.family.batch_norm_momentum)
+    return detector
+
+
+def make_step(
+    detector: Detector,
+    *,
+    replicas: Replicas = ALONE,
+    only_top_layer: bool = False,
+    freeze: bool = False,
+    warm_up: bool = True,
+    l2: float | None = None,
+    micro_batch: int | None = None,
+    **values: str,
+) -> TrainingStep:
+    """The step of a job with these hyperparameters. Called in the replicas' scope."""
+    optimizer = build_optimizer(read({"learning_rate": "0.01", **values}), total_steps=10)
+    variables = choose_trainable(detector, only_top_layer=only_top_layer, freeze_batch_norm=freeze)
+    return TrainingStep(
+        detector,
+        optimizer,
+        variables,
+        l2=l2,
+        warm_up_statistics=warm_up,
+        replicas=replicas,
+        micro_batch=micro_batch,
+    )
+
+
+class Memory:
+    """How many images a detector can take at once; with more, its backward pass runs out of memory halfway."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.images = 1000
+        backbone, pyramid, heads = detector.parts
+
+        @tf.custom_gradient
+        def guarded(x: tf.Tensor) -> Any:
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                # By now statistics have moved, and the gradients of pyramid and heads are there.
+                with tf.control_dependencies([tf.numpy_function(self._take, [tf.shape(upstream)[0]], [])]):
+                    return tf.identity(upstream)
+
+            return tf.identity(x), gradient
+
+        def call(images: tf.Tensor, training: bool = False) -> Predictions:
+            taps = [guarded(tap) for tap in backbone(images, training=training)]
+            return Predictions(*heads(pyramid(taps[-3:], training=training), training=training))
+
+        detector.call = call
+
+    def _take(self, images: int) -> None:
+        if images > self.images:
+            raise MemoryError(f"OOM when allocating tensor with shape[{images}]")  # a ResourceExhaustedError outside
+
+
+def values_of(variables: Sequence[Any]) -> list[np.ndarray]:
+    return [variable.numpy() for variable in variables]
+
+
+def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def movements(values: Sequence[np.ndarray], start: Sequence[np.ndarray]) -> list[float]:
+    return [float(np.linalg.norm(after - before)) for after, before in zip(values, start, strict=True)]
+
+
+def deviation(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], start: Sequence[np.ndarray]) -> float:
+    """How far two trainings' weights are apart, relative to their movement: of the variable where it is largest."""
+    pairs = zip(movements(found, expected), movements(expected, start), strict=True)
+    return max(0.0 if difference == 0.0 else difference / max(movement, 1e-300) for difference, movement in pairs)
