@@ -95,6 +95,7 @@ def test_a_wrong_call_ends_with_a_sentence_before_anything_is_done(call, script,
 
 
 USAGES = {
+    "benchmark.sh": ["scripts/benchmark.sh [--only ROW,...] [--repeat N] [--json FILE] [--work DIR] [--quick]"],
     "build_image.sh": [
         "scripts/build_image.sh [--variant gpu|cpu] [--tag TAG] [--bake MODEL_ID]... [--bake-from ADDRESS] "
         "[-- DOCKER BUILD OPTIONS]"
@@ -135,8 +136,8 @@ def test_help_is_found_behind_other_arguments(call):
     assert done.stdout.startswith("Pushes an image to Amazon ECR, ")
 
 
-# test.sh hands its arguments on to pytest, which knows what to refuse.
-@pytest.mark.parametrize("script", [script for script in USAGES if script != "test.sh"])
+# benchmark.sh and test.sh hand their arguments on, to what knows what to refuse.
+@pytest.mark.parametrize("script", [script for script in USAGES if script not in ("benchmark.sh", "test.sh")])
 def test_an_unknown_argument_is_refused_with_the_usage(call, script):
     done, calls = call(script, "--frobnicate")
     usage = "".join(f"   {line}\n" for line in USAGES[script])
