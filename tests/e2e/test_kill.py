@@ -23,9 +23,9 @@ from sagemaker_object_detection.sample_data import write_sample_data
 
 pytestmark = pytest.mark.slow
 
-EPOCHS, STEPS, ARRAYS = 2, 3, 1500
+EPOCHS, STEPS = 2, 3
 LIMITS = {"start-up": 1, "data check": 1, "step": EPOCHS * STEPS, "validation": EPOCHS, "export": 2}
-LIMITS["checkpoint write"] = 3 * ARRAYS
+LIMITS["checkpoint write"] = 1000  # the arrays of the first and the last: one that comes while another is written is left out
 
 
 def moments(count: int) -> list[tuple[str, int, str]]:

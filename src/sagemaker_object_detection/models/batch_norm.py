@@ -47,6 +47,8 @@ class BatchNormalization(keras.layers.Layer):
         super().__init__(**kwargs)
         self.moving_average = moving_average
         self.epsilon = epsilon
+        self.folded = False
+        """Whether the convolution before it computes it in training steps while it is frozen (folding.py)."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         def add(name: str, initializer: str, trainable: bool) -> keras.Variable:
@@ -76,10 +78,16 @@ class BatchNormalization(keras.layers.Layer):
             outputs, mean, variance = normalize_batch(inputs, self.gamma, self.beta, self.epsilon)
             self._move_statistics(mean, variance)
             return outputs
+        if training and self.folded:
+            return inputs
         # In inference the fused operation gives the reference's bits. A frozen layer in a training step is an affine
         # map, whose gradient is cheaper: 10.5 against 13.8 ms with the forward pass on [8, 80, 80, 96], two CPU cores.
         normalize_known = normalize_known_fused if fused and not training else normalize_known_affine
         return normalize_known(inputs, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon)
+
+    def affine(self) -> tuple[Any, Any]:
+        """Scale and offset of every channel, [C] each, as the moving statistics have it."""
+        return _affine(self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon)
 
     def _move_statistics(self, mean: Any, variance: Any) -> None:
         momentum = ops.cast(self.moving_average.momentum, self.variable_dtype)
@@ -116,8 +124,7 @@ def normalize_fused(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple
 
 def normalize_known_affine(inputs: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> Any:
     """Normalises with given moments, [C] of one dtype: outputs of the inputs' shape and dtype, on any Keras backend."""
-    scale = gamma * ops.rsqrt(variance + epsilon)
-    offset = beta - mean * scale
+    scale, offset = _affine(gamma, beta, mean, variance, epsilon)
     return ops.cast(ops.cast(inputs, gamma.dtype) * scale + offset, inputs.dtype)
 
 
@@ -127,3 +134,8 @@ def normalize_known_fused(inputs: Any, gamma: Any, beta: Any, mean: Any, varianc
 
     parameters = [ops.convert_to_tensor(parameter) for parameter in (gamma, beta, mean, variance)]
     return tf.compat.v1.nn.fused_batch_norm(inputs, *parameters, epsilon=epsilon, is_training=False)[0]
+
+
+def _affine(gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> tuple[Any, Any]:
+    scale = gamma * ops.rsqrt(variance + epsilon)
+    return scale, beta - mean * scale

@@ -15,6 +15,7 @@ from sagemaker_object_detection.models.backbones.mobilenet_v2 import mobilenet_v
 from sagemaker_object_detection.models.backbones.resnet_v1 import resnet_v1
 from sagemaker_object_detection.models.batch_norm import BatchNormalization
 from sagemaker_object_detection.models.bifpn import bidirectional_feature_pyramid
+from sagemaker_object_detection.models.folding import fold_normalizations
 from sagemaker_object_detection.models.fpn import feature_pyramid
 from sagemaker_object_detection.models.heads import prediction_heads
 from sagemaker_object_detection.models.layers import LayerFactory
@@ -139,6 +140,8 @@ def build_detector(base: BaseModel, num_classes: int, *, dtype: str = "float32",
             num_columns=num_classes + family.background_column,
         )
         heads = keras.Model(levels, outputs, name="heads")
+    for part in (backbone, pyramid, heads):
+        fold_normalizations(part)
     return Detector(base, num_classes, backbone, classifier, pyramid, heads, layers)
 
 

@@ -10,6 +10,7 @@ from keras import ops
 from sagemaker_object_detection.catalogue import Family, Initializer
 from sagemaker_object_detection.models.batch_norm import BatchNormalization, MovingAverage
 from sagemaker_object_detection.models.drop_connect import DropConnect, Noise
+from sagemaker_object_detection.models.folding import Convolution, DepthwiseConvolution, SeparableConvolution
 
 
 class LayerFactory:
@@ -54,7 +55,7 @@ class LayerFactory:
         padding: str = "same",
         bias_regularized: bool = False,
     ) -> keras.layers.Layer:
-        return keras.layers.Conv2D(
+        return Convolution(
             filters,
             kernel_size,
             strides,
@@ -70,7 +71,7 @@ class LayerFactory:
     def depthwise_convolution(
         self, name: str, strides: int = 1, kernel_size: int = 3, *, regularized: bool = True
     ) -> keras.layers.Layer:
-        return keras.layers.DepthwiseConv2D(
+        return DepthwiseConvolution(
             kernel_size,
             strides,
             padding="same",
@@ -92,7 +93,7 @@ class LayerFactory:
         use_bias = self.family.bias_before_norm
         if not self.family.separable:
             return self.convolution(name, filters, 3, strides, use_bias=use_bias)
-        return keras.layers.SeparableConv2D(
+        return SeparableConvolution(
             filters,
             3,
             strides,
