@@ -47,7 +47,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.evaluation.validation import Evaluation, Evaluator
     from sagemaker_object_detection.models.detector import build_detector
     from sagemaker_object_detection.training.best import Best, choose_objective
-    from sagemaker_object_detection.training.checkpoints import Checkpoints, identity
+    from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity
     from sagemaker_object_detection.training.devices import prepare_devices
     from sagemaker_object_detection.training.loop import Loop, Schedule
     from sagemaker_object_detection.training.optimizer import build_optimizer
@@ -56,6 +56,10 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.training.resume import find_progress, restore
     from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
+    def stop_early() -> bool:
+        """Before the first step, unless an earlier run left something to save. Several hosts agree on it later."""
+        return stop.requested and replicas.hosts == 1 and not has_checkpoints(job.checkpoints)
+
     # 1. The data, checked to the last box.
     policy = prepare_devices(hyperparameters.mixed_precision)
     replicas = find_replicas(job.hosts, job.current_host, lambda: stop.requested)
@@ -63,8 +67,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         job,
         hyperparameters,
         report_folder=job.paths.output_data if replicas.is_chief else None,
-        # Of several hosts all stop together, when they next speak with each other.
-        stop_requested=lambda: stop.requested and replicas.hosts == 1,
+        stop_requested=stop_early,
     )
     data, validation, max_boxes = splits.training, splits.validation, splits.max_boxes
     batch_size, seed, count = hyperparameters.batch_size, hyperparameters.seed, len(data.file_names)
@@ -72,7 +75,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         log.warning("batch_size is %d, but there are %d training images: every step repeats images.", batch_size, count)
 
     # 2. The model, with the weights it starts from: they are fetched now that nothing else can be wrong.
-    weights = source.fetch(lambda: stop.requested)
+    weights = source.fetch(stop_early)
     start = find_start(weights, hyperparameters, data.labels)
     hyperparameters = hyperparameters.for_model(start.base)
     with replicas.scope():
@@ -91,11 +94,11 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         freeze = start.loaded and batch_size / replicas.count < FEW_IMAGES_PER_REPLICA
     checkpoints: Checkpoints[Evaluation] = Checkpoints(
         job.checkpoints if replicas.is_chief else None,
-        identity(hyperparameters, start.base, start.fingerprint, data, validation, best.objective),
+        identity(hyperparameters, start.base, start.fingerprint, data, validation, best.objective, policy),
         Progress[Evaluation],
     )
     with replicas.blamed(), checkpoints:
-        progress, checkpoint = find_progress(checkpoints, Progress(best, freeze_batch_norm=freeze), replicas)
+        progress, checkpoint = find_progress(checkpoints, Progress(best, freeze_batch_norm=freeze), detector, replicas)
         replicas.log_share(batch_size, frozen=progress.freeze_batch_norm)
 
         # 4. The training step, and the order of the images.
@@ -133,7 +136,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             evaluate = Evaluator(
                 detector, validation, max_boxes=max_boxes, l2=l2, stop_requested=lambda: stop.requested
             )
-        if replicas.any(stop.requested) and checkpoint is None:
+        if replicas.any(stop.requested) and not progress.begun:
             raise StoppedError
         loop = Loop(detector, step, schedule, evaluate, lambda: stop.requested, replicas, checkpoints)
         outcome = loop.run(batches, progress, checkpoint.best_weights if checkpoint else None)

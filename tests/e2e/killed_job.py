@@ -41,7 +41,8 @@ def strike(number: int, moment: str, count: int) -> None:
 
 if __name__ == "__main__":
     root, number, moment, count, *few = sys.argv[1:]
-    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    for threads in ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):  # else additions come in another order
+        os.environ[threads] = "1"
     import_module(f"{PACKAGE}.training.checkpoints").SECONDS_BETWEEN = 0.0
     if few:
         import_module(f"{PACKAGE}.train").FEW_IMAGES_PER_REPLICA = int(few[-1])

@@ -202,3 +202,23 @@ def test_a_host_that_leaves_before_tensorflow_has_joined_them_is_not_waited_for_
         "another host of this job was there, and yet did not join within 1 seconds; its own log says why: start the "
         "job again\n"
     )
+
+
+def test_hosts_with_other_data_are_refused_on_all_of_them(sample_root, tmp_path):
+    values = {"pretrained_weights": "none", "batch_size": "4", "epochs": "2"}
+    roots = [job(tmp_path / name, sample_root / "input/data", None, **values) for name in ("chief", "worker")]
+    annotations = roots[1] / "input/data/training/annotations.json"
+    document = json.loads(annotations.read_text())
+    document["annotations"].pop()
+    annotations.write_text(json.dumps(document))
+    chief, worker = on_two_hosts(roots)
+    assert (chief.code, worker.code) == (2, 2)
+    assert (worker.root / "output/failure").read_text() == (
+        "UserError: this host's job is not the first host's: the fingerprint of the training data differ; every host "
+        "needs the whole of the same data, and the same weights and hyperparameters: see that every channel is "
+        "FullyReplicated"
+    )
+    assert (chief.root / "output/failure").read_text() == (
+        "UserError: another host of this job has other data, weights or hyperparameters than this one; its own log "
+        "says which"
+    )

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 EPOCHS, STEPS = 2, 3
 LIMITS = {"start-up": 1, "data check": 1, "step": EPOCHS * STEPS, "validation": EPOCHS, "export": 2}
-LIMITS["checkpoint write"] = 1000  # the arrays of the first and the last: one that comes while another is written is left out
+LIMITS["checkpoint write"] = 1000  # of the first and the last: those between may be left out
 
 
 def moments(count: int) -> list[tuple[str, int, str]]:
@@ -97,6 +97,14 @@ def test_a_finished_job_that_is_started_again_does_not_train_again(reference, tm
     assert digest(root) == digest(reference.root)
     last = [line for line in reference.output.splitlines() if "Val_" in line][-2:]
     assert [line for line in again.output.splitlines() if "Val_" in line] == last
+
+
+@pytest.mark.parametrize("moment", ["start-up", "data check"])
+def test_a_restarted_job_that_is_stopped_at_once_still_leaves_its_model(reference, tmp_path, moment):
+    root = copied(reference, tmp_path, checkpoints=True)
+    stopped = run(root, "SIGTERM", moment, 1)
+    assert stopped.code == 0, stopped.output + stopped.errors
+    assert digest(root) == digest(reference.root)
 
 
 def test_more_epochs_go_on_where_the_finished_job_ended(reference, tmp_path):

@@ -52,11 +52,11 @@ def test_an_error_of_a_traced_function_gives_its_cause_and_not_its_trace():
 
 def test_a_fault_of_the_platform_says_what_to_do():
     assert failure_text(os_error(errno.ENOSPC)) == (
-        "PlatformError: OSError: [Errno 28] No space left on device: '/opt/ml/model/x'\n"
-        "the disk is full: give the job a larger volume (volume_size)"
+        "PlatformError: the disk is full: give the job a larger volume (volume_size)\n"
+        "OSError: [Errno 28] No space left on device: '/opt/ml/model/x'"
     )
     assert failure_text(MemoryError()) == (
-        "PlatformError: MemoryError: no message\nthe machine's memory is full: choose an instance type with more"
+        "PlatformError: the machine's memory is full: choose an instance type with more\nMemoryError: no message"
     )
 
 
@@ -66,8 +66,8 @@ def test_a_machine_without_a_folder_for_temporary_files_is_to_blame(monkeypatch)
     with pytest.raises(FileNotFoundError) as raised:
         tempfile.mkdtemp()
     assert exit_code(raised.value) == 3
-    assert failure_text(raised.value).endswith(
-        "\nno folder for temporary files can be written to: mount one, as docker run does with --tmpfs /tmp"
+    assert failure_text(raised.value).startswith(
+        "PlatformError: no folder for temporary files can be written to: mount one, as docker run does with --tmpfs /tmp\n"
     )
 
 

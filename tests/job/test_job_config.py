@@ -287,6 +287,8 @@ def test_without_its_configuration_the_checkpoint_folder_counts_where_it_can_be_
     assert read_job(paths).checkpoints == paths.checkpoints
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert read_job(paths).checkpoints is None
+    (paths.checkpoints / "checkpoint-000001.npz").touch()  # so that it is refused, and not left out
+    assert read_job(paths).checkpoints == paths.checkpoints
 
 
 @pytest.mark.parametrize(
@@ -333,6 +335,19 @@ def test_the_trials_of_a_tuning_job_have_a_checkpoint_folder_each(paths, monkeyp
     assert read_job(paths).checkpoints == paths.root / "checkpoints"
     write(paths, "hyperparameters", {"_tuning_objective_metric": "validation:mAP"})
     assert read_job(paths).checkpoints == paths.root / "checkpoints/tuned-007-abc"
+    monkeypatch.setenv("TRAINING_JOB_NAME", "..")
+    assert read_job(paths).checkpoints == paths.root / "checkpoints"
+
+
+@pytest.mark.parametrize("local_path", ["/opt/ml/model", "/opt/ml/input/data/training", "/opt/ml/../kept", "output/x"])
+def test_checkpoints_are_not_kept_among_the_jobs_other_files(paths, local_path):
+    write(paths, "checkpointconfig", {"LocalPath": local_path})
+    with pytest.raises(UserError) as caught:
+        read_job(paths)
+    assert str(caught.value) == (
+        f"{paths.checkpointconfig}: LocalPath is {local_path!r}; expected a folder outside of model/, input/ and "
+        'output/, without .., as in {"LocalPath": "/opt/ml/checkpoints"}'
+    )
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import logging
+import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoint, Checkpoints, checkpoint_problems, settings
 from sagemaker_object_detection.training.progress import Epoch, Progress
 
+DETECTOR = [np.zeros((2, 3)), np.zeros(())]
+"""Variables, of which their shapes are looked at."""
 IDENTITY = {"learning_rate": "0.1", "the base model": "small"}
 
 
@@ -43,6 +46,10 @@ def opened(folder, identity=None):
     return Checkpoints(folder, IDENTITY if identity is None else identity, Progress[Figures])
 
 
+def newest(folder, identity=None):
+    return opened(folder, identity).newest(DETECTOR)
+
+
 def save(folder, *values: float) -> None:
     with opened(folder) as checkpoints:
         for value in values:
@@ -60,7 +67,7 @@ def test_what_is_read_is_what_was_written_to_the_last_bit(tmp_path, best):
     written = checkpoint(1 / 3, best)
     with opened(tmp_path / "new") as checkpoints:
         checkpoints.save(lambda: written)
-    found = opened(tmp_path / "new").newest()
+    found = newest(tmp_path / "new")
     assert found.progress == written.progress
     assert same(found.weights, written.weights)
     assert same(found.optimizer, written.optimizer)
@@ -70,8 +77,8 @@ def test_what_is_read_is_what_was_written_to_the_last_bit(tmp_path, best):
 
 def test_no_best_epoch_yet_stays_so(tmp_path):
     with opened(tmp_path) as checkpoints:
-        checkpoints.save(lambda: dataclasses.replace(checkpoint(), best_weights=None))
-    assert opened(tmp_path).newest().best_weights is None
+        checkpoints.save(lambda: dataclasses.replace(checkpoint(epochs=0), best_weights=None))
+    assert newest(tmp_path).best_weights is None
 
 
 def test_the_newest_few_are_kept_and_one_that_is_being_uploaded_is_left_alone(tmp_path):
@@ -84,7 +91,7 @@ def test_the_newest_few_are_kept_and_one_that_is_being_uploaded_is_left_alone(tm
     (tmp_path / "checkpoint-000001.npz.sagemaker-uploading").unlink()
     save(tmp_path, 6.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"checkpoint-{number:06d}.npz" for number in (4, 5, 6)]
-    assert opened(tmp_path).newest().weights[1] == 6.0
+    assert newest(tmp_path).weights[1] == 6.0
 
 
 def damaged(path, how: str) -> None:
@@ -108,28 +115,28 @@ def damaged(path, how: str) -> None:
 def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used(tmp_path, caplog, how):
     save(tmp_path, 1.0, 2.0)
     damaged(tmp_path / "checkpoint-000002.npz", how)
-    assert opened(tmp_path).newest().weights[1] == 1.0
+    assert newest(tmp_path).weights[1] == 1.0
     (message,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert re.fullmatch(
         rf"{re.escape(str(tmp_path))}/checkpoint-000002.npz is damaged \(.+\): the checkpoint before it is used\.",
         message,
     )
     save(tmp_path, 3.0)
-    assert opened(tmp_path).newest().weights[1] == 3.0
+    assert newest(tmp_path).weights[1] == 3.0
 
 
 def test_half_a_checkpoint_has_a_name_that_is_not_uploaded_and_is_cleared_away(tmp_path):
     save(tmp_path, 1.0)
     half = tmp_path / "checkpoint-000002.npz.sagemaker-ignore"
     half.write_bytes(b"PK")
-    assert opened(tmp_path).newest().weights[1] == 1.0
+    assert newest(tmp_path).weights[1] == 1.0
     assert not half.exists()
 
 
 def test_the_checkpoints_of_another_job_are_refused(tmp_path):
     save(tmp_path, 1.0)
     with pytest.raises(UserError) as caught:
-        opened(tmp_path, {**IDENTITY, "learning_rate": "0.2"}).newest()
+        newest(tmp_path, {**IDENTITY, "learning_rate": "0.2"})
     assert str(caught.value) == (
         f"checkpoints: {tmp_path} holds those of another job: learning_rate was 0.1 and is 0.2; expected its own: give "
         "this job an empty folder (checkpoint_s3_uri), or make it agree. Only epochs and early stopping may change"
@@ -140,7 +147,7 @@ def test_without_a_folder_nothing_is_taken_and_nothing_found():
     with opened(None) as checkpoints:
         checkpoints.save(lambda: pytest.fail("taken"), last=True)
     assert not checkpoints.due
-    assert checkpoints.newest() is None
+    assert checkpoints.newest(DETECTOR) is None
 
 
 def test_a_checkpoint_is_due_when_minutes_have_passed_since_the_last(tmp_path):
@@ -170,7 +177,7 @@ def test_nothing_is_taken_while_one_is_being_written_unless_it_is_the_last(tmp_p
         checkpoints.save(lambda: checkpoint(2.0), last=True)
         going_on.set()
     assert len(list(tmp_path.glob("*.npz"))) == 2
-    assert opened(tmp_path).newest().weights[1] == 2.0
+    assert newest(tmp_path).weights[1] == 2.0
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path, monkeypatch, caplog):
@@ -186,7 +193,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path, monkeypat
         "would begin at the one before."
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000001.npz"]
-    assert opened(tmp_path).newest().weights[1] == 1.0
+    assert newest(tmp_path).weights[1] == 1.0
 
 
 def test_what_may_differ_between_a_job_and_its_restart():
@@ -219,3 +226,66 @@ def test_early_stopping_follows_the_present_hyperparameters():
     assert (resumed.best.min_delta, resumed.best.patience, resumed.best.waited) == (0.5, None, 2)
     assert not resumed.finished(epochs=2)
     assert stored.stopping_as(dataclasses.replace(present, patience=2)).finished(epochs=2)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "leftover"])
+def test_what_only_bears_the_name_of_a_checkpoint_is_left_alone_and_hinders_nothing(tmp_path, caplog, kind):
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "checkpoint-000009.npz")
+    elif kind == "folder":
+        (tmp_path / "checkpoint-000009.npz").mkdir()
+    else:
+        (tmp_path / "checkpoint-000009.npz.sagemaker-ignore").mkdir()
+    assert checkpoint_problems(tmp_path, read({})) == []
+    assert newest(tmp_path) is None
+    save(tmp_path, 1.0, 2.0, 3.0, 4.0)
+    assert newest(tmp_path).weights[1] == 4.0
+    assert len([path for path in tmp_path.iterdir() if path.is_file()]) == 3
+    assert (
+        caplog.messages
+        == ["Resuming from " + str(tmp_path / "checkpoint-000004.npz: 1 epochs are done, and 2 steps of the next.")][
+            : len(caplog.messages)
+        ]
+    )
+
+
+def impossible(**values):
+    whole = checkpoint()
+    return dataclasses.replace(whole, progress=dataclasses.replace(whole.progress, **values))
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        (impossible(best=dataclasses.replace(progress().best, epoch=99)), "its progress contradicts itself"),
+        (impossible(epochs=()), "its progress contradicts itself"),
+        (impossible(micro_batch=0), "its progress contradicts itself"),
+        (impossible(loss_limit=-1.0), "its progress contradicts itself"),
+        (checkpoint(np.nan), "its weights are not the detector's"),
+        (dataclasses.replace(checkpoint(), weights=[np.zeros(3)]), "its weights are not the detector's"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_is_damaged(tmp_path, caplog, contents, reason):
+    save(tmp_path, 1.0)
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(lambda: contents)
+    assert newest(tmp_path).weights[1] == 1.0
+    assert (
+        f"{tmp_path}/checkpoint-000002.npz is damaged ({reason}): the checkpoint before it is used." in caplog.messages
+    )
+
+
+def test_whatever_fails_in_writing_is_said(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(np.lib.format, "write_array", lambda *arguments, **named: 1 / 0)
+    save(tmp_path, 1.0)
+    assert caplog.messages == [
+        f"No checkpoint could be written to {tmp_path} (division by zero): the training goes on, and a restart would "
+        "begin at the one before."
+    ]
+
+
+def test_a_folder_that_cannot_be_one_is_refused_in_words(tmp_path):
+    folder = tmp_path / ("x" * 300)
+    assert checkpoint_problems(folder, read({})) == [
+        f"checkpoints: {folder} cannot be a folder (File name too long); expected one such as /opt/ml/checkpoints"
+    ]

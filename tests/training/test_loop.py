@@ -151,8 +151,8 @@ def test_divergence_names_epoch_step_learning_rate_and_images(bad):
     assert str(caught.value) == (
         f"training diverged at learning_rate 0.25: the loss became {bad:g} in epoch 1, step 6, on images 6-a.jpg, "
         "6-b.jpg; expected a finite loss that falls. Lower learning_rate (a tenth is a good next try), or "
-        "regularizers_l2 where it was raised, and keep beta_1, beta_2 and momentum below 1 and epsilon above 0; no "
-        "model was saved"
+        "regularizers_l2 where it was raised, and keep beta_1, beta_2 and momentum below 1 and epsilon above 0, and "
+        "begin with an empty checkpoint folder; no model was saved"
     )
 
 
@@ -222,7 +222,7 @@ def test_a_run_that_goes_on_in_the_middle_of_an_epoch_ends_as_the_whole_one(tmp_
             return Figures({"mAP": values[int(detector.weight) // 4 - 1]})
 
         with checkpoints_in(tmp_path / str(stop_after)) as checkpoints:
-            stored = checkpoints.newest()
+            stored = checkpoints.newest([detector.weight])
             progress = stored.progress if stored else Progress(Best(Objective("mAP", True), 0.0, None))
             if stored:
                 detector.weight.assign(stored.weights[0])
@@ -266,3 +266,27 @@ def test_a_stop_before_the_first_step_of_a_resumed_run_keeps_the_best_weights(tm
     outcome = loop.run(itertools.count(5), progress, [np.float32(7.0)])
     assert float(detector.weight) == 7.0
     assert (outcome.saved.number, outcome.stopped) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("patience", "epochs", "said"),
+    [
+        (None, 1, "All 1 epochs are done: nothing is left to train."),
+        (
+            2,
+            5,
+            "Early stopping had ended this job after 1 epochs: nothing is left to train. To go on, raise "
+            "early_stopping_patience or turn early_stopping off.",
+        ),
+    ],
+)
+def test_a_finished_training_says_why_it_does_not_go_on(caplog, patience, epochs, said):
+    best = Best(Objective("mAP", True), 0.0, patience, epoch=0, value=0.5, waited=2)
+    progress = Progress(best, epochs=(Epoch(0, 0.5, 1.0, Figures({"mAP": 0.5})),))
+    detector = Detector()
+    schedule = Schedule(epochs, 4, 2, 0.25, lambda number: [])
+    loop = Loop(detector, Step(detector), schedule, lambda: None, lambda: False, ALONE, checkpoints_in(None))
+    with caplog.at_level(logging.INFO):
+        outcome = loop.run(iter(()), progress, [np.float32(7.0)])
+    assert caplog.messages == [said]
+    assert (float(detector.weight), outcome.saved.number, outcome.stopped) == (7.0, 0, False)

@@ -6,6 +6,7 @@ model/model_info.json  written last: where it stands, the model is whole
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from sagemaker_object_detection.models.postprocess import detections
 LABELS_FILE = "labels.json"
 SAVED_MODEL = "1"
 _TEMPORARY = ".export-"
+_UNFINISHED = "saved-model"
+"""No number: should the process be killed, a server would take a folder that is called so for a model."""
 
 
 class ServingModel(tf.Module):
@@ -98,16 +101,17 @@ def export(detector: Detector, labels: Labels, info: Mapping[str, Any], model: P
     try:
         module = ServingModel(detector)
         signatures = {"serving_default": module.detect, "encoded_images": module.detect_encoded}
-        tf.saved_model.save(module, str(temporary / SAVED_MODEL), signatures=signatures)
+        tf.saved_model.save(module, str(temporary / _UNFINISHED), signatures=signatures)
         _write_json(temporary / LABELS_FILE, {"labels": list(labels.names), "category_ids": list(labels.ids)})
         _write_json(temporary / FILE_NAME, info)
         for path in (temporary, *temporary.rglob("*")):
             path.chmod(0o777 if path.is_dir() else 0o666)
-        (model / FILE_NAME).unlink(missing_ok=True)
-        for name in (SAVED_MODEL, LABELS_FILE, FILE_NAME):
-            if (model / name).is_dir():
+        # Without its model_info.json a model is not whole, so that this goes first and comes last.
+        for name in (FILE_NAME, SAVED_MODEL, LABELS_FILE):
+            if os.path.lexists(model / name):
                 (model / name).rename(temporary / f"replaced-{name}")
-            (temporary / name).rename(model / name)
+        for written, name in ((_UNFINISHED, SAVED_MODEL), (LABELS_FILE, LABELS_FILE), (FILE_NAME, FILE_NAME)):
+            (temporary / written).rename(model / name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -58,7 +58,7 @@ def read_job(paths: Paths) -> Job:
     checkpoints = _checkpoints(paths, problems)
     if checkpoints is not None and TUNING_OBJECTIVE in platform:
         # The trials of a tuning job are given one folder between them.
-        checkpoints /= Path(os.environ.get("TRAINING_JOB_NAME", "")).name
+        checkpoints /= Path(os.environ.get("TRAINING_JOB_NAME", "")).name.strip(".")
     if problems:
         raise UserError(problems)
     return Job(
@@ -174,7 +174,10 @@ def _checkpoints(paths: Paths, problems: list[str]) -> Path | None:
     example = '{"LocalPath": "/opt/ml/checkpoints"}'
     config = _read_object(paths.checkpointconfig, example, problems)
     if config is None:
-        usable = paths.checkpoints.is_dir() and os.access(paths.checkpoints, os.W_OK)
+        if not paths.checkpoints.is_dir():
+            return None
+        # One that holds something and cannot be written is somebody's mistake, and said to be.
+        usable = os.access(paths.checkpoints, os.W_OK) or any(paths.checkpoints.iterdir())
         return paths.checkpoints if usable else None
     local_path = config.get("LocalPath") or str(paths.checkpoints)
     if not isinstance(local_path, str):
@@ -182,7 +185,15 @@ def _checkpoints(paths: Paths, problems: list[str]) -> Path | None:
             f"{paths.checkpointconfig}: LocalPath is {_described(local_path)}; expected a path, as in {example}"
         )
         return None
-    return paths.relocated(local_path)
+    folder = paths.relocated(local_path)
+    taken = [paths.model, paths.root / "input", paths.root / "output"]
+    if ".." in folder.parts or any(folder == place or place in folder.parents for place in taken):
+        problems.append(
+            f"{paths.checkpointconfig}: LocalPath is {local_path!r}; expected a folder outside of model/, input/ and "
+            f"output/, without .., as in {example}"
+        )
+        return None
+    return folder
 
 
 class RepeatedNameError(ValueError):

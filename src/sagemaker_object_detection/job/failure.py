@@ -71,7 +71,7 @@ def failure_text(error: BaseException) -> str:
     else:
         text = _cut(f"{type(error).__name__}: {first_line(error)}", _MAX_CAUSE)
     if blame is PlatformError and (advice := _advice(error)):
-        text += f"\n{advice}"
+        text = f"{advice}\n{text}"
     if blame is AlgorithmError:
         text += f"\nThis is a fault of the container: please report it with the log.\n{_trace(error)}"
     return _cut(f"{blame.__name__}: {text}".rstrip(), MAX_CHARACTERS)

@@ -10,7 +10,6 @@ import os
 import re
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,17 +40,13 @@ _UNFINISHED = ".sagemaker-ignore"
 _UPLOADING = ".sagemaker-uploading"
 """Stands beside a file while SageMaker uploads it."""
 _PROGRESS = "progress.json"
-_DAMAGE = (
-    *(OSError, EOFError, ValueError, TypeError, KeyError, NotImplementedError),
-    *(zipfile.BadZipFile, zlib.error, msgspec.MsgspecError),
-)
-"""What reading an archive raises where it is damaged."""
 _MAY_DIFFER = frozenset(
     [
         # When to end;
         *("epochs", "early_stopping", "early_stopping_min_delta", "early_stopping_patience"),
-        # and what comes back as the model, its weights, the data or the objective, which are compared themselves.
-        *("model_id", "pretrained_weights", "bbox_format", "invalid_boxes", "validation_split_ratio", "objective"),
+        # and what comes back as the model, its weights, the data and so on, which are compared themselves.
+        *("model_id", "pretrained_weights", "bbox_format", "invalid_boxes", "validation_split_ratio"),
+        *("objective", "mixed_precision"),
     ]
 )
 V = TypeVar("V", bound=Validation)
@@ -68,6 +63,15 @@ class Checkpoint(Generic[V]):
     """Those of the best epoch, None before the first was finished; they may be `weights` itself."""
 
 
+class _Document(msgspec.Struct):
+    """`progress.json`. `arrays`: names of the detector's weights, the optimizer's variables, the best weights."""
+
+    identity: dict[str, str]
+    progress: Any
+    best_is_present: bool
+    arrays: tuple[list[str], list[str], list[str]]
+
+
 def settings(hyperparameters: Hyperparameters) -> dict[str, str]:
     """The hyperparameters that have to stay the same when a training is resumed, as text by name."""
     return {name: str(value) for name, value in hyperparameters.effective().items() if name not in _MAY_DIFFER}
@@ -80,11 +84,13 @@ def identity(
     training: Dataset,
     validation: Dataset | None,
     objective: Objective,
+    number_format: str,
 ) -> dict[str, str]:
     """What a job is, for as far as its checkpoints are of no use to another one: text by name.
 
     Args:
         start: fingerprint of the weights it starts from.
+        number_format: what mixed_precision came to on this machine; the optimizer's variables depend on it.
     """
     return {
         "the base model": base.name,
@@ -92,6 +98,7 @@ def identity(
         "the fingerprint of the training data": training.fingerprint[:_SHOWN],
         "the fingerprint of the validation data": validation.fingerprint[:_SHOWN] if validation else "none",
         "the objective": objective.key,
+        "the number format": number_format,
         **settings(hyperparameters),
     }
 
@@ -116,7 +123,7 @@ class Checkpoints(Generic[V]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
-        self._identity = dict(identity)
+        self.identity = dict(identity)
         self.progress_type = progress_type
         self._clock = clock
         self._last = clock()
@@ -147,8 +154,11 @@ class Checkpoints(Generic[V]):
         self._last = self._clock()
         self._writing = self._writer.submit(self._write, self._folder, take())
 
-    def newest(self) -> Checkpoint[V] | None:
+    def newest(self, variables: Sequence[Any]) -> Checkpoint[V] | None:
         """The newest checkpoint that is whole; None where there is none.
+
+        Args:
+            variables: the detector's, whose shapes its weights must have.
 
         Raises:
             UserError: it is another job's.
@@ -156,28 +166,36 @@ class Checkpoints(Generic[V]):
         if self._folder is None:
             return None
         for leftover in self._folder.glob(f"checkpoint-*.npz{_UNFINISHED}"):
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                leftover.unlink()
         for path in reversed(_stored(self._folder)):
             try:
-                document, arrays = _read(path)
-                progress = msgspec.convert(document["progress"], self.progress_type)
-                groups = [[arrays[name] for name in names] for names in document["arrays"]]
-            except _DAMAGE as error:
+                stored, checkpoint = self._read(path)
+                _refuse_impossible(checkpoint, variables)
+            except Exception as error:  # whatever a damaged file makes of its reader
                 log.warning("%s is damaged (%s): the checkpoint before it is used.", path, first_line(error))
                 continue
-            if problems := _other_job(self._folder, document["identity"], self._identity):
+            if problems := _other_job(self._folder, stored, self.identity):
                 raise UserError(problems)
-            weights, optimizer, best = groups
-            if document["best_is_present"]:
-                best = weights
+            progress = checkpoint.progress
             log.info(
                 "Resuming from %s: %d epochs are done, and %d steps of the next.",
                 path,
                 progress.epoch,
                 len(progress.losses),
             )
-            return Checkpoint(progress, weights, optimizer, best or None)
+            return checkpoint
         return None
+
+    def _read(self, path: Path) -> tuple[dict[str, str], Checkpoint[V]]:
+        """What the job is that a checkpoint is of, and the checkpoint."""
+        with zipfile.ZipFile(path) as archive:
+            document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
+            progress = msgspec.convert(document.progress, self.progress_type)
+            weights, optimizer, best = ([_array(archive, name) for name in names] for names in document.arrays)
+        if document.best_is_present:
+            best = weights
+        return document.identity, Checkpoint(progress, weights, optimizer, best or None)
 
     def _write(self, folder: Path, checkpoint: Checkpoint[V]) -> None:
         try:
@@ -191,16 +209,19 @@ class Checkpoints(Generic[V]):
                 unfinished.rename(path)
             finally:
                 unfinished.unlink(missing_ok=True)
-            for old in [*stored, path][:-KEPT]:
-                if not old.with_name(old.name + _UPLOADING).exists():
-                    old.unlink(missing_ok=True)
-        except OSError as error:
+        except Exception as error:  # of a thread: nobody else would hear of it
+            reason = error.strerror if isinstance(error, OSError) else first_line(error)
             log.warning(
                 "No checkpoint could be written to %s (%s): the training goes on, and a restart would begin at the one "
                 "before.",
                 folder,
-                error.strerror,
+                reason,
             )
+            return
+        for old in [*stored, path][:-KEPT]:
+            if not old.with_name(old.name + _UPLOADING).exists():
+                with contextlib.suppress(OSError):
+                    old.unlink()
 
     def _write_file(self, path: Path, checkpoint: Checkpoint[V]) -> None:
         best = checkpoint.best_weights
@@ -214,7 +235,7 @@ class Checkpoints(Generic[V]):
             kind: {f"{kind}/{place}": array for place, array in enumerate(group)} for kind, group in groups.items()
         }
         document = {
-            "identity": self._identity,
+            "identity": self.identity,
             "progress": checkpoint.progress,
             "best_is_present": present,
             "arrays": [list(names) for names in named.values()],
@@ -233,15 +254,20 @@ class Checkpoints(Generic[V]):
 def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters) -> list[str]:
     """What can be known of a job's checkpoints in its first second: whether they are its own, as far as the
     hyperparameters tell, and whether more of them can be written."""
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    except OSError as error:  # a name that is too long, a loop of links
+        return [
+            f"checkpoints: {folder} cannot be a folder ({error.strerror}); expected one such as /opt/ml/checkpoints"
+        ]
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         return [
             f"checkpoints: {folder} cannot be written; expected a folder this process may write to: mount it writable, "
             "or run the container as root"
         ]
     for path in reversed(_stored(folder)):
-        with contextlib.suppress(*_DAMAGE), zipfile.ZipFile(path) as archive:
-            stored = msgspec.json.decode(archive.read(_PROGRESS))["identity"]
+        with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
+            stored = msgspec.json.decode(archive.read(_PROGRESS), type=_Document).identity
             return _other_job(folder, stored, settings(hyperparameters))
     return []
 
@@ -254,23 +280,44 @@ def _other_job(folder: Path, stored: Mapping[str, str], present: Mapping[str, st
     ]
 
 
+def has_checkpoints(folder: Path | None) -> bool:
+    """Whether there is anything to go on from."""
+    return folder is not None and bool(_stored(folder))
+
+
 def _stored(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
+    """The checkpoints in a folder, oldest first; of what bears their names only files, as a pipe would not end."""
     try:
         names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return []
     found = {int(match[1]): folder / name for name in names if (match := _NAME.fullmatch(name))}
-    return [found[number] for number in sorted(found)]
+    return [found[number] for number in sorted(found) if found[number].is_file()]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with zipfile.ZipFile(path) as archive:
-        document = msgspec.json.decode(archive.read(_PROGRESS))
-        arrays = {}
-        for name in [name for group in document["arrays"] for name in group]:
-            with archive.open(f"{name}.npy") as member:
-                arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
-                if member.read(1):  # the checksum is looked at when the end is reached
-                    raise ValueError(f"{name} is longer than it says")
-    return document, arrays
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(f"{name}.npy") as member:
+        array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):  # the checksum is looked at when the end is reached
+            raise ValueError(f"{name} is longer than it says")
+    return array
+
+
+def _refuse_impossible(checkpoint: Checkpoint[V], variables: Sequence[Any]) -> None:
+    """Raises a ValueError where a checkpoint contradicts itself or the detector it is for."""
+    progress, shapes = checkpoint.progress, [tuple(variable.shape) for variable in variables]
+    numbers = [epoch.number for epoch in progress.epochs]
+    best_exists = checkpoint.best_weights is not None
+    if not (
+        numbers == list(range(progress.epoch))
+        and -1 <= progress.best.epoch < max(1, progress.epoch)
+        and best_exists == bool(numbers)
+        and (progress.micro_batch is None or progress.micro_batch >= 1)
+        and (progress.loss_limit is None or progress.loss_limit > 0.0)
+    ):
+        raise ValueError("its progress contradicts itself")
+    for weights in (checkpoint.weights, checkpoint.best_weights) if best_exists else (checkpoint.weights,):
+        if [value.shape for value in weights or ()] != shapes or not all(
+            np.isfinite(value).all() for value in weights or ()
+        ):
+            raise ValueError("its weights are not the detector's")

@@ -108,7 +108,12 @@ class Loop(Generic[V]):
         """
         schedule = self._schedule
         guard = _Guard(schedule, progress.loss_limit)
-        while not (self._replicas.any(progress.finished(schedule.epochs)) or self._stop()):
+        if progress.finished(schedule.epochs):
+            self._say_why_finished(progress)
+        while not self._replicas.any(progress.finished(schedule.epochs)):
+            if self._stop():
+                log.warning("Stopped by a signal before another step.")
+                break
             number, validation = progress.epoch, None
             progress, speed = self._run_epoch(batches, progress, best_weights, guard)
             complete = len(progress.losses) == schedule.steps_per_epoch
@@ -136,7 +141,8 @@ class Loop(Generic[V]):
             self._save(progress, weights, best_weights, last=stopped or progress.finished(schedule.epochs))
             if stopped:
                 log.warning("Stopped by a signal after epoch %d.", number)
-            elif best.exhausted:
+                break
+            if best.exhausted:
                 log.info(
                     "Early stopping: %s has not improved by more than %g for %d epochs.",
                     best.objective.key,
@@ -150,6 +156,16 @@ class Loop(Generic[V]):
         for variable, value in zip(self._detector.variables, best_weights, strict=True):
             variable.assign(value)
         return Outcome(progress.epochs, progress.epochs[progress.best.epoch if self._evaluate else -1], stopped)
+
+    def _say_why_finished(self, progress: Progress[V]) -> None:
+        if progress.epoch >= self._schedule.epochs:
+            log.info("All %d epochs are done: nothing is left to train.", self._schedule.epochs)
+        else:
+            log.info(
+                "Early stopping had ended this job after %d epochs: nothing is left to train. To go on, raise "
+                "early_stopping_patience or turn early_stopping off.",
+                progress.epoch,
+            )
 
     def _run_epoch(
         self,
@@ -241,7 +257,8 @@ class _Guard:
         return UserError(
             f"training diverged at learning_rate {self._schedule.learning_rate:g}: {what}; expected a finite loss that "
             "falls. Lower learning_rate (a tenth is a good next try), or regularizers_l2 where it was raised, and keep "
-            "beta_1, beta_2 and momentum below 1 and epsilon above 0; no model was saved"
+            "beta_1, beta_2 and momentum below 1 and epsilon above 0, and begin with an empty checkpoint folder; no "
+            "model was saved"
         )
 
 

@@ -44,6 +44,11 @@ class Progress(Generic[V]):
         """How many steps were taken in all."""
         return self.epoch * steps_per_epoch + len(self.losses)
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to save."""
+        return bool(self.epochs or self.losses)
+
     def finished(self, epochs: int) -> bool:
         """Whether nothing is left of a training of so many epochs."""
         return self.epoch >= epochs or self.best.exhausted
