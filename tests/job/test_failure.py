@@ -68,7 +68,8 @@ def test_a_machine_without_a_folder_for_temporary_files_is_to_blame(monkeypatch)
     assert exit_code(raised.value) == 3
     first, _ = failure_text(raised.value).splitlines()
     assert first == (
-        "PlatformError: no folder for temporary files can be written to: mount one, as docker run does with --tmpfs /tmp"
+        "PlatformError: no folder for temporary files can be written to: mount one, as docker run does with "
+        "--tmpfs /tmp"
     )
 
 
