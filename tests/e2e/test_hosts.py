@@ -188,6 +188,21 @@ def test_a_worker_that_is_stopped_while_its_data_are_read_stops_both(sample_root
     assert all(output.endswith(UNTRAINED) for output in outputs)
 
 
+def test_hosts_that_resume_and_are_stopped_at_once_leave_the_model_of_the_checkpoint(sample_root, tmp_path):
+    values = {"pretrained_weights": "none", "batch_size": "4"}
+    roots = [job(tmp_path / name, sample_root / "input/data", None, **values) for name in ("chief", "worker")]
+    (roots[0] / "checkpoints").mkdir()
+    write_job(roots[0], {"epochs": "1", "seed": "1", **values})
+    assert run_verb("train", "--root", roots[0]).code == 0
+    shutil.rmtree(roots[0] / "model")
+    write_job(roots[0], {"epochs": "2", "seed": "1", **values})
+    with two_hosts(roots, TRAIN, ("-c", STOPPED_WHEN_THE_DATA_IS_READ)) as processes:
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert "Speed" not in outputs[0]
+    assert json.loads((roots[0] / "model/model_info.json").read_text())["epoch"] == 0
+
+
 def test_a_host_that_leaves_before_tensorflow_has_joined_them_is_not_waited_for_without_end():
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     done = subprocess.run(
