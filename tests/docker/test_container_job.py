@@ -119,8 +119,8 @@ def test_an_empty_opt_ml_and_none_at_all_are_answered_with_a_sentence(image, tmp
         (OTHER_USER, 2, "1. /opt/ml/model: cannot be created (Permission denied); expected a folder this process may"),
         (
             READ_ONLY,
-            3,
-            "ERROR: PlatformError: OSError: [Errno 30] Read-only file system: '/opt/ml'\nthe file system is",
+            2,
+            "ERROR: /opt/ml/model: cannot be created (Read-only file system); mount /opt/ml writable: the model and the",
         ),
     ],
     ids=["root", "another user", "read-only root"],
