@@ -120,7 +120,7 @@ def test_an_empty_opt_ml_and_none_at_all_are_answered_with_a_sentence(image, tmp
         (
             READ_ONLY,
             2,
-            "ERROR: /opt/ml/model: cannot be created (Read-only file system); mount /opt/ml writable: the model and the",
+            "ERROR: /opt/ml/model: cannot be created (Read-only file system); mount /opt/ml writable: the model",
         ),
     ],
     ids=["root", "another user", "read-only root"],
