@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from timed_jobs import VALIDATED, job, running
 
-from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.sample_data import write_sample_data
 
 EPOCHS, SETTLED = 20, 10
@@ -46,50 +46,38 @@ def main() -> None:
     print(f"that is {(many - few) * 2**20 / options.images:.0f} bytes an image")
 
 
-def _at_each_epochs_end(root: Path, images: int) -> list[float]:
+def _at_each_epochs_end(data: Path, images: int) -> list[float]:
     """Megabytes at the end of each epoch of a job whose epochs have as many steps as there are images."""
     found = []
-    with _job(root, images, images, batch_size=1, epochs=EPOCHS) as job:
-        for line in job.stdout or ():
-            if line.startswith(f"[Epoch {len(found)}]") and "Val_mAP" in line and len(found) < EPOCHS:
-                found.append(psutil.Process(job.pid).memory_info().rss / 2**20)
-    if job.returncode or len(found) != EPOCHS:
-        sys.exit(f"the job ended with {job.returncode} after {len(found)} epochs")
+    with _job(data, images, images, batch_size=1, epochs=EPOCHS) as process:
+        for line in process.stdout or ():
+            if len(found) < EPOCHS and line.startswith(VALIDATED.format(len(found))):
+                found.append(psutil.Process(process.pid).memory_info().rss / 2**20)
+        process.wait()
+    if process.returncode or len(found) != EPOCHS:
+        sys.exit(f"the job ended with {process.returncode} after {len(found)} epochs")
     return found
 
 
 def _trained_for_a_minute(images: int) -> float:
     """Megabytes of a job with so many images, a minute after its data were checked."""
-    with tempfile.TemporaryDirectory() as folder, _job(Path(folder), images, 20, batch_size=4, epochs=1000) as job:
-        for line in job.stdout or ():
+    with tempfile.TemporaryDirectory() as folder, _job(Path(folder), images, 20, batch_size=4, epochs=1000) as process:
+        for line in process.stdout or ():
             if line.startswith("Starting "):
                 break
         time.sleep(60.0)
-        found = psutil.Process(job.pid).memory_info().rss / 2**20
-        job.kill()
+        found: float = psutil.Process(process.pid).memory_info().rss / 2**20
     return found
 
 
 @contextmanager
-def _job(root: Path, images: int, distinct: int, batch_size: int, epochs: int) -> Iterator[subprocess.Popen[str]]:
-    write_sample_data(root / "input/data", images=distinct, validation_images=4, seed=0)
-    _repeat(root / "input/data/training", images)
-    (root / "input/config").mkdir()
-    (root / "checkpoints").mkdir()
-    values = {"model_id": catalogue.DEFAULT_MODEL.name, "pretrained_weights": "none"}
-    values |= {"epochs": str(epochs), "batch_size": str(batch_size)}
-    (root / "input/config/hyperparameters.json").write_text(json.dumps(values))
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "sagemaker_object_detection", "train", "--root", str(root)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as job:
-        try:
-            yield job
-            job.wait()
-        finally:
-            job.kill()
+def _job(data: Path, images: int, distinct: int, batch_size: int, epochs: int) -> Iterator[subprocess.Popen[str]]:
+    """A job on `images` images, of which so many are distinct."""
+    write_sample_data(data, images=distinct, validation_images=4, seed=0)
+    _repeat(data / "training", images)
+    values = {"epochs": epochs, "batch_size": batch_size}
+    with job(data / "training", values, data / "validation", checkpoints=True) as command, running(command) as process:
+        yield process
 
 
 def _repeat(channel: Path, images: int) -> None:

@@ -7,13 +7,13 @@ checkpoint is written, the best epoch's weights are exported. SageMaker kills th
 """
 
 import argparse
-import json
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from timed_jobs import VALIDATED, job, running
 
 from sagemaker_object_detection.sample_data import write_sample_data
 
@@ -25,7 +25,7 @@ MODELS = (
     "ssd_resnet50_v1_fpn_640x640",
     "ssd_resnet152_v1_fpn_1024x1024",
 )
-STOPPED, SAVING, SAVED = "WARNING: Stopped by a signal", "Saving the model", "The model is in"
+STOPPED, SAVED = "WARNING: Stopped by a signal", "The model is in"
 
 
 def main() -> None:
@@ -36,40 +36,30 @@ def main() -> None:
     print(f"{'seconds after SIGTERM':34} {'step ended':>10} {'model saved':>11} {'process gone':>12}  checkpoint")
     for model in options.models:
         with tempfile.TemporaryDirectory() as folder:
+            write_sample_data(Path(folder), images=2 * options.batch_size, validation_images=2, seed=0)
             times, megabytes = _stop(Path(folder), model, options.batch_size)
         print(f"{model:34} {times[0]:10.1f} {times[1]:11.1f} {times[2]:12.1f}  {megabytes:.0f} MB", flush=True)
 
 
-def _stop(root: Path, model: str, batch_size: int) -> tuple[list[float], float]:
+def _stop(data: Path, model: str, batch_size: int) -> tuple[list[float], float]:
     """When, after the signal, training had ended, the model was there and the process was gone; and the size of the
     checkpoint it left."""
-    write_sample_data(root / "input/data", images=2 * batch_size, validation_images=2, seed=0)
-    (root / "input/config").mkdir()
-    values = {"model_id": model, "pretrained_weights": "none", "epochs": "1000", "batch_size": str(batch_size)}
-    (root / "input/config/hyperparameters.json").write_text(json.dumps(values))
-    (root / "checkpoints").mkdir()
+    values = {"model_id": model, "epochs": 1000, "batch_size": batch_size}
     sent, times = None, []
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "sagemaker_object_detection", "train", "--root", str(root)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as job:
-        try:
-            assert job.stdout is not None
-            for line in job.stdout:
-                if sent is None and "Val_mAP" in line:
-                    job.send_signal(signal.SIGTERM)
+    with job(data / "training", values, data / "validation", checkpoints=True) as command:
+        root = Path(command[-1])
+        with running(command) as process:
+            for line in process.stdout or ():
+                if sent is None and line.startswith(VALIDATED.format(0)):
+                    process.send_signal(signal.SIGTERM)
                     sent = time.perf_counter()
                 elif sent is not None and line.startswith((STOPPED, SAVED)):
                     times.append(time.perf_counter() - sent)
-            job.wait()
-        finally:
-            job.kill()
-    if sent is None or len(times) != 2 or job.returncode or not (root / "model/model_info.json").exists():
-        sys.exit(f"{model}: the job ended with {job.returncode}, and not as a stopped one does")
-    newest = max((root / "checkpoints").glob("*.npz"))
-    return [*times, time.perf_counter() - sent], newest.stat().st_size / 2**20
+            process.wait()
+        if sent is None or len(times) != 2 or process.returncode or not (root / "model/model_info.json").exists():
+            sys.exit(f"{model}: the job ended with {process.returncode}, and not as a stopped one does")
+        times.append(time.perf_counter() - sent)
+        return times, max((root / "checkpoints").glob("*.npz")).stat().st_size / 2**20
 
 
 if __name__ == "__main__":

@@ -30,23 +30,29 @@ class Line:
     peak_megabytes: float
 
 
+@contextmanager
+def running(command: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
+    """A process with its log to read; it is gone afterwards."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def follow(command: Sequence[str | Path], last: str) -> list[Line]:
     """Runs a command until it prints a line that begins with `last`, and kills it then; ends the benchmark where it
     never does."""
     began, lines = time.perf_counter(), []
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
-    ) as process:
-        assert process.stdout is not None
-        try:
-            for text in process.stdout:
-                seconds, times = time.perf_counter() - began, psutil.Process(process.pid).cpu_times()
-                cpu_seconds = times.user + times.system + times.children_user + times.children_system
-                lines.append(Line(text.rstrip("\n"), seconds, cpu_seconds, peak_megabytes(process.pid)))
-                if text.startswith(last):
-                    return lines
-        finally:
-            process.kill()
+    with running(command) as process:
+        for text in process.stdout or ():
+            seconds, times = time.perf_counter() - began, psutil.Process(process.pid).cpu_times()
+            cpu_seconds = times.user + times.system + times.children_user + times.children_system
+            lines.append(Line(text.rstrip("\n"), seconds, cpu_seconds, peak_megabytes(process.pid)))
+            if text.startswith(last):
+                return lines
     tail = "\n".join(line.text for line in lines[-20:])
     sys.exit(f"{tail}\n{' '.join(map(str, command))} ended with {process.returncode} and never printed {last!r}")
 

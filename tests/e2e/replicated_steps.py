@@ -2,7 +2,7 @@
 
 `python replicated_steps.py OUT DEVICES HOSTS ME CASE...`: HOSTS is "alone", or the hosts' names with commas between, ME
 this one's. Every case starts from the same weights and draws from the same whole batches; what its variables hold
-before and after is written to OUT, as `CASE/before/0` and so on, and its losses.
+before and after is written to OUT, as `CASE/before/0` and so on, its losses and its loss scales.
 """
 
 import sys
@@ -73,13 +73,18 @@ def run(case: Case, replicas: Replicas) -> dict[str, list[np.ndarray]]:
     with replicas.scope():
         step = make_step(detector, replicas=replicas, freeze=True, warm_up=False, **case.optimizer)
     place = replicas.share(case.batch_size)
-    losses = [float(step(share_of(whole_batch(case, number), *place))) for number in range(case.steps)]
+    scale = getattr(step.optimizer, "dynamic_scale", None)
+    losses, scales = [], []
+    for number in range(case.steps):
+        losses.append(float(step(share_of(whole_batch(case, number), *place))))
+        scales.append(1.0 if scale is None else float(scale.numpy()))
     assert (step.micro_batch is None) == (case.memory is None)
     return {
         "before": before,
         "after": values_of(detector.variables),
         "optimizer": step.state,
         "losses": [np.array(losses)],
+        "scales": [np.array(scales)],
     }
 
 

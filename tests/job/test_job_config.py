@@ -287,8 +287,10 @@ def test_without_its_configuration_the_checkpoint_folder_counts_where_it_can_be_
     assert read_job(paths).checkpoints == paths.checkpoints
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert read_job(paths).checkpoints is None
-    (paths.checkpoints / "checkpoint-000001.npz").touch()  # so that it is refused, and not left out
-    assert read_job(paths).checkpoints == paths.checkpoints
+    (paths.checkpoints / "checkpoint-000001.npz").touch()
+    assert read_job(paths).checkpoints is None  # nor can it be read
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK)
+    assert read_job(paths).checkpoints == paths.checkpoints  # so that it is refused, and not left out
 
 
 @pytest.mark.parametrize(

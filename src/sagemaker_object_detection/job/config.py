@@ -177,8 +177,8 @@ def _checkpoints(paths: Paths, problems: list[str]) -> Path | None:
         if not paths.checkpoints.is_dir():
             return None
         # One that holds something and cannot be written is somebody's mistake, and said to be.
-        usable = os.access(paths.checkpoints, os.W_OK) or any(paths.checkpoints.iterdir())
-        return paths.checkpoints if usable else None
+        writable, readable = (os.access(paths.checkpoints, mode) for mode in (os.W_OK, os.R_OK))
+        return paths.checkpoints if writable or (readable and any(paths.checkpoints.iterdir())) else None
     local_path = config.get("LocalPath") or str(paths.checkpoints)
     if not isinstance(local_path, str):
         problems.append(

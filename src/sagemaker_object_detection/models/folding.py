@@ -6,6 +6,7 @@ scale + offset = conv(x, w * scale) + offset, with the same gradients. In infere
 gives the reference's bits.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -22,8 +23,10 @@ class _Successor:
 
 
 class _Foldable(keras.layers.Layer):
-    """Mixed into a convolution: `_scaled` is its output with every channel of the kernel scaled, without its bias."""
+    """Mixed into a convolution."""
 
+    _scaled: Callable[[Any, Any], Any]
+    """Inputs and a scale for every channel -> the convolution with its kernel scaled, without its bias."""
     successor: _Successor | None = None
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -34,9 +37,6 @@ class _Foldable(keras.layers.Layer):
             offset = offset + self.bias * scale
         outputs = self._scaled(inputs, ops.cast(scale, self.compute_dtype))
         return outputs + ops.cast(offset, outputs.dtype)
-
-    def _scaled(self, inputs: Any, scale: Any) -> Any:
-        raise NotImplementedError
 
 
 class Convolution(_Foldable, keras.layers.Conv2D):

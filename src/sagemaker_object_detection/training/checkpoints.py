@@ -25,7 +25,7 @@ from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.training.best import Objective, Validation
-from sagemaker_object_detection.training.progress import Progress, differences
+from sagemaker_object_detection.training.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -273,7 +273,12 @@ def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters) -> list[
 
 
 def _other_job(folder: Path, stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
-    found = differences(stored, present)
+    """The problem with a checkpoint of another job than this one; only names of `present` count."""
+    found = [
+        f"{name} was {stored.get(name, 'not known')} and is {value}"
+        for name, value in present.items()
+        if stored.get(name) != value
+    ]
     return found and [
         f"checkpoints: {folder} holds those of another job: {'; '.join(found)}; expected its own: give this job an "
         "empty folder (checkpoint_s3_uri), or make it agree. Only epochs and early stopping may change"

@@ -1,6 +1,5 @@
 """Where a training stands between two steps: everything but the arrays."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -56,12 +55,3 @@ class Progress(Generic[V]):
     def stopping_as(self, best: Best) -> "Progress[V]":
         """With the early stopping of `best`, which may be another than when this was stored."""
         return replace(self, best=replace(self.best, min_delta=best.min_delta, patience=best.patience))
-
-
-def differences(stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
-    """What differs between the job a checkpoint is of and this one, a phrase each; only names of `present` count."""
-    return [
-        f"{name} was {stored.get(name, 'not known')} and is {value}"
-        for name, value in present.items()
-        if stored.get(name) != value
-    ]
