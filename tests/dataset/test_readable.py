@@ -1,5 +1,6 @@
-"""Files that change after they were checked, between the batches of a pipeline that runs."""
+"""Files that change after they were checked, between the batches of a pipeline that keeps none in memory."""
 
+import dataclasses
 import errno
 import io
 import os
@@ -16,6 +17,7 @@ from PIL import Image
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.dataset.decoded import DecodedImages
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, batch_indices, evaluation_batches, training_batches
 from sagemaker_object_detection.dataset.readable import readable
@@ -41,8 +43,12 @@ def dataset(tmp_path: Path) -> Dataset:
         "annotations": [{"image_id": 0, "bbox": [12, 8, 30, 20], "category_id": 1}],
     }
     write_annotations(tmp_path / "training", content)
-    return load_splits(
-        tmp_path / "training",
+    return load(tmp_path)
+
+
+def load(folder: Path) -> Dataset:
+    checked = load_splits(
+        folder / "training",
         None,
         bbox_format="xyxy",
         invalid_boxes="error",
@@ -50,6 +56,7 @@ def dataset(tmp_path: Path) -> Dataset:
         seed=0,
         report_folder=None,
     ).training
+    return dataclasses.replace(checked, decoded=DecodedImages(0))
 
 
 def iterate_with_a_change(dataset: Dataset, change: Callable[[Path], object]) -> tuple[list[int], JobError]:
@@ -146,8 +153,7 @@ def test_an_image_turned_by_its_exif_orientation_is_itself(tmp_path: Path) -> No
         "annotations": [{"image_id": 1, "bbox": [2, 8, 20, 30], "category_id": 1}],
     }
     write_annotations(tmp_path / "training", content)
-    options = {"bbox_format": "xyxy", "invalid_boxes": "error", "validation_split_ratio": 0.0, "seed": 0}
-    dataset = load_splits(tmp_path / "training", None, report_folder=None, **options).training
+    dataset = load(tmp_path)
     assert len(list(readable(evaluation_batches(dataset, BASE, 1, 1), dataset))) == 2
     (dataset.images / "b.jpg").unlink()
     with pytest.raises(UserError, match=r"^image 'b\.jpg' in .* does not exist\."):

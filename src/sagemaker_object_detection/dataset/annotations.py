@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from sagemaker_object_detection.dataset.decoded import DecodedImages
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Dataset:
     EXIF turn. orientations: uint8 [N], EXIF orientation to apply when decoding, 1 for none. offsets: int64 [N + 1];
     the boxes of image i are rows offsets[i] to offsets[i + 1]. boxes: float32 [M, 4], ymin xmin ymax xmax, normalised.
     classes: int32 [M], 0-based. fingerprint: changes when any of this, or the size of an image file, changes; not with
-    the folder.
+    the folder. decoded: where the checks left the pixels of images.
     """
 
     images: Path
@@ -38,6 +42,7 @@ class Dataset:
     classes: np.ndarray
     labels: Labels
     fingerprint: str
+    decoded: "DecodedImages | None" = None
 
     @property
     def max_boxes(self) -> int:

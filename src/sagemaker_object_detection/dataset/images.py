@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -232,9 +232,15 @@ def read_headers(paths: Sequence[Path]) -> list[Header | UnusableImageError]:
 
 
 def check_decoding(
-    paths: Sequence[Path], headers: Sequence[Header], stop_requested: Callable[[], bool] = lambda: False
+    paths: Sequence[Path],
+    headers: Sequence[Header],
+    stop_requested: Callable[[], bool] = lambda: False,
+    keep: Callable[[Path, Any], None] = lambda path, image: None,
 ) -> list[UnusableImageError | None]:
     """Decode every file once, as training will, on all cores. TensorFlow is imported here.
+
+    Args:
+        keep: is handed the pixels of every good image that no EXIF orientation turns, uint8 [H, W, 3], by all threads.
 
     Returns:
         per path, what is wrong with it, or None.
@@ -254,15 +260,17 @@ def check_decoding(
         try:
             contents = paths[index].read_bytes()
             with tf.device("CPU:0"):
-                height, width, _ = decode_stored(tf.constant(contents)).shape
+                image = decode_stored(tf.constant(contents))
         except OSError as error:
             return unreadable(error)
         except (tf.errors.OpError, ValueError):
             return UnusableImageError(
                 "damaged images", "cannot be decoded: the file is cut short or damaged. Replace it."
             )
-        if (height, width) != headers[index].stored:
+        if tuple(image.shape[:2]) != headers[index].stored:
             return UnusableImageError("damaged images", "decodes to another size than its header says. Replace it.")
+        if headers[index].orientation == 1:
+            keep(paths[index], image)
         return None
 
     return _parallel(examine, range(len(paths)), os.cpu_count() or 1)

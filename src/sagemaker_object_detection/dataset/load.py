@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from sagemaker_object_detection.dataset.problems import (
 from sagemaker_object_detection.dataset.split import split_images
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import Job
+
+if TYPE_CHECKING:
+    from sagemaker_object_detection.dataset.decoded import DecodedImages
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +108,8 @@ def load_splits(
         UserError: anything is wrong with the data: of all channels together, and everything that is.
         StoppedError: `stop_requested` said so.
     """
+    from sagemaker_object_detection.dataset.decoded import DecodedImages
+
     problems: list[Problem] = []
     warnings: list[str] = []
     folders = {"training": training} | ({"validation": validation} if validation is not None else {})
@@ -112,7 +118,8 @@ def load_splits(
         channel = _check_channel(name, folder, bbox_format, invalid_boxes, problems, warnings)
         if channel is not None:
             channels[name] = channel
-    problems += _check_decoding(list(channels.values()), stop_requested)
+    decoded = DecodedImages()
+    problems += _check_decoding(list(channels.values()), stop_requested, decoded)
     labels = None
     if "training" in channels:
         labels, warned = _labels(channels["training"].table)
@@ -133,7 +140,7 @@ def load_splits(
         parts = {"training": (whole, kept), "validation": (whole, held_out)}
         logger.info("No validation channel: %d of %d images are held out of training.", len(held_out), len(has_boxes))
 
-    datasets = {name: _dataset(channel, chosen, labels) for name, (channel, chosen) in parts.items()}
+    datasets = {name: _dataset(channel, chosen, labels, decoded) for name, (channel, chosen) in parts.items()}
     for name, dataset in datasets.items():
         warnings += _class_warnings(name, dataset)
     reports = [_channel_report(name, channels.get(name), dataset) for name, dataset in datasets.items()]
@@ -168,7 +175,9 @@ def _check_channel(
     return _Channel(table, images, boxes)
 
 
-def _check_decoding(channels: Sequence[_Channel], stop_requested: Callable[[], bool]) -> list[Problem]:
+def _check_decoding(
+    channels: Sequence[_Channel], stop_requested: Callable[[], bool], decoded: "DecodedImages"
+) -> list[Problem]:
     """Decode what has a good header, of all channels in one go."""
     todo = [
         (channel, index, header)
@@ -182,6 +191,7 @@ def _check_decoding(channels: Sequence[_Channel], stop_requested: Callable[[], b
         [channel.images.folder / channel.table.file_names[index] for channel, index, _ in todo],
         [header for _, _, header in todo],
         stop_requested,
+        decoded.keep,
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
     return [
@@ -250,7 +260,7 @@ def _check_classes(validation: AnnotationTable, training: AnnotationTable, label
     return problems
 
 
-def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels) -> Dataset:
+def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: "DecodedImages") -> Dataset:
     """The chosen images of a channel (ascending indices) and their boxes."""
     table, images, boxes = channel.table, channel.images, channel.boxes
     new_index = np.full(len(table.file_names), -1, np.int64)
@@ -274,6 +284,7 @@ def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels) -> Dataset:
         images=images.folder,
         file_names=file_names,
         labels=labels,
+        decoded=decoded,
         fingerprint=_fingerprint(file_names, file_sizes, labels, columns),
         **columns,
     )

@@ -5,6 +5,7 @@ stream is augmented with (seed, k). Nothing else is random, so a batch depends o
 that starts at step s sees what the uninterrupted one would have seen.
 """
 
+import logging
 import os
 from typing import NamedTuple
 
@@ -14,7 +15,10 @@ import tensorflow as tf
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.augment import augment as augmented
-from sagemaker_object_detection.dataset.preprocess import decode, to_input_frame, to_network_input
+from sagemaker_object_detection.dataset.decoded import KEPT_SIDES, ImageReader
+from sagemaker_object_detection.dataset.preprocess import to_input_frame, to_network_input
+
+log = logging.getLogger(__name__)
 
 _PREFETCH_BYTES = 256 * 2**20
 """Finished batches wait in at most about this much memory (never less than one batch)."""
@@ -80,7 +84,7 @@ def training_batches(
     _check_max_boxes(dataset, max_boxes)
     count = len(dataset.file_names)
     first = first_step * batch_size
-    columns = _Columns(dataset)
+    columns = _Columns(dataset, "training", KEPT_SIDES * base.input_size)
 
     @_as_written
     def order(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -102,7 +106,7 @@ def training_batches(
         if augment:
             key = tf.stack([tf.constant(seed, tf.int64), position])
             image, boxes, classes = augmented(image, boxes, classes, key, base)
-        return _example(image, boxes, classes, index, base, max_boxes)
+        return _example(image, boxes, classes, index, base, max_boxes, exact=False)
 
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
     stream = epochs.flat_map(order).skip(first % count)
@@ -124,11 +128,11 @@ def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, max_b
     """
     _check_max_boxes(dataset, max_boxes)
     count = len(dataset.file_names)
-    columns = _Columns(dataset)
+    columns = _Columns(dataset, "validation")
 
     @_as_written
     def load(index: tf.Tensor) -> Batch:
-        return _example(*columns.read(index), index, base, max_boxes)
+        return _example(*columns.read(index), index, base, max_boxes, exact=True)
 
     images = tf.data.Dataset.range(count).map(load, num_parallel_calls=_workers(), deterministic=True)
     filler = tf.data.Dataset.from_tensors(_filler(base, max_boxes))
@@ -158,36 +162,34 @@ def _permutation(count: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
 class _Columns:
     """The data set as tensors: captured by the reading function, so shared by its calls and never part of the graph."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, split: str, smallest_side: int | None = None) -> None:
+        self._images = ImageReader(dataset, smallest_side)
+        count, kept, megabytes = len(dataset.file_names), self._images.kept, self._images.kept_bytes / 2**20
+        rest = "" if kept == count else "; the others are decoded in every epoch"
+        log.info("%s: %d of %d images stay decoded in memory (%.0f MB)%s.", split, kept, count, megabytes, rest)
         with tf.device("CPU:0"):
-            self._folder = tf.constant(os.fspath(dataset.images))
-            self._file_names = tf.constant(dataset.file_names)
-            self._sizes = tf.constant(dataset.sizes)
-            self._orientations = tf.constant(dataset.orientations)
             self._offsets = tf.constant(dataset.offsets)
             self._boxes = tf.constant(dataset.boxes)
             self._classes = tf.constant(dataset.classes)
 
     def read(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """image uint8 [H, W, 3], boxes float32 [n, 4], classes int32 [n] of one image.
-
-        What goes wrong here is a tf.errors.OpError in the middle of training: `readable` names the file.
-        """
-        path = tf.strings.join([self._folder, self._file_names[index]], separator="/")
+        """image uint8 [H, W, 3], boxes float32 [n, 4], classes int32 [n] of one image."""
         start, stop = self._offsets[index], self._offsets[index + 1]
-        image = decode(tf.io.read_file(path), self._orientations[index])
-        # The boxes are for the image that was checked. Another one in its place would be trained on without a word.
-        same = tf.debugging.assert_equal(tf.shape(image)[:2], self._sizes[index], "not the image that was checked")
-        with tf.control_dependencies([same]):
-            image = tf.identity(image)
-        return image, self._boxes[start:stop], self._classes[start:stop]
+        return self._images(index), self._boxes[start:stop], self._classes[start:stop]
 
 
 def _example(
-    image: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, index: tf.Tensor, base: BaseModel, max_boxes: int
+    image: tf.Tensor,
+    boxes: tf.Tensor,
+    classes: tf.Tensor,
+    index: tf.Tensor,
+    base: BaseModel,
+    max_boxes: int,
+    *,
+    exact: bool,
 ) -> Batch:
     """A Batch without its first axis."""
-    network_input, true_shape = to_network_input(image, base)
+    network_input, true_shape = to_network_input(image, base, exact=exact)
     boxes = to_input_frame(boxes, true_shape, base)
     present = tf.shape(boxes)[0]
     padding = max_boxes - present

@@ -12,6 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from sagemaker_object_detection.errors import PlatformError
+from sagemaker_object_detection.job.memory import memory_limit
 
 log = logging.getLogger(__name__)
 
@@ -119,12 +120,7 @@ def smallest_memory(
         query = ["--query-gpu=memory.total", "--format=csv,noheader,nounits"]  # MiB
         sizes = [int(line) * 2**20 for line in _nvidia_smi(query, environment, patience) if line.strip().isdigit()]
         return min(sizes, default=None)
-    try:
-        limit = (root / "sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:
-        limit = "max"
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(machine, int(limit)) if limit.isdigit() else machine
+    return memory_limit(root)
 
 
 def _advice(tensorflow: TensorFlowBuild, root: Path, *, in_container: bool) -> str:

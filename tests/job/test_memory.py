@@ -1,0 +1,30 @@
+import os
+
+import pytest
+
+from sagemaker_object_detection.job.memory import available_memory, memory_limit
+
+MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+@pytest.mark.parametrize(
+    ("text", "limit"), [("max\n", MACHINE), ("1073741824\n", 2**30), (f"{2**63 - 4096}\n", MACHINE)]
+)
+def test_a_container_may_take_its_limit_and_else_all_of_the_machine(tmp_path, name, text, limit):
+    assert memory_limit(tmp_path) == MACHINE
+    path = tmp_path / "sys/fs/cgroup" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert memory_limit(tmp_path) == limit
+
+
+def test_what_is_available_is_free_and_within_the_limit(tmp_path):
+    assert available_memory(tmp_path) == MACHINE
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 4000 kB\nMemAvailable:    3000 kB\n")
+    assert available_memory(tmp_path) == 3000 * 1024
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("2000000")
+    assert available_memory(tmp_path) == 2_000_000
+    assert 0 < available_memory() <= MACHINE
