@@ -2,7 +2,10 @@
 
 import math
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.training.optimizer import build_optimizer, learning_rate
@@ -53,3 +56,38 @@ def test_cosine_warms_up_over_five_percent_and_ends_at_zero():
 
 def test_cosine_of_a_run_too_short_to_warm_up_starts_at_the_peak():
     assert float(learning_rate("cosine", 0.8, 5)(0)) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("adam", lambda rate: keras.optimizers.Adam(rate, beta_1=0.8, beta_2=0.95, epsilon=0.001)),
+        ("sgd", lambda rate: keras.optimizers.SGD(rate, momentum=0.7)),
+        ("sgd without momentum", lambda rate: keras.optimizers.SGD(rate)),
+        ("nesterov", lambda rate: keras.optimizers.SGD(rate, momentum=0.7, nesterov=True)),
+    ],
+)
+def test_fused_updates_are_those_of_keras(name, theirs, dtype):
+    """But for Keras's rounding of hyperparameters to float32, also where the variable is float64."""
+    given = {**GIVEN, "learning_rate_schedule": "cosine", "optimizer": name.split()[0]}
+    if "without" in name:
+        given["momentum"] = "0"
+    ours = build_optimizer(read(given), total_steps=40)
+    random = np.random.default_rng(0)
+    start = random.normal(size=(5, 3))
+    gradients = [tf.constant(random.normal(size=(5, 3)), dtype) for _ in range(10)]
+
+    def trained(optimizer):
+        variable = keras.Variable(start, dtype=dtype)
+        optimizer.build([variable])
+        apply = tf.function(lambda gradient: optimizer.apply([gradient], [variable]))
+        for gradient in gradients:
+            apply(gradient)
+        return [variable.numpy(), *(slot.numpy() for slot in optimizer.variables)]
+
+    expected = trained(theirs(learning_rate("cosine", 0.25, 40)))
+    found = trained(ours)
+    assert np.abs(found[0] - start).max() > 0.01
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6 if dtype == "float64" else 1e-5, atol=1e-7)
