@@ -120,6 +120,18 @@ def test_padded_models_train_on_scaled_and_cropped_images(dataset: Dataset) -> N
     assert batch.boxes.max() <= 1
 
 
+def test_padding_can_be_left_off_up_to_the_fullest_image(dataset: Dataset) -> None:
+    for batch in evaluation_batches(dataset, BASE, 2, 7):
+        counts = batch.box_weights.numpy().sum(axis=1).astype(int)
+        short = tf.function(Batch.without_padding)(batch)
+        assert short.boxes.shape[1] == max(1, *counts)
+        for name in ("boxes", "classes", "box_weights"):
+            column = getattr(batch, name).numpy()
+            np.testing.assert_array_equal(getattr(short, name), column[:, : max(1, *counts)])
+            assert not column[:, max(counts) :].any()
+        np.testing.assert_array_equal(short.images, batch.images)
+
+
 def test_evaluation_that_divides_is_not_filled_up(dataset: Dataset) -> None:
     batches = list(evaluation_batches(only(dataset, 4), BASE, 2, 3).as_numpy_iterator())
     assert [batch.indices.tolist() for batch in batches] == [[0, 1], [2, 3]]

@@ -85,6 +85,7 @@ class Evaluator:
     def _evaluate_batch(self, batch: Batch) -> tuple[tf.Tensor, ...]:
         detector, family = self._detector, self._detector.base.family
         predictions = detector(batch.images, training=False)
+        batch = batch.without_padding()
         targets = assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, family)
         losses = detection_losses(predictions, targets, family)
         matched = tf.maximum(1.0, losses.matched)

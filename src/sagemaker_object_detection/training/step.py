@@ -15,7 +15,7 @@ from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.training.devices import smallest_memory
 from sagemaker_object_detection.training.losses import batch_terms, detection_losses, regularization_loss
 from sagemaker_object_detection.training.replicas import Replicas
-from sagemaker_object_detection.training.targets import assign_targets
+from sagemaker_object_detection.training.targets import Targets, assign_targets
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class TrainingStep:
             warm = tf.minimum(family.batch_norm_momentum, (1.0 + updates) / (10.0 + updates))
             detector.moving_average.momentum.assign(warm)
         detector.noise.begin_step(self.optimizer.iterations, first)
-        targets = assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, family)
+        targets = _targets(detector, batch)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self.variables])
             predictions = detector(batch.images, training=True)
@@ -196,6 +196,11 @@ class TrainingStep:
 def first_image(share: int) -> tf.Tensor:
     """The place in the whole batch of a replica's first image, where each of them takes `share`; called on it."""
     return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32) * share
+
+
+def _targets(detector: Detector, batch: Batch) -> Targets:
+    batch = batch.without_padding()
+    return assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, detector.base.family)
 
 
 class _Accumulation:
@@ -234,7 +239,7 @@ class _Accumulation:
     def _count_on_replica(self, batch: Batch) -> tf.Tensor:
         """The matches of this replica's images."""
         detector = self._step.detector
-        targets = assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, detector.base.family)
+        targets = _targets(detector, batch)
         return tf.reduce_sum(tf.reduce_sum(targets.box_weights, axis=1) * batch.image_weights)
 
     def _add_on_replica(self, batch: Batch, part: tf.Tensor, matched: tf.Tensor) -> tf.Tensor:

@@ -49,7 +49,7 @@ def assign_targets(anchors: Any, boxes: Any, classes: Any, box_weights: Any, fam
     matches = ops.where(forced >= 0, forced, matches)
 
     matched = matches >= 0
-    rows = _flat_rows(ops.maximum(matches, 0), boxes.shape[1])
+    rows = _flat_rows(ops.maximum(matches, 0), ops.shape(boxes)[1])
     weights = ops.take(ops.reshape(ops.cast(box_weights, "float32"), (-1,)), rows)
     encodings = encode_boxes(ops.take(ops.reshape(boxes, (-1, 4)), rows, axis=0), anchors, family.box_code_scale)
     return Targets(
@@ -68,7 +68,7 @@ def _forced_matches(best_anchors: Any, valid: Any, num_anchors: int) -> Any:
         best_anchors: int32 [B, G], the anchor each box picks.
         valid: bool [B, G], whether the box may pick.
     """
-    count = best_anchors.shape[1]
+    count = ops.shape(best_anchors)[1]
     # [B, G, G]: does an earlier valid box pick the same anchor? [B, G, A] would be much larger.
     same_pick = best_anchors[:, :, None] == best_anchors[:, None, :]
     earlier = ops.arange(count)[None, :] < ops.arange(count)[:, None]
