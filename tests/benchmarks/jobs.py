@@ -103,7 +103,13 @@ def training_images(data: Path) -> int:
     return len(json.loads((data / "training/annotations.json").read_text(encoding="utf-8"))["images"])
 
 
-def train(root: Path, data: Path, hyperparameters: Mapping[str, object], start: Path | None = None) -> Finished:
+def train(
+    root: Path,
+    data: Path,
+    hyperparameters: Mapping[str, object],
+    start: Path | None = None,
+    patches: Mapping[str, float | None] | None = None,
+) -> Finished:
     """Runs `train` below `root`, or reads what it left if it was complete; ends the benchmark if the job fails.
 
     Args:
@@ -111,6 +117,7 @@ def train(root: Path, data: Path, hyperparameters: Mapping[str, object], start: 
         data: a folder that holds both channels.
         hyperparameters: of the job, beside its model_id.
         start: a model directory for the `model` channel.
+        patches: names of the package to replace, as patched_job.py takes them; part of what `root` is named for.
     """
     texts = {"model_id": MODEL.name, **{name: str(value) for name, value in hyperparameters.items()}}
     finished = _finished(root, texts, start)
@@ -127,7 +134,7 @@ def train(root: Path, data: Path, hyperparameters: Mapping[str, object], start: 
     if start is not None:
         (root / "input/data/model").symlink_to(start.resolve())
     began = time.monotonic()
-    _command("train", "--root", str(root), log=root / "train.log")
+    _command("train", "--root", str(root), log=root / "train.log", patches=patches)
     finished = _finished(root, texts, start)
     if finished is None:
         sys.exit(f"{root.name} ended early: see {root / 'train.log'}")
@@ -157,14 +164,14 @@ def _finished(root: Path, texts: Mapping[str, str], start: Path | None) -> Finis
     return Finished(root, metrics["saved_epoch"], tuple(epoch["validation"]["mAP_50"] for epoch in metrics["epochs"]))
 
 
-def _command(*words: str, log: Path) -> None:
+def _command(*words: str, log: Path, patches: Mapping[str, float | None] | None = None) -> None:
     """Runs one verb of the command line, its output in `log`; if it fails, ends the benchmark with the last lines."""
     with log.open("wb") as output:
         done = subprocess.run(
-            [sys.executable, "-m", "sagemaker_object_detection", *words],
+            [sys.executable, Path(__file__).with_name("patched_job.py"), *words],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
+            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PATCHES": json.dumps(dict(patches or {}))},
             check=False,
         )
     if done.returncode:

@@ -98,18 +98,18 @@ def test_another_reader_of_the_same_files_takes_no_more_room(dataset: Dataset) -
 
 
 @pytest.mark.parametrize(
-    ("sides", "smallest_side", "expected"),
+    ("sides", "input_size", "expected"),
     [
-        ((639, 700), 64, (80, 88)),
-        ((640, 512), 64, (80, 64)),
-        ((511, 640), 64, (128, 160)),
-        ((700, 127), 64, (700, 127)),
-        ((700, 128), 64, (350, 64)),
+        ((639, 700), 32, (80, 88)),
+        ((640, 512), 32, (80, 64)),
+        ((511, 640), 32, (128, 160)),
+        ((700, 127), 32, (700, 127)),
+        ((700, 128), 32, (350, 64)),
         ((700, 640), None, (700, 640)),
     ],
 )
 def test_photographs_are_decoded_no_larger_than_they_are_needed(
-    tmp_path: Path, sides: tuple[int, int], smallest_side: int | None, expected: tuple[int, int]
+    tmp_path: Path, sides: tuple[int, int], input_size: int | None, expected: tuple[int, int]
 ) -> None:
     (tmp_path / "images").mkdir()
     height, width = sides
@@ -117,7 +117,7 @@ def test_photographs_are_decoded_no_larger_than_they_are_needed(
     smooth = np.stack([rows * 200 / height, columns * 200 / width, np.full(sides, 90.0)], axis=2)
     Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / "images/a.jpg", quality=98)
     dataset = with_memory(load(tmp_path, ["a.jpg"]), 10**7)
-    reader = ImageReader(dataset, smallest_side)
+    reader = ImageReader(dataset, input_size)
     assert reader.kept_bytes == 3 * expected[0] * expected[1]
     for _ in range(2):  # decoded, and as it was kept
         pixels = read(reader)
@@ -133,7 +133,7 @@ def test_a_png_is_decoded_in_full_whatever_it_is_called(tmp_path: Path) -> None:
     for name in ("a.png", "b.jpg"):
         picture(200, 160).save(tmp_path / "images" / name, "PNG")
     dataset = with_memory(load(tmp_path, ["a.png", "b.jpg"]), 10**7)
-    reader = ImageReader(dataset, 32)
+    reader = ImageReader(dataset, 16)
     assert [read(reader, index).shape for index in (0, 1, 1)] == [(160, 200, 3)] * 3
     assert len(dataset.decoded.table.export()[0]) == 1  # room for the other is counted as for a JPEG
 

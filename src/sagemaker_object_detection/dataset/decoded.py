@@ -71,17 +71,17 @@ class ImageReader:
 
     Args:
         dataset: N images.
-        smallest_side: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where both sides keep at least so many pixels.
-            None: all at their full size.
+        input_size: of the network that is to be trained. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where both
+            sides keep at least KEPT_SIDES times as many pixels. None: all at their full size.
     """
 
-    def __init__(self, dataset: Dataset, smallest_side: int | None = None) -> None:
+    def __init__(self, dataset: Dataset, input_size: int | None = None) -> None:
         halvings = np.zeros(len(dataset.file_names), np.int32)
-        if smallest_side is not None:
+        if input_size is not None:
             # By name, so that it is known how much room they take. A file whose name is wrong is decoded in full.
             jpeg = np.array([name.lower().endswith((".jpg", ".jpeg")) for name in dataset.file_names])
             for number in range(1, MAX_HALVINGS + 1):
-                halvings[jpeg & (dataset.sizes.min(axis=1) >= 2**number * smallest_side)] = number
+                halvings[jpeg & (dataset.sizes.min(axis=1) >= 2**number * KEPT_SIDES * input_size)] = number
         sizes = _halved(dataset.sizes, halvings[:, np.newaxis])
         in_bytes = 3 * sizes.astype(np.int64).prod(axis=1)
         self._decoded = dataset.decoded or DecodedImages()

@@ -15,7 +15,7 @@ import tensorflow as tf
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.augment import augment as augmented
-from sagemaker_object_detection.dataset.decoded import KEPT_SIDES, ImageReader
+from sagemaker_object_detection.dataset.decoded import ImageReader
 from sagemaker_object_detection.dataset.preprocess import to_input_frame, to_network_input
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def training_batches(
     _check_max_boxes(dataset, max_boxes)
     count = len(dataset.file_names)
     first = first_step * batch_size
-    columns = _Columns(dataset, "training", KEPT_SIDES * base.input_size)
+    columns = _Columns(dataset, "training", base.input_size)
 
     @_as_written
     def order(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -169,8 +169,8 @@ def _permutation(count: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
 class _Columns:
     """The data set as tensors: captured by the reading function, so shared by its calls and never part of the graph."""
 
-    def __init__(self, dataset: Dataset, split: str, smallest_side: int | None = None) -> None:
-        self._images = ImageReader(dataset, smallest_side)
+    def __init__(self, dataset: Dataset, split: str, input_size: int | None = None) -> None:
+        self._images = ImageReader(dataset, input_size)
         count, kept, megabytes = len(dataset.file_names), self._images.kept, self._images.kept_bytes / 2**20
         rest = "" if kept == count else "; the others are decoded in every epoch"
         log.info("%s: %d of %d images stay decoded in memory (%.0f MB)%s.", split, kept, count, megabytes, rest)
