@@ -11,7 +11,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from flops import forward_flops
 from rounds import Prepared, serve
 
 from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.dataset.decoded import DecodedImages
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, training_batches
 
@@ -108,17 +109,17 @@ def forward(spec: Mapping[str, Any]) -> Prepared:
 
 def pipeline(spec: Mapping[str, Any]) -> Prepared:
     """`steps` batches of the training pipeline, which nobody looks at. A round begins where the one before ended,
-    without the batches that were made while the others had their turn. So many "passes" over the data come first, for
-    what is kept of them."""
+    without the batches that were made while the others had their turn. "keep" says whether pixels stay in memory, as
+    the check leaves them there."""
     base, batch_size, steps = step_variants.find_base(spec), spec["batch_size"], spec["steps"]
     data = _data(Path(spec["channel"]))
+    if not spec["keep"]:
+        data = replace(data, decoded=DecodedImages(0))
     batches = iter(training_batches(data, base, batch_size, data.max_boxes, 0, spec["augment"]))
 
     def leave_out(count: int) -> None:
         for _ in range(count):
             next(batches)
-
-    leave_out(math.ceil(spec["passes"] * len(data.file_names) / batch_size))
 
     def take() -> int:
         leave_out(steps)
