@@ -6,20 +6,22 @@ import os
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 from made_channels import picture, write_annotations
 from PIL import Image
 
 from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.dataset import decoded as decoded_images
 from sagemaker_object_detection.dataset.annotations import Dataset
-from sagemaker_object_detection.dataset.decoded import DecodedImages, ImageReader
+from sagemaker_object_detection.dataset.decoded import DecodedImages, ImageReader, room_for_pixels
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches, training_batches
 
 BASE = dataclasses.replace(catalogue.DEFAULT_MODEL, input_size=32)
 SIDES = (40, 30)
-IMAGE_BYTES = 3 * SIDES[0] * SIDES[1]
+IMAGE_BYTES = 3 * SIDES[0] * SIDES[1] + 2048
 COUNT = 6
 
 
@@ -82,12 +84,32 @@ def test_what_is_kept_changes_no_batch_and_is_no_more_than_there_is_room_for(
     batches = training_batches(limited, BASE, 3, 1, seed=0, augment=True)
     rest = "" if images == COUNT else "; the others are decoded in every epoch"
     assert caplog.messages == [f"training: {images} of {COUNT} images stay decoded in memory (0 MB){rest}."]
-    gc.collect()  # nothing but the stream holds what is kept
     for found, expected in zip(batches.take(6).as_numpy_iterator(), take(dataset), strict=True):
         for name, column in found._asdict().items():
             np.testing.assert_array_equal(column, getattr(expected, name), err_msg=name)
     table = limited.decoded.table
     assert len(table.export()[0]) == images
+
+
+def test_pixels_live_as_long_as_a_stream_of_them(dataset: Dataset) -> None:
+    batches = evaluation_batches(load(dataset.images.parent, list(dataset.file_names)), BASE, 2, 1)
+    gc.collect()
+    for path in dataset.images.iterdir():
+        path.unlink()
+    assert len(list(batches)) == 3
+
+
+def test_pixels_that_nobody_needs_are_forgotten() -> None:
+    resident = []
+    for _ in range(4):
+        decoded = DecodedImages(10**9)
+        for number in range(20):
+            decoded.keep(Path(f"{number}.png"), tf.fill([1000, 1000, 3], tf.constant(number, tf.uint8)))
+        assert len(decoded.table.export()[0]) == 20
+        del decoded
+        gc.collect()
+        resident.append(psutil.Process().memory_info().rss / 2**20)
+    assert resident[-1] - resident[0] < 60  # one of them takes 57 MB
 
 
 def test_another_reader_of_the_same_files_takes_no_more_room(dataset: Dataset) -> None:
@@ -154,6 +176,28 @@ def test_validation_sees_every_pixel(tmp_path: Path) -> None:
 def test_a_large_photograph_is_not_kept_by_the_check() -> None:
     """Training decodes it at a fraction."""
     decoded = DecodedImages(10**9)
-    for sides, kept in (((1280, 1280), 0), ((1279, 4000), 1)):
-        decoded.keep(Path(os.devnull), tf.zeros([*sides, 3], tf.uint8))
-        assert len(decoded.table.export()[0]) == kept
+    sides = {"a.jpg": (1280, 1280), "b.JPEG": (4000, 1280), "c.jpg": (1279, 4000), "d.png": (1280, 1280)}
+    for number, (name, shape) in enumerate(sides.items()):
+        decoded.keep(Path(name), tf.zeros([*shape, 3], tf.uint8))
+        assert len(decoded.table.export()[0]) == max(0, number - 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_photograph_is_halved_and_turned(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "images").mkdir()
+    picture(260, 200).save(tmp_path / "images/a.jpg", exif=exif, quality=95)
+    dataset = with_memory(load(tmp_path, ["a.jpg"]), 10**7)
+    whole, halved = read(ImageReader(dataset)), read(ImageReader(dataset, 50))
+    averaged = whole.reshape(whole.shape[0] // 2, 2, -1, 2, 3).mean(axis=(1, 3))
+    assert halved.shape == averaged.shape == ((100, 130, 3) if orientation < 5 else (130, 100, 3))
+    np.testing.assert_allclose(halved, averaged, atol=6)
+
+
+def test_the_largest_image_can_still_be_decoded_on_every_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded_images, "available_memory", lambda: 8 * 2**30)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert room_for_pixels(1000) == 2 * 2**30
+    assert room_for_pixels(2**26) == 8 * 2**30 - 4 * 26 * 2**26
+    assert room_for_pixels(2**27) == 0

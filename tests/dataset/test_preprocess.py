@@ -314,3 +314,25 @@ def test_every_model_has_its_scaling(base: catalogue.BaseModel) -> None:
     black, white = BLACK_AND_WHITE[base.family.name]
     np.testing.assert_allclose(network_input[0, 0], black, rtol=1e-6)
     np.testing.assert_allclose(network_input[0, -1], white, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (33, 1000), (320, 320), (1, 1)])
+@pytest.mark.parametrize(
+    ("name", "value_range"),
+    [
+        ("ssd_mobilenet_v2_fpnlite_320x320", 2.0),
+        ("ssd_resnet50_v1_fpn_640x640", 255.0),
+        ("ssd_efficientdet_d0_512x512", 5.0),
+    ],
+)
+def test_training_scales_after_resizing_to_the_same_values(
+    name: str, value_range: float, height: int, width: int
+) -> None:
+    base = catalogue.find(name)
+    assert base is not None
+    image = noise(height, width)
+    exact, shape = to_network_input(tf.constant(image), base)
+    for pixels in (tf.constant(image), tf.cast(image, tf.float32)):
+        fast, same_shape = to_network_input(pixels, base, exact=False)
+        np.testing.assert_allclose(fast, exact, rtol=0, atol=1e-6 * value_range)
+        np.testing.assert_array_equal(same_shape, shape)

@@ -24,7 +24,23 @@ def test_what_is_available_is_free_and_within_the_limit(tmp_path):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 4000 kB\nMemAvailable:    3000 kB\n")
     assert available_memory(tmp_path) == 3000 * 1024
-    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
-    (tmp_path / "sys/fs/cgroup/memory.max").write_text("2000000")
-    assert available_memory(tmp_path) == 2_000_000
     assert 0 < available_memory() <= MACHINE
+
+
+@pytest.mark.parametrize(
+    ("folder", "limit", "usage"),
+    [
+        ("sys/fs/cgroup", "memory.max", "memory.current"),
+        ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ],
+)
+def test_what_a_container_uses_is_not_available_but_for_files_it_has_read(tmp_path, folder, limit, usage):
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / limit).write_text("2000000\n")
+    assert available_memory(tmp_path) == 2_000_000
+    (tmp_path / folder / usage).write_text("1500000\n")
+    assert available_memory(tmp_path) == 500_000
+    (tmp_path / folder / "memory.stat").write_text("anon 1200000\ninactive_file 300000\ninactive_file_more 7\n")
+    assert available_memory(tmp_path) == 800_000
+    (tmp_path / folder / usage).write_text("2400000\n")
+    assert available_memory(tmp_path) == 0

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from sagemaker_object_detection.catalogue import CATALOGUE
 from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.dataset.images import BYTES_PER_PIXEL
 from sagemaker_object_detection.dataset.preprocess import MAX_HALVINGS, decode
 from sagemaker_object_detection.job.memory import available_memory
 
@@ -23,6 +24,8 @@ SHARE = 1 / 4
 KEPT_SIDES = 2
 """Training images are not decoded smaller than so many times the network's input: a random crop of one still has a
 pixel for each of the input's."""
+_OVERHEAD = 2048
+"""Bytes that an image takes beside its pixels; measured 1.3 kB for small ones."""
 _ANY_SHAPE = [-1, -1, 3]
 
 
@@ -30,23 +33,26 @@ class DecodedImages:
     """Pixels by file: uint8 [H, W, 3], upright.
 
     Args:
-        memory: bytes they may fill; None for the share of what is free.
+        memory: bytes they may fill.
     """
 
-    def __init__(self, memory: int | None = None) -> None:
-        self._room = int(SHARE * available_memory()) if memory is None else memory
+    def __init__(self, memory: int) -> None:
+        self._room = memory
         self._lock = threading.Lock()
         self._kept: set[int] = set()
         with tf.device("CPU:0"):
             # A list is a scalar that holds tensors without copying them, as the values of a table have to be.
-            self.table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.variant, default_value=as_list())
+            self.table = tf.lookup.experimental.MutableHashTable(
+                tf.int64, tf.variant, default_value=as_list(), experimental_is_anonymous=True
+            )  # anonymous, else it would outlive this object
 
     def keep(self, path: Path, image: tf.Tensor) -> None:
-        """Keeps an image of full size where it fits, unless a model would be trained on it at a smaller one."""
-        key, size = _key(path, 0), int(np.prod(image.shape))
-        if min(image.shape[:2]) < 2 * KEPT_SIDES * min(base.input_size for base in CATALOGUE) and self._reserve(
-            key, size
-        ):
+        """Keeps an image of full size where it fits, unless some model would be trained on it at a smaller one."""
+        smallest = min(base.input_size for base in CATALOGUE)
+        if _may_be_halved(path.name) and min(image.shape[:2]) >= 2 * KEPT_SIDES * smallest:
+            return
+        key = _key(path, 0)
+        if self._reserve(key, int(np.prod(image.shape))):
             with tf.device("CPU:0"):
                 self.table.insert(tf.constant(key, tf.int64), as_list(image))
 
@@ -60,9 +66,9 @@ class DecodedImages:
 
     def _reserve(self, key: int, size: int) -> bool:
         with self._lock:
-            if key not in self._kept and size <= self._room:
+            if key not in self._kept and size + _OVERHEAD <= self._room:
                 self._kept.add(key)
-                self._room -= size
+                self._room -= size + _OVERHEAD
             return key in self._kept
 
 
@@ -71,20 +77,19 @@ class ImageReader:
 
     Args:
         dataset: N images.
-        input_size: of the network that is to be trained. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where both
-            sides keep at least KEPT_SIDES times as many pixels. None: all at their full size.
+        input_size: of the network that is to be trained. A file called .jpg or .jpeg is decoded at 1/2, 1/4 or 1/8 of
+            its size where both sides keep at least KEPT_SIDES times as many pixels. None: all at their full size.
     """
 
     def __init__(self, dataset: Dataset, input_size: int | None = None) -> None:
         halvings = np.zeros(len(dataset.file_names), np.int32)
         if input_size is not None:
-            # By name, so that it is known how much room they take. A file whose name is wrong is decoded in full.
-            jpeg = np.array([name.lower().endswith((".jpg", ".jpeg")) for name in dataset.file_names])
+            jpeg = np.array([_may_be_halved(name) for name in dataset.file_names])
             for number in range(1, MAX_HALVINGS + 1):
                 halvings[jpeg & (dataset.sizes.min(axis=1) >= 2**number * KEPT_SIDES * input_size)] = number
         sizes = _halved(dataset.sizes, halvings[:, np.newaxis])
         in_bytes = 3 * sizes.astype(np.int64).prod(axis=1)
-        self._decoded = dataset.decoded or DecodedImages()
+        self._decoded = dataset.decoded or DecodedImages(0)
         paths = [dataset.images / name for name in dataset.file_names]
         keys, kept = self._decoded.reserve(paths, halvings.tolist(), in_bytes.tolist())
         self.kept = int(kept.sum())
@@ -143,6 +148,21 @@ def as_list(*images: tf.Tensor) -> tf.Tensor:
     for image in images:
         found = tf.raw_ops.TensorListPushBack(input_handle=found, tensor=image)
     return found
+
+
+def room_for_pixels(largest: int) -> int:
+    """Bytes that pixels may fill.
+
+    Args:
+        largest: pixels of the largest image; decoding several like it at once must fit beside what is kept.
+    """
+    available = available_memory()
+    return max(0, min(int(SHARE * available), available - (os.cpu_count() or 1) * BYTES_PER_PIXEL * largest))
+
+
+def _may_be_halved(file_name: str) -> bool:
+    """By name, so that it is known before how much room an image takes; a PNG that is called so is decoded in full."""
+    return file_name.lower().endswith((".jpg", ".jpeg"))
 
 
 def _key(path: Path, halvings: int) -> int:

@@ -20,10 +20,12 @@ from sagemaker_object_detection.job.stop import StoppedError
 logger = logging.getLogger(__name__)
 
 MAX_PIXELS = 2**26
-"""Larger images are refused: a small file can claim any size ("decompression bomb"). Measured, a pixel takes up to 26
-bytes on its way to the network's input (a photograph that has to be turned), and 9 where it is only decoded (a
-progressive JPEG): at most 1.7 GB on every core at once, and no training instance of SageMaker has less than 2 GB for
-each of its cores. The largest full-frame cameras make 61 million pixels."""
+"""Larger images are refused: a small file can claim any size ("decompression bomb"). At BYTES_PER_PIXEL the largest
+takes 1.7 GB, on every core at once, and no training instance of SageMaker has less than 2 GB for each of its cores. The
+largest full-frame cameras make 61 million pixels."""
+BYTES_PER_PIXEL = 26
+"""Measured, what a pixel takes on its way to the network's input at most (a photograph that has to be turned); it is 9
+where it is only decoded (a progressive JPEG)."""
 MAX_SIDE = 10**6
 """What libpng takes, and so TensorFlow."""
 

@@ -108,8 +108,6 @@ def load_splits(
         UserError: anything is wrong with the data: of all channels together, and everything that is.
         StoppedError: `stop_requested` said so.
     """
-    from sagemaker_object_detection.dataset.decoded import DecodedImages
-
     problems: list[Problem] = []
     warnings: list[str] = []
     folders = {"training": training} | ({"validation": validation} if validation is not None else {})
@@ -118,8 +116,8 @@ def load_splits(
         channel = _check_channel(name, folder, bbox_format, invalid_boxes, problems, warnings)
         if channel is not None:
             channels[name] = channel
-    decoded = DecodedImages()
-    problems += _check_decoding(list(channels.values()), stop_requested, decoded)
+    undecodable, decoded = _check_decoding(list(channels.values()), stop_requested)
+    problems += undecodable
     labels = None
     if "training" in channels:
         labels, warned = _labels(channels["training"].table)
@@ -176,15 +174,20 @@ def _check_channel(
 
 
 def _check_decoding(
-    channels: Sequence[_Channel], stop_requested: Callable[[], bool], decoded: "DecodedImages"
-) -> list[Problem]:
-    """Decode what has a good header, of all channels in one go."""
+    channels: Sequence[_Channel], stop_requested: Callable[[], bool]
+) -> tuple[list[Problem], "DecodedImages | None"]:
+    """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept."""
     todo = [
         (channel, index, header)
         for channel in channels
         for index, header in enumerate(channel.images.headers)
         if header is not None
     ]
+    if not todo:
+        return [], None
+    from sagemaker_object_detection.dataset.decoded import DecodedImages, room_for_pixels
+
+    decoded = DecodedImages(room_for_pixels(max(header.height * header.width for _, _, header in todo)))
     started = time.monotonic()
     logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
     outcomes = check_decoding(
@@ -194,7 +197,7 @@ def _check_decoding(
         decoded.keep,
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
-    return [
+    problems = [
         Problem(
             channel.table.channel,
             outcome.kind,
@@ -204,6 +207,7 @@ def _check_decoding(
         for (channel, index, _), outcome in zip(todo, outcomes, strict=True)
         if outcome is not None
     ]
+    return problems, decoded
 
 
 def _labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
@@ -260,7 +264,7 @@ def _check_classes(validation: AnnotationTable, training: AnnotationTable, label
     return problems
 
 
-def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: "DecodedImages") -> Dataset:
+def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: "DecodedImages | None") -> Dataset:
     """The chosen images of a channel (ascending indices) and their boxes."""
     table, images, boxes = channel.table, channel.images, channel.boxes
     new_index = np.full(len(table.file_names), -1, np.int64)

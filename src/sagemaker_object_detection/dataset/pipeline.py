@@ -53,9 +53,10 @@ class Batch(NamedTuple):
 
     def without_padding(self) -> "Batch":
         """With as many box rows as the fullest of its images has boxes, at least 1: G is that of the whole data set."""
-        most = tf.reduce_max(tf.math.count_nonzero(self.box_weights, axis=1, dtype=tf.int32))
-        most = tf.maximum(most, 1)
-        columns = {name: getattr(self, name)[:, :most] for name in ("boxes", "classes", "box_weights")}
+        with tf.device("CPU:0"):  # where batches come from: a GPU would have to be waited for
+            most = tf.reduce_max(tf.math.count_nonzero(self.box_weights, axis=1, dtype=tf.int32))
+            most = tf.maximum(most, 1)
+            columns = {name: getattr(self, name)[:, :most] for name in ("boxes", "classes", "box_weights")}
         return self._replace(**columns)
 
 

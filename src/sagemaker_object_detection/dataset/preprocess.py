@@ -32,13 +32,13 @@ def decode_stored(contents: tf.Tensor, halvings: int = 0) -> tf.Tensor:
 
     Args:
         contents: scalar string, the bytes of the file.
-        halvings: how often both sides of a JPEG are halved; up to MAX_HALVINGS. Pixels are averaged.
+        halvings: how often both sides of a JPEG are halved, up to MAX_HALVINGS; pixels are averaged. A PNG stays whole.
 
     Returns:
         uint8 [H, W, 3]; halved sides are rounded up.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are damaged or of another format, or a PNG is to be halved.
+        tf.errors.InvalidArgumentError: the bytes are damaged or of another format.
     """
     # The JPEG op recognises PNG by its signature. Its default, faster DCT differs from other decoders by a few levels.
     return tf.io.decode_jpeg(contents, channels=3, ratio=2**halvings, dct_method="INTEGER_ACCURATE")
@@ -90,7 +90,7 @@ def to_network_input(image: tf.Tensor, base: BaseModel, *, exact: bool = True) -
         image: uint8 or float32 [H, W, 3], RGB, values 0..255.
         base: the model; its family decides the scaling and the fit, its input size is S.
         exact: to the reference's last bit. Otherwise the pixels are scaled once they are resized: there are fewer of
-            them then, and what comes out is within 1e-6 of the exact value's magnitude or of 1.
+            them then, and what comes out is within 1e-6 of the range of the values (2, 255 or 5).
 
     Returns:
         images: float32 [S, S, 3]. Padding is at the bottom or at the right, and 0.

@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
-_CGROUP_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Of a container: version 2, and version 1, which says 2**63 where there is none."""
+_CGROUPS = (
+    ("sys/fs/cgroup", "memory.max", "memory.current"),
+    ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+"""Of a container, version 2 and 1: folder, bytes it may take (2**63 or "max" where there is no limit), and takes."""
 
 
 def memory_limit(root: Path = Path("/")) -> int:
@@ -13,27 +16,39 @@ def memory_limit(root: Path = Path("/")) -> int:
     Args:
         root: where sys/ of the machine lies.
     """
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in _CGROUP_LIMITS:
-        try:
-            text = (root / name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limits.append(int(text))
-    return min(limits)
+    limits = [_bytes(root / folder / limit) for folder, limit, _ in _CGROUPS]
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *(limit for limit in limits if limit is not None)])
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Bytes that are free now, and not beyond this container's limit.
+    """Bytes that are free now, and within this container's limit.
 
     Args:
         root: where proc/ and sys/ of the machine lie.
     """
-    limit = memory_limit(root)
+    available = memory_limit(root)
+    for line in _lines(root / "proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            available = min(available, int(line.split()[1]) * 1024)
+    for folder, limit_name, usage_name in _CGROUPS:
+        limit, usage = (_bytes(root / folder / name) for name in (limit_name, usage_name))
+        if limit is None or usage is None:
+            continue
+        # Files that were read count as used, and make room when it is needed.
+        files = [line.split()[1] for line in _lines(root / folder / "memory.stat") if line.startswith("inactive_file ")]
+        available = min(available, max(0, limit - usage + sum(map(int, files))))
+    return available
+
+
+def _bytes(path: Path) -> int | None:
+    """None where the file is missing or says "max"."""
+    text = "".join(_lines(path)).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        lines = (root / "proc/meminfo").read_text().splitlines()
+        return path.read_text().splitlines()
     except OSError:
-        return limit
-    available = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return min([limit, *available])
+        return []
