@@ -41,10 +41,11 @@ class DecodedImages:
         self._lock = threading.Lock()
         self._kept: set[int] = set()
         with tf.device("CPU:0"):
-            # A list is a scalar that holds tensors without copying them, as the values of a table have to be.
+            # A list is a scalar that holds tensors without copying them, as the values of a table have to be. A table
+            # that is not anonymous would outlive this object.
             self.table = tf.lookup.experimental.MutableHashTable(
-                tf.int64, tf.variant, default_value=as_list(), experimental_is_anonymous=True
-            )  # anonymous, else it would outlive this object
+                tf.int64, tf.variant, default_value=_as_list(), experimental_is_anonymous=True
+            )
 
     def keep(self, path: Path, image: tf.Tensor) -> None:
         """Keeps an image of full size where it fits, unless some model would be trained on it at a smaller one."""
@@ -54,7 +55,7 @@ class DecodedImages:
         key = _key(path, 0)
         if self._reserve(key, int(np.prod(image.shape))):
             with tf.device("CPU:0"):
-                self.table.insert(tf.constant(key, tf.int64), as_list(image))
+                self.table.insert(tf.constant(key, tf.int64), _as_list(image))
 
     def reserve(
         self, paths: Sequence[Path], halvings: Sequence[int], sizes: Sequence[int]
@@ -123,7 +124,7 @@ class ImageReader:
         image = self._decode(index)
 
         def keep() -> tf.Tensor:
-            with tf.control_dependencies([self._decoded.table.insert(self._keys[index], as_list(image))]):
+            with tf.control_dependencies([self._decoded.table.insert(self._keys[index], _as_list(image))]):
                 return tf.identity(image)
 
         # A PNG that is called .jpg takes more room than was counted on.
@@ -142,7 +143,7 @@ class ImageReader:
             return tf.identity(image)
 
 
-def as_list(*images: tf.Tensor) -> tf.Tensor:
+def _as_list(*images: tf.Tensor) -> tf.Tensor:
     """A TensorFlow list of images, scalar variant."""
     found = tf.raw_ops.EmptyTensorList(element_shape=_ANY_SHAPE, max_num_elements=-1, element_dtype=tf.uint8)
     for image in images:

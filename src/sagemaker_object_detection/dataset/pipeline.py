@@ -1,4 +1,4 @@
-"""Batches of one static shape, straight from the image files, decoded on the CPU cores while the model works.
+"""Batches of one static shape, from the image files or the pixels that memory keeps of them, while the model works.
 
 Training draws from an endless stream: epoch e of the data is a permutation seeded with (seed, e), and image k of the
 stream is augmented with (seed, k). Nothing else is random, so a batch depends on its step number alone: a resumed run
