@@ -11,6 +11,7 @@ from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL, BaseM
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
+from sagemaker_object_detection.training.features import KeptFeatures
 from sagemaker_object_detection.training.optimizer import build_optimizer
 from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
@@ -73,6 +74,7 @@ def make_step(
     warm_up: bool = True,
     l2: float | None = None,
     micro_batch: int | None = None,
+    features: KeptFeatures | None = None,
     **values: str,
 ) -> TrainingStep:
     """The step of a job with these hyperparameters. Called in the replicas' scope."""
@@ -86,6 +88,7 @@ def make_step(
         warm_up_statistics=warm_up,
         replicas=replicas,
         micro_batch=micro_batch,
+        features=features,
     )
 
 

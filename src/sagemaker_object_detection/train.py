@@ -49,6 +49,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.training.best import Best, choose_objective
     from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity
     from sagemaker_object_detection.training.devices import prepare_devices
+    from sagemaker_object_detection.training.features import keep_features
     from sagemaker_object_detection.training.loop import Loop, Schedule
     from sagemaker_object_detection.training.optimizer import build_optimizer
     from sagemaker_object_detection.training.progress import Progress
@@ -109,7 +110,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             learning_rate=hyperparameters.learning_rate,
             file_names=lambda step: [data.file_names[index] for index in batch_indices(count, batch_size, seed, step)],
         )
-        only_top = hyperparameters.train_only_on_top_layer
+        only_top, augment = hyperparameters.train_only_on_top_layer, hyperparameters.augmentation
         with replicas.scope():
             step = TrainingStep(
                 detector,
@@ -119,10 +120,10 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
                 warm_up_statistics=not start.loaded,
                 replicas=replicas,
                 micro_batch=progress.micro_batch,
+                features=keep_features(detector, count) if only_top and not augment and replicas.count == 1 else None,
             )
         restore(checkpoint, detector, step, replicas)
         first, (low, high) = progress.steps(schedule.steps_per_epoch), replicas.share(batch_size)
-        augment = hyperparameters.augmentation
         batches = readable(
             training_batches(data, start.base, batch_size, max_boxes, seed, augment, first, (low, high)),
             data,

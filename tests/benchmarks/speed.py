@@ -11,7 +11,7 @@ step        a training step on a fixed batch of 8, MobileNetV2 FPNLite 320, 3 cl
             and backward pass of the same network, the same network in stock Keras layers in a plain loop, and `fit`
 retinanet   ResNet-50 FPN 640 at batch 2 against KerasHub's RetinaNet, in CPU-seconds per image, FLOPs of both
 epoch       whole epochs of the real `train` after the first, 800x600 JPEG files: against the step alone on a fixed
-            batch; and those of train_only_on_top_layer
+            batch; and those of train_only_on_top_layer, with augmentation and without
 pipeline    the input pipeline alone, with the pixels that the data check left in memory, and where they do not fit into
             it: against libjpeg-turbo's decoder and OpenCV's bilinear resizing on one thread, in CPU-seconds per image
 validation  the job's evaluator on 800x600 files, against the network's forward pass alone
@@ -88,6 +88,8 @@ def step(settings: Settings, work: Path) -> Group:
     variants = ["ours", "bare", "stock", "ours frozen", "bare frozen", "stock frozen", "ours top"]
     variants += ["our layers, fit", "our layers, plain loop", "stock fit"]
     specs: dict[str, WorkerSpec] = {name: (OURS, _step_spec(settings, name), sys.executable) for name in variants}
+    forward = {"what": "forward", "batch_size": BATCH_SIZE, "steps": settings.steps}
+    specs["forward pass"] = (OURS, forward, sys.executable)
     comparisons = [
         Comparison("ours", "bare", 0.9),
         Comparison("ours frozen", "bare frozen", 0.9),
@@ -97,6 +99,7 @@ def step(settings: Settings, work: Path) -> Group:
         Comparison("ours", "our layers, fit"),
         Comparison("ours", "our layers, plain loop"),
         Comparison("ours top", "ours"),
+        Comparison("ours top", "forward pass"),
     ]
     return Group("step", measure_workers(specs, settings.repeat), comparisons)
 
@@ -124,16 +127,20 @@ def retinanet(settings: Settings, work: Path) -> Group:
 def epoch(settings: Settings, work: Path) -> Group:
     channel = write_channel(work, settings.epoch_images, seed=0)
     sizes = (settings.epoch_images, settings.epochs)
+    top = {"batch_size": BATCH_SIZE, "train_only_on_top_layer": True}
     with ExitStack() as stack:
         contestants: dict[str, Contestant] = {
             "train": Epochs(channel, *sizes, {"batch_size": BATCH_SIZE}),
             "step alone": stack.enter_context(worker(OURS, _step_spec(settings, "ours"))),
-            "train, top layer only": Epochs(
-                channel, *sizes, {"batch_size": BATCH_SIZE, "train_only_on_top_layer": True}
-            ),
+            "train, top layer only": Epochs(channel, *sizes, top),
+            "train, top layer only, not augmented": Epochs(channel, *sizes, {**top, "augmentation": False}),
         }
         measured = alternate(contestants, settings.repeat)
-    comparisons = [Comparison("train", "step alone", 0.9), Comparison("train, top layer only", "train", 5.0)]
+    comparisons = [
+        Comparison("train", "step alone", 0.9),
+        Comparison("train, top layer only", "train", 5.0),
+        Comparison("train, top layer only, not augmented", "train", 5.0),
+    ]
     return Group("epoch", measured, comparisons)
 
 

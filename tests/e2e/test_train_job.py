@@ -116,6 +116,28 @@ def test_incremental_training_takes_the_archive_and_refuses_other_classes(traine
     assert 'set reinitialize_top_layer="True"' in (root / "output/failure").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("augmentation", ["True", "False"])
+def test_features_are_kept_where_only_the_class_predictor_moves_and_images_stay_as_they_are(
+    augmentation, trained, tmp_path
+):
+    shutil.copytree(trained.root / "input/data", tmp_path / "input/data")
+    shutil.copytree(trained.root / "model", tmp_path / "input/data/model")
+    write_job(
+        tmp_path,
+        {"epochs": "3", "batch_size": "4", "train_only_on_top_layer": "True", "augmentation": augmentation},
+    )
+    done = run_verb("train", "--root", tmp_path)
+    assert done.code == 0, done.output + done.errors
+    assert ("is computed once for each of them" in done.output) == (augmentation == "False")
+    # Nothing that boxes depend on has moved.
+    localization = figures_of(done.output, "validation:localization_loss")
+    assert localization == pytest.approx(localization[:1] * 4, rel=1e-4)
+    losses = figures_of(done.output, "train:loss")
+    if augmentation == "False":
+        assert losses[2] < losses[1] < losses[0]
+
+
 def stopped_job(sample_root, root, moment: str) -> str:
     """A long job that gets SIGTERM, twice, when its log says `moment`; returns what it still says."""
     shutil.copytree(sample_root / "input/data", root / "input/data")

@@ -1,6 +1,6 @@
 """The detector: backbone, feature pyramid and heads of one base model, for a number of classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,9 +15,10 @@ from sagemaker_object_detection.models.backbones.mobilenet_v2 import mobilenet_v
 from sagemaker_object_detection.models.backbones.resnet_v1 import resnet_v1
 from sagemaker_object_detection.models.batch_norm import BatchNormalization
 from sagemaker_object_detection.models.bifpn import bidirectional_feature_pyramid
+from sagemaker_object_detection.models.drop_connect import DropConnect
 from sagemaker_object_detection.models.folding import fold_normalizations
 from sagemaker_object_detection.models.fpn import feature_pyramid
-from sagemaker_object_detection.models.heads import prediction_heads
+from sagemaker_object_detection.models.heads import per_anchor, prediction_heads
 from sagemaker_object_detection.models.layers import LayerFactory
 
 # Each builds the graph from images to the maps C2 or C3 to C5.
@@ -59,6 +60,7 @@ class Detector(keras.Model):
         classifier: keras.Model | None,
         pyramid: keras.Model,
         heads: keras.Model,
+        towers: keras.Model,
         layers: LayerFactory,
     ) -> None:
         super().__init__(name="detector", dtype=layers.dtype)
@@ -72,6 +74,8 @@ class Detector(keras.Model):
         """The last three of those maps -> P3 .. P7."""
         self.heads = heads
         """P3 .. P7 -> box encodings, class logits."""
+        self.towers = towers
+        """The heads without their class predictor: P3 .. P7 -> box encodings, the class predictor's inputs."""
         self.moving_average = layers.moving_average
         self.noise = layers.noise
         self.anchors: np.ndarray = generate_anchors(base)
@@ -81,6 +85,30 @@ class Detector(keras.Model):
         taps = self.backbone(images, training=training)
         levels = self.pyramid(taps[-3:], training=training)
         return Predictions(*self.heads(levels, training=training))
+
+    def features(self, images: Any, training: bool = False) -> list[Any]:
+        """The forward pass up to the class predictor: box encodings [B, A, 4] as in `Predictions`, then that layer's
+        inputs, [B, H, W, C] of every level."""
+        taps = self.backbone(images, training=training)
+        return list(self.towers(self.pyramid(taps[-3:], training=training), training=training))
+
+    def predict_classes(self, features: Sequence[Any]) -> Predictions:
+        """The rest of the forward pass."""
+        box_encodings, *maps = features
+        logits = self.heads.outputs[1]
+        return Predictions(
+            box_encodings, per_anchor([self.class_predictor(x) for x in maps], logits.shape[-1], logits.dtype)
+        )
+
+    @property
+    def feature_shapes(self) -> list[tuple[tuple[int, ...], str]]:
+        """Shape and dtype of each of one image's features."""
+        return [(tuple(x.shape[1:]), x.dtype) for x in self.towers.outputs]
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether training steps draw noise, so that the same image has other features each time."""
+        return any(isinstance(layer, DropConnect) and layer.rate > 0.0 for part in self.parts for layer in part.layers)
 
     @property
     def class_predictor(self) -> keras.layers.Layer:
@@ -130,7 +158,7 @@ def build_detector(base: BaseModel, num_classes: int, *, dtype: str = "float32",
         pyramid = keras.Model(taps, _build_pyramid(layers, taps, base), name="pyramid")
     with keras.name_scope("heads"):
         levels = [layers.input(level.shape[1:]) for level in pyramid.outputs]
-        outputs = prediction_heads(
+        boxes, logits, class_maps = prediction_heads(
             layers.for_part(family.head_initializer, family.l2),
             levels,
             first_level=base.levels[0],
@@ -139,10 +167,11 @@ def build_detector(base: BaseModel, num_classes: int, *, dtype: str = "float32",
             num_anchors=anchors_per_cell(family),
             num_columns=num_classes + family.background_column,
         )
-        heads = keras.Model(levels, outputs, name="heads")
+        heads = keras.Model(levels, [boxes, logits], name="heads")
+        towers = keras.Model(levels, [boxes, *class_maps], name="towers")
     for part in (backbone, pyramid, heads):
         fold_normalizations(part)
-    return Detector(base, num_classes, backbone, classifier, pyramid, heads, layers)
+    return Detector(base, num_classes, backbone, classifier, pyramid, heads, towers, layers)
 
 
 def _build_pyramid(layers: LayerFactory, taps: list[Any], base: BaseModel) -> list[Any]:

@@ -1,5 +1,6 @@
 """Prediction heads: towers of convolutions, shared by all levels, and a predictor each for boxes and classes."""
 
+import math
 from typing import Any
 
 from keras import ops
@@ -25,7 +26,7 @@ def prediction_heads(
     num_layers: int,
     num_anchors: int,
     num_columns: int,
-) -> list[Any]:
+) -> tuple[Any, Any, list[Any]]:
     """Builds the graph from the pyramid to the predictions of every anchor.
 
     The convolutions' kernels are shared by all levels; their batch normalisations are not, because the levels'
@@ -41,7 +42,7 @@ def prediction_heads(
 
     Returns:
         Box encodings [B, A, 4] and class logits [B, A, num_columns], of the weights' dtype; anchors ordered by level,
-        row, column and position in the cell.
+        row, column and position in the cell. And what the class predictor is called with: maps [B, H, W, depth].
     """
     names = tower_names(layers.family.shared_tower)
     towers = {
@@ -55,10 +56,14 @@ def prediction_heads(
             x = layers.activate(layers.batch_norm(f"{name}_{number}_level_{level}_norm")(convolution(x)))
         return x
 
-    boxes, logits = [], []
-    for level, x in enumerate(levels, first_level):
-        outputs = [tower(name, level, x) for name in names]
-        count = x.shape[1] * x.shape[2] * num_anchors
-        boxes.append(ops.reshape(box_predictor(outputs[0]), (-1, count, 4)))
-        logits.append(ops.reshape(class_predictor(outputs[-1]), (-1, count, num_columns)))
-    return [ops.cast(ops.concatenate(parts, axis=1), layers.dtype.variable_dtype) for parts in (boxes, logits)]
+    outputs = [[tower(name, level, x) for name in names] for level, x in enumerate(levels, first_level)]
+    class_maps = [found[-1] for found in outputs]
+    dtype = layers.dtype.variable_dtype
+    boxes = per_anchor([box_predictor(found[0]) for found in outputs], 4, dtype)
+    return boxes, per_anchor([class_predictor(x) for x in class_maps], num_columns, dtype), class_maps
+
+
+def per_anchor(maps: list[Any], columns: int, dtype: str) -> Any:
+    """A predictor's outputs, [B, H, W, anchors * columns] of every level, as [B, A, columns]."""
+    rows = [ops.reshape(x, (-1, math.prod(x.shape[1:]) // columns, columns)) for x in maps]
+    return ops.cast(ops.concatenate(rows, axis=1), dtype)

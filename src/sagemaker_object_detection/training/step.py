@@ -13,6 +13,7 @@ from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.training.devices import smallest_memory
+from sagemaker_object_detection.training.features import KeptFeatures
 from sagemaker_object_detection.training.losses import batch_terms, detection_losses, regularization_loss
 from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.targets import Targets, assign_targets
@@ -52,6 +53,7 @@ class TrainingStep:
             model, good in training mode, would detect nothing.
         replicas: what the step is spread over; the batch is this host's share. Made inside their scope.
         micro_batch: how many images a replica takes at a time; None for all of its share.
+        features: what takes the detector's place, where only its class predictor moves (features.py).
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class TrainingStep:
         warm_up_statistics: bool,
         replicas: Replicas,
         micro_batch: int | None = None,
+        features: KeptFeatures | None = None,
     ) -> None:
         if detector.dtype_policy.name == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -75,6 +78,7 @@ class TrainingStep:
         self._l2 = l2
         self._warm_up_statistics = warm_up_statistics
         self.replicas = replicas
+        self._predict = features or (lambda batch: detector(batch.images, training=True))
         self._copy_statistics = tf.function(self._statistics_now, autograph=False)
         self._whole = tf.function(lambda batch: replicas.run(self._step, batch), autograph=False)
         self._in_parts: Callable[[Batch], tf.Tensor] | None = None
@@ -183,7 +187,7 @@ class TrainingStep:
         targets = _targets(detector, batch)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self.variables])
-            predictions = detector(batch.images, training=True)
+            predictions = self._predict(batch)
             losses = detection_losses(predictions, targets, family)
             localization, classification = batch_terms(losses, batch.image_weights, in_whole_batch)
             # Gradients and losses are summed over replicas and parts, and every one of them has the same kernels.

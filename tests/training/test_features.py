@@ -1,0 +1,101 @@
+"""Features that are computed once: the same training as without them, and no other images' features."""
+
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from training_steps import SMALL, SMALL_EFFICIENTDET, assign, batch, calibrated, make_step, values_of
+
+from sagemaker_object_detection.models.detector import build_detector
+from sagemaker_object_detection.training import features
+from sagemaker_object_detection.training.features import KeptFeatures, keep_features
+
+IMAGES = 4
+ORDERS = ((0, 1), (2, 3), (3, 1), (0, 2), (2, 1))
+"""Rows of the data set, step by step; two epochs are through after the fourth."""
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return calibrated(SMALL)
+
+
+def rows_of(whole, rows):
+    """The batch of these images of a data set."""
+    return type(whole)(*(tf.gather(column, rows) for column in whole))
+
+
+def train(detector, start, kept, micro_batch=None):
+    """Weights and losses after the steps of ORDERS."""
+    assign(detector.variables, start)
+    whole = batch(0, 3, size=IMAGES)
+    step = make_step(detector, only_top_layer=True, warm_up=False, micro_batch=micro_batch, features=kept)
+    losses = [float(step(rows_of(whole, rows))) for rows in ORDERS]
+    return values_of(detector.class_predictor.variables), losses, step
+
+
+def counted(detector, monkeypatch):
+    """A list that gets the size of every batch whose features are computed."""
+    computed, compute = [], detector.features
+
+    def features_of(images, training=False):
+        def note(count):
+            computed.append(int(count))
+
+        with tf.control_dependencies([tf.numpy_function(note, [tf.shape(images)[0]], [])]):
+            return compute(tf.identity(images), training=training)
+
+    monkeypatch.setattr(detector, "features", features_of)
+    return computed
+
+
+@pytest.mark.parametrize("micro_batch", [None, pytest.param(1, marks=pytest.mark.slow)])
+def test_training_is_the_same_and_computes_the_features_of_an_image_once(detector, micro_batch, monkeypatch):
+    start = values_of(detector.variables)
+    expected, expected_losses, _ = train(detector, start, None, micro_batch)
+    computed = counted(detector, monkeypatch)
+    found, losses, step = train(detector, start, KeptFeatures(detector, IMAGES), micro_batch)
+    assert sum(computed) == IMAGES
+    assert losses == pytest.approx(expected_losses, rel=1e-6)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert micro_batch is not None or step.traces == 1
+
+
+def test_an_image_that_fills_up_a_batch_leaves_no_features(detector, monkeypatch):
+    whole = batch(0, 3, size=2)
+    blank = whole._replace(images=whole.images * tf.constant([1.0, 0.0])[:, None, None, None])
+    filled = blank._replace(image_weights=tf.constant([1.0, 0.0]), indices=tf.constant([1, -1], tf.int64))
+    computed = counted(detector, monkeypatch)
+    kept = KeptFeatures(detector, 2)
+    run = tf.function(kept, autograph=False)
+    run(filled)
+    assert computed == [2]
+    found = run(whole._replace(indices=tf.constant([1, 0], tf.int64)))
+    assert computed == [2, 2]  # the other image's were not known yet
+    expected = tf.function(lambda images: detector(images, training=True), autograph=False)(whole.images)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)  # of about 1; other operations may be fused
+    again = run(whole._replace(indices=tf.constant([1, 0], tf.int64), images=tf.zeros_like(whole.images)))
+    assert computed == [2, 2]
+    for one, other in zip(again, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_noisy_networks_keep_nothing():
+    assert keep_features(build_detector(SMALL_EFFICIENTDET, 2), 1) is None
+
+
+def test_features_are_kept_where_memory_has_room_for_all(detector, monkeypatch, caplog):
+    # 128 pixels: maps of 16, 8, 4, 2 and 1 cells a side with 128 channels, and 6 boxes of 4 numbers in each cell.
+    size = 4 * 341 * (128 + 6 * 4)
+    monkeypatch.setattr(features, "available_memory", lambda: 4 * (IMAGES + 1) * size)
+    with caplog.at_level(logging.INFO):
+        assert isinstance(keep_features(detector, IMAGES), KeptFeatures)
+    assert caplog.messages == [
+        "Only the class predictor is trained, on images that stay as they are: what stands before it is computed once "
+        "for each of them, and stays in memory (1 MB)."
+    ]
+    monkeypatch.setattr(features, "available_memory", lambda: 4 * (IMAGES + 1) * size - 1)
+    assert keep_features(detector, IMAGES) is None
