@@ -69,12 +69,13 @@ def classification_per_anchor(predictions: Predictions, targets: Targets, family
     columns = ops.arange(logits.shape[-1], dtype="int32")
     # Background's -1 becomes 0 where a background column stands before the classes: it must not become its target.
     target_columns = ops.where(targets.class_targets >= 0, targets.class_targets + family.background_column, -1)
-    positive = target_columns[..., None] == columns
+    # Products, exact ones, in place of choices: TensorFlow computes those, and their gradients, much slower.
+    positive = ops.cast(target_columns[..., None] == columns, logits.dtype)
     # With z the logit, negated for a positive target, the cross entropy is softplus(z) and 1 - p_t is sigmoid(z).
-    z = ops.where(positive, -logits, logits)
+    z = logits * (1.0 - 2.0 * positive)
     focus = ops.sigmoid(z)
     focus = ops.square(focus) if family.focal_gamma == 2.0 else ops.power(focus, family.focal_gamma)
-    alpha = ops.cast(ops.where(positive, family.focal_alpha, 1.0 - family.focal_alpha), logits.dtype)
+    alpha = (1.0 - family.focal_alpha) - (1.0 - 2.0 * family.focal_alpha) * positive
     return ops.sum(alpha * focus * ops.softplus(z), axis=-1) * targets.class_weights
 
 

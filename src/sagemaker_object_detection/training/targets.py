@@ -56,7 +56,7 @@ def assign_targets(anchors: Any, boxes: Any, classes: Any, box_weights: Any, fam
         matches=matches,
         class_targets=ops.where(matched, ops.take(ops.reshape(ops.cast(classes, "int32"), (-1,)), rows), -1),
         class_weights=ops.where(matched, weights, 1.0),
-        box_targets=ops.where(matched[..., None], encodings, 0.0),
+        box_targets=encodings * ops.cast(matched, "float32")[..., None],  # much faster than a choice
         box_weights=ops.where(matched, weights, 0.0),
     )
 
