@@ -23,7 +23,7 @@ FLOW = [
     {"artifact"},
     {"serving"},
     {"preflight"},
-    {"train", "check", "fetch_weights", "launch"},
+    {"train", "check", "fetch_weights", "launch", "convert"},
     {"__main__"},
 ]
 """Rooms from first to last. A room imports from those before it, and from itself."""

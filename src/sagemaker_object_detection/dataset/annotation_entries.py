@@ -48,6 +48,11 @@ class Document(msgspec.Struct, gc=False):
     categories: list[CategoryEntry] | None = None
 
 
+def is_printable(text: str) -> bool:
+    """Whether a name or an id may stand in a line of text."""
+    return _UNPRINTABLE.search(text) is None
+
+
 def has_unprintable(document: Document) -> bool:
     """Whether a category's name or an id that is text holds a character that may not stand in a line of text."""
     values: set[Id] = {image.id for image in document.images}
@@ -56,7 +61,7 @@ def has_unprintable(document: Document) -> bool:
         values.add(annotation.category_id)
     for category in document.categories or ():
         values |= {category.id, category.name}
-    return any(isinstance(value, str) and _UNPRINTABLE.search(value) for value in values)
+    return any(isinstance(value, str) and not is_printable(value) for value in values)
 
 
 class UnreadableFileError(Exception):
@@ -83,10 +88,16 @@ _Entry = TypeVar("_Entry")
 
 
 class PatientReader:
-    """Looks at every entry by itself. Collects `problems`; what is right is kept, so that later checks see it too."""
+    """Looks at every entry by itself. Collects `problems`; what is right is kept, so that later checks see it too.
 
-    def __init__(self, channel: str) -> None:
+    Args:
+        channel: what the entries are entries of, for sentences.
+        file_name: of the file that is read, likewise.
+    """
+
+    def __init__(self, channel: str, file_name: str = ANNOTATIONS_FILE) -> None:
         self._channel = channel
+        self._file_name = file_name
         self.problems: list[Problem] = []
 
     def read(self, raw: bytes) -> tuple[Document, list[int], list[int]]:
@@ -138,7 +149,7 @@ class PatientReader:
             raise self._unreadable("holds a number with thousands of digits. Correct it.") from None
 
     def _unreadable(self, rest: str) -> UnreadableFileError:
-        return UnreadableFileError(f"{self._channel}: {ANNOTATIONS_FILE} {rest}")
+        return UnreadableFileError(f"{self._channel}: {self._file_name} {rest}")
 
     def _entries(
         self,
@@ -156,7 +167,7 @@ class PatientReader:
                 image_id = entry.get("image_id") if isinstance(entry, dict) else None
                 name = names.get(image_id) if names and isinstance(image_id, int | str) else None
                 image = f", image {name!r}" if name is not None else ""
-                text = f"{self._channel} {key}[{row}]{image}{error}. Correct it in {ANNOTATIONS_FILE}."
+                text = f"{self._channel} {key}[{row}]{image}{error}. Correct it in {self._file_name}."
                 self.problems.append(Problem(self._channel, f"unreadable entries of {key}", text))
 
 
@@ -188,7 +199,7 @@ def _text(entry: dict[str, Any], field: str) -> str:
 
 
 def _printable(field: str, value: str) -> str:
-    if _UNPRINTABLE.search(value):
+    if not is_printable(value):
         raise _InvalidFieldError(
             f": {field} is {_describe(value)}; expected text without line breaks, control characters and halves of "
             f"surrogate pairs"

@@ -83,6 +83,13 @@ def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None
         raw = path.read_bytes()
     except OSError as error:
         return None, [Problem(channel, "missing annotation files", _missing_file(channel, folder, error))]
+    return parse_annotations(channel, folder, raw)
+
+
+def parse_annotations(
+    channel: str, folder: Path, raw: bytes, file_name: str = ANNOTATIONS_FILE
+) -> tuple[AnnotationTable | None, list[Problem]]:
+    """As `read_annotations`, of the file's bytes; `file_name` is what sentences call it."""
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     document = _decode(raw)
     if document is not None:
@@ -90,7 +97,7 @@ def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None
         box_rows: Sequence[int] = range(len(document.annotations))
         problems: list[Problem] = []
     else:
-        reader = PatientReader(channel)
+        reader = PatientReader(channel, file_name)
         try:
             document, image_rows, box_rows = reader.read(raw)
         except UnreadableFileError as error:

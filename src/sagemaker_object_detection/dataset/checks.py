@@ -25,6 +25,8 @@ from sagemaker_object_detection.dataset.problems import Problem, where
 from sagemaker_object_detection.geometry.boxes import from_xyxy_pixels, xywh_to_xyxy
 
 IMAGES_FOLDER = "images"
+INVERTED, EMPTY, OUTSIDE = "inverted boxes", "empty boxes", "boxes outside their image"
+OTHER_FORMAT = "boxes in another format"
 _FIRST_FEW = 3
 _MAX_OVERHANG = 1.0
 """Pixels. Tools round differently, so a box may end this far outside its image and is then clipped."""
@@ -58,6 +60,22 @@ class CheckedBoxes:
     boxes: np.ndarray
     clipped: int
     dropped: int
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedBoxes:
+    """clipped: float64 [M, 4], the boxes clipped to their images, in pixels. boxes: float32 [M, 4], those, ymin xmin
+    ymax xmax, normalised. inverted, outside, empty: bool [M], of which at most one is true of a box."""
+
+    clipped: np.ndarray
+    boxes: np.ndarray
+    inverted: np.ndarray
+    outside: np.ndarray
+    empty: np.ndarray
+
+    @property
+    def invalid(self) -> np.ndarray:
+        return np.asarray(self.inverted | self.outside | self.empty)
 
 
 def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
@@ -99,7 +117,7 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
                 report(index, header.kind, f"{header}{hint}")
                 continue
             headers[index] = header
-            size = _displayed_size(header, table.image_sizes[index])
+            size = displayed_size(header, table.image_sizes[index])
             if size is None:
                 report(index, "images of another size", _size_mismatch(header, table.image_sizes[index]))
                 sizes[index] = 0
@@ -134,7 +152,7 @@ def _unique_paths(table: AnnotationTable, folder: Path, report: Callable[[int, s
     return usable
 
 
-def _displayed_size(header: Header, annotated: np.ndarray) -> tuple[tuple[int, int], int] | None:
+def displayed_size(header: Header, annotated: np.ndarray) -> tuple[tuple[int, int], int] | None:
     """Size as displayed and the orientation to apply, or None where the annotation's size fits neither.
 
     TensorFlow ignores EXIF, annotation tools differ. The size in the annotations tells which pixels they are for; where
@@ -184,22 +202,16 @@ def check_boxes(
         return CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), 0, 0), [other], []
     warnings = [other] if other else []
 
-    limits = np.tile(box_sizes[:, ::-1], 2)
-    clipped = np.clip(corners, 0.0, limits)
-    boxes = from_xyxy_pixels(clipped, box_sizes)
-    inverted = np.asarray((corners[:, 2:] < corners[:, :2]).any(axis=1))
-    outside = ~inverted & (np.abs(corners - clipped).max(axis=1, initial=0) > _MAX_OVERHANG)
-    # Also what vanishes when clipped, or in float32.
-    empty = ~inverted & ~outside & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
-    invalid = inverted | outside | empty
+    judged = judge_boxes(corners, box_sizes)
+    invalid = judged.invalid
 
     def sentence(number: int) -> tuple[str, str]:
-        if inverted[number]:
-            return "inverted boxes", "is inverted" if bbox_format == "xyxy" else "has a negative width or height"
-        if empty[number]:
-            return "empty boxes", "is empty"
+        if judged.inverted[number]:
+            return INVERTED, "is inverted" if bbox_format == "xyxy" else "has a negative width or height"
+        if judged.empty[number]:
+            return EMPTY, "is empty"
         height, width = box_sizes[number]
-        return "boxes outside their image", f"reaches outside its image, which is {width:g} wide and {height:g} high"
+        return OUTSIDE, f"reaches outside its image, which is {width:g} wide and {height:g} high"
 
     problems: list[Problem] = []
     if invalid_boxes == "error":
@@ -220,8 +232,24 @@ def check_boxes(
             f"First: {first}."
         )
     kept = ~invalid
-    moved = int((kept & (corners != clipped).any(axis=1)).sum())
-    return CheckedBoxes(known[kept], boxes[kept], moved, int(invalid.sum())), problems, warnings
+    moved = int((kept & (corners != judged.clipped).any(axis=1)).sum())
+    return CheckedBoxes(known[kept], judged.boxes[kept], moved, int(invalid.sum())), problems, warnings
+
+
+def judge_boxes(corners: np.ndarray, sizes: np.ndarray) -> JudgedBoxes:
+    """Which boxes may not be trained on.
+
+    Args:
+        corners: float64 [M, 4], xmin ymin xmax ymax, pixels.
+        sizes: float64 [M, 2], height and width of each box's image, above 0.
+    """
+    clipped = np.clip(corners, 0.0, np.tile(sizes[:, ::-1], 2))
+    boxes = from_xyxy_pixels(clipped, sizes)
+    inverted = np.asarray((corners[:, 2:] < corners[:, :2]).any(axis=1))
+    outside = ~inverted & (np.abs(corners - clipped).max(axis=1, initial=0) > _MAX_OVERHANG)
+    # Also what vanishes when clipped, or in float32.
+    empty = ~inverted & ~outside & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
+    return JudgedBoxes(clipped, boxes, inverted, outside, empty)
 
 
 def _expectation(bbox_format: str) -> str:
@@ -264,7 +292,7 @@ def _other_format(
             f"{_FORMATS[bbox_format]}: {broken.sum()} of {len(written)} boxes cannot be read so, {misfits or 'none'} "
             f'the other way; first: {_box(table, first)}. Set bbox_format="{other}" or convert the file.'
         )
-        return Problem(table.channel, "boxes in another format", text)
+        return Problem(table.channel, OTHER_FORMAT, text)
     if not broken.any() and not misfits:
         return (
             f"{table.channel}: every box ({len(written)}) fits its image both as {_FORMATS['xyxy']} and as "

@@ -71,20 +71,26 @@ class DataError(UserError):
 
     `problems` has all sentences, first those that are listed: at most MAX_LISTED, taken in turns from every kind, in
     the order of the file.
+
+    Args:
+        listed: how many are listed instead.
+        rest: what is said of the others.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        *,
+        listed: int = MAX_LISTED,
+        rest: str = f"{REPORT_FILE} in the job's output lists them all.",
+    ) -> None:
         by_kind: dict[tuple[str, str], list[int]] = {}
         for number, problem in enumerate(problems):
             by_kind.setdefault((problem.kind, problem.channel), []).append(number)
         turns = sorted((turn, number) for numbers in by_kind.values() for turn, number in enumerate(numbers))
-        listed = sorted(number for _, number in turns[:MAX_LISTED])
-        others = sorted(number for _, number in turns[MAX_LISTED:])
-        super().__init__(
-            (problems[number].text for number in [*listed, *others]),
-            listed=MAX_LISTED,
-            rest=f"{REPORT_FILE} in the job's output lists them all.",
-        )
+        first = sorted(number for _, number in turns[:listed])
+        others = sorted(number for _, number in turns[listed:])
+        super().__init__((problems[number].text for number in [*first, *others]), listed=listed, rest=rest)
 
 
 def shortlist(names: Sequence[object]) -> str:

@@ -1,0 +1,144 @@
+"""Converts a data set in another format into the one that this container, and SageMaker's built-in algorithm, takes.
+
+    convert_dataset.py coco instances_train.json --images train2017 --to job/input/data/training
+    convert_dataset.py voc VOC2012 --split ImageSets/Main/train.txt --to job/input/data/training
+    convert_dataset.py yolo cells --split train --to job/input/data/training
+    convert_dataset.py ground-truth output.manifest --images pictures --to job/input/data/training
+
+The whole source is checked, with every mistake in one list, before anything is written, and is never changed. Exit code
+0: done, 2: you can fix it, 3: the machine is at fault (its disk is full), 130: Ctrl-C or SIGTERM; unless it is 0,
+nothing was written.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from sagemaker_object_detection.convert import voc, yolo
+from sagemaker_object_detection.convert.coco import read_coco
+from sagemaker_object_detection.convert.convert import convert
+from sagemaker_object_detection.convert.ground_truth import read_ground_truth
+from sagemaker_object_detection.convert.program import guarded
+from sagemaker_object_detection.convert.source import Source
+from sagemaker_object_detection.convert.write import check_target
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    return guarded(lambda: _convert(options))
+
+
+def _convert(options: argparse.Namespace) -> str:
+    check_target(options.to)
+    source: Source = options.read(options)
+    return convert(source, options.to, drop=options.invalid_boxes == "drop", copy=options.copy).as_text()
+
+
+def _coco(options: argparse.Namespace) -> Source:
+    return read_coco(options.file, options.images)
+
+
+def _voc(options: argparse.Namespace) -> Source:
+    layout = voc.find_layout(options.folder, options.annotations, options.images, options.split)
+    return voc.read_voc(layout, options.names, drop_difficult=options.drop_difficult)
+
+
+def _yolo(options: argparse.Namespace) -> Source:
+    layout = yolo.find_layout(options.folder, options.split, options.images, options.labels)
+    return yolo.read_yolo(layout, options.names, options.names_file)
+
+
+def _ground_truth(options: argparse.Namespace) -> Source:
+    return read_ground_truth(options.manifest, options.images, options.label_attribute)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Converts a data set into a folder with annotations.json and images/, as training takes it.",
+        allow_abbrev=False,
+    )
+    formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
+
+    coco = formats.add_parser("coco", help="COCO instances: a JSON file with [x, y, width, height] boxes")
+    coco.add_argument("file", type=Path, metavar="FILE", help="such as instances_train2017.json")
+    coco.add_argument("--images", type=Path, required=True, metavar="DIR", help="its file names are relative to this")
+    coco.set_defaults(read=_coco)
+
+    pascal = formats.add_parser("voc", help="Pascal VOC: an XML file for each image")
+    pascal.add_argument("folder", type=Path, metavar="DIR", help="holds Annotations/ and JPEGImages/")
+    pascal.add_argument("--annotations", type=Path, metavar="DIR", help="the XML files (default: DIR/Annotations)")
+    pascal.add_argument("--images", type=Path, metavar="DIR", help="the images (default: DIR/JPEGImages)")
+    pascal.add_argument(
+        "--split",
+        type=Path,
+        metavar="FILE",
+        help="convert only the images named here, one a line, such as ImageSets/Main/train.txt (a path from DIR or "
+        "from the current folder)",
+    )
+    pascal.add_argument(
+        "--names",
+        metavar="NAMES",
+        help="the classes, such as cat,dog; their ids are 0, 1, ... in this order (default: the names in all XML "
+        "files, also those outside of the split, in alphabetical order)",
+    )
+    pascal.add_argument("--drop-difficult", action="store_true", help="leave out objects marked as difficult")
+    pascal.set_defaults(read=_voc)
+
+    darknet = formats.add_parser("yolo", help="YOLO: a text file for each image, with normalised centres and sizes")
+    darknet.add_argument("folder", type=Path, metavar="DIR", help="holds images/ and labels/, subfolders included")
+    place = darknet.add_mutually_exclusive_group()
+    place.add_argument(
+        "--split", metavar="NAME", help="convert only images/NAME or NAME/images and the labels/ that belong to it"
+    )
+    place.add_argument("--images", type=Path, metavar="DIR", help="the images (default: DIR/images)")
+    darknet.add_argument(
+        "--labels", type=Path, metavar="DIR", help="the text files, in folders as the images are (default: DIR/labels)"
+    )
+    names = darknet.add_mutually_exclusive_group()
+    names.add_argument("--names", metavar="NAMES", help="the classes in the order of their numbers, such as cat,dog")
+    names.add_argument(
+        "--names-file",
+        type=Path,
+        metavar="FILE",
+        help="a data.yaml, or a text file with one class a line (default: DIR's data.yaml, classes.txt or obj.names)",
+    )
+    darknet.set_defaults(read=_yolo)
+
+    manifest = formats.add_parser("ground-truth", help="SageMaker Ground Truth: the manifest of a bounding-box job")
+    manifest.add_argument("manifest", type=Path, metavar="FILE", help="output.manifest of the labelling job")
+    manifest.add_argument(
+        "--images",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="a folder with copies of the images in S3, found there by their path in the bucket or by their name",
+    )
+    manifest.add_argument(
+        "--label-attribute", metavar="NAME", help="which labels to take, where the manifest holds several"
+    )
+    manifest.set_defaults(read=_ground_truth)
+
+    for format_parser in (coco, pascal, darknet, manifest):
+        format_parser.allow_abbrev = False
+        format_parser.add_argument(
+            "--to", type=Path, required=True, metavar="DIR", help="the folder to write; new, or empty"
+        )
+        format_parser.add_argument(
+            "--copy",
+            action="store_true",
+            help="copy the images. Without it they are linked where that is possible (hard links): no room is taken, "
+            "and who edits an image in one place edits it in both",
+        )
+        format_parser.add_argument(
+            "--invalid-boxes",
+            choices=("error", "drop"),
+            default="error",
+            help="what happens to boxes that are inverted, empty or reach outside their image by more than a pixel: "
+            "all are listed and nothing is written (default), or they are left out and counted",
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Reads COCO instances (https://cocodataset.org/#format-data): a JSON file with [x, y, width, height] boxes.
+
+It is the container's own format but for the boxes, so the container's own reader reads it, and finds what is wrong.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sagemaker_object_detection.convert.files import Findings
+from sagemaker_object_detection.convert.source import Notation, Source, SourceBox, SourceImage
+from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, parse_annotations
+from sagemaker_object_detection.dataset.problems import where
+from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
+
+COCO = "coco"
+NOTATION = Notation(
+    fields=("x", "y", "width", "height"),
+    expected="a width and a height above 0, in pixels, inside the image",
+    inverted="has a negative width or height",
+    to_corners=lambda numbers, sizes: xywh_to_xyxy(numbers),
+)
+
+
+class _Flag(msgspec.Struct, gc=False):
+    iscrowd: Any = 0
+
+
+class _Flags(msgspec.Struct, gc=False):
+    annotations: list[_Flag]
+
+
+def read_coco(annotations: Path, images: Path) -> Source:
+    """Read the instances of a file. Annotations with iscrowd=1, which are regions of many objects, are left out.
+
+    Args:
+        annotations: the JSON file; its segmentations are skipped.
+        images: the folder that its file names are relative to.
+    """
+    findings = Findings(COCO)
+    raw = findings.read_bytes(annotations, "a COCO file with the lists images, annotations and categories")
+    has_images = findings.is_folder(images, "the folder of the images")
+    table = None
+    if raw is not None:
+        table, found = parse_annotations(str(annotations), annotations.parent, raw, annotations.name)
+        findings.problems += found
+    if raw is None or table is None:
+        return Source(COCO, NOTATION, (), (), (), tuple(findings.problems))
+    if not table.categories:
+        text = f"{annotations}: has no categories. Expected a list of them, each with id and name."
+        findings.add("missing categories", text)
+    crowd = _crowd_rows(raw, table, findings)
+    source_images = []
+    for row, name, (height, width) in zip(
+        table.image_rows.tolist(), table.file_names, table.image_sizes.tolist(), strict=True
+    ):
+        place = f"{annotations} images[{row}]"
+        inner = findings.image_name(place, name)
+        path = images / inner if has_images and inner is not None else None
+        source_images.append(SourceImage(place, inner or name, path, height, width))
+    boxes = tuple(
+        SourceBox(where(str(annotations), row, None), image, table.category_ids[code], (x, y, width, height))
+        for row, image, code, (x, y, width, height) in zip(
+            table.box_rows.tolist(),
+            table.box_images.tolist(),
+            table.box_categories.tolist(),
+            table.bboxes.tolist(),
+            strict=True,
+        )
+        if image >= 0 and row not in crowd
+    )
+    return Source(
+        COCO,
+        NOTATION,
+        tuple(source_images),
+        boxes,
+        tuple((table.categories or {}).items()),
+        tuple(findings.problems),
+        left_out=(("annotations with iscrowd=1", len(crowd)),),
+    )
+
+
+def _crowd_rows(raw: bytes, table: AnnotationTable, findings: Findings) -> set[int]:
+    """Positions, in the file, of the annotations that say iscrowd=1."""
+    try:
+        flags = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"), type=_Flags).annotations
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return set()  # an entry is no object, or no JSON at all: a problem tells it already
+    values = {row: flags[row].iscrowd for row in table.box_rows.tolist() if flags[row].iscrowd not in (0, None)}
+    for row, value in values.items():
+        if value != 1:
+            text = f"{where(table.channel, row, None)}: iscrowd is {value!r}; expected 0 or 1. Correct it there."
+            findings.add("unreadable entries of annotations", text)
+    return {row for row, value in values.items() if value == 1}

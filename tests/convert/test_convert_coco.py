@@ -1,0 +1,163 @@
+import json
+
+import pytest
+from written_sets import Picture, converted, expected, read_back, refused, write_coco, write_json
+
+BOX = ((0, 1, 2, 20, 30),)
+PICTURES = (Picture("a.jpg", 64, 48, BOX), Picture("b.jpg", 64, 48, ((1, 5, 40, 60, 44), *BOX)))
+
+
+@pytest.fixture
+def source(tmp_path):
+    """The arguments of a small data set, and its document, to be changed and written again."""
+    arguments = write_coco(tmp_path, PICTURES)
+    return arguments, json.loads((tmp_path / "instances.json").read_text())
+
+
+def test_crowds_are_left_out_and_counted(source, tmp_path, capsys):
+    arguments, document = source
+    document["annotations"][1]["iscrowd"] = 1
+    document["annotations"][1]["segmentation"] = {"counts": [1, 2], "size": [48, 64]}
+    document["annotations"][1]["bbox"] = [0, 0, 0, 0]
+    document["annotations"][2]["iscrowd"] = None
+    write_json(tmp_path / "instances.json", document)
+    said = converted(capsys, arguments, tmp_path / "new")
+    assert said[3] == "left out, annotations with iscrowd=1: 1"
+    assert read_back(tmp_path / "new") == expected((PICTURES[0], Picture("b.jpg", 64, 48, BOX)))
+
+
+def test_what_is_no_flag_is_refused(source, tmp_path, capsys):
+    arguments, document = source
+    document["annotations"][1]["iscrowd"] = "1"
+    document["annotations"][2]["iscrowd"] = 2
+    write_json(tmp_path / "instances.json", document)
+    file = tmp_path / "instances.json"
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{file} annotations[1]: iscrowd is '1'; expected 0 or 1. Correct it there.",
+        f"{file} annotations[2]: iscrowd is 2; expected 0 or 1. Correct it there.",
+    ]
+
+
+def test_crowds_are_also_found_in_a_file_that_needs_the_patient_reader(source, tmp_path, capsys):
+    arguments, document = source
+    document["annotations"][0]["image_id"] = 100.0
+    document["annotations"][1]["iscrowd"] = 1
+    write_json(tmp_path / "instances.json", document)
+    assert converted(capsys, arguments, tmp_path / "new")[3] == "left out, annotations with iscrowd=1: 1"
+
+
+def test_sizes_may_be_missing_and_ids_be_text(source, tmp_path, capsys):
+    arguments, document = source
+    for image in document["images"]:
+        del image["height"], image["width"]
+    for entry in document["categories"]:
+        entry["id"] = f"c{entry['id']}"
+    for entry in document["annotations"]:
+        entry["category_id"] = f"c{entry['category_id']}"
+    write_json(tmp_path / "instances.json", document)
+    assert converted(capsys, arguments, tmp_path / "new")[1] == "classes: cat (id c7) 2, dog (id c14) 1"
+    assert read_back(tmp_path / "new") == expected(PICTURES)
+
+
+def test_a_byte_order_mark_does_not_matter(source, tmp_path, capsys):
+    arguments, document = source
+    document["annotations"][1]["iscrowd"] = 1
+    (tmp_path / "instances.json").write_text("\ufeff" + json.dumps(document), encoding="utf-8")
+    assert converted(capsys, arguments, tmp_path / "new")[3] == "left out, annotations with iscrowd=1: 1"
+
+
+def test_entries_that_are_wrong_are_told_together_by_their_positions_in_the_file(source, tmp_path, capsys):
+    arguments, document = source
+    document["images"].append(document["images"][0] | {"file_name": "c.jpg"})
+    document["images"] += [{"file_name": "../d.jpg", "id": 8}, {"file_name": "/d.jpg", "id": 9}]
+    document["images"] += [{"file_name": "./a.jpg", "id": 10}, {"file_name": "A.JPG", "id": 11}]
+    document["categories"].append({"id": 7, "name": "horse"})
+    good = document["annotations"][0]
+    document["annotations"] += [
+        good | {"image_id": 5, "bbox": [0, 0, 500, 1]},
+        good | {"category_id": 3},
+        good | {"bbox": [1, 2, 3]},
+        good | {"bbox": [30, 40, 10, 10]},
+    ]
+    write_json(tmp_path / "instances.json", document)
+    file = tmp_path / "instances.json"
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{file} annotations[5], image 'c.jpg': bbox is a list [1, 2, 3]; expected four finite numbers. Correct it in "
+        "instances.json.",
+        f"{file} images[2] 'c.jpg': id 100 already belongs to images[0] 'a.jpg'. Give every image an id of its own.",
+        f"{file} annotations[3]: image_id 5 is not the id of any image in images. Correct it or remove the annotation.",
+        f"{file} categories: id 7 is both 'cat' and 'horse'. Give every category an id of its own.",
+        f"{file} annotations[4], image 'a.jpg': category_id 3 is not among the ids of categories (7, 14). Add it there "
+        "or correct it.",
+        f"{file} images[3]: '../d.jpg' contains \"..\". Expected a path below the folder of the images.",
+        f"{file} images[4]: '/d.jpg' is an absolute path. Expected a path below the folder of the images.",
+        f"{file} images[5]: {tmp_path}/pictures/a.jpg is the image of {file} images[0] already. Merge the two, or "
+        "remove one.",
+        f"{file} images[2]: {tmp_path}/pictures/c.jpg does not exist. Add the file, or remove what names it.",
+        f"{file} images[6]: {tmp_path}/pictures/A.JPG does not exist. There is 'a.jpg': name it exactly so.",
+        f"{file} annotations[6], image 'a.jpg': the box x 30, y 40, width 10, height 10 reaches outside its image, "
+        "which is 64 wide and 48 high; expected a width and a height above 0, in pixels, inside the image. Correct it, "
+        "or leave such boxes out with --invalid-boxes drop.",
+    ]
+
+
+@pytest.mark.parametrize("mode", [[], ["--invalid-boxes", "drop"]])
+def test_corner_boxes_are_recognised_and_never_dropped(mode, source, tmp_path, capsys):
+    arguments, document = source
+    corners = [[1, 2, 20, 30], [5, 40, 60, 44], [50, 2, 60, 30]]
+    for annotation, box in zip(document["annotations"], corners, strict=True):
+        annotation["bbox"] = box
+    write_json(tmp_path / "instances.json", document)
+    assert refused(capsys, [*arguments, *mode], tmp_path) == [
+        "coco: these look like [xmin, ymin, xmax, ymax] boxes, and COCO has [x, y, width, height]: 2 of 3 boxes cannot "
+        f"be read so; first: {tmp_path}/instances.json annotations[1], image 'b.jpg': the box x 5, y 40, width 60, "
+        "height 44. Training takes a file with such boxes as it is, under the name annotations.json; else correct them."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "is empty. Expected a JSON object with the lists images and annotations."),
+        (b"[1]", "holds a list [1]; expected an object with the lists images and annotations."),
+        (
+            b'{"images": [],\n}',
+            "is not valid JSON: line 2, column 1: Expecting property name enclosed in double quotes.",
+        ),
+    ],
+)
+def test_a_file_that_is_none_is_refused(content, fault, source, tmp_path, capsys):
+    (tmp_path / "instances.json").write_bytes(content)
+    (problem,) = refused(capsys, source[0], tmp_path)
+    assert problem.startswith(f"{tmp_path}/instances.json: instances.json {fault}")
+
+
+def test_a_file_without_names_of_classes_is_refused(source, tmp_path, capsys):
+    arguments, document = source
+    write_json(tmp_path / "instances.json", document | {"categories": []})
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{tmp_path}/instances.json: has no categories. Expected a list of them, each with id and name."
+    ]
+
+
+def test_missing_places_are_told_together(tmp_path, capsys):
+    (tmp_path / "pictures").write_text("")
+    arguments = ["coco", str(tmp_path / "none.json"), "--images", str(tmp_path / "pictures")]
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{tmp_path}/none.json: does not exist. Expected a COCO file with the lists images, annotations and "
+        "categories.",
+        f"{tmp_path}/pictures: is not a folder. Expected the folder of the images.",
+    ]
+
+
+def test_a_missing_folder_of_images_is_one_problem_beside_those_of_the_boxes(source, tmp_path, capsys):
+    arguments, document = source
+    document["annotations"][0]["bbox"][2] = -5
+    document["annotations"][1]["bbox"] = [40, 5, 20, 4]
+    write_json(tmp_path / "instances.json", document)
+    (tmp_path / "pictures").rename(tmp_path / "images")
+    problems = refused(capsys, arguments, tmp_path)
+    assert problems[0] == f"{tmp_path}/pictures: does not exist. Expected the folder of the images."
+    assert [problem.split(" the box ")[0] for problem in problems[1:]] == [
+        f"{tmp_path}/instances.json annotations[0], image 'a.jpg':"
+    ]

@@ -1,0 +1,185 @@
+import json
+
+import pytest
+from written_sets import (
+    Picture,
+    converted,
+    expected,
+    manifest_line,
+    read_back,
+    refused,
+    save_image,
+    write_ground_truth,
+    write_manifest,
+)
+
+PICTURES = (
+    Picture("a.jpg", 64, 48, ((0, 1, 2, 20, 30),)),
+    Picture("b.jpg", 64, 48, ((1, 5, 40, 60, 44), (0, 1, 2, 20, 30))),
+    Picture("c.jpg", 64, 48),
+)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """The arguments of a small data set, and its lines, to be changed and written again."""
+    return write_ground_truth(tmp_path, PICTURES), [manifest_line(picture) for picture in PICTURES]
+
+
+def test_lines_that_were_given_up_on_are_left_out_and_counted(source, tmp_path, capsys):
+    arguments, lines = source
+    del lines[0]["cells"]
+    lines[0]["cells-metadata"] = {"failure-reason": "ClientError", "type": "groundtruth/object-detection"}
+    write_manifest(tmp_path, lines)
+    said = converted(capsys, arguments, tmp_path / "new")
+    assert said[3] == "left out, lines that the labelling job gave up on (failure-reason): 1"
+    assert read_back(tmp_path / "new") == expected(PICTURES[1:])
+
+
+def test_the_label_attribute_is_asked_for_where_there_are_two(source, tmp_path, capsys):
+    arguments, lines = source
+    for line, picture in zip(lines, PICTURES, strict=True):
+        line |= manifest_line(Picture(picture.name, 64, 48, ((1, 0, 0, 9, 9),)), attribute="second")
+    write_manifest(tmp_path, lines)
+    file = tmp_path / "output.manifest"
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{file}: those with boxes are 'cells', 'second'. Say which with --label-attribute."
+    ]
+    converted(capsys, [*arguments, "--label-attribute", "second"], tmp_path / "new")
+    assert read_back(tmp_path / "new")["c.jpg"] == (64, 48, [("dog", 0, 0, 9, 9)])
+    assert refused(capsys, [*arguments, "--label-attribute", "third"], tmp_path) == [
+        f"{file}: no line has a label attribute 'third' of type groundtruth/object-detection; those with boxes are "
+        "'cells', 'second'."
+    ]
+
+
+def test_other_labels_beside_the_boxes_do_not_matter(source, tmp_path, capsys):
+    arguments, lines = source
+    for line in lines:
+        line |= {"kind": 1, "kind-metadata": {"type": "groundtruth/image-classification", "class-map": {"1": "x"}}}
+    write_manifest(tmp_path, lines)
+    converted(capsys, arguments, tmp_path / "new")
+    assert read_back(tmp_path / "new") == expected(PICTURES)
+
+
+def test_a_manifest_of_another_task_is_refused(source, tmp_path, capsys):
+    arguments, lines = source
+    for line in lines:
+        line["cells-metadata"]["type"] = "groundtruth/semantic-segmentation"
+    write_manifest(tmp_path, lines)
+    file = tmp_path / "output.manifest"
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{file}: no line has a label attribute of type groundtruth/object-detection; the others are 'cells "
+        "(groundtruth/semantic-segmentation)'."
+    ]
+    write_manifest(tmp_path, [{"source-ref": "s3://bucket/a.jpg"}])
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{file}: no line has a label attribute of type groundtruth/object-detection; no line has a key that ends in "
+        '"-metadata".'
+    ]
+
+
+def test_lines_that_cannot_be_read_are_told_together(source, tmp_path, capsys):
+    arguments, lines = source
+    texts = [json.dumps(lines[0]), "", "[1]", '{"source-ref": ', "[" * 100_000]
+    edited = [json.loads(json.dumps(lines[0])) for _ in range(7)]
+    del edited[0]["cells"], edited[0]["cells-metadata"]
+    edited[1]["cells"] = {"annotations": 5}
+    del edited[2]["cells"]["image_size"]
+    edited[3]["cells"]["image_size"][0]["width"] = 0
+    edited[4]["source-ref"] = "https://bucket/a.jpg"
+    edited[5]["source-ref"] = "s3://bucket/some/"
+    edited[6]["cells-metadata"]["class-map"] = {"zero": "cat"}
+    edited[6]["source-ref"] = "s3://bucket/b.jpg"
+    (tmp_path / "output.manifest").write_text("\n".join([*texts, *map(json.dumps, edited)]))
+    file = tmp_path / "output.manifest"
+    example = 'expected [{"width": 640, "height": 480, "depth": 3}]. Correct it there.'
+    reference = "expected s3://bucket/key. Correct it there."
+    problems = refused(capsys, arguments, tmp_path)
+    assert problems == [
+        f"{file} line 3: holds [1]. Expected one JSON object a line. Correct it there.",
+        f"{file} line 4: is not valid JSON: column 16: Expecting value. Expected one JSON object a line. Correct it "
+        "there.",
+        f"{file} line 5: is nested too deeply, or holds a number of thousands of digits. Expected one JSON object a "
+        "line. Correct it there.",
+        f"{file} line 6: has no label attribute 'cells'. Remove the line or label the image.",
+        f'{file} line 7: cells is {{"annotations": 5}}; expected an object with image_size and a list annotations. '
+        "Correct it there.",
+        f"{file} line 8: cells: image_size is null; {example}",
+        f'{file} line 9: cells: image_size is [{{"width": 0, "height": 48, "depth": 3}}]; {example}',
+        f'{file} line 10: source-ref is "https://bucket/a.jpg"; {reference}',
+        f'{file} line 11: source-ref is "s3://bucket/some/"; {reference}',
+        f'{file} line 12 cells-metadata: class-map has "zero": "cat"; expected a number and its name. Correct it.',
+    ]
+
+
+def test_annotations_that_cannot_be_read_are_told_together(source, tmp_path, capsys):
+    arguments, lines = source
+    good = lines[0]["cells"]["annotations"][0]
+    lines[0]["cells"]["annotations"] += [
+        5,
+        good | {"class_id": "0"},
+        good | {"class_id": True},
+        good | {"left": None},
+        good | {"top": float("nan")},
+        good | {"width": 10**400},
+        good | {"class_id": 4},
+    ]
+    lines[1]["cells-metadata"]["class-map"] = {"0": "kitten", "1": " "}
+    write_manifest(tmp_path, lines)
+    place = f"{tmp_path}/output.manifest line 1 annotations"
+    huge = f"1{'0' * 56}..."
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{place}[1]: is 5; expected an object. Correct it there.",
+        f'{place}[2]: class_id is "0"; expected a whole number, 0 or more. Correct it there.',
+        f"{place}[3]: class_id is true; expected a whole number, 0 or more. Correct it there.",
+        f"{place}[4]: left is null; expected a number of pixels. Correct it there.",
+        f"{place}[5]: top is NaN; expected a number of pixels. Correct it there.",
+        f"{place}[6]: width is {huge}; expected a number of pixels. Correct it there.",
+        f"{tmp_path}/output.manifest line 2 cells-metadata: class 0 is 'kitten', but 'cat' in an earlier line. Use one "
+        "name for it.",
+        f"{place}[7]: class_id 4 is in no class-map, which have 0, 1. Correct it or add its name to the line's "
+        "class-map.",
+    ]
+
+
+def test_an_image_is_the_file_that_shares_most_of_its_path(source, tmp_path, capsys):
+    arguments, lines = source
+    for number, key in enumerate(["cells/train/x.jpg", "cells/val/x.jpg", "other/y.jpg"]):
+        lines[number]["source-ref"] = f"s3://bucket/{key}"
+    write_manifest(tmp_path, lines)
+    for name in ("train/x.jpg", "cells/val/x.jpg", "renamed/y.jpg"):
+        save_image(tmp_path / "pictures" / name, 64, 48)
+    converted(capsys, arguments, tmp_path / "new")
+    assert [(name, len(boxes)) for name, (_, _, boxes) in read_back(tmp_path / "new").items()] == [
+        ("train/x.jpg", 1),
+        ("cells/val/x.jpg", 2),
+        ("renamed/y.jpg", 0),
+    ]
+
+
+def test_images_that_may_be_two_files_or_none_are_told(source, tmp_path, capsys):
+    arguments, lines = source
+    (tmp_path / "pictures/b.jpg").unlink()
+    for name in ("one/c.jpg", "two/c.jpg"):
+        save_image(tmp_path / "pictures" / name, 64, 48)
+    (tmp_path / "pictures/c.jpg").unlink()
+    lines.append(lines[0])
+    write_manifest(tmp_path, lines)
+    file, pictures = tmp_path / "output.manifest", tmp_path / "pictures"
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{file} line 2: there is no b.jpg in {pictures} for s3://bucket/some/prefix/b.jpg. Put it there or remove the "
+        "line.",
+        f"{file} line 3: s3://bucket/some/prefix/c.jpg may be 'one/c.jpg', 'two/c.jpg' in {pictures}. Give its folders "
+        "there the names they have in the bucket.",
+        f"{file} line 4: {pictures}/a.jpg is the image of {file} line 1 already. Merge the two, or remove one.",
+    ]
+
+
+def test_an_empty_manifest_and_a_missing_folder_are_told_together(tmp_path, capsys):
+    (tmp_path / "output.manifest").write_text("\n\n")
+    arguments = ["ground-truth", str(tmp_path / "output.manifest"), "--images", str(tmp_path / "none")]
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{tmp_path}/none: does not exist. Expected the folder with the images.",
+        f"{tmp_path}/output.manifest: is empty. Expected one JSON object a line.",
+    ]

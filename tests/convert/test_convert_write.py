@@ -1,0 +1,165 @@
+"""A conversion that does not come to its end leaves nothing behind."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from written_sets import PROGRAM, converted, expected, read_back, refused, snapshot, write_coco
+
+from sagemaker_object_detection.convert import convert, write
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_coco(tmp_path / "source")
+
+
+def run(capsys, arguments, target):
+    """Exit code, stdout, stderr."""
+    code = PROGRAM.main([*arguments, "--to", str(target)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_signal_at_any_image_leaves_nothing(number, at, source, tmp_path, capsys, monkeypatch):
+    calls = []
+
+    def link(one, other):
+        calls.append(other)
+        if len(calls) == at:
+            os.kill(os.getpid(), number)
+        return original(one, other)
+
+    original = os.link
+    monkeypatch.setattr(os, "link", link)
+    before = snapshot(tmp_path)
+    handler = signal.getsignal(number)
+    assert run(capsys, source, tmp_path / "job/input/training") == (130, "", "")
+    assert len(calls) == at
+    assert snapshot(tmp_path) == before
+    assert signal.getsignal(number) == handler
+
+
+def test_ctrl_c_while_the_source_is_read_ends_quietly(source, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(convert, "check_source", interrupted)
+    assert run(capsys, source, tmp_path / "new") == (130, "", "")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_is_the_machines_fault_and_leaves_nothing(source, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    before = snapshot(tmp_path)
+    code, out, err = run(capsys, [*source, "--copy"], tmp_path / "job/training")
+    assert (code, out) == (3, "")
+    assert err.startswith("PlatformError: the disk is full")
+    assert snapshot(tmp_path) == before
+
+
+def test_what_cannot_be_linked_is_copied(source, tmp_path, capsys, monkeypatch):
+    def elsewhere(*_):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", elsewhere)
+    assert converted(capsys, source, tmp_path / "new")[-1] == "images copied: 3"
+    assert read_back(tmp_path / "new") == expected()
+
+
+def test_an_image_that_is_gone_meanwhile_is_told_and_nothing_is_left(source, tmp_path, capsys, monkeypatch):
+    def gone(*_):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "a.jpg")
+
+    monkeypatch.setattr(shutil, "copyfile", gone)
+    before = snapshot(tmp_path)
+    assert run(capsys, [*source, "--copy"], tmp_path / "new") == (
+        2,
+        "",
+        f"UserError: --to: {tmp_path}/new cannot be written (a.jpg: No such file or directory). Name a folder in a "
+        "place that may be written to, and let every image be readable.\n",
+    )
+    assert snapshot(tmp_path) == before
+
+
+def test_what_training_would_refuse_in_the_result_is_told_and_nothing_is_left(source, tmp_path, capsys, monkeypatch):
+    def damaged(one, other):
+        other.write_bytes(b"GIF89a")
+        return 1
+
+    monkeypatch.setattr(write, "_place", lambda one, other, copy: damaged(one, other))
+    problems = refused(capsys, source, tmp_path)
+    assert problems[0] == "converted data: none of the 3 images can be used."
+    assert problems[1] == ("converted data images[0] 'a.jpg' is a GIF image. Expected a JPEG or PNG image: convert it.")
+
+
+def test_a_fault_of_ours_is_shown_as_it_is_and_leaves_nothing(source, tmp_path, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(write, "_place", broken)
+    before = snapshot(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        PROGRAM.main([*source, "--to", str(tmp_path / "job/new")])
+    assert snapshot(tmp_path) == before
+
+
+def test_a_folder_that_holds_something_is_refused_before_anything_is_read(tmp_path, capsys):
+    arguments = ["coco", "nowhere.json", "--images", "nowhere"]
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    for target in (tmp_path, tmp_path / "file", tmp_path / "link"):
+        assert run(capsys, arguments, target) == (
+            2,
+            "",
+            f"UserError: --to: {target} exists and is not an empty folder. Name a new one.\n",
+        )
+
+
+def test_an_empty_folder_becomes_the_data_set(source, tmp_path, capsys, monkeypatch):
+    (tmp_path / "here").mkdir()
+    converted(capsys, source, tmp_path / "here")
+    assert read_back(tmp_path / "here") == expected()
+    monkeypatch.chdir(tmp_path)
+    assert PROGRAM.main([*source, "--to", "relative"]) == 0
+    assert read_back(tmp_path / "relative") == expected()
+
+
+def test_a_place_that_cannot_be_written_is_told(source, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(capsys, source, tmp_path / "file/new") == (
+        2,
+        "",
+        f"UserError: --to: {tmp_path}/file/new cannot be written ({tmp_path}/file/new: Not a directory). Name a folder "
+        "in a place that may be written to, and let every image be readable.\n",
+    )
+
+
+def test_the_folders_get_the_modes_that_new_ones_get(source, tmp_path, capsys):
+    (tmp_path / "usual").mkdir()
+    converted(capsys, source, tmp_path / "new")
+    for folder in ("new", "new/images", "new/images/sub"):
+        assert (tmp_path / folder).stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_reader_who_goes_away_is_no_fault(source, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, PROGRAM.__file__, *source, "--to", str(tmp_path / "new")],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+    assert read_back(tmp_path / "new") == expected()
