@@ -83,19 +83,30 @@ def test_an_image_that_fills_up_a_batch_leaves_no_features(detector, monkeypatch
         np.testing.assert_array_equal(one, other)
 
 
-def test_noisy_networks_keep_nothing():
-    assert keep_features(build_detector(SMALL_EFFICIENTDET, 2), 1) is None
+def test_noisy_networks_keep_nothing(caplog):
+    with caplog.at_level(logging.INFO):
+        assert keep_features(build_detector(SMALL_EFFICIENTDET, 2), 1) is None
+    assert caplog.messages == [
+        "Only the class predictor is trained. What stands before it draws noise, and is computed in every step."
+    ]
 
 
-def test_features_are_kept_where_memory_has_room_for_all(detector, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("missing", "told", "computed_images"),
+    [
+        (0, "is computed once for each of them, and stays in memory (1 MB)", IMAGES),
+        (1, "would take 1 MB, of which 1 MB may be filled: it is computed in every step", 2 * len(ORDERS)),
+    ],
+)
+def test_features_are_kept_where_memory_has_room_for_all(missing, told, computed_images, detector, monkeypatch, caplog):
     # 128 pixels: maps of 16, 8, 4, 2 and 1 cells a side with 128 channels, and 6 boxes of 4 numbers in each cell.
     size = 4 * 341 * (128 + 6 * 4)
-    monkeypatch.setattr(features, "available_memory", lambda: 4 * (IMAGES + 1) * size)
+    monkeypatch.setattr(features, "available_memory", lambda: 4 * ((IMAGES + 1) * size - missing))
     with caplog.at_level(logging.INFO):
-        assert isinstance(keep_features(detector, IMAGES), KeptFeatures)
+        kept = keep_features(detector, IMAGES)
     assert caplog.messages == [
-        "Only the class predictor is trained, on images that stay as they are: what stands before it is computed once "
-        "for each of them, and stays in memory (1 MB)."
+        f"Only the class predictor is trained, on images that stay as they are: what stands before it {told}."
     ]
-    monkeypatch.setattr(features, "available_memory", lambda: 4 * (IMAGES + 1) * size - 1)
-    assert keep_features(detector, IMAGES) is None
+    computed = counted(detector, monkeypatch)
+    train(detector, values_of(detector.variables), kept)
+    assert sum(computed) == computed_images

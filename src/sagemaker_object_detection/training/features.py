@@ -27,13 +27,14 @@ class KeptFeatures:
 
     Args:
         detector: only its class predictor's variables move.
-        images: N, of the data set; each of them always comes with the same pixels.
+        images: N, of the data set; each of them always comes with the same pixels. 0: nothing is kept. The operations
+            are the same, to the last bit of what they compute.
     """
 
     def __init__(self, detector: Detector, images: int) -> None:
         self._detector = detector
         with tf.device("CPU:0"):
-            # The row behind the last is written for images that only fill up a batch.
+            # The row behind the last is written for images that are not kept or only fill up a batch.
             self._kept = [
                 tf.Variable(tf.zeros([images + 1, *shape], dtype), trainable=False)
                 for shape, dtype in detector.feature_shapes
@@ -43,8 +44,9 @@ class KeptFeatures:
 
     def __call__(self, batch: Batch) -> Predictions:
         with tf.device("CPU:0"):
-            rows = tf.where(batch.image_weights > 0.0, batch.indices, self._spare)
-            known = tf.reduce_all(tf.gather(self._known, rows))
+            counts = batch.image_weights > 0.0
+            rows = tf.where(counts, tf.minimum(batch.indices, self._spare), self._spare)
+            known = tf.reduce_all(tf.gather(self._known, rows) | ~counts)
         found = tf.cond(known, lambda: self._read(rows), lambda: self._compute(batch.images, rows))
         return self._detector.predict_classes(found)
 
@@ -57,20 +59,26 @@ class KeptFeatures:
         with tf.device("CPU:0"):
             for kept, values in zip(self._kept, found, strict=True):
                 kept.scatter_update(tf.IndexedSlices(values, rows))
-            self._known.scatter_update(tf.IndexedSlices(tf.ones_like(rows, tf.bool), rows))
+            self._known.scatter_update(tf.IndexedSlices(rows < self._spare, rows))
         return found
 
 
 def keep_features(detector: Detector, images: int) -> KeptFeatures | None:
-    """Makes room for the features of a data set; None where memory has no room for all, or noise makes them differ."""
+    """What keeps the features of a data set where memory has room for all of them, and else computes them every time:
+    a job that is restarted on a machine with less memory comes to the same weights. None where noise makes features
+    differ. The log says which."""
     if detector.is_noisy:
+        log.info(
+            "Only the class predictor is trained. What stands before it draws noise, and is computed in every step."
+        )
         return None
-    size = sum(math.prod(shape) * tf.as_dtype(dtype).size for shape, dtype in detector.feature_shapes)
-    if (images + 1) * size > SHARE * available_memory():
-        return None
+    size = (images + 1) * sum(math.prod(shape) * tf.as_dtype(dtype).size for shape, dtype in detector.feature_shapes)
+    room = int(SHARE * available_memory())
+    has_room, needed = size <= room, f"{size / 2**20:.0f} MB"
     log.info(
-        "Only the class predictor is trained, on images that stay as they are: what stands before it is computed once "
-        "for each of them, and stays in memory (%.0f MB).",
-        (images + 1) * size / 2**20,
+        "Only the class predictor is trained, on images that stay as they are: what stands before it %s.",
+        f"is computed once for each of them, and stays in memory ({needed})"
+        if has_room
+        else f"would take {needed}, of which {room / 2**20:.0f} MB may be filled: it is computed in every step",
     )
-    return KeptFeatures(detector, images)
+    return KeptFeatures(detector, images if has_room else 0)
