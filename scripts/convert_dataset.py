@@ -6,8 +6,8 @@
     convert_dataset.py ground-truth output.manifest --images pictures --to job/input/data/training
 
 The whole source is checked, with every mistake in one list, before anything is written, and is never changed. Exit code
-0: done, 2: you can fix it, 3: the machine is at fault (its disk is full), 130: Ctrl-C or SIGTERM; unless it is 0,
-nothing was written.
+0: done, 2: you can fix it, 3: the machine is at fault (its disk is full), 130: Ctrl-C or SIGTERM (143: SIGTERM before
+the writing began); unless it is 0, nothing was written.
 """
 
 import argparse

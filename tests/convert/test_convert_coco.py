@@ -161,3 +161,23 @@ def test_a_missing_folder_of_images_is_one_problem_beside_those_of_the_boxes(sou
     assert [problem.split(" the box ")[0] for problem in problems[1:]] == [
         f"{tmp_path}/instances.json annotations[0], image 'a.jpg':"
     ]
+
+
+def test_a_class_has_a_name(source, tmp_path, capsys):
+    arguments, document = source
+    document["categories"][0]["name"] = ""
+    write_json(tmp_path / "instances.json", document)
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{tmp_path}/instances.json categories, id 7: the class's name is empty; expected text in one line. Correct it "
+        "there."
+    ]
+
+
+def test_a_link_that_leads_nowhere_is_called_so(source, tmp_path, capsys):
+    arguments, _ = source
+    (tmp_path / "pictures/a.jpg").unlink()
+    (tmp_path / "pictures/a.jpg").symlink_to("gone.jpg")
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{tmp_path}/instances.json images[0]: {tmp_path}/pictures/a.jpg does not exist. It is a link that leads "
+        "nowhere: mend it."
+    ]

@@ -183,3 +183,12 @@ def test_an_empty_manifest_and_a_missing_folder_are_told_together(tmp_path, caps
         f"{tmp_path}/none: does not exist. Expected the folder with the images.",
         f"{tmp_path}/output.manifest: is empty. Expected one JSON object a line.",
     ]
+
+
+def test_a_file_whose_name_differs_in_case_alone_is_pointed_at(tmp_path, capsys):
+    arguments = write_ground_truth(tmp_path)
+    (tmp_path / "pictures/a.jpg").rename(tmp_path / "pictures/A.JPG")
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{tmp_path}/output.manifest line 1: there is no a.jpg in {tmp_path}/pictures for "
+        "s3://bucket/some/prefix/a.jpg. There is 'A.JPG': name it exactly so."
+    ]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from written_sets import PROGRAM, converted, expected, read_back, refused, snapshot, write_coco
+from written_sets import PROGRAM, WRITERS, converted, expected, read_back, refused, snapshot, write_coco
 
 from sagemaker_object_detection.convert import convert, write
 
@@ -161,5 +161,41 @@ def test_a_reader_who_goes_away_is_no_fault(source, tmp_path):
         check=False,
     )
     os.close(writing)
-    assert (done.returncode, done.stderr) == (141, b"")
+    assert (done.returncode, done.stderr) == (0, b"")
     assert read_back(tmp_path / "new") == expected()
+
+
+def test_names_that_the_terminal_has_no_letters_for_are_no_fault(tmp_path):
+    arguments = write_coco(tmp_path / "source", names=("白", "dog"))
+    done = subprocess.run(
+        [sys.executable, PROGRAM.__file__, *arguments, "--to", str(tmp_path / "new")],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\nclasses: \\u767d (id 7) 1, dog (id 14) 2\n" in done.stdout
+    assert read_back(tmp_path / "new") == expected(names=("白", "dog"))
+
+
+@pytest.mark.parametrize("target", ["", "."])
+def test_the_current_folder_is_not_replaced(target, source, tmp_path, capsys, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    code, said, complaint = run(capsys, source, target)
+    assert (code, said, complaint) == (2, "", "UserError: --to: is empty, or the current folder. Name a new one.\n")
+    assert os.listdir(tmp_path / "here") == []
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_nothing_is_written_into_the_source(name, tmp_path, capsys):
+    arguments = WRITERS[name](tmp_path)
+    images = {"voc": "JPEGImages", "yolo": "images"}.get(name, "pictures")
+    before = snapshot(tmp_path)
+    code, said, complaint = run(capsys, arguments, tmp_path / images / "sub/new")
+    assert (code, said) == (2, "")
+    assert complaint == (
+        f"UserError: --to: {tmp_path}/{images}/sub/new lies in {tmp_path}/{images}, which is not to be changed. Name "
+        "one elsewhere.\n"
+    )
+    assert snapshot(tmp_path) == before

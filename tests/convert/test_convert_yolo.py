@@ -192,3 +192,20 @@ def test_links_are_followed_but_not_in_circles_and_arrive_as_files(source, tmp_p
     converted(capsys, source, tmp_path / "new")
     assert read_back(tmp_path / "new") == expected(PICTURES)
     assert not any(path.is_symlink() for path in (tmp_path / "new").rglob("*"))
+
+
+def test_the_ending_of_label_files_may_be_in_capitals(source, tmp_path, capsys):
+    (tmp_path / "labels/a.txt").rename(tmp_path / "labels/a.TXT")
+    converted(capsys, source, tmp_path / "new")
+    assert read_back(tmp_path / "new") == expected(PICTURES)
+    (tmp_path / "labels/a.txt").write_text("")
+    assert refused(capsys, source, tmp_path) == [
+        f"{tmp_path}/labels/a.txt: there is {tmp_path}/labels/a.TXT too. Remove one of the two."
+    ]
+
+
+def test_a_file_of_names_among_the_labels_is_none_of_them_however_it_is_written(source, tmp_path, capsys, monkeypatch):
+    (tmp_path / "labels/names.txt").write_text("cat\ndog\n")
+    monkeypatch.chdir(tmp_path)
+    converted(capsys, ["yolo", ".", "--names-file", str(tmp_path / "labels/names.txt")], tmp_path / "new")
+    assert read_back(tmp_path / "new") == expected(PICTURES)

@@ -121,6 +121,8 @@ def _image_sizes(images: tuple[SourceImage, ...], findings: Findings) -> np.ndar
 
 def _hint(path: Path, present: Callable[[Path], dict[str, str]]) -> str:
     similar = present(path.parent).get(path.name.lower())
+    if similar == path.name:
+        return "It is a link that leads nowhere: mend it."
     return f"There is {similar!r}: name it exactly so." if similar else "Add the file, or remove what names it."
 
 

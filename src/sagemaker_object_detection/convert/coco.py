@@ -50,6 +50,8 @@ def read_coco(annotations: Path, images: Path) -> Source:
     if not table.categories:
         text = f"{annotations}: has no categories. Expected a list of them, each with id and name."
         findings.add("missing categories", text)
+    for id_, name in (table.categories or {}).items():
+        findings.is_name(f"{annotations} categories, id {id_!r}", name)
     crowd = _crowd_rows(raw, table, findings)
     source_images = []
     for row, name, (height, width) in zip(
@@ -77,6 +79,7 @@ def read_coco(annotations: Path, images: Path) -> Source:
         boxes,
         tuple((table.categories or {}).items()),
         tuple(findings.problems),
+        folders=(images,),
         left_out=(("annotations with iscrowd=1", len(crowd)),),
     )
 

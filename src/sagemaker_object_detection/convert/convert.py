@@ -8,7 +8,7 @@ import numpy as np
 
 from sagemaker_object_detection.convert.check import CheckedSource, check_source
 from sagemaker_object_detection.convert.source import Source
-from sagemaker_object_detection.convert.write import write_data_set
+from sagemaker_object_detection.convert.write import check_target, write_data_set
 from sagemaker_object_detection.dataset.annotation_entries import (
     AnnotationEntry,
     CategoryEntry,
@@ -62,6 +62,7 @@ def convert(source: Source, folder: Path, *, drop: bool, copy: bool) -> Summary:
     checked, problems = check_source(source, drop=drop)
     if problems:
         raise _data_error(problems)
+    check_target(folder, source.folders)
     files = [(image.path, image.file_name) for image in source.images if image.path is not None]
     notes, copied = write_data_set(folder, _document(source, checked), files, copy=copy, verify=_verify)
     kept = [box for box, keep in zip(source.boxes, checked.kept.tolist(), strict=True) if keep]

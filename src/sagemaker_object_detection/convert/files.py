@@ -69,6 +69,28 @@ class Findings:
         self.add("missing folders", f"{path}: {what}. Expected {expected}.")
         return False
 
+    def walk(self, folder: Path) -> Iterator[str]:
+        """Paths of all files below the folder, relative to it, in order; links are followed, hidden files left out. A
+        folder that cannot be listed is a problem: what it holds would be missing without a word."""
+
+        def unreadable(error: OSError) -> None:
+            text = f"{error.filename}: cannot be listed ({error.strerror}). Let it be read, or move it elsewhere."
+            self.add("unreadable folders", text)
+
+        above: dict[str, frozenset[str]] = {}
+        for place, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
+            real = os.path.realpath(place)
+            chain = above.pop(place, frozenset())
+            if real in chain:  # a link to a folder above itself
+                folders.clear()
+                continue
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            above |= {os.path.join(place, name): chain | {real} for name in folders}
+            inner = os.path.relpath(place, folder)
+            yield from (
+                name if inner == "." else f"{inner}/{name}" for name in sorted(files) if not name.startswith(".")
+            )
+
     def is_name(self, place: str, name: str) -> bool:
         """Whether this can be the name of a class."""
         if name and is_printable(name):
@@ -90,20 +112,6 @@ class Findings:
             return posixpath.normpath(name)
         self.add("refused file names", f"{place}: {name!r} {fault}. Expected a path below the folder of the images.")
         return None
-
-
-def walk_files(folder: Path) -> Iterator[str]:
-    """Paths of all files below the folder, relative to it, in order; links are followed, hidden files left out."""
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link to a folder above itself
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        inner = os.path.relpath(place, folder)
-        yield from (name if inner == "." else f"{inner}/{name}" for name in sorted(files) if not name.startswith("."))
 
 
 def is_image(name: str) -> bool:

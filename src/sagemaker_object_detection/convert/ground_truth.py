@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sagemaker_object_detection.convert.files import Findings, is_image, walk_files
+from sagemaker_object_detection.convert.files import Findings, is_image
 from sagemaker_object_detection.convert.source import Notation, Numbers, Source, SourceBox, SourceImage
 from sagemaker_object_detection.dataset.problems import shortlist
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
@@ -51,7 +51,7 @@ def read_ground_truth(manifest: Path, images: Path, attribute: str | None) -> So
     lines = findings.read_lines(manifest, "an augmented manifest of SageMaker Ground Truth")
     files = None
     if findings.is_folder(images, "the folder with the images"):
-        files = _by_base_name(images)
+        files = _by_base_name(images, findings)
     entries = [
         (f"{manifest} line {number}", entry)
         for number, line in enumerate(lines or (), 1)
@@ -107,13 +107,14 @@ def read_ground_truth(manifest: Path, images: Path, attribute: str | None) -> So
         tuple(known),
         tuple(sorted(classes.items())),
         tuple(findings.problems),
+        folders=(images,),
         left_out=(("lines that the labelling job gave up on (failure-reason)", given_up),),
     )
 
 
-def _by_base_name(images: Path) -> dict[str, list[str]]:
+def _by_base_name(images: Path, findings: Findings) -> dict[str, list[str]]:
     files: dict[str, list[str]] = {}
-    for name in filter(is_image, walk_files(images)):
+    for name in filter(is_image, findings.walk(images)):
         files.setdefault(name.rpartition("/")[2], []).append(name)
     return files
 
@@ -222,7 +223,9 @@ def _image(entry: Mapping[str, Any], images: Path, files: Mapping[str, list[str]
     common = {name: _common_parts(name, key) for name in candidates}
     best = [name for name in candidates if common[name] == max(common.values())]
     if not best:
-        raise _InvalidLineError(f"there is no {base} in {images} for {address}. Put it there or remove the line.")
+        similar = [name for other, names in files.items() if other.lower() == base.lower() for name in names]
+        hint = f"There is {shortlist(similar)}: name it exactly so." if similar else "Put it there or remove the line."
+        raise _InvalidLineError(f"there is no {base} in {images} for {address}. {hint}")
     if len(best) > 1:
         raise _InvalidLineError(
             f"{address} may be {shortlist(best)} in {images}. Give its folders there the names they have in the bucket."

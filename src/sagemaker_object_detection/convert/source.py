@@ -61,7 +61,8 @@ class SourceBox:
 class Source:
     """A data set as its files have it. What could not be read is left out, and is among the problems.
 
-    categories: (id, name) of each class, in the source's order. left_out: what was not to be converted, in words, and
+    folders: those that hold it, which nothing is to be written into. categories: (id, name) of each class, in the
+    source's order. left_out: what was not to be converted, in words, and
     how often; noticed: what else the summary says, likewise.
     """
 
@@ -71,5 +72,6 @@ class Source:
     boxes: tuple[SourceBox, ...]
     categories: tuple[tuple[Id, str], ...]
     problems: tuple[Problem, ...]
+    folders: tuple[Path, ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
     noticed: tuple[tuple[str, int], ...] = ()

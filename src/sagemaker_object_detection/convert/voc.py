@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagemaker_object_detection.convert.class_names import split_names
-from sagemaker_object_detection.convert.files import Findings, is_image, parse_number, parse_side, walk_files
+from sagemaker_object_detection.convert.files import Findings, is_image, parse_number, parse_side
 from sagemaker_object_detection.convert.source import Notation, Numbers, Source, SourceBox, SourceImage
 from sagemaker_object_detection.convert.xml_tree import Element, UnreadableXmlError, parse_xml
 from sagemaker_object_detection.dataset.problems import shortlist
@@ -61,7 +61,9 @@ def read_voc(layout: VocLayout, names: str | None, *, drop_difficult: bool) -> S
     has_images = findings.is_folder(layout.images, "the folder of the images")
     paths: list[Path] = []
     if findings.is_folder(layout.annotations, "the folder of the XML files"):
-        paths = [layout.annotations / name for name in walk_files(layout.annotations) if name.lower().endswith(".xml")]
+        paths = [
+            layout.annotations / name for name in findings.walk(layout.annotations) if name.lower().endswith(".xml")
+        ]
         if not paths:
             findings.add("missing files", f"{layout.annotations}: holds no .xml file. Expected one for each image.")
     chosen = paths if layout.split is None else _chosen(layout.split, layout.annotations, paths, findings)
@@ -95,7 +97,7 @@ def read_voc(layout: VocLayout, names: str | None, *, drop_difficult: bool) -> S
     noticed = []
     if has_images and layout.split is None:
         files = {image.file_name for image in images}
-        spare = sum(is_image(name) and name not in files for name in walk_files(layout.images))
+        spare = sum(is_image(name) and name not in files for name in findings.walk(layout.images))
         noticed.append(("images that no XML file is for, not converted", spare))
     return Source(
         VOC,
@@ -104,6 +106,7 @@ def read_voc(layout: VocLayout, names: str | None, *, drop_difficult: bool) -> S
         boxes,
         tuple(classes.items()),
         tuple(findings.problems),
+        folders=(layout.annotations, layout.images),
         left_out=(("objects marked as difficult", len(objects) - len(kept)),),
         noticed=tuple(noticed),
     )

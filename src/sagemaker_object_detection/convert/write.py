@@ -22,13 +22,22 @@ _PLATFORM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 _T = TypeVar("_T")
 
 
-def check_target(folder: Path) -> None:
+def check_target(folder: Path, sources: Sequence[Path] = ()) -> None:
     """Whether the folder may become the data set: it does not exist yet, or is empty.
+
+    Args:
+        sources: folders it may not lie in.
 
     Raises:
         UserError: it may not.
     """
     with _writing(folder):
+        target = os.path.realpath(folder)
+        if target == os.getcwd():  # it is replaced, and a shell would be left in a folder that is gone
+            raise UserError("--to: is empty, or the current folder. Name a new one.")
+        for source in sources:
+            if os.path.commonpath([target, os.path.realpath(source)]) == os.path.realpath(source):
+                raise UserError(f"--to: {folder} lies in {source}, which is not to be changed. Name one elsewhere.")
         try:
             folder.lstat()  # not exists(), which a path through a file is no error for
         except FileNotFoundError:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sagemaker_object_detection.convert.class_names import read_names, split_names
-from sagemaker_object_detection.convert.files import Findings, is_image, parse_number, walk_files
+from sagemaker_object_detection.convert.files import Findings, is_image, parse_number
 from sagemaker_object_detection.convert.source import Notation, Source, SourceBox, SourceImage
 from sagemaker_object_detection.dataset.problems import shortlist
 from sagemaker_object_detection.geometry.boxes import cxcywh_to_xyxy
@@ -92,8 +92,8 @@ def read_yolo(layout: YoloLayout, names: str | None, names_file: Path | None) ->
     if findings.is_folder(layout.images, "the folder of the images") and findings.is_folder(
         layout.labels, "the folder of the .txt files, which mirrors that of the images"
     ):
-        label_files = {name for name in walk_files(layout.labels) if name.endswith(".txt")}
-        for name in filter(is_image, walk_files(layout.images)):
+        label_files = _label_files(layout, findings)
+        for name in filter(is_image, findings.walk(layout.images)):
             path = layout.images / name
             inner = findings.image_name(str(layout.images), name)
             label = f"{posixpath.splitext(name)[0]}.txt"
@@ -104,14 +104,14 @@ def read_yolo(layout: YoloLayout, names: str | None, names_file: Path | None) ->
             elif label not in label_files:
                 without += 1
             else:
-                boxes += _boxes(layout.labels / label, len(images), classes, findings)
+                boxes += _boxes(layout.labels / label_files[label], len(images), classes, findings)
             images.append(SourceImage(str(path), name, None if inner is None else path))
-        for label in sorted(label_files - set(image_of_label)):
-            if posixpath.basename(label) != "classes.txt" and layout.labels / label != names_file:
+        has_names = None if names_file is None else os.path.realpath(names_file)
+        for label in sorted(label_files.keys() - image_of_label.keys()):
+            path = layout.labels / label_files[label]
+            if posixpath.basename(label) != "classes.txt" and os.path.realpath(path) != has_names:
                 stem = layout.images / label.removesuffix(".txt")
-                text = (
-                    f"{layout.labels / label}: there is no image {stem}.jpg or .png. Add the image or remove the file."
-                )
+                text = f"{path}: there is no image {stem}.jpg or .png. Add the image or remove the file."
                 findings.add("missing images", text)
     return Source(
         YOLO,
@@ -120,8 +120,22 @@ def read_yolo(layout: YoloLayout, names: str | None, names_file: Path | None) ->
         tuple(boxes),
         tuple((classes or {}).items()),
         tuple(findings.problems),
+        folders=(layout.images, layout.labels),
         noticed=(("images without a file of labels, taken as negatives", without),),
     )
+
+
+def _label_files(layout: YoloLayout, findings: Findings) -> dict[str, str]:
+    """The files of labels by their paths with .txt in small letters, as images name them."""
+    found: dict[str, str] = {}
+    for name in findings.walk(layout.labels):
+        stem, suffix = posixpath.splitext(name)
+        if suffix.lower() == ".txt" and found.setdefault(f"{stem}.txt", name) != name:
+            text = (
+                f"{layout.labels / name}: there is {layout.labels / found[f'{stem}.txt']} too. Remove one of the two."
+            )
+            findings.add("files of labels that are there twice", text)
+    return found
 
 
 def _class_names(
