@@ -133,9 +133,7 @@ def test_features_are_kept_where_only_the_class_predictor_moves_and_images_stay_
     # Nothing that boxes depend on has moved.
     localization = figures_of(done.output, "validation:localization_loss")
     assert localization == pytest.approx(localization[:1] * 4, rel=1e-4)
-    losses = figures_of(done.output, "train:loss")
-    if augmentation == "False":
-        assert losses[2] < losses[1] < losses[0]
+    assert len(set(figures_of(done.output, "validation:classification_loss"))) == 3
 
 
 def stopped_job(sample_root, root, moment: str) -> str:
