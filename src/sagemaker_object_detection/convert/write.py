@@ -1,6 +1,5 @@
 """Writes a data set as the container takes it, whole or not at all: a folder with annotations.json and images/."""
 
-import errno
 import os
 import shutil
 import tempfile
@@ -14,10 +13,8 @@ import msgspec
 from sagemaker_object_detection.dataset.annotation_entries import ANNOTATIONS_FILE, Document
 from sagemaker_object_detection.dataset.checks import IMAGES_FOLDER
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.job.failure import PLATFORM_ERRNOS
 from sagemaker_object_detection.job.stop import StoppedError, StopSignal
-
-_PLATFORM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
-"""Not for another folder's name to mend, and not told as if it were."""
 
 _T = TypeVar("_T")
 
@@ -147,7 +144,7 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _PLATFORM:
+        if error.errno in PLATFORM_ERRNOS:  # no other folder's name would mend it
             raise
         raise UserError(
             f"--to: {folder} cannot be written ({error.filename or folder}: {error.strerror}). Name a folder in a "

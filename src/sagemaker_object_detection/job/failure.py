@@ -23,12 +23,13 @@ _MAX_CAUSE = 400
 _MAX_CAUSE_LINES = 8
 _FRAMES = 3
 
-_PLATFORM_ERRNOS = {
+PLATFORM_ERRNOS = {
     errno.ENOSPC: "the disk is full: give the job a larger volume (volume_size)",
     errno.EDQUOT: "the disk quota is used up: give the job a larger volume (volume_size)",
     errno.EROFS: "the file system is read-only: mount it writable",
     errno.EIO: "a device failed: start the job again",
 }
+"""The machine's faults, and what to do about each."""
 _NO_TEMPORARY_FOLDER = "No usable temporary directory"
 """What Python's tempfile says where every folder it knows is read-only."""
 _OUT_OF_MEMORY = "the machine's memory is full: choose an instance type with more"
@@ -95,9 +96,9 @@ def _advice(error: BaseException) -> str | None:
     if isinstance(error, FileNotFoundError) and _NO_TEMPORARY_FOLDER in str(error):
         return "no folder for temporary files can be written to: mount one, as docker run does with --tmpfs /tmp"
     if isinstance(error, OSError) and error.errno is not None:
-        return _PLATFORM_ERRNOS.get(error.errno)
+        return PLATFORM_ERRNOS.get(error.errno)
     if os.strerror(errno.ENOSPC) in str(error):  # how TensorFlow's own ResourceExhaustedError tells of a full disk
-        return _PLATFORM_ERRNOS[errno.ENOSPC]
+        return PLATFORM_ERRNOS[errno.ENOSPC]
     return None
 
 

@@ -1,6 +1,5 @@
 """Fetches a TensorFlow Hub handle: https://tfhub.dev/..., https://www.kaggle.com/models/..., or any such archive."""
 
-import errno
 import http.client
 import io
 import socket
@@ -15,6 +14,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
+from sagemaker_object_detection.job.failure import PLATFORM_ERRNOS
 from sagemaker_object_detection.weights.archive import unpack
 from sagemaker_object_detection.weights.bounds import Progress, Transfer
 
@@ -22,8 +22,6 @@ _GZIP = b"\x1f\x8b"
 _BLOCK = 2**18
 _NOT_FOLLOWED = "is not allowed"
 """How urllib's sentence about a redirect that it refuses ends."""
-_LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Errors of the disk that is written to, among those of the network."""
 
 
 def check_handle(handle: str, origin: str) -> None:
@@ -192,7 +190,7 @@ def _failures_told(address: str, transfer: Transfer) -> Iterator[None]:
             f"or {transfer.ways}"
         ) from error
     except (http.client.HTTPException, OSError) as error:
-        if isinstance(error, OSError) and error.errno in _LOCAL:
+        if isinstance(error, OSError) and error.errno in PLATFORM_ERRNOS:  # of the disk, not of the network
             raise
         raise _broken(transfer) from error
 
