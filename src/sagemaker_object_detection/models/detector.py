@@ -82,15 +82,12 @@ class Detector(keras.Model):
         """float32 [A, 4], ymin xmin ymax xmax, normalised."""
 
     def call(self, images: Any, training: bool = False) -> Predictions:
-        taps = self.backbone(images, training=training)
-        levels = self.pyramid(taps[-3:], training=training)
-        return Predictions(*self.heads(levels, training=training))
+        return Predictions(*self.heads(self._levels(images, training), training=training))
 
     def features(self, images: Any, training: bool = False) -> list[Any]:
         """The forward pass up to the class predictor: box encodings [B, A, 4] as in `Predictions`, then that layer's
         inputs, [B, H, W, C] of every level."""
-        taps = self.backbone(images, training=training)
-        return list(self.towers(self.pyramid(taps[-3:], training=training), training=training))
+        return list(self.towers(self._levels(images, training), training=training))
 
     def predict_classes(self, features: Sequence[Any]) -> Predictions:
         """The rest of the forward pass."""
@@ -99,6 +96,11 @@ class Detector(keras.Model):
         return Predictions(
             box_encodings, per_anchor([self.class_predictor(x) for x in maps], logits.shape[-1], logits.dtype)
         )
+
+    def _levels(self, images: Any, training: bool) -> list[Any]:
+        """P3 .. P7."""
+        levels: list[Any] = self.pyramid(self.backbone(images, training=training)[-3:], training=training)
+        return levels
 
     @property
     def feature_shapes(self) -> list[tuple[tuple[int, ...], str]]:
