@@ -21,8 +21,9 @@ FLOW = [
     {"training"},
     {"evaluation"},
     {"artifact"},
+    {"report"},
     {"serving"},
-    {"preflight"},
+    {"preflight", "outputs"},
     {"train", "check", "fetch_weights", "launch", "convert"},
     {"__main__"},
 ]

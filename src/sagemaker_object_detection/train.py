@@ -39,13 +39,13 @@ def train(paths: Paths) -> None:
 
 def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: StopSignal) -> None:
     # TensorFlow costs seconds to import, so what needs it waits until the job is known to be right.
-    from sagemaker_object_detection.artifact.outputs import write_outputs
     from sagemaker_object_detection.artifact.restore import find_start
     from sagemaker_object_detection.dataset.load import load_job_data
     from sagemaker_object_detection.dataset.pipeline import batch_indices, training_batches
     from sagemaker_object_detection.dataset.readable import readable
     from sagemaker_object_detection.evaluation.validation import Evaluation, Evaluator
     from sagemaker_object_detection.models.detector import build_detector
+    from sagemaker_object_detection.outputs import write_outputs
     from sagemaker_object_detection.training.best import Best, choose_objective
     from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity
     from sagemaker_object_detection.training.devices import prepare_devices

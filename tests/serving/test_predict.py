@@ -11,7 +11,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from sagemaker_object_detection.artifact.inference import SIGNATURE
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
+from sagemaker_object_detection.dataset.preprocess import decode_stored
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.serving.predict import predict_files
 
@@ -26,20 +28,23 @@ class Constant(tf.Module):
         self.score = tf.Variable(tf.fill([1, 1], 0.5))
         self.ballast = tf.Variable(tf.random.stateless_uniform([5000], [1, 2]))
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)])
-    def detect(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def detect(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        pixels = tf.map_fn(lambda contents: tf.size(decode_stored(contents)), image_bytes, tf.int32)
+        each = tf.ones_like(pixels, tf.float32)[:, None]
         return {
-            "detection_boxes": tf.constant([[[0.0, 0.5, 1.0, 1.0]]]),
-            "detection_scores": self.score * 1.0 + 0.0 * tf.reduce_sum(self.ballast),
-            "detection_classes": tf.constant([[2.0]]),
-            "num_detections": tf.constant([1.0]),
-            "raw_detection_scores": tf.zeros([1, 4, 3]),
+            "detection_boxes": each[..., None] * tf.constant([[[0.0, 0.5, 1.0, 1.0]]]),
+            "detection_scores": each * self.score + 0.0 * tf.reduce_sum(self.ballast),
+            "detection_classes": each * 2.0,
+            "num_detections": each[:, 0],
+            "detection_multiclass_scores": tf.ensure_shape(each[..., None] * tf.zeros([1, 1, 3]), [None, 1, 3]),
         }
 
 
 def save(folder: Path, signatures: Any = None) -> Path:
     module = Constant()
-    tf.saved_model.save(module, str(folder / "1"), signatures=signatures(module) if signatures else module.detect)
+    chosen = signatures(module) if signatures else {SIGNATURE: module.detect}
+    tf.saved_model.save(module, str(folder / "1"), signatures=chosen)
     describe(folder, ["cat", "dog"])
     return folder
 
@@ -139,17 +144,18 @@ def test_a_memory_that_is_full_is_not_blamed_on_the_model(
 
 def test_a_model_without_the_signature(tmp_path: Path, image: Path) -> None:
     model = save(tmp_path / "other", lambda module: {"classify": module.detect})
-    assert refusal(model, image) == f"{model}/1: has no signature serving_default; {AGAIN}"
+    assert refusal(model, image) == f"{model}/1: has no signature encoded_images; {AGAIN}"
 
 
 def test_a_model_that_answers_something_else(tmp_path: Path, image: Path) -> None:
     def scores(module: Constant) -> Any:
-        return tf.function(lambda: {"detection_scores": module.score * 1.0}, autograph=False, input_signature=[])
+        answer = tf.function(lambda: {"detection_scores": module.score * 1.0}, autograph=False, input_signature=[])
+        return {SIGNATURE: answer}
 
     model = save(tmp_path / "other", scores)
     assert refusal(model, image) == (
-        f"{model}/1: its signature serving_default has no output detection_boxes, detection_classes, num_detections, "
-        f"raw_detection_scores; {AGAIN}"
+        f"{model}/1: its signature encoded_images has no output detection_boxes, detection_classes, num_detections, "
+        f"detection_multiclass_scores; {AGAIN}"
     )
 
 

@@ -1,8 +1,9 @@
 """Writes the model directory: a SavedModel any TensorFlow Serving can load, the labels, and what the model is.
 
-model/1/               SavedModel with two signatures
-model/labels.json      class names and category ids; their position is the class index
-model/model_info.json  written last: where it stands, the model is whole
+model/1/                 SavedModel with two signatures
+model/code/inference.py  the handler for SageMaker's TensorFlow Serving container
+model/labels.json        class names and category ids; their position is the class index
+model/model_info.json    written last: where it stands, the model is whole
 """
 
 import json
@@ -15,15 +16,21 @@ from typing import Any
 
 import tensorflow as tf
 
+from sagemaker_object_detection.artifact import inference
+from sagemaker_object_detection.artifact.inference import LABELS_FILE
 from sagemaker_object_detection.artifact.model_info import FILE_NAME
 from sagemaker_object_detection.dataset.annotations import Labels
-from sagemaker_object_detection.dataset.preprocess import decode_stored, to_network_input
+from sagemaker_object_detection.dataset.exif import exif_orientation
+from sagemaker_object_detection.dataset.preprocess import decode, to_network_input
 from sagemaker_object_detection.geometry.box_coder import decode_boxes
 from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.models.postprocess import detections
 
-LABELS_FILE = "labels.json"
 SAVED_MODEL = "1"
+CODE = "code"
+_HANDLER = "inference.py"
+"""As the container imports it. `code/` beside the SavedModel: inside, it would not be looked for
+(aws/sagemaker-python-sdk#831)."""
 _TEMPORARY = ".export-"
 _UNFINISHED = "saved-model"
 """No number: should the process be killed, a server would take a folder that is called so for a model."""
@@ -46,32 +53,40 @@ class ServingModel(tf.Module):
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8, name="input_tensor")])
     def detect(self, input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One RGB image of any size, uint8 [1, height, width, 3]; outputs as `_outputs` says, with B = 1."""
+        """One RGB image of any size, uint8 [1, height, width, 3]. Outputs are those of the reference exporter, B = 1:
+        those of `_outputs`, and raw_detection_boxes [B, A, 4], normalised to the network input, padding included, and
+        raw_detection_scores [B, A, K].
+        """
         image, true_shape = to_network_input(input_tensor[0], self._base)
-        return self._outputs(image[None], true_shape[None])
+        predictions = self._predict(image[None])
+        return self._outputs(predictions, true_shape[None]) | {
+            "raw_detection_boxes": decode_boxes(
+                predictions.box_encodings, self._anchors, self._base.family.box_code_scale
+            ),
+            "raw_detection_scores": tf.sigmoid(predictions.class_logits),
+        }
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def detect_encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """B encoded images (JPEG or PNG, without EXIF rotation), string [B]."""
+        """B encoded images (JPEG or PNG), string [B], turned as their EXIF orientation says, and so are boxes. Outputs
+        as `_outputs` says: the raw ones would be megabytes of JSON for every image.
+        """
         base = self._base
 
         def prepare(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return to_network_input(decode_stored(encoded), base)
+            return to_network_input(decode(encoded, exif_orientation(encoded)), base)
 
         size = base.input_size
         signature = (tf.TensorSpec([size, size, 3], tf.float32), tf.TensorSpec([3], tf.int32))
         images, true_shapes = tf.map_fn(prepare, image_bytes, fn_output_signature=signature)
-        return self._outputs(images, true_shapes)
+        return self._outputs(self._predict(images), true_shapes)
 
-    def _outputs(self, images: tf.Tensor, true_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _outputs(self, predictions: Predictions, true_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The reference exporter's names, dtypes and 1-based classes; boxes are ymin xmin ymax xmax, normalised.
 
         detection_boxes [B, 100, 4], detection_scores, detection_classes, detection_anchor_indices [B, 100],
-        detection_multiclass_scores [B, 100, K], num_detections [B], raw_detection_boxes [B, A, 4],
-        raw_detection_scores [B, A, K]; all float32. Raw boxes are normalised to the network input, padding included, as
-        the reference's are; the others to the image.
+        detection_multiclass_scores [B, 100, K], num_detections [B]; all float32.
         """
-        predictions = self._predict(images)
         found = detections(predictions, self._anchors, true_shapes, self._base)
         raw_scores = tf.sigmoid(predictions.class_logits)
         real = tf.sequence_mask(found.count, tf.shape(found.scores)[1], tf.float32)
@@ -82,10 +97,6 @@ class ServingModel(tf.Module):
             "detection_anchor_indices": tf.cast(found.anchor_indices, tf.float32),
             "detection_multiclass_scores": tf.gather(raw_scores, found.anchor_indices, batch_dims=1) * real[..., None],
             "num_detections": tf.cast(found.count, tf.float32),
-            "raw_detection_boxes": decode_boxes(
-                predictions.box_encodings, self._anchors, self._base.family.box_code_scale
-            ),
-            "raw_detection_scores": raw_scores,
         }
 
 
@@ -100,18 +111,21 @@ def export(detector: Detector, labels: Labels, info: Mapping[str, Any], model: P
     temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=model))
     try:
         module = ServingModel(detector)
-        signatures = {"serving_default": module.detect, "encoded_images": module.detect_encoded}
+        signatures = {"serving_default": module.detect, inference.SIGNATURE: module.detect_encoded}
         tf.saved_model.save(module, str(temporary / _UNFINISHED), signatures=signatures)
         _write_json(temporary / LABELS_FILE, {"labels": list(labels.names), "category_ids": list(labels.ids)})
         _write_json(temporary / FILE_NAME, info)
+        (temporary / CODE).mkdir()
+        shutil.copyfile(inference.__file__, temporary / CODE / _HANDLER)
         for path in (temporary, *temporary.rglob("*")):
             path.chmod(0o777 if path.is_dir() else 0o666)
         # Without its model_info.json a model is not whole, so that this goes first and comes last.
-        for name in (FILE_NAME, SAVED_MODEL, LABELS_FILE):
+        for name in (FILE_NAME, SAVED_MODEL, CODE, LABELS_FILE):
             if os.path.lexists(model / name):
                 (model / name).rename(temporary / f"replaced-{name}")
-        for written, name in ((_UNFINISHED, SAVED_MODEL), (LABELS_FILE, LABELS_FILE), (FILE_NAME, FILE_NAME)):
-            (temporary / written).rename(model / name)
+        (temporary / _UNFINISHED).rename(model / SAVED_MODEL)
+        for name in (CODE, LABELS_FILE, FILE_NAME):
+            (temporary / name).rename(model / name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

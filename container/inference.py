@@ -1,0 +1,1 @@
+../src/sagemaker_object_detection/artifact/inference.py

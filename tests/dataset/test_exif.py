@@ -1,0 +1,108 @@
+"""The orientation that an exported model reads by itself, held against Pillow's and against damaged data."""
+
+import io
+import random
+
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from sagemaker_object_detection.dataset.exif import exif_orientation
+from sagemaker_object_detection.dataset.images import read_header
+
+compiled = tf.function(exif_orientation, autograph=False, input_signature=[tf.TensorSpec([], tf.string)])
+
+
+def encoded(form: str, exif: bytes | None, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (12, 8), "white").save(file, form, **({} if exif is None else {"exif": exif}), **options)
+    return file.getvalue()
+
+
+def tiff(orientation: int, *, big: bool, kind: int = 3, count: int = 1, tag: int = 0x0112, before: int = 2) -> bytes:
+    """EXIF data with some fields before the orientation's."""
+    order = "big" if big else "little"
+
+    def number(value: int, size: int) -> bytes:
+        return value.to_bytes(size, order)
+
+    field = number(tag, 2) + number(kind, 2) + number(count, 4)
+    field += (number(orientation, {1: 1, 3: 2, 4: 4}.get(kind, 2)) + bytes(4))[:4]
+    others = b"".join(number(0x0100 + i, 2) + number(4, 2) + number(1, 4) + number(7, 4) for i in range(before))
+    start = (b"MM" if big else b"II") + number(42, 2) + number(8, 4)
+    return b"Exif\0\0" + start + number(before + 1, 2) + others + field + number(0, 4)
+
+
+def ours(contents: bytes) -> int:
+    return int(compiled(tf.constant(contents)))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("big", [True, False])
+def test_every_orientation_is_read(form, big, tmp_path):
+    for orientation in range(1, 9):
+        contents = encoded(form, tiff(orientation, big=big))
+        (tmp_path / "image").write_bytes(contents)
+        assert ours(contents) == read_header(tmp_path / "image").orientation == orientation
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_what_says_nothing_is_1(form, tmp_path):
+    cases = {
+        "no EXIF data": None,
+        "0": tiff(0, big=True),
+        "9": tiff(9, big=False),
+        "another field": tiff(6, big=True, tag=0x0113),
+        "no field": tiff(6, big=True)[:14] + b"\0\0",
+        "text": tiff(6, big=True, kind=2),
+        "a byte": tiff(6, big=True, kind=1),
+        "only the beginning": tiff(6, big=True)[:12],
+        "no byte order": tiff(6, big=True).replace(b"MM", b"XX"),
+    }
+    for name, exif in cases.items():
+        contents = encoded(form, exif)
+        (tmp_path / "image").write_bytes(contents)
+        assert ours(contents) == read_header(tmp_path / "image").orientation == 1, name
+
+
+def test_a_long_number_is_read_too(tmp_path):
+    for big in (True, False):
+        contents = encoded("JPEG", tiff(6, big=big, kind=4))
+        (tmp_path / "image").write_bytes(contents)
+        assert ours(contents) == read_header(tmp_path / "image").orientation == 6
+
+
+def test_segments_before_and_fill_bytes_do_not_hide_it():
+    contents = encoded("JPEG", tiff(8, big=True), icc_profile=bytes(70_000))
+    app1 = contents.index(b"\xff\xe1")
+    comment = b"\xff\xfe\x00\x08Exif\0\0" + b"\xff\xe1\x00\x0chttp://ns\0"
+    assert ours(contents[:app1] + comment + b"\xff\xff" + contents[app1:]) == 8
+
+
+def test_a_png_has_it_before_or_after_its_pixels():
+    contents = encoded("PNG", tiff(3, big=False))
+    start = contents.index(b"eXIf") - 4
+    length = 12 + int.from_bytes(contents[start : start + 4], "big")
+    chunk, end = contents[start : start + length], contents.index(b"IEND") - 4
+    assert ours(contents[:start] + contents[start + length : end] + chunk + contents[end:]) == 3
+
+
+def test_pixels_that_look_like_exif_data_are_not_searched():
+    contents = encoded("JPEG", None)
+    scan = contents.index(b"\xff\xda")
+    app1 = encoded("JPEG", tiff(6, big=True))
+    app1 = app1[app1.index(b"\xff\xe1") :]
+    assert ours(contents[: scan + 14] + app1) == 1
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_damaged_files_end_and_give_an_orientation(form):
+    whole, chance = encoded(form, tiff(6, big=True)), random.Random(0)
+    for _ in range(300):
+        damaged = bytearray(whole[: chance.randrange(len(whole) + 1)])
+        for _ in range(chance.randrange(6)):
+            if damaged:
+                damaged[chance.randrange(len(damaged))] = chance.choice([0, 255, chance.randrange(256)])
+        assert 1 <= ours(bytes(damaged)) <= 8
+    for contents in (b"", b"\xff", b"\xff\xd8", b"\xff\xd8" + b"\xff" * 5000, b"\x89PNG\r\n\x1a\n", b"GIF89a"):
+        assert ours(contents) == 1
