@@ -4,7 +4,7 @@ import sys
 
 from sagemaker_object_detection.job.stop import StopSignal
 
-if __name__ == "__main__" and sys.argv[1:2] == ["train"]:
+if __name__ == "__main__" and sys.argv[1:2] in (["train"], ["serve"]):
     # Before the imports that take their time: process 1 never hears of a signal that it does not handle, and any other
     # process dies of it. The job's own StopSignal begins with what this one, which is there to the end, has seen.
     StopSignal().__enter__()
@@ -86,6 +86,12 @@ def _predict(options: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
+def _serve(options: argparse.Namespace) -> None:
+    from sagemaker_object_detection.serving.server import serve
+
+    serve(options.model or Paths.find(options.root).model, options.port)
+
+
 def _fetch_weights(options: argparse.Namespace) -> int:
     from sagemaker_object_detection.fetch_weights import fetch_weights
     from sagemaker_object_detection.job.stop import StoppedError
@@ -134,6 +140,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--draw", type=Path, metavar="OUT", help="folder for copies with boxes drawn, or one picture")
     predict.add_argument("--min-score", type=float, default=0.3, help="draw detections from this score on (0.3)")
     predict.set_defaults(run=_predict)
+
+    serve = verbs.add_parser("serve", help="answer images over HTTP, as SageMaker hosts models")
+    serve.add_argument("--root", help=root_help)
+    serve.add_argument("--model", type=Path, help="the model directory (default: model/ below the root)")
+    serve.add_argument("--port", type=int, help="default: $SAGEMAKER_BIND_TO_PORT, else 8080; 0 takes a free one")
+    serve.set_defaults(run=_serve)
 
     fetch = verbs.add_parser("fetch-weights", help="put base models' weights into a folder, for an image")
     fetch.add_argument("models", nargs="+", metavar="MODEL_ID", help='ids or short names, or "all"')

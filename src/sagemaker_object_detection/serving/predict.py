@@ -15,7 +15,8 @@ from sagemaker_object_detection.dataset.images import Header, UnusableImageError
 from sagemaker_object_detection.dataset.preprocess import decode
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.serving.drawing import draw
-from sagemaker_object_detection.serving.predictor import DamagedImageError, Predictor
+from sagemaker_object_detection.serving.predictor import Predictor
+from sagemaker_object_detection.serving.queue import DamagedImageError
 from sagemaker_object_detection.serving.response import response
 
 _PICTURES = (".png", ".jpg", ".jpeg")
