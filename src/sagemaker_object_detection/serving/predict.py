@@ -14,9 +14,9 @@ from PIL import Image
 from sagemaker_object_detection.dataset.images import Header, UnusableImageError, read_header, unreadable
 from sagemaker_object_detection.dataset.preprocess import decode
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.serving.drawing import draw
+from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
 from sagemaker_object_detection.serving.predictor import DamagedImageError, Predictor
-from sagemaker_object_detection.serving.response import response
+from sagemaker_object_detection.serving.response import Response, response
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 _MAX_NAME = 255
@@ -55,8 +55,18 @@ def predict_files(model: Path, images: Iterable[Path], drawings: Path | None, mi
             drawing = drawings if single else drawings / _drawing_name(number, path.stem)
             pixels = decode(tf.constant(contents), tf.constant(header.orientation)).numpy()
             with _writing(drawing):
-                draw(Image.fromarray(pixels), answer, min_score).save(drawing)
+                draw(Image.fromarray(pixels), _marks(answer, min_score)).save(drawing)
         yield json.dumps({"image": str(path), **asdict(answer), **({"drawing": str(drawing)} if drawing else {})})
+
+
+def _marks(answer: Response, min_score: float) -> list[Mark]:
+    """What was found with this score at least; the best, which an answer begins with, last: it lies on top."""
+    found = zip(answer.normalized_boxes, answer.classes, answer.scores, strict=True)
+    return [
+        Mark((xmin, ymin, xmax, ymax), f"{answer.labels[index]} {score:.2f}", colour_of(index))
+        for (xmin, ymin, xmax, ymax), index, score in reversed(list(found))
+        if score >= min_score
+    ]
 
 
 def _drawing_name(number: int, stem: str) -> str:
