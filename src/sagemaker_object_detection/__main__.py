@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 
 from sagemaker_object_detection import __version__
-from sagemaker_object_detection.errors import AlgorithmError, JobError
+from sagemaker_object_detection.errors import AlgorithmError, JobError, UserError
 from sagemaker_object_detection.job.config import requested_script
 from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.paths import Paths
@@ -80,10 +80,23 @@ def _describe(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    from sagemaker_object_detection.serving.image_files import SUFFIXES
     from sagemaker_object_detection.serving.predict import predict_files
+    from sagemaker_object_detection.serving.whole_files import lines_to
 
-    for line in predict_files(options.model, options.images, options.draw, options.min_score):
-        print(line, flush=True)
+    if options.output is not None and options.output.suffix.lower() in SUFFIXES:  # `--output *.jpg` would lose one
+        raise UserError(f"--output: {str(options.output)!r} is called like an image; expected a name for the results")
+    lines = predict_files(
+        options.model,
+        options.images,
+        options.draw,
+        options.min_score,
+        format=options.format,
+        annotations=options.annotations,
+    )
+    with lines_to("--output", options.output) as write:
+        for line in lines:
+            write(line)
 
 
 def _fetch_weights(options: argparse.Namespace) -> int:
@@ -128,11 +141,38 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--format", choices=("json", "markdown"), default="markdown")
     describe.set_defaults(run=_describe)
 
-    predict = verbs.add_parser("predict", help="run a trained model on image files, one JSON line each")
+    predict = verbs.add_parser("predict", help="run a trained model on images, one JSON line each or as COCO results")
     predict.add_argument("--model", type=Path, required=True, help="the model directory that a training job wrote")
-    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    predict.add_argument(
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="JPEG or PNG files, and folders: every such file below them, but names that begin with a dot",
+    )
     predict.add_argument("--draw", type=Path, metavar="OUT", help="folder for copies with boxes drawn, or one picture")
-    predict.add_argument("--min-score", type=float, default=0.3, help="draw detections from this score on (0.3)")
+    predict.add_argument(
+        "--min-score",
+        type=float,
+        default=0.3,
+        help="draw detections from this score on (0.3); the results have all, which COCO's figures need",
+    )
+    predict.add_argument(
+        "--format",
+        choices=("jsonl", "coco"),
+        default="jsonl",
+        help="jsonl (the default): an object in each line, one for each image, boxes normalised. coco: one JSON array "
+        "of COCO results, boxes [x, y, width, height] in pixels, category ids as in the training data",
+    )
+    predict.add_argument(
+        "--annotations",
+        type=Path,
+        metavar="FILE",
+        help="with --format coco: annotations.json of a channel, or a COCO file, whose images have the ids that the "
+        "results are to refer to, by file_name: the path below the folder that is given, or the plain name of a file. "
+        "Without it the id is the path",
+    )
+    predict.add_argument("--output", type=Path, metavar="FILE", help="where the results go once all are there (stdout)")
     predict.set_defaults(run=_predict)
 
     fetch = verbs.add_parser("fetch-weights", help="put base models' weights into a folder, for an image")
