@@ -89,3 +89,16 @@ def test_a_pipe_is_written_itself(tmp_path: Path) -> None:
     reader.join()
     assert read == ["a\n"]
     assert pipe.is_fifo()
+
+
+def test_a_read_only_place_is_told_though_nothing_can_be_removed_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "open", fail)
+    monkeypatch.setattr(Path, "unlink", fail)
+    with pytest.raises(UserError) as caught, lines_to("--output", tmp_path / "a"):
+        pytest.fail("begins")
+    assert str(caught.value) == f"--output: '{tmp_path}/a' cannot be written (Read-only file system); {REST}"

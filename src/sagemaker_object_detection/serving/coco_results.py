@@ -7,12 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.dataset.problems import shortlist
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.serving.image_files import ImageFile
 from sagemaker_object_detection.serving.response import Response
-
-Id = int | str
 
 _DECIMALS = 3
 """Of a pixel."""
@@ -23,7 +22,7 @@ _EXPECTED = (
 
 class _Image(msgspec.Struct, gc=False):
     file_name: str
-    id: Id
+    id: int | str
 
 
 class _Document(msgspec.Struct, gc=False):

@@ -4,7 +4,7 @@ import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sagemaker_object_detection.errors import UserError
@@ -50,7 +50,8 @@ def whole_file(option: str, path: Path) -> Iterator[Path]:
         with writing(option, path):
             unfinished.replace(target)
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # it says nothing new of a place that cannot be written
+            unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
