@@ -1,8 +1,8 @@
 """Boxes and labels in pictures of every size."""
 
-import importlib.util
 import math
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
+from sagemaker_object_detection.report import drawing
 from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
 
 BLUE, YELLOW = "#0000ff", "#ffff00"
@@ -151,7 +152,7 @@ def test_letters_that_are_not_ascii_have_shapes_of_their_own() -> None:
 
 def test_without_matplotlib_there_are_still_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     image = Image.new("RGB", (200, 100), "white")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(drawing, "PathFinder", SimpleNamespace(find_spec=lambda _: None))
     assert painted(draw(image, [Mark((0, 0.5, 1, 1), "cat", BLUE)]), BLUE)[:48].any()
 
 
