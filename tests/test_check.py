@@ -129,6 +129,34 @@ def test_weights_in_the_image_are_checked(root, monkeypatch):
     assert result.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ({"pretrained_weights": "none"}, "320 x 320"),
+        ({"pretrained_weights": "none", "model_id": "ssd_efficientdet_d2_768x768"}, "768 x 768"),
+        ({"model_id": "ssd_mobilenet_v2_fpnlite_640x640"}, "640 x 640"),
+        ({}, "320 x 320"),
+        ({"pretrained_weights": "s3://bucket/model.tar.gz", "model_id": "ssd_mobilenet_v1_fpn_640x640"}, "640 x 640"),
+    ],
+)
+def test_anchors_are_held_against_the_boxes_where_the_base_model_is_known(root, monkeypatch, given, size):
+    for name in ("SAGEMAKER_OD_WEIGHTS_DIR", "SAGEMAKER_OD_CACHE_DIR"):
+        monkeypatch.setenv(name, str(root / "nothing"))
+    write_job(root, given)
+    result = check(Paths(root))
+    assert result.problems == ()
+    assert result.anchors[0].startswith("Anchors: ")
+    assert f" overlaps one by half at {size} pixels." in result.anchors[0]
+    assert json.loads(result.as_json())["anchors"] == list(result.anchors)
+    assert f"note: {result.anchors[0]}" in result.as_text().splitlines()
+
+
+@pytest.mark.parametrize("given", [{"pretrained_weights": "s3://bucket/model.tar.gz"}, {"momentum": "fast"}])
+def test_anchors_of_a_model_that_is_not_known_or_named_wrongly_are_not_spoken_of(root, given):
+    write_job(root, given)
+    assert check(Paths(root)).anchors == ()
+
+
 @pytest.mark.parametrize("address", ["s3://bucket", "gs://bucket/model", "https://tfhub.dev"])
 def test_an_address_that_cannot_be_is_a_problem(root, address):
     write_job(root, {"pretrained_weights": address})

@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = verbs.add_parser("check", help="validate hyperparameters and data without training")
     check.add_argument("--root", help=root_help)
-    check.add_argument("--json", action="store_true", help='print {"hyperparameters": {...}, "problems": [...]}')
+    check.add_argument("--json", action="store_true", help='print {"hyperparameters": {...}, "anchors": [...], ...}')
     check.set_defaults(run=_check)
 
     describe = verbs.add_parser(

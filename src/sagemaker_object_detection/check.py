@@ -20,16 +20,19 @@ class Check:
     """The values a job would run with, and every problem as a sentence. There are no values where they are not all
     legal, or where the base model, which decides some of them, could not be told from the weights.
 
-    `notes` are no problems: values that have no effect, and what could not be checked here.
+    `notes` are no problems: values that have no effect, and what could not be checked here. `anchors` says how well
+    the base model's anchors cover the training boxes, where both are known and nothing was wrong before.
     """
 
     hyperparameters: Mapping[str, Value]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
+    anchors: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         content = {
             "hyperparameters": dict(self.hyperparameters),
+            "anchors": list(self.anchors),
             "notes": list(self.notes),
             "problems": list(self.problems),
         }
@@ -37,7 +40,7 @@ class Check:
 
     def as_text(self) -> str:
         lines = [f"{name} = {value}" for name, value in self.hyperparameters.items()]
-        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"note: {note}" for note in (*self.anchors, *self.notes)]
         lines += [f"{number}. {problem}" for number, problem in enumerate(self.problems, 1)]
         count = len(self.problems)
         return "\n".join([*lines, f"{count} problem{'' if count == 1 else 's'}."])
@@ -58,35 +61,41 @@ def check(paths: Paths) -> Check:
     notes = list(found.hyperparameters.notes)
     named = catalogue.find(found.hyperparameters.model_id or "")
     base: BaseModel | None = named or catalogue.DEFAULT_MODEL
+    known, anchors = base, list[str]()
     source = found.source
     if source is not None and source.address is not None:
         notes.append(
             f"{source.origin}: the weights will be fetched from {source.address} when the job runs; they were not "
             "checked here"
         )
+        known = named or source.named_as
         source = None
     if found.job is not None:
         try:
-            base = _check_data_and_weights(found.job, found.hyperparameters, source) or base
+            known, anchors = _check_data_and_weights(found.job, found.hyperparameters, source, known)
+            base = known or base
         except UserError as error:
             problems += error.problems
             if source is not None and (source.weights or source.archive):
                 base = named  # which else only the weights could tell
     resolved = {} if found.problems or base is None else found.hyperparameters.for_model(base).resolved()
-    return Check(resolved, tuple(notes), tuple(problems))
+    return Check(resolved, tuple(notes), tuple(problems), () if found.problems else tuple(anchors))
 
 
-def _check_data_and_weights(job: Job, hyperparameters: Hyperparameters, source: Source | None) -> BaseModel | None:
-    """The base model that the weights are of; None without weights."""
+def _check_data_and_weights(
+    job: Job, hyperparameters: Hyperparameters, source: Source | None, known: BaseModel | None
+) -> tuple[BaseModel | None, list[str]]:
+    """The base model that the weights are of, `known` without weights; and how its anchors cover the boxes."""
     # Late, because it brings NumPy and TensorFlow.
     from sagemaker_object_detection.artifact.restore import find_start
+    from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
     from sagemaker_object_detection.dataset.load import load_job_data
     from sagemaker_object_detection.models.detector import build_detector
 
-    labels = load_job_data(job, hyperparameters, report_folder=None).training.labels
+    data = load_job_data(job, hyperparameters, report_folder=None).training
     weights = source.fetch() if source is not None else None
-    if weights is None:
-        return None
-    start = find_start(weights, hyperparameters, labels)
-    start.install(build_detector(start.base, len(labels)))
-    return start.base
+    if weights is not None:
+        start = find_start(weights, hyperparameters, data.labels)
+        start.install(build_detector(start.base, len(data.labels)))
+        known = start.base
+    return known, [finding.text for finding in find_coverage(data, known)] if known is not None else []

@@ -40,6 +40,7 @@ def train(paths: Paths) -> None:
 def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: StopSignal) -> None:
     # TensorFlow costs seconds to import, so what needs it waits until the job is known to be right.
     from sagemaker_object_detection.artifact.restore import find_start
+    from sagemaker_object_detection.dataset.anchor_coverage import log_coverage
     from sagemaker_object_detection.dataset.load import load_job_data
     from sagemaker_object_detection.dataset.pipeline import batch_indices, training_batches
     from sagemaker_object_detection.dataset.readable import readable
@@ -64,12 +65,8 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     # 1. The data, checked to the last box.
     policy = prepare_devices(hyperparameters.mixed_precision)
     replicas = find_replicas(job.hosts, job.current_host, lambda: stop.requested)
-    splits = load_job_data(
-        job,
-        hyperparameters,
-        report_folder=job.paths.output_data if replicas.is_chief else None,
-        stop_requested=stop_early,
-    )
+    report_folder = job.paths.output_data if replicas.is_chief else None
+    splits = load_job_data(job, hyperparameters, report_folder=report_folder, stop_requested=stop_early)
     data, validation, max_boxes = splits.training, splits.validation, splits.max_boxes
     batch_size, seed, count = hyperparameters.batch_size, hyperparameters.seed, len(data.file_names)
     if batch_size > count:
@@ -82,6 +79,8 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     with replicas.scope():
         detector = build_detector(start.base, len(data.labels), dtype=policy, seed=seed)
     start.install(detector)
+    if replicas.is_chief:
+        log_coverage(data, start.base)
 
     # 3. How far an earlier run of this job came.
     has_boxes = validation is None or len(validation.boxes) > 0

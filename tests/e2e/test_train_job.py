@@ -22,6 +22,7 @@ def figures_of(log: str, name: str) -> list[float]:
 def test_the_job_ends_well_and_says_everything_once(trained):
     assert trained.code == 0, trained.output + trained.errors
     assert "Val_" not in trained.errors
+    assert trained.output.count("Anchors: each of the ") + trained.output.count("Anchors: of all ") == 1
     assert not (trained.root / "output/failure").exists()
 
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from sagemaker_object_detection.catalogue import BaseModel, Family
 
+MATCH_IOU = 0.5
+"""An anchor that overlaps a box by less is responsible for it only where no other overlaps it more."""
+
 
 def anchors_per_cell(family: Family) -> int:
     return len(family.aspect_ratios) * family.scales_per_octave
@@ -23,19 +26,27 @@ def generate_anchors(base: BaseModel) -> np.ndarray:
     return np.concatenate([_level_anchors(base, level) for level in base.levels])
 
 
-def _level_anchors(base: BaseModel, level: int) -> np.ndarray:
-    family, stride = base.family, 2**level
+def anchor_shapes(base: BaseModel, level: int) -> np.ndarray:
+    """The anchors of one cell: float32 [K, 2], height and width, pixels of the input; by aspect ratio and scale."""
+    family = base.family
     scales = np.array([2.0 ** (i / family.scales_per_octave) for i in range(family.scales_per_octave)], np.float32)
     ratios = np.sqrt(np.array(family.aspect_ratios, np.float32))[:, None]
-    side = np.float32(family.anchor_scale * stride)
-    sizes = np.stack([(scales / ratios * side).ravel(), (scales * ratios * side).ravel()], axis=-1)  # [cell, (h, w)]
+    side = np.float32(family.anchor_scale * 2**level)
+    return np.stack([(scales / ratios * side).ravel(), (scales * ratios * side).ravel()], axis=-1)
 
+
+def anchor_centers(base: BaseModel, level: int) -> np.ndarray:
+    """Where the cells have their centres, along the rows and along the columns alike: float32 [cells], pixels."""
     # A level whose stride does not divide the input (level 7 of 320 pixels) has its centres on the grid, not in the
     # middle of its cells: so the published models were trained.
+    stride = 2**level
     offset = np.float32(stride / 2 if base.input_size % stride == 0 else 0)
-    cells = np.arange(-(-base.input_size // stride), dtype=np.float32) * np.float32(stride) + offset
-    centers = np.stack(np.meshgrid(cells, cells, indexing="ij"), axis=-1)[:, :, None, :]  # [rows, columns, 1, (y, x)]
+    return np.arange(-(-base.input_size // stride), dtype=np.float32) * np.float32(stride) + offset
 
-    half = np.float32(0.5) * sizes
+
+def _level_anchors(base: BaseModel, level: int) -> np.ndarray:
+    cells = anchor_centers(base, level)
+    centers = np.stack(np.meshgrid(cells, cells, indexing="ij"), axis=-1)[:, :, None, :]  # [rows, columns, 1, (y, x)]
+    half = np.float32(0.5) * anchor_shapes(base, level)
     corners = np.concatenate([centers - half, centers + half], axis=-1)
     return (corners * np.float32(1 / base.input_size)).reshape(-1, 4)

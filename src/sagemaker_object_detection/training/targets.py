@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from sagemaker_object_detection.catalogue import Family
+from sagemaker_object_detection.geometry.anchors import MATCH_IOU
 from sagemaker_object_detection.geometry.box_coder import encode_boxes
 from sagemaker_object_detection.geometry.iou import pairwise_iou
-
-_MATCH_IOU = 0.5
 
 
 class Targets(NamedTuple):
@@ -44,7 +43,7 @@ def assign_targets(anchors: Any, boxes: Any, classes: Any, box_weights: Any, fam
     anchors = ops.convert_to_tensor(anchors, "float32")
     boxes = ops.convert_to_tensor(boxes, "float32")
     iou = pairwise_iou(boxes, anchors)
-    matches = ops.where(ops.max(iou, axis=1) >= _MATCH_IOU, ops.cast(ops.argmax(iou, axis=1), "int32"), -1)
+    matches = ops.where(ops.max(iou, axis=1) >= MATCH_IOU, ops.cast(ops.argmax(iou, axis=1), "int32"), -1)
     forced = _forced_matches(ops.cast(ops.argmax(iou, axis=2), "int32"), box_weights > 0, anchors.shape[0])
     matches = ops.where(forced >= 0, forced, matches)
 
