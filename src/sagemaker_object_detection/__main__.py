@@ -33,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     _log_to_stdout(quiet=options.verb in ("check", "describe", "predict"))
     # Quietens most of TensorFlow's C++ side; what it says before it reads this variable cannot be helped.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Keras imports it where it can, for plots that nothing here asks for: one second of every start, and half a second
+    # more in a fresh container. `report/charts.py` takes it back.
+    sys.modules.setdefault("matplotlib", None)  # type: ignore[arg-type]
     try:
         code = int(options.run(options) or 0)
         sys.stdout.flush()

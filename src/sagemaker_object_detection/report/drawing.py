@@ -5,11 +5,11 @@ a thin outline, and a label letters, of black or white, whichever stands out mor
 on any picture.
 """
 
-import importlib.util
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -96,7 +96,7 @@ def draw(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
 
 def _font(size: int) -> _Font:
     """DejaVu Sans, which comes with matplotlib: Pillow's own font has only the letters of ASCII."""
-    package = importlib.util.find_spec("matplotlib")  # found, not imported, which takes half a second
+    package = PathFinder.find_spec("matplotlib")  # found, not imported, which takes a second
     for folder in (package.submodule_search_locations or []) if package else []:
         path = Path(folder) / "mpl-data/fonts/ttf/DejaVuSans.ttf"
         if path.is_file():
