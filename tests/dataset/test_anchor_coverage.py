@@ -57,6 +57,9 @@ def test_the_smallest_input_that_is_enough_and_then_the_model_most_alike_is_name
     (bad, text), _ = sentences({"dot": [(27, 27)] * 10}, BASE_320)
     assert bad
     assert text.endswith("The base model ssd_mobilenet_v2_fpnlite_640x640 would leave less than 1%.")
+    (bad, text), _ = sentences({"dot": [(27, 27)] * 10}, find("ssd_efficientdet_d0_512x512"))
+    assert bad
+    assert text.endswith("The base model ssd_efficientdet_d1_640x640 would leave less than 1%.")
     # 15 pixels of 640 are 21 of 896 and 24 of 1024.
     (bad, text), _ = sentences({"dot": [(15, 15)] * 10}, find("ssd_resnet101_v1_fpn_640x640"))
     assert bad
@@ -98,6 +101,12 @@ def test_objects_that_only_stretching_elongates_fit_a_model_that_keeps_the_aspec
 def test_no_object_is_too_large_for_any_model(base):
     ((_, text),) = sentences({"wall": [(640, 640), (640, 320), (500, 640)]}, base)
     assert text.startswith("Anchors: each of the 3 boxes overlaps one by half")
+
+
+def test_elongated_objects_in_elongated_images_fit_a_model_that_stretches_them():
+    (bad, text), _ = sentences({"train": [(100, 600)] * 10}, find("ssd_efficientdet_d2_768x768"), image=(640, 4000))
+    assert bad
+    assert text.endswith("The base model ssd_resnet50_v1_fpn_640x640 would leave less than 1%.")
 
 
 def test_a_class_of_few_boxes_or_with_few_of_them_unmatched_is_no_warning():

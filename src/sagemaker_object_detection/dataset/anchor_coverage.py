@@ -145,12 +145,11 @@ def _about(share: float) -> str:
 
 
 def _others(base: BaseModel) -> Sequence[BaseModel]:
-    """The models with other anchors, the first of those that share them: those with a larger input before those with a
-    smaller one, the nearest of either first, and of one size those most like `base`."""
+    """The models with other anchors, one of those that share them: the nearest input size first, and of one size the
+    models most like `base`. A smaller one helps where stretching makes objects elongated, or undoes it."""
     by_likeness = sorted(
         CATALOGUE,
         key=lambda other: (
-            other.input_size < base.input_size,
             abs(other.input_size - base.input_size),
             other.backbone != base.backbone,
             other.family is not base.family,
