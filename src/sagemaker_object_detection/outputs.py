@@ -67,6 +67,7 @@ def write_outputs(
         for line in metrics.validation_lines(saved.number, result.metrics):
             log.info(line)
         warn_if_useless(result)
+    log.info("The model is in %s.", paths.model)
     with optional("The report", "the model is whole"):
         # Late: what draws takes a second to import, and training does not wait for it.
         from sagemaker_object_detection.report.page import Findings, remove_page, write_page
@@ -86,7 +87,6 @@ def write_outputs(
             pictures=pictures,
         )
         log.info("The report is in %s.", write_page(findings, paths.output_data))
-    log.info("The model is in %s.", paths.model)
 
 
 def _write_figures(outcome: Outcome[Evaluation], paths: Paths, thresholds: Mapping[str, float] | None = None) -> None:

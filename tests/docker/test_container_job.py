@@ -47,7 +47,8 @@ def test_a_job_without_a_network_trains_and_leaves_a_whole_model(job):
     assert sorted(path.name for path in (root / "output").iterdir()) == ["data", "tensorboard"]
     left = sorted(path.name for path in (root / "output/data").iterdir())
     assert left == ["data_report.json", "metrics.json", "report", "report.html"]
-    assert finished.output.endswith("The model is in /opt/ml/model.\n")
+    assert "The model is in /opt/ml/model.\n" in finished.output
+    assert finished.output.endswith("The report is in /opt/ml/output/data/report.html.\n")
 
 
 def test_the_published_regexes_read_the_containers_log_as_the_metrics_file_has_it(job):

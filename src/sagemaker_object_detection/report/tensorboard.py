@@ -58,9 +58,9 @@ class TensorBoard:
         self._record(epoch, values)
 
     def _record(self, step: int, values: Sequence[Any]) -> None:
-        writer, self._writer = self._writer, None  # until all went well
-        if writer is None:
+        if self._writer is None or not values:
             return
+        writer, self._writer = self._writer, None  # until all went well
         with optional(_WHAT, _CONSOLATION), writer.as_default():
             tf.summary.experimental.write_raw_pb(tf.compat.v1.Summary(value=values).SerializeToString(), step=step)
             writer.flush()
