@@ -51,7 +51,7 @@ COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=package /opt/package /opt/venv
 COPY container/train /usr/local/bin/train
 RUN chmod 755 /usr/local/bin/train \
-    && for verb in check describe predict fetch-weights sample-data; do ln -s train "/usr/local/bin/$verb"; done
+    && for verb in serve check describe predict fetch-weights sample-data; do ln -s train "/usr/local/bin/$verb"; done
 # NVIDIA_*: what the NVIDIA container runtime puts into a container. The driver is the host's, CUDA comes with the lock.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -72,11 +72,14 @@ RUN mkdir -p /opt/weights \
 FROM program
 COPY --from=weights /opt/weights /opt/weights
 CMD ["train"]
+EXPOSE 8080
 ARG VARIANT=gpu
 ARG BAKED_MODELS=""
 ARG VERSION=""
 ARG REVISION=""
-LABEL org.opencontainers.image.title="sagemaker-object-detection" \
+# accept-bind-to-port: the server listens where SAGEMAKER_BIND_TO_PORT says, so that containers can share an endpoint.
+LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true" \
+      org.opencontainers.image.title="sagemaker-object-detection" \
       org.opencontainers.image.description="A SageMaker training container that fine-tunes TensorFlow object detectors" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \

@@ -4,10 +4,14 @@ import sys
 
 from sagemaker_object_detection.job.stop import StopSignal
 
-if __name__ == "__main__" and sys.argv[1:2] == ["train"]:
-    # Before the imports that take their time: process 1 never hears of a signal that it does not handle, and any other
-    # process dies of it. The job's own StopSignal begins with what this one, which is there to the end, has seen.
-    StopSignal().__enter__()
+if __name__ == "__main__":
+    if sys.argv[1:2] in (["train"], ["serve"]):
+        # Before the imports that take their time: process 1 never hears of a signal that it does not handle, and any
+        # other process dies of it. What follows has a StopSignal of its own, which begins with what this one has seen.
+        StopSignal().__enter__()
+    # Keras imports matplotlib where there is one: most of a second, and a warning where nobody may write to the home.
+    # Nothing needs it before the report, which takes this back (report/charts.py).
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]
 
 import argparse
 import json
@@ -16,7 +20,7 @@ import os
 from pathlib import Path
 
 from sagemaker_object_detection import __version__
-from sagemaker_object_detection.errors import AlgorithmError, JobError
+from sagemaker_object_detection.errors import AlgorithmError, JobError, UserError
 from sagemaker_object_detection.job.config import requested_script
 from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.paths import Paths
@@ -33,9 +37,6 @@ def main(arguments: list[str] | None = None) -> int:
     _log_to_stdout(quiet=options.verb in ("check", "describe", "predict"))
     # Quietens most of TensorFlow's C++ side; what it says before it reads this variable cannot be helped.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Keras imports it where it can, for plots that nothing here asks for: one second of every start, and half a second
-    # more in a fresh container. `report/charts.py` takes it back.
-    sys.modules.setdefault("matplotlib", None)  # type: ignore[arg-type]
     try:
         code = int(options.run(options) or 0)
         sys.stdout.flush()
@@ -83,10 +84,29 @@ def _describe(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    from sagemaker_object_detection.serving.image_files import SUFFIXES
     from sagemaker_object_detection.serving.predict import predict_files
+    from sagemaker_object_detection.serving.whole_files import lines_to
 
-    for line in predict_files(options.model, options.images, options.draw, options.min_score):
-        print(line, flush=True)
+    if options.output is not None and options.output.suffix.lower() in SUFFIXES:  # `--output *.jpg` would lose one
+        raise UserError(f"--output: {str(options.output)!r} is called like an image; expected a name for the results")
+    lines = predict_files(
+        options.model,
+        options.images,
+        options.draw,
+        options.min_score,
+        format=options.format,
+        annotations=options.annotations,
+    )
+    with lines_to("--output", options.output) as write:
+        for line in lines:
+            write(line)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from sagemaker_object_detection.serving.server import serve
+
+    serve(options.model or Paths.find(options.root).model, options.port)
 
 
 def _fetch_weights(options: argparse.Namespace) -> int:
@@ -131,12 +151,45 @@ def _parser() -> argparse.ArgumentParser:
     describe.add_argument("--format", choices=("json", "markdown"), default="markdown")
     describe.set_defaults(run=_describe)
 
-    predict = verbs.add_parser("predict", help="run a trained model on image files, one JSON line each")
+    predict = verbs.add_parser("predict", help="run a trained model on images, one JSON line each or as COCO results")
     predict.add_argument("--model", type=Path, required=True, help="the model directory that a training job wrote")
-    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    predict.add_argument(
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="JPEG or PNG files, and folders: every such file below them, but names that begin with a dot",
+    )
     predict.add_argument("--draw", type=Path, metavar="OUT", help="folder for copies with boxes drawn, or one picture")
-    predict.add_argument("--min-score", type=float, default=0.3, help="draw detections from this score on (0.3)")
+    predict.add_argument(
+        "--min-score",
+        type=float,
+        default=0.3,
+        help="draw detections from this score on (0.3); the results have all, which COCO's figures need",
+    )
+    predict.add_argument(
+        "--format",
+        choices=("jsonl", "coco"),
+        default="jsonl",
+        help="jsonl (the default): an object in each line, one for each image, boxes normalised. coco: one JSON array "
+        "of COCO results, boxes [x, y, width, height] in pixels, category ids as in the training data",
+    )
+    predict.add_argument(
+        "--annotations",
+        type=Path,
+        metavar="FILE",
+        help="with --format coco: annotations.json of a channel, or a COCO file, whose images have the ids that the "
+        "results are to refer to, by file_name: the path below the folder that is given, or the plain name of a file. "
+        "Without it the id is the path",
+    )
+    predict.add_argument("--output", type=Path, metavar="FILE", help="where the results go once all are there (stdout)")
     predict.set_defaults(run=_predict)
+
+    serve = verbs.add_parser("serve", help="answer images over HTTP, as SageMaker hosts models")
+    serve.add_argument("--root", help=root_help)
+    serve.add_argument("--model", type=Path, help="the model directory (default: model/ below the root)")
+    serve.add_argument("--port", type=int, help="default: $SAGEMAKER_BIND_TO_PORT, else 8080; 0 takes a free one")
+    serve.set_defaults(run=_serve)
 
     fetch = verbs.add_parser("fetch-weights", help="put base models' weights into a folder, for an image")
     fetch.add_argument("models", nargs="+", metavar="MODEL_ID", help='ids or short names, or "all"')

@@ -78,6 +78,32 @@ def test_an_estimator_in_local_mode_trains_with_the_values_of_python(local, chan
     assert "data/metrics.json" in members(tmp_path / "out/output.tar.gz")
 
 
+def test_the_model_just_trained_is_deployed_and_answers(local, channels, sample_root, tmp_path, capfd):
+    from sagemaker.deserializers import JSONDeserializer
+    from sagemaker.serializers import IdentitySerializer
+
+    estimator = local()
+    estimator.fit(channels)
+    predictor = estimator.deploy(
+        initial_instance_count=1,
+        instance_type="local",
+        serializer=IdentitySerializer("application/x-image"),
+        deserializer=JSONDeserializer(),
+    )
+    try:
+        image = sorted((sample_root / "input/data/validation/images").iterdir())[0].read_bytes()
+        predictor.accept = ("application/json;verbose;n_predictions=5",)
+        answer = predictor.predict(image)
+    finally:
+        predictor.delete_endpoint()
+    names = json.loads(members(tmp_path / "out/model.tar.gz")["labels.json"])["labels"]
+    assert answer["labels"] == names
+    assert 0 < len(answer["scores"]) <= 5
+    assert len(answer["normalized_boxes"]) == len(answer["classes"]) == len(answer["scores"])
+    assert all(answer["labels"][index] in names for index in answer["classes"])
+    assert "Ready after" in capfd.readouterr().out
+
+
 def test_none_is_not_given(local, channels, tmp_path, capfd):
     local(hyperparameters={**TYPED, "regularizers_l2": None, "model_id": None}).fit(channels)
     log = capfd.readouterr().out

@@ -42,7 +42,7 @@ def job(image, sample_root, tmp_path_factory):
 def test_a_job_without_a_network_trains_and_leaves_a_whole_model(job):
     finished, root = job
     assert sorted(path.name for path in root.iterdir()) == ["input", "model", "output"]
-    assert sorted(path.name for path in (root / "model").iterdir()) == ["1", "labels.json", "model_info.json"]
+    assert sorted(path.name for path in (root / "model").iterdir()) == ["1", "code", "labels.json", "model_info.json"]
     assert (root / "model/1/saved_model.pb").stat().st_size > 0
     assert sorted(path.name for path in (root / "output").iterdir()) == ["data", "tensorboard"]
     left = sorted(path.name for path in (root / "output/data").iterdir())

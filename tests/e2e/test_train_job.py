@@ -45,7 +45,7 @@ def test_the_published_regexes_read_one_value_an_epoch_and_the_saved_one_last(tr
 
 def test_the_model_directory_is_whole_and_anyone_may_remove_it(trained):
     model = trained.root / "model"
-    assert sorted(path.name for path in model.iterdir()) == ["1", "labels.json", "model_info.json"]
+    assert sorted(path.name for path in model.iterdir()) == ["1", "code", "labels.json", "model_info.json"]
     assert (model / "1/saved_model.pb").is_file()
     for path in (model, *model.rglob("*"), *(trained.root / "output").rglob("*")):
         assert path.stat().st_mode & 0o006 == 0o006, path

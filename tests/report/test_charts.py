@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 PROGRAM = """
-import sys
-from sagemaker_object_detection.__main__ import main
-main(["describe"])
+import contextlib, runpy, sys
+sys.argv[1:] = ["describe"]
+with contextlib.suppress(SystemExit):
+    runpy.run_module("sagemaker_object_detection", run_name="__main__")
 import sagemaker_object_detection.outputs
 assert sys.modules["matplotlib"] is None and "jinja2" not in sys.modules
 from sagemaker_object_detection.report.drawing import _font

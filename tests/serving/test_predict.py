@@ -1,20 +1,29 @@
 """The verb `predict` on whole and on broken models, images and folders. The model here answers a constant."""
 
+import contextlib
 import errno
+import io
 import json
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
+from sagemaker_object_detection.__main__ import main
 from sagemaker_object_detection.artifact.inference import SIGNATURE
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.dataset.preprocess import decode_stored
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.serving import predict
 from sagemaker_object_detection.serving.predict import predict_files
 
 AGAIN = "expected the SavedModel that a training job wrote: copy the model directory again"
@@ -49,8 +58,8 @@ def save(folder: Path, signatures: Any = None) -> Path:
     return folder
 
 
-def describe(folder: Path, labels: list[str]) -> None:
-    content = {"format": 1, "base_model": DEFAULT_MODEL.name, "labels": labels, "category_ids": [*range(len(labels))]}
+def describe(folder: Path, labels: list[str], ids: tuple[int, ...] = (0, 1)) -> None:
+    content = {"format": 1, "base_model": DEFAULT_MODEL.name, "labels": labels, "category_ids": ids[: len(labels)]}
     (folder / "model_info.json").write_text(json.dumps(content))
 
 
@@ -192,7 +201,7 @@ def test_drawings_where_no_folder_can_be(model: Path, image: Path, tmp_path: Pat
 def test_a_full_disk_is_not_blamed_on_the_folder(
     model: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", fail)
@@ -228,3 +237,256 @@ def test_an_image_that_is_a_pipe_is_not_opened(model: Path, tmp_path: Path) -> N
 def test_an_image_that_is_cut_short(model: Path, image: Path) -> None:
     image.write_bytes(image.read_bytes()[:-20])
     assert refusal(model, image) == f"image '{image}': cannot be decoded: cut short or damaged; replace it"
+
+
+def test_several_files_that_are_no_images_are_all_said(model: Path, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.png").write_bytes(b"GIF89a")
+    with pytest.raises(UserError) as caught:
+        list(predict_files(model, [tmp_path / "missing.jpg", image, tmp_path / "b.png"], None, 0.3))
+    assert str(caught.value) == (
+        f"2 problems:\n1. image '{tmp_path}/missing.jpg' does not exist.\n"
+        f"2. image '{tmp_path}/b.png' is a GIF image. Expected a JPEG or PNG image: convert it."
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Photographs of several sizes, one of them stored turned, with one name in two folders."""
+    folder = tmp_path / "images"
+    (folder / "more").mkdir(parents=True)
+    Image.new("RGB", (30, 20)).save(folder / "a.jpg")
+    Image.new("RGB", (64, 48)).save(folder / "more" / "a.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(folder / "more" / "b.jpg", exif=turned)
+    (folder / "more" / "notes.txt").touch()
+    return folder
+
+
+SIZES = {"a.jpg": (30, 20), "more/a.png": (64, 48), "more/b.jpg": (20, 40)}
+"""Width and height of these, as displayed."""
+
+
+def test_a_folder_is_answered_in_order(model: Path, folder: Path) -> None:
+    answers = [json.loads(line) for line in predict_files(model, [folder], None, 0.3)]
+    assert [answer["image"] for answer in answers] == [str(folder / name) for name in SIZES]
+    assert {answer["scores"][0] for answer in answers} == {0.5}
+
+
+def test_drawings_in_the_folder_that_is_read_are_not_read(model: Path, folder: Path) -> None:
+    answers = [json.loads(line) for line in predict_files(model, [folder], folder, 0.3)]
+    assert [answer["drawing"] for answer in answers] == [f"{folder}/{n}.png" for n in ("0-a", "1-a", "2-b")]
+    for answer, size in zip(answers, SIZES.values(), strict=True):
+        assert Image.open(answer["drawing"]).size == size
+    assert sorted(path.name for path in folder.iterdir()) == ["0-a.png", "1-a.png", "2-b.png", "a.jpg", "more"]
+
+
+def test_a_drawing_never_replaces_an_image_that_is_read(model: Path, image: Path, tmp_path: Path) -> None:
+    ending = "would replace an image that is read; expected another place for the drawings"
+    before = image.read_bytes()
+    assert refusal(model, image, image) == f"--draw: '{image}' {ending}"
+    first = shutil.copy(image, tmp_path / "1-a.png")
+    with pytest.raises(UserError) as caught:
+        list(predict_files(model, [first, image], tmp_path, 0.3))
+    assert str(caught.value) == f"--draw: '{first}' {ending}"
+    assert before == image.read_bytes() == Path(first).read_bytes()
+
+
+def test_a_drawing_that_fails_leaves_nothing(
+    model: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Image.Image, path: Path, **__: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(OSError, match="No space left"):
+        list(predict_files(model, [image], tmp_path / "drawings", 0.3))
+    assert os.listdir(tmp_path / "drawings") == []
+
+
+@pytest.mark.parametrize("min_score", [0.5, 0.51])
+def test_only_drawings_leave_out_low_scores(model: Path, image: Path, tmp_path: Path, min_score: float) -> None:
+    (line,) = predict_files(model, [image], tmp_path / "drawn.png", min_score)
+    assert json.loads(line)["scores"] == [0.5]
+    with Image.open(tmp_path / "drawn.png") as drawn:
+        assert (np.asarray(drawn) == 255).all() == (min_score > 0.5)
+    assert len(coco(model, [image], min_score=min_score)) == 1
+
+
+def test_an_image_that_is_deleted_meanwhile(model: Path, folder: Path) -> None:
+    lines = predict_files(model, [folder], None, 0.3)
+    next(lines)
+    (folder / "more/a.png").unlink()
+    with pytest.raises(UserError) as caught:
+        next(lines)
+    assert str(caught.value) == (
+        f"image '{folder}/more/a.png' cannot be read (No such file or directory). Expected a JPEG or PNG file that may "
+        "be read."
+    )
+
+
+def test_names_that_are_not_utf_8(model: Path, image: Path, tmp_path: Path) -> None:
+    odd = image.rename(tmp_path / os.fsdecode(b"caf\xe9 \n.png"))
+    (line,) = predict_files(model, [odd], tmp_path / "drawings", 0.3)
+    assert line.isascii()
+    assert json.loads(line)["image"] == str(odd)
+    assert Path(json.loads(line)["drawing"]).is_file()
+
+
+def coco(model: Path, images: list[Path], annotations: Path | None = None, min_score: float = 0.3) -> Any:
+    lines = predict_files(model, images, None, min_score, format="coco", annotations=annotations)
+    return json.loads("\n".join(lines))
+
+
+def write_annotations(path: Path, ids: dict[str, int | str], more: tuple[dict[str, Any], ...] = ()) -> Path:
+    path.write_text(json.dumps({"images": [{"file_name": n, "id": i} for n, i in ids.items()] + list(more)}))
+    return path
+
+
+def test_coco_results_of_the_truth_have_the_precision_1(model: Path, folder: Path, tmp_path: Path) -> None:
+    describe(model, ["cat", "dog"], ids=(7, 42))
+    truth = {
+        "images": [
+            {"id": 10 * n, "file_name": name, "width": width, "height": height}
+            for n, (name, (width, height)) in enumerate(SIZES.items(), 1)
+        ],
+        "annotations": [
+            {
+                "id": n,
+                "image_id": 10 * n,
+                "category_id": 42,
+                "bbox": [width / 2, 0, width / 2, height],
+                "area": width * height / 2,
+                "iscrowd": 0,
+            }
+            for n, (width, height) in enumerate(SIZES.values(), 1)
+        ],
+        "categories": [{"id": 7, "name": "cat"}, {"id": 42, "name": "dog"}],
+    }
+    annotations = tmp_path / "instances.json"
+    annotations.write_text(json.dumps(truth))
+    results = coco(model, [folder], annotations)
+    assert results[2] == {"image_id": 30, "category_id": 42, "bbox": [10.0, 0.0, 10.0, 40.0], "score": 0.5}
+    with contextlib.redirect_stdout(io.StringIO()):
+        known = COCO(str(annotations))
+        evaluation = COCOeval(known, known.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    assert evaluation.stats[0] == pytest.approx(1.0)
+
+
+def test_without_annotations_an_image_is_called_by_its_path(model: Path, folder: Path, image: Path) -> None:
+    assert [result["image_id"] for result in coco(model, [image, folder])] == [str(image), *SIZES]
+
+
+def test_ids_by_the_path_below_the_folder_or_the_plain_name_of_a_file(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    annotations = write_annotations(tmp_path / "a.json", {"a.jpg": "x", "more/a.png": 2, "b.jpg": 3, "more/b.jpg": 4})
+    assert [result["image_id"] for result in coco(model, [folder], annotations)] == ["x", 2, 4]
+    assert [result["image_id"] for result in coco(model, [folder / "more/b.jpg"], annotations)] == [3]
+
+
+EXPECTED = (
+    "expected one id for each image's path below the folder that is given, or for the plain name of a file that is "
+    "given itself"
+)
+
+
+def test_images_without_one_id_are_said(model: Path, folder: Path, tmp_path: Path) -> None:
+    annotations = write_annotations(tmp_path / "a.json", {"more/a.png": 2})
+    with pytest.raises(UserError) as caught:
+        coco(model, [folder], annotations)
+    assert str(caught.value) == (
+        f"--annotations: '{annotations}' does not list 2 of 3 images: 'a.jpg', 'more/b.jpg'; of its 1 file names the "
+        f"first are 'more/a.png'; {EXPECTED}"
+    )
+    again = ({"file_name": "a.jpg", "id": 9},)
+    write_annotations(annotations, {"a.jpg": 1, "more/a.png": 2, "more/b.jpg": 3}, again)
+    with pytest.raises(UserError) as caught:
+        coco(model, [folder], annotations)
+    assert str(caught.value) == (
+        f"--annotations: '{annotations}' has several ids for 1 of 3 images: 'a.jpg'; of its 3 file names the first are "
+        f"'a.jpg', 'more/a.png', 'more/b.jpg'; {EXPECTED}"
+    )
+
+
+def test_images_that_would_share_an_id_are_said(model: Path, folder: Path, tmp_path: Path) -> None:
+    one, other = folder / "a.jpg", folder / "more/a.png"
+    ending = "expected an id for each: name every image once, or the folder that holds them all"
+    with pytest.raises(UserError) as caught:
+        coco(model, [folder / "more", other.rename(folder / "a.png").parent, folder / "more"])
+    assert str(caught.value) == (
+        "--format coco: several images would have the same image_id ('b.jpg'): "
+        f"'{folder}/more/b.jpg', '{folder}/more/b.jpg'; {ending}"
+    )
+    annotations = write_annotations(tmp_path / "a.json", {"a.jpg": 1, "a.png": 1})
+    with pytest.raises(UserError) as caught:
+        coco(model, [one, folder / "a.png"], annotations)
+    assert str(caught.value) == (
+        f"--format coco: several images would have the same image_id (1): '{one}', '{folder}/a.png'; {ending}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"[1]", "is not such a file (Expected `object`, got `array`)"),
+        (b'{"images": [{"file_name": "a"}]}', "is not such a file (Object missing required field `id` - at `$.images"),
+        (b"\xff", "is not such a file ("),
+    ],
+)
+def test_annotations_that_cannot_be_used(
+    content: bytes | None, reason: str, model: Path, image: Path, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        coco(model, [image], tmp_path / "a.json")
+    assert str(caught.value).startswith(f"--annotations: '{tmp_path}/a.json' {reason}")
+    assert str(caught.value).endswith("annotations.json of a channel, or a COCO file")
+
+
+def test_no_detection_at_all_is_an_empty_array(model: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "coco_results", lambda *_: [])
+    assert coco(model, [image]) == []
+
+
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """The command line takes the log for itself."""
+    log = logging.getLogger("sagemaker_object_detection")
+    handlers, level, propagate = [*log.handlers], log.level, log.propagate
+    yield
+    log.handlers[:] = handlers
+    log.setLevel(level)
+    log.propagate = propagate
+
+
+@pytest.mark.usefixtures("own_log")
+def test_the_verb_writes_a_whole_file_or_none(model: Path, folder: Path, tmp_path: Path) -> None:
+    arguments = ["predict", "--model", str(model), "--output", str(tmp_path / "new" / "answers")]
+    assert main([*arguments, str(folder)]) == 0
+    lines = (tmp_path / "new" / "answers").read_text().splitlines()
+    assert [json.loads(line)["image"] for line in lines] == [str(folder / name) for name in SIZES]
+    damaged = folder / "more" / "b.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    (tmp_path / "new" / "answers").unlink()
+    assert main([*arguments, "--format", "coco", str(folder)]) == 2
+    assert os.listdir(tmp_path / "new") == []
+
+
+@pytest.mark.usefixtures("own_log")
+def test_the_verb_refuses_options_that_contradict(model: Path, image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = image.read_bytes()
+    assert main(["predict", "--model", str(model), "--output", str(image), str(image)]) == 2
+    assert main(["predict", "--model", str(model), "--annotations", "a.json", str(image)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"ERROR: --output: '{image}' is called like an image; expected a name for the results",
+        "ERROR: --annotations: got 'a.json' without --format coco; it says the ids of images, which no other format "
+        "has: add --format coco or leave it out",
+    ]
+    assert image.read_bytes() == before

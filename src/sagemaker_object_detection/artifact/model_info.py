@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import msgspec
-import tensorflow as tf
 
 from sagemaker_object_detection import __version__, catalogue
 from sagemaker_object_detection.catalogue import BaseModel
@@ -62,6 +60,9 @@ def model_info(
         epoch: whose weights these are, 0-based; None for a first epoch that a stop cut short.
         metrics: of those weights, by the keys of `job.metrics`; empty where nothing was validated.
     """
+    import keras  # late, because readers of the file need neither
+    import tensorflow as tf
+
     return {
         "format": FORMAT,
         "base_model": base.name,

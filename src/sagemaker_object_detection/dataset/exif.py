@@ -29,9 +29,9 @@ class _File(NamedTuple):
     def number(self, offset: tf.Tensor, size: int, little_endian: tf.Tensor | bool = False) -> tf.Tensor:
         """The unsigned numbers of `size` bytes at offsets [...], int64 [...]."""
         places = tf.clip_by_value(offset[..., tf.newaxis] + tf.range(size, dtype=tf.int64), 0, self.length)
-        falling = tf.constant([256**power for power in reversed(range(size))], tf.int64)
-        digits = tf.cast(tf.gather(self.contents, places), tf.int64)
-        return tf.reduce_sum(digits * tf.where(little_endian, falling[::-1], falling), axis=-1)
+        rising = [256**power for power in range(size)]
+        values = tf.where(little_endian, tf.constant(rising, tf.int64), tf.constant(rising[::-1], tf.int64))
+        return tf.reduce_sum(tf.cast(tf.gather(self.contents, places), tf.int64) * values, axis=-1)
 
     def has(self, text: bytes, offset: tf.Tensor) -> tf.Tensor:
         return tf.reduce_all([self.number(offset + place, 1) == byte for place, byte in enumerate(text)])

@@ -1,5 +1,6 @@
 """Image files: what their headers say, without TensorFlow, and whether they decode, with the decoder training uses."""
 
+import io
 import logging
 import os
 import posixpath
@@ -29,6 +30,8 @@ where it is only decoded (a progressive JPEG)."""
 MAX_SIDE = 10**6
 """What libpng takes, and so TensorFlow."""
 
+TOO_LARGE = "too large images"
+"""What kind of problem an image beyond these limits is."""
 _EXIF_ORIENTATION = 0x0112
 _MAX_WORKERS = 32
 # First bytes of what people put into a folder of images; offset, bytes, name.
@@ -97,41 +100,50 @@ def read_header(path: Path) -> Header:
         return _read_header(path)
 
 
+def header_of(contents: bytes) -> Header:
+    """`read_header` of an image that has been read; not by several threads at a time."""
+    with _without_pillow_warnings():
+        return _header_of(io.BytesIO(contents))
+
+
 def _read_header(path: Path) -> Header:
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
             raise UnusableImageError("unreadable images", f"is {_kind(mode)}. Expected a JPEG or PNG file.")
         with path.open("rb") as file:
-            file_size = os.fstat(file.fileno()).st_size
-            start = file.read(32)
-            if not start:
-                raise UnusableImageError("empty image files", "is an empty file. Upload it again.")
-            name = _format_name(start)
-            if name not in ("JPEG", "PNG"):
-                raise UnusableImageError(
-                    "images of other formats", f"is {name}. Expected a JPEG or PNG image: convert it."
-                )
-            file.seek(0)
-            try:
-                width, height, exif = _size_and_exif(file, name)
-            except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-                if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the file's
-                    raise
-                raise UnusableImageError(
-                    "damaged images", f"is a damaged {name} file: its header cannot be read. Replace it."
-                ) from error
-            except Image.DecompressionBombError:
-                raise _too_large(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)}") from None
+            return _header_of(file)
     except FileNotFoundError as error:
         raise UnusableImageError("missing images", "does not exist.", error) from None
     except OSError as error:
         raise unreadable(error) from None
+
+
+def _header_of(file: BinaryIO) -> Header:
+    file_size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start = file.read(32)
+    if not start:
+        raise UnusableImageError("empty image files", "is an empty file. Upload it again.")
+    name = _format_name(start)
+    if name not in ("JPEG", "PNG"):
+        raise UnusableImageError("images of other formats", f"is {name}. Expected a JPEG or PNG image: convert it.")
+    file.seek(0)
+    try:
+        width, height, exif = _size_and_exif(file, name)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the file's
+            raise
+        raise UnusableImageError(
+            "damaged images", f"is a damaged {name} file: its header cannot be read. Replace it."
+        ) from error
+    except Image.DecompressionBombError:
+        raise _too_large(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)}") from None
     if width * height > MAX_PIXELS:
         raise _too_large(f"{width} x {height} = {width * height}")
     if max(width, height) > MAX_SIDE:
         raise UnusableImageError(
-            "too large images",
+            TOO_LARGE,
             f"is {width} wide and {height} high; at most {MAX_SIDE} pixels on a side are accepted. Shrink it.",
         )
     return Header(height, width, _orientation(exif), file_size)
@@ -161,7 +173,7 @@ def _kind(mode: int) -> str:
 
 def _too_large(pixels: str) -> UnusableImageError:
     return UnusableImageError(
-        "too large images", f"has too many pixels ({pixels}); at most {MAX_PIXELS} are accepted. Shrink it."
+        TOO_LARGE, f"has too many pixels ({pixels}); at most {MAX_PIXELS} are accepted. Shrink it."
     )
 
 

@@ -96,7 +96,7 @@ def draw(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
 
 def _font(size: int) -> _Font:
     """DejaVu Sans, which comes with matplotlib: Pillow's own font has only the letters of ASCII."""
-    package = PathFinder.find_spec("matplotlib")  # found, not imported, which takes a second
+    package = PathFinder.find_spec("matplotlib")  # found, not imported, which takes half a second
     for folder in (package.submodule_search_locations or []) if package else []:
         path = Path(folder) / "mpl-data/fonts/ttf/DejaVuSans.ttf"
         if path.is_file():

@@ -11,6 +11,7 @@ from sagemaker_object_detection.artifact.export import SAVED_MODEL
 from sagemaker_object_detection.artifact.inference import SIGNATURE
 from sagemaker_object_detection.artifact.model_info import FILE_NAME, ModelInfo, read_model_info
 from sagemaker_object_detection.errors import UserError, first_line
+from sagemaker_object_detection.serving.queue import DamagedImageError
 
 _FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
 _OUTPUTS = (
@@ -22,10 +23,6 @@ _OUTPUTS = (
 )
 _EXPECTED = "expected the SavedModel that a training job wrote: copy the model directory again"
 _MAX_REASON = 200
-
-
-class DamagedImageError(Exception):
-    """An image that cannot be decoded."""
 
 
 class Predictor:

@@ -1,0 +1,145 @@
+"""The images that wait for the model, and the thread that answers them in batches."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from sagemaker_object_detection.artifact.inference import RequestError
+from sagemaker_object_detection.dataset.images import MAX_PIXELS
+from sagemaker_object_detection.errors import first_line
+
+log = logging.getLogger(__name__)
+
+Outputs = dict[str, Any]
+"""Of one image, as `artifact.inference.respond` takes them."""
+
+MAX_WAITING = 512
+"""Images that may wait before others are turned away. Clients have 60 seconds: a longer queue helps nobody."""
+PATIENCE = 55.0
+"""Seconds after which an image that still waits is given up: SageMaker closes the request after 60."""
+STUCK = 60.0
+"""Seconds after which a batch that is under way counts as one that will never end."""
+
+
+class DamagedImageError(Exception):
+    """An image of a batch cannot be decoded."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    contents: bytes
+    pixels: int
+    since: float
+    outputs: "Future[Outputs]" = field(default_factory=Future)
+
+
+class BatchQueue:
+    """Answers images in the order in which they come, as many at a time as wait, up to `batch_size`.
+
+    Nothing waits for a batch to fill: a single image is answered at once, and a batch forms while another is computed.
+
+    Args:
+        model: encoded images -> the outputs of each; raises DamagedImageError where one cannot be decoded.
+        batch_size: the most images of a batch.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[Sequence[bytes]], list[Outputs]],
+        batch_size: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model = model
+        self._batch_size = batch_size
+        self._clock = clock
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._under_way_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+        self._thread.start()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether images are answered."""
+        since = self._under_way_since
+        return self._thread.is_alive() and (since is None or self._clock() - since < STUCK)
+
+    def put(self, contents: bytes, pixels: int) -> "Future[Outputs]":
+        """The outputs to come for an encoded image of so many pixels; the future raises RequestError where there are
+        none (400: it cannot be decoded; 503: it waited too long; 500: a fault of the model).
+
+        Raises:
+            RequestError: 503: too much waits already.
+        """
+        with self._changed:
+            if len(self._waiting) >= MAX_WAITING:
+                raise RequestError(503, f"busy: {MAX_WAITING} images wait already; try again later")
+            image = _Waiting(contents, pixels, self._clock())
+            self._waiting.append(image)
+            self._changed.notify()
+        return image.outputs
+
+    def close(self) -> None:
+        """Answers what waits, and ends the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while batch := self._next():
+            self._under_way_since = self._clock()
+            self._answer(batch)
+            self._under_way_since = None
+
+    def _next(self) -> list[_Waiting]:
+        """The images of the next batch; none when the queue is closed and empty."""
+        batch: list[_Waiting] = []
+        pixels = 0
+        with self._changed:
+            while not batch:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    break
+                while self._waiting and len(batch) < self._batch_size:
+                    # However small the files are: what they decode to has to fit into the memory all at once.
+                    if batch and pixels + self._waiting[0].pixels > MAX_PIXELS:
+                        break
+                    image = self._waiting.popleft()
+                    if not image.outputs.set_running_or_notify_cancel():
+                        continue
+                    if self._clock() - image.since > PATIENCE:
+                        image.outputs.set_exception(
+                            RequestError(503, f"busy: the image waited for more than {PATIENCE:.0f} seconds; try again")
+                        )
+                        continue
+                    batch.append(image)
+                    pixels += image.pixels
+        return batch
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        try:
+            answers = self._model([image.contents for image in batch])
+        except Exception as error:
+            if len(batch) > 1:  # whichever image it was: the others are answered
+                for image in batch:
+                    self._answer([image])
+            else:
+                batch[0].outputs.set_exception(_told(error))
+            return
+        for image, outputs in zip(batch, answers, strict=True):
+            image.outputs.set_result(outputs)
+
+
+def _told(error: Exception) -> RequestError:
+    if isinstance(error, DamagedImageError):
+        return RequestError(400, "the image cannot be decoded: it is cut short or damaged; send the whole file")
+    log.error("The model failed on an image.", exc_info=error)
+    return RequestError(500, f"the model failed on this image ({type(error).__name__}: {first_line(error)})")

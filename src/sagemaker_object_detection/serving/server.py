@@ -1,0 +1,162 @@
+"""The server process: it listens at once, loads the model beside that, and ends well on SIGTERM.
+
+SageMaker asks for connections within 250 ms, and for a healthy /ping within four minutes of the start; it kills the
+process 30 seconds after SIGTERM.
+"""
+
+import io
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+from PIL import Image
+
+from sagemaker_object_detection.artifact.model_info import read_model_info
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.job.stop import StopSignal
+from sagemaker_object_detection.serving.app import Model, Service
+from sagemaker_object_detection.serving.queue import BatchQueue
+
+if TYPE_CHECKING:
+    from sagemaker_object_detection.serving.predictor import Predictor
+
+log = logging.getLogger(__name__)
+
+PORT = 8080
+PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
+"""Set where several containers share an endpoint."""
+PAYLOAD_VARIABLE = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
+"""Set by batch transform, where the user has chosen it; 0 stands for no limit."""
+MAX_PAYLOAD_IN_MB = 25
+"""The largest body of SageMaker's own endpoints."""
+LARGEST_PAYLOAD_IN_MB = 100
+"""Of any transform job, times the requests that are open at once."""
+SHUTDOWN_SECONDS = 25
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 seconds for which SageMaker's side keeps a connection, so that it is never the one surprised."""
+_BACKLOG = 2048
+_GPU_BATCH = 8
+
+
+def serve(model: Path, port: int | None, environment: Mapping[str, str] = os.environ) -> None:
+    """Serves the model in folder `model` until SIGTERM or SIGINT; requests under way are answered first.
+
+    Args:
+        port: None for what the environment says, else 8080; 0 for a free one, which the log names.
+        environment: what SageMaker sets.
+
+    Raises:
+        UserError: the folder holds no model, a setting is wrong, or the port is taken.
+    """
+    if port is None:
+        port = _whole_number(environment, PORT_VARIABLE, PORT, 65535)
+    payload = _whole_number(environment, PAYLOAD_VARIABLE, MAX_PAYLOAD_IN_MB, LARGEST_PAYLOAD_IN_MB)
+    payload = payload or LARGEST_PAYLOAD_IN_MB
+    read_model_info(model)  # says at once that there is no model, before TensorFlow is imported
+    service = Service(max_payload=payload * 2**20, transforms=max(1, LARGEST_PAYLOAD_IN_MB // payload))
+    with StopSignal() as stop, _listening(port) as listener:
+        config = uvicorn.Config(
+            service.app(),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            backlog=_BACKLOG,
+        )
+        server = _Server(config, stop)
+        failures: list[BaseException] = []
+
+        def load() -> None:
+            try:
+                service.model = _load(model)
+            except BaseException as error:  # told by the main thread
+                failures.append(error)
+                server.should_exit = True
+
+        log.info("Listening on port %d; loading %s.", listener.getsockname()[1], model)
+        threading.Thread(target=load, name="loader", daemon=True).start()
+        server.run(sockets=[listener])
+        if failures:
+            raise failures[0]
+        if service.model is not None:
+            service.model.queue.close()
+        log.info("Stopped.")
+
+
+class _Server(uvicorn.Server):
+    """Ends when `stop` says so, which listens since the process began. uvicorn's own handlers come later, and a signal
+    just before them would be lost."""
+
+    def __init__(self, config: uvicorn.Config, stop: StopSignal) -> None:
+        super().__init__(config)
+        self._stop = stop
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Asked ten times a second."""
+        self.should_exit = self.should_exit or self._stop.requested
+        return await super().on_tick(counter)
+
+
+def _load(folder: Path) -> Model:
+    """The model, once it has answered an image: the first answer takes seconds, and no client should wait for it."""
+    started = time.monotonic()
+    import tensorflow as tf
+
+    from sagemaker_object_detection.serving.predictor import Predictor
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    batch_size = _GPU_BATCH if gpus else min(os.cpu_count() or 1, _GPU_BATCH)
+    predictor = Predictor(folder)
+    _warm_up(predictor, batch_size)
+    log.info(
+        "Ready after %.1f seconds: %d classes, on %s, up to %d images at a time.",
+        time.monotonic() - started,
+        len(predictor.labels),
+        f"{len(gpus)} GPU" if gpus else "the CPU",
+        batch_size,
+    )
+    return Model(BatchQueue(predictor, batch_size), predictor.labels)
+
+
+def _warm_up(predictor: "Predictor", batch_size: int) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "PNG")
+    for size in {1, batch_size}:
+        predictor([file.getvalue()] * size)
+
+
+def _listening(port: int) -> socket.socket:
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("0.0.0.0", port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UserError(
+            f"port {port}: cannot be listened on ({error.strerror}); stop what listens there, or choose another with "
+            "--port"
+        ) from error
+    return listener
+
+
+def _whole_number(environment: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    text = environment.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= largest):
+        raise UserError(f"{name}: got {text!r} in the environment; expected a whole number from 0 to {largest}")
+    return int(text)

@@ -1,0 +1,72 @@
+"""Files that a person asks for: there once they are whole. What hinders them is told of the option that named them."""
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sagemaker_object_detection.errors import UserError
+
+_EXPECTED = {
+    "--draw": "expected a folder that may be written to, or a path where one can be made",
+    "--output": "expected a file that may be written, or a path where one can be made",
+}
+_NOT_THE_PATH = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE)
+
+
+@contextmanager
+def writing(option: str, path: Path) -> Iterator[None]:
+    """Blames an OSError on the path that `option` gave, unless the disk or the reader of a pipe is at fault."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NOT_THE_PATH:
+            raise
+        raise UserError(f"{option}: {str(path)!r} cannot be written ({error.strerror}); {_EXPECTED[option]}") from error
+
+
+@contextmanager
+def whole_file(option: str, path: Path) -> Iterator[Path]:
+    """Where to write what is to be the file `path`: a name beside it, that begins with a dot, until the end of the
+    block. If that is left by an exception, whatever was there under `path` stays. A pipe or a device is written itself.
+    """
+    with writing(option, path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:  # which of the two exists would not be said
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        special = path.exists() and not path.is_file()
+    if special:
+        yield path
+        return
+    target = Path(os.path.realpath(path))  # a link stays one
+    unfinished = target.with_name(f".{secrets.token_hex(8)}.unfinished")
+    try:
+        yield unfinished
+        with writing(option, path):
+            unfinished.replace(target)
+    finally:
+        with suppress(OSError):  # it says nothing new of a place that cannot be written
+            unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def lines_to(option: str, path: Path | None) -> Iterator[Callable[[str], None]]:
+    """What writes lines to a file, or to stdout where `path` is None."""
+    if path is None:
+        yield lambda line: print(line, flush=True)
+        return
+    with whole_file(option, path) as unfinished:
+        with writing(option, path):
+            file = unfinished.open("w", encoding="utf-8")
+
+        def write(line: str) -> None:
+            with writing(option, path):
+                print(line, file=file, flush=True)
+
+        with file:
+            yield write

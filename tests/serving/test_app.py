@@ -1,0 +1,94 @@
+"""What requests meet that a process shows only for a moment: no model yet, a full memory, a body that does not come."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pytest
+from test_server import picture
+
+from sagemaker_object_detection.serving import app as module
+from sagemaker_object_detection.serving.app import Service
+
+
+def ask(service: Service, method: str, path: str, blocks: Sequence[bytes] = (), *, ends: bool = True):
+    """Status and JSON content of the answer to a request whose body comes in `blocks`, and then never ends or does."""
+    sent = []
+    waiting = [{"type": "http.request", "body": block, "more_body": True} for block in blocks]
+    if ends:
+        waiting.append({"type": "http.request", "body": b"", "more_body": False})
+
+    async def receive():
+        if not waiting:
+            await asyncio.Event().wait()
+        return waiting.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"content-type", b"image/png")],
+    }
+    asyncio.run(service.app()(scope, receive, send))
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+def service(**model):
+    return Service(max_payload=1000, transforms=4, model=SimpleNamespace(**model) if model else None)
+
+
+def test_before_the_model_is_loaded_nothing_is_healthy_and_images_are_to_come_again():
+    loading = service()
+    assert ask(loading, "GET", "/ping") == (503, {"error": "the model is not loaded yet"})
+    assert ask(loading, "POST", "/invocations", [picture(1, 2)]) == (503, {"error": "the model is not loaded yet"})
+    assert ask(loading, "GET", "/execution-parameters")[0] == 200
+    assert loading.held == 0
+
+
+def test_a_model_that_hangs_is_not_healthy():
+    hung = service(queue=SimpleNamespace(healthy=False))
+    assert ask(hung, "GET", "/ping") == (503, {"error": "the model does not answer any more"})
+
+
+def test_a_body_in_many_blocks_is_counted_to_its_end():
+    busy = service()
+    blocks = [bytes(100)] * 11
+    status, content = ask(busy, "POST", "/invocations", blocks)
+    assert (status, content["error"][:40]) == (413, "the body has 1100 bytes; at most 0.00095")
+    assert busy.held == 0
+
+
+def test_bodies_beyond_the_memory_are_turned_away(monkeypatch):
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 500)
+    busy = service()
+    busy.held = 450
+    status, content = ask(busy, "POST", "/invocations", [bytes(40), bytes(40), bytes(5)])
+    assert status == 503
+    assert content["error"].startswith("busy: the images under way fill the memory")
+    assert busy.held == 450
+
+
+def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(module, "BODY_SECONDS", 0.01)
+    slow = service()
+    assert ask(slow, "POST", "/invocations", [b"x"], ends=False) == (
+        408,
+        {"error": "the body did not arrive within 0 seconds"},
+    )
+    assert slow.held == 0
+
+
+def test_a_fault_of_the_server_is_json_too(monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    broken = service(queue=SimpleNamespace(put=fail))
+    with pytest.raises(ZeroDivisionError):  # raised again for the log
+        ask(broken, "POST", "/invocations", [picture(1, 2)])
+    assert broken.held == 0
