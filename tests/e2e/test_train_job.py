@@ -189,6 +189,7 @@ def test_sigterm_ends_the_step_and_saves_the_best_epoch(sample_root, tmp_path):
     assert "Val_mAP=" in rest
     info = json.loads((tmp_path / "model/model_info.json").read_text())
     assert info["epoch"] is not None
+    assert "worst validation images" in (tmp_path / "output/data/report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
