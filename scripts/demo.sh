@@ -43,4 +43,5 @@ done
 tool predict --model "$root/model" --draw "$root/output/data/pictures" "$@" >"$root/output/data/predictions.jsonl"
 echo "model:    $root/model"
 echo "metrics:  $root/output/data/metrics.json"
+echo "report:   $root/output/data/report.html"
 for picture in "$root"/output/data/pictures/*; do echo "picture:  $picture"; done

@@ -1,34 +1,55 @@
-"""What a job leaves behind: the model, its figures, and the last lines of the log."""
+"""What a job leaves behind: the model, its figures, the last lines of the log, and then what it can do without."""
 
 import logging
+from collections.abc import Mapping
 
 from sagemaker_object_detection.artifact.export import export
 from sagemaker_object_detection.artifact.model_info import model_info
 from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.dataset.load import Splits
 from sagemaker_object_detection.evaluation.report import epoch_figures, write_metrics
-from sagemaker_object_detection.evaluation.validation import Evaluation, warn_if_useless
+from sagemaker_object_detection.evaluation.validation import Evaluation, Evaluator, warn_if_useless
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.report.figures import Figures, compute_figures
+from sagemaker_object_detection.report.optional import optional
+from sagemaker_object_detection.report.pictures import Picture, draw_worst
+from sagemaker_object_detection.report.tensorboard import TensorBoard
 from sagemaker_object_detection.training.loop import Outcome
 
 log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 45.0
+"""With less time than this before the process is killed, the detector does not go over the validation images for the
+report alone."""
+_CLASSES_SHOWN = 20
 
 
 def write_outputs(
     detector: Detector,
     outcome: Outcome[Evaluation],
     hyperparameters: Hyperparameters,
-    training: Dataset,
-    validation: Dataset | None,
+    splits: Splits,
+    evaluator: Evaluator | None,
+    board: TensorBoard,
+    stop: StopSignal,
     paths: Paths,
 ) -> None:
-    """Writes the detector as the job's model, and the figures of its epochs.
+    """Writes the detector as the job's model, and the figures of its epochs; then the report, if that can be done.
 
     The last validation lines of the log belong to the weights that are saved: SageMaker takes a metric's last value.
+
+    Args:
+        evaluator: that of the validation set, None where there is none.
+        stop: how much time is left.
     """
+    if outcome.stopped:
+        log.info("Saving the model; %.0f seconds are left before the process is killed.", stop.seconds_left)
     saved, result = outcome.saved, outcome.saved.validation if outcome.saved else None
+    training, validation = splits.training, splits.validation
     info = model_info(
         detector.base,
         training.labels,
@@ -41,10 +62,62 @@ def write_outputs(
         metrics=result.metrics if result else {},
     )
     export(detector, training.labels, info, paths.model)
-    figures = [epoch_figures(e.number, e.loss, e.samples_per_second, e.validation) for e in outcome.epochs]
-    write_metrics(figures, saved.number if saved else None, paths.output_data)
+    _write_figures(outcome, paths)
     if saved is not None and result is not None:
         for line in metrics.validation_lines(saved.number, result.metrics):
             log.info(line)
         warn_if_useless(result)
     log.info("The model is in %s.", paths.model)
+    with optional("The report", "the model is whole"):
+        # Late: what draws takes a second to import, and training does not wait for it.
+        from sagemaker_object_detection.report.page import Findings, remove_page, write_page
+
+        remove_page(paths.output_data)
+        figures, pictures = _find_mistakes(outcome, validation, evaluator, stop, paths)
+        if saved is not None:
+            board.write_pictures(saved.number, pictures)
+        findings = Findings(
+            base=detector.base,
+            hyperparameters=hyperparameters,
+            versions=info["versions"],
+            splits=splits,
+            epochs=outcome.epochs,
+            saved=saved,
+            figures=figures,
+            pictures=pictures,
+        )
+        log.info("The report is in %s.", write_page(findings, paths.output_data))
+
+
+def _write_figures(outcome: Outcome[Evaluation], paths: Paths, thresholds: Mapping[str, float] | None = None) -> None:
+    figures = [epoch_figures(e.number, e.loss, e.samples_per_second, e.validation) for e in outcome.epochs]
+    write_metrics(figures, outcome.saved.number if outcome.saved else None, paths.output_data, thresholds)
+
+
+def _find_mistakes(
+    outcome: Outcome[Evaluation],
+    validation: Dataset | None,
+    evaluator: Evaluator | None,
+    stop: StopSignal,
+    paths: Paths,
+) -> tuple[Figures | None, list[Picture]]:
+    """What the saved weights get wrong on the validation images, where that can be known; tells the thresholds."""
+    result = outcome.saved.validation if outcome.saved else None
+    if validation is None or evaluator is None or result is None:
+        return None, []
+    found = evaluator.detections(result, lambda: stop.seconds_left < REPORT_SECONDS)
+    if found is None:
+        return None, []
+    figures = compute_figures(validation, found)
+    named = zip(validation.labels.names, figures.classes, strict=True)
+    thresholds = {name: one.threshold.score for name, one in named if one.threshold is not None}
+    _write_figures(outcome, paths, thresholds)
+    log.info("Suggested score thresholds, by the best F1 at IoU 0.5: %s.", _shown(thresholds))
+    return figures, draw_worst(validation, figures)
+
+
+def _shown(thresholds: Mapping[str, float]) -> str:
+    """As the log has it: a name must not look like a metric, whose pattern is a name and "="."""
+    shown = [f"{name!r} {score:.3f}".replace("=", ":") for name, score in [*thresholds.items()][:_CLASSES_SHOWN]]
+    rest = len(thresholds) - len(shown)
+    return ", ".join([*shown, *[f"{rest} more in metrics.json"] * (rest > 0)]) or "none, as no detection is right"

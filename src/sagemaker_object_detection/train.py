@@ -47,6 +47,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.evaluation.validation import Evaluation, Evaluator
     from sagemaker_object_detection.models.detector import build_detector
     from sagemaker_object_detection.outputs import write_outputs
+    from sagemaker_object_detection.report.tensorboard import TensorBoard
     from sagemaker_object_detection.training.best import Best, choose_objective
     from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity
     from sagemaker_object_detection.training.devices import prepare_devices
@@ -138,12 +139,11 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             )
         if replicas.any(stop.requested) and not progress.begun:
             raise StoppedError
-        loop = Loop(detector, step, schedule, evaluate, lambda: stop.requested, replicas, checkpoints)
+        board = TensorBoard(job.paths.tensorboard if replicas.is_chief else None, progress.epochs)
+        loop = Loop(detector, step, schedule, evaluate, lambda: stop.requested, replicas, checkpoints, board.write)
         outcome = loop.run(batches, progress, checkpoint.best_weights if checkpoint else None)
 
         # 6. What the job leaves behind; the other hosts wait until it is written.
-        if outcome.stopped:
-            log.info("Saving the model; %.0f seconds are left before the process is killed.", stop.seconds_left)
         if replicas.is_chief:
-            write_outputs(detector, outcome, hyperparameters, data, validation, job.paths)
+            write_outputs(detector, outcome, hyperparameters, splits, evaluate, board, stop, job.paths)
         replicas.wait()

@@ -44,8 +44,11 @@ def test_a_job_without_a_network_trains_and_leaves_a_whole_model(job):
     assert sorted(path.name for path in root.iterdir()) == ["input", "model", "output"]
     assert sorted(path.name for path in (root / "model").iterdir()) == ["1", "code", "labels.json", "model_info.json"]
     assert (root / "model/1/saved_model.pb").stat().st_size > 0
-    assert sorted(path.name for path in (root / "output").rglob("*")) == ["data", "data_report.json", "metrics.json"]
-    assert finished.output.endswith("The model is in /opt/ml/model.\n")
+    assert sorted(path.name for path in (root / "output").iterdir()) == ["data", "tensorboard"]
+    left = sorted(path.name for path in (root / "output/data").iterdir())
+    assert left == ["data_report.json", "metrics.json", "report", "report.html"]
+    assert "The model is in /opt/ml/model.\n" in finished.output
+    assert finished.output.endswith("The report is in /opt/ml/output/data/report.html.\n")
 
 
 def test_the_published_regexes_read_the_containers_log_as_the_metrics_file_has_it(job):

@@ -20,7 +20,7 @@ def test_the_demonstration_learns_and_prints_where_everything_is(tmp_path):
     epochs, saved = metrics["epochs"], metrics["saved_epoch"]
     assert len(scores) == len(epochs) + 1
     assert scores[-1] == scores[saved] >= 0.5
-    named = re.findall(r"^(model|metrics|picture): +(.+)$", done.stdout, re.MULTILINE)
-    assert [what for what, _ in named] == ["model", "metrics", *["picture"] * 6]
+    named = re.findall(r"^(model|metrics|report|picture): +(.+)$", done.stdout, re.MULTILINE)
+    assert [what for what, _ in named] == ["model", "metrics", "report", *["picture"] * 6]
     for _, place in named:
         assert Path(place).exists()

@@ -51,6 +51,30 @@ def test_the_model_directory_is_whole_and_anyone_may_remove_it(trained):
         assert path.stat().st_mode & 0o006 == 0o006, path
 
 
+def test_the_report_and_the_event_files_lie_beside_the_metrics(trained):
+    output = trained.root / "output"
+    metrics = json.loads((output / "data/metrics.json").read_text())
+    assert f"The report is in {output}/data/report.html.\n" in trained.output
+    assert "could not be written" not in trained.output
+    assert "atplotlib" not in trained.output + trained.errors
+    page = (output / "data/report.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/') == page.count("<img ") >= 4
+    assert {"losses.png", "map.png", "box_sizes.png"} < {path.name for path in (output / "data/report").iterdir()}
+    assert metrics["score_thresholds"].keys() <= {"circle", "square", "triangle"}
+    assert "Suggested score thresholds" in trained.output
+
+    import tensorflow as tf
+
+    (events,) = (output / "tensorboard").iterdir()
+    losses = [
+        (event.step, value.simple_value)
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if value.tag == "train/loss"
+    ]
+    assert losses == [(epoch["epoch"], pytest.approx(epoch["loss"])) for epoch in metrics["epochs"]]
+
+
 def test_model_info_says_what_the_model_is(trained):
     info = json.loads((trained.root / "model/model_info.json").read_text())
     metrics = json.loads((trained.root / "output/data/metrics.json").read_text())
@@ -165,6 +189,7 @@ def test_sigterm_ends_the_step_and_saves_the_best_epoch(sample_root, tmp_path):
     assert "Val_mAP=" in rest
     info = json.loads((tmp_path / "model/model_info.json").read_text())
     assert info["epoch"] is not None
+    assert "worst validation images" in (tmp_path / "output/data/report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

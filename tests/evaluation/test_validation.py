@@ -119,6 +119,33 @@ def test_a_validation_set_that_does_not_fill_its_batches(
     assert evaluation.confident_images == 3
 
 
+def test_the_detections_of_the_last_validation_are_still_there(base: BaseModel, dataset: Dataset) -> None:
+    evaluator = Evaluator(BrightnessDetector(base), dataset, max_boxes=1, l2=0.0)
+    evaluation = evaluator()
+    assert evaluation is not None
+    found = evaluator.detections(evaluation, abort=lambda: True)
+    assert found is not None
+    assert found.count.tolist() == [1, 1, 1]
+    np.testing.assert_allclose(found.boxes[:, 0], BOXES, atol=1e-6)
+
+
+def test_detections_of_other_weights_than_the_last_are_made_again(base: BaseModel, dataset: Dataset) -> None:
+    detector = BrightnessDetector(base)
+    evaluator = Evaluator(detector, dataset, max_boxes=1, l2=0.0)
+    saved = evaluator()
+    right = detector.threshold.numpy()
+    detector.threshold.assign(1e6)  # nothing is as bright: boxes are not where they were
+    last = evaluator()
+    detector.threshold.assign(right)
+    assert saved is not None
+    assert last is not None
+    assert evaluator.detections(saved, abort=lambda: True) is None
+    found = evaluator.detections(saved, abort=lambda: False)
+    assert found is not None
+    np.testing.assert_allclose(found.boxes[:, 0], BOXES, atol=1e-6)
+    assert not np.allclose(evaluator.detections(last, abort=lambda: True).boxes[:, 0], BOXES)
+
+
 def test_both_signatures_answer_in_the_frame_of_the_image(model: Path, dataset: Dataset) -> None:
     paths = [dataset.images / name for name in dataset.file_names]
     signatures = tf.saved_model.load(str(model / "1")).signatures

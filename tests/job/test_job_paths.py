@@ -28,9 +28,11 @@ def test_the_tree():
     paths = Paths(Path("/opt/ml"))
     names = ("hyperparameters", "inputdataconfig", "resourceconfig", "checkpointconfig")
     assert [str(getattr(paths, name)) for name in names] == [f"/opt/ml/input/config/{name}.json" for name in names]
-    assert [str(path) for path in (paths.model, paths.output_data, paths.failure, paths.checkpoints)] == [
+    outputs = (paths.model, paths.output_data, paths.tensorboard, paths.failure, paths.checkpoints)
+    assert [str(path) for path in outputs] == [
         "/opt/ml/model",
         "/opt/ml/output/data",
+        "/opt/ml/output/tensorboard",
         "/opt/ml/output/failure",
         "/opt/ml/checkpoints",
     ]

@@ -48,13 +48,14 @@ class Figures:
     total_loss: float = 1.0
 
 
-def train(detector, step, schedule, evaluate, best, stop_requested, *, batches=None, checkpoints=None):
+def train(detector, step, schedule, evaluate, best, stop_requested, *, batches=None, checkpoints=None, on_epoch=None):
     checkpoints = checkpoints or Checkpoints(None, {}, Progress[Figures])
-    loop = Loop(detector, step, schedule, evaluate, stop_requested, ALONE, checkpoints)
+    on_epoch = on_epoch or (lambda epoch: None)
+    loop = Loop(detector, step, schedule, evaluate, stop_requested, ALONE, checkpoints, on_epoch)
     return loop.run(itertools.count() if batches is None else batches, Progress(best))
 
 
-def run(*, epochs=3, steps=4, losses=(), validations=None, patience=None, stop_after=math.inf):
+def run(*, epochs=3, steps=4, losses=(), validations=None, patience=None, stop_after=math.inf, on_epoch=None):
     detector = Detector()
     step = Step(detector, list(losses))
     schedule = Schedule(epochs, steps, 2, 0.25, lambda number: [f"{number}-a.jpg", f"{number}-b.jpg"])
@@ -66,7 +67,8 @@ def run(*, epochs=3, steps=4, losses=(), validations=None, patience=None, stop_a
             return Figures({"localization_loss": 0.25, "classification_loss": 0.5, "mAP": next(left), "mAP_50": 0.75})
 
     best = Best(Objective("mAP", True), 0.0, patience)
-    outcome = train(detector, step, schedule, evaluate, best, lambda: float(detector.weight) >= stop_after)
+    stop_requested = lambda: float(detector.weight) >= stop_after  # noqa: E731
+    outcome = train(detector, step, schedule, evaluate, best, stop_requested, on_epoch=on_epoch)
     return detector, outcome
 
 
@@ -76,6 +78,13 @@ def test_the_best_epochs_weights_are_kept():
     assert outcome.saved.number == 1
     assert [epoch.validation.metrics["mAP"] for epoch in outcome.epochs] == [0.1, 0.9, 0.4]
     assert not outcome.stopped
+
+
+def test_every_finished_epoch_is_told_and_one_that_a_stop_cut_short_is_not():
+    told = []
+    _, outcome = run(validations=[0.1, 0.9, 0.4], stop_after=10, on_epoch=told.append)
+    assert [epoch.number for epoch in told] == [0, 1]
+    assert tuple(told) == outcome.epochs
 
 
 def test_without_validation_the_last_epoch_is_kept():

@@ -21,10 +21,20 @@ def epoch_figures(number: int, loss: float, samples_per_second: float, evaluatio
     return figures
 
 
-def write_metrics(epochs: Sequence[Mapping[str, Any]], saved: int | None, folder: Path) -> Path:
-    """Writes the file into `folder`, whole or not at all; `saved` is the epoch whose weights the model has."""
+def write_metrics(
+    epochs: Sequence[Mapping[str, Any]],
+    saved: int | None,
+    folder: Path,
+    score_thresholds: Mapping[str, float] | None = None,
+) -> Path:
+    """Writes the file into `folder`, whole or not at all; `saved` is the epoch whose weights the model has, and
+    `score_thresholds` are suggested for them, by class name; None where they are not known."""
+    content: dict[str, Any] = {"saved_epoch": saved}
+    if score_thresholds is not None:
+        content["score_thresholds"] = dict(score_thresholds)
+    content["epochs"] = epochs
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({"saved_epoch": saved, "epochs": epochs}, indent=2) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return unfinished.replace(path)

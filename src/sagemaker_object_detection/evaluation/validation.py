@@ -57,30 +57,55 @@ class Evaluator:
         batch_size = min(BATCH_SIZE, len(dataset.file_names))
         self._batches = evaluation_batches(dataset, detector.base, batch_size, max_boxes)
         self._l2 = l2
+        self._last: tuple[Evaluation, DetectionSet] | None = None
         self._compiled = tf.function(self._evaluate_batch, autograph=False)
 
     def __call__(self) -> Evaluation | None:
         """None where a stop cut the validation short."""
-        parts = []
-        for batch in readable(self._batches, self._dataset):
-            if self._stop_requested():
-                return None
-            parts.append([part.numpy() for part in self._compiled(batch)])
-        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-        localization, classification, boxes, scores, classes, count = columns
+        columns = self._run(self._stop_requested)
+        if columns is None:
+            return None
+        localization, classification, *found_columns = columns
+        found = DetectionSet(*found_columns)
         images = len(self._dataset.file_names)
-        found = DetectionSet(boxes[:images], scores[:images], classes[:images], count[:images])
         coco = coco_figures(self._dataset, found)
         losses = {
-            "localization_loss": float(localization[:images].mean()),
-            "classification_loss": float(classification[:images].mean()),
+            "localization_loss": float(localization.mean()),
+            "classification_loss": float(classification.mean()),
         }
         metrics = losses | {key: coco.overall[key] for key in ("mAP", "mAP_50") if key in coco.overall}
         total_loss = sum(losses.values()) + float(regularization_loss(self._detector, self._l2))
         best_score = np.where(np.arange(found.scores.shape[1]) < found.count[:, None], found.scores, 0.0).max(axis=1)
         confident = int((best_score > CONFIDENT).sum())
         log.info("%d of %d validation images have a detection above %.1f.", confident, images, CONFIDENT)
-        return Evaluation(metrics, total_loss, coco, confident)
+        evaluation = Evaluation(metrics, total_loss, coco, confident)
+        self._last = evaluation, found
+        return evaluation
+
+    def detections(self, evaluation: Evaluation, abort: Callable[[], bool]) -> DetectionSet | None:
+        """The detections of the detector's present weights, of which `evaluation` is known.
+
+        Where that was the last validation they are still there; else the detector goes over the images once more.
+
+        Args:
+            abort: asked between batches.
+
+        Returns:
+            None where `abort` said so.
+        """
+        if self._last is not None and self._last[0] is evaluation:
+            return self._last[1]
+        columns = self._run(abort)
+        return DetectionSet(*columns[2:]) if columns is not None else None
+
+    def _run(self, abort: Callable[[], bool]) -> list[np.ndarray] | None:
+        """The columns of `_evaluate_batch` over the N images of the data set; None where `abort` said so."""
+        parts = []
+        for batch in readable(self._batches, self._dataset):
+            if abort():
+                return None
+            parts.append([part.numpy() for part in self._compiled(batch)])
+        return [np.concatenate(column)[: len(self._dataset.file_names)] for column in zip(*parts, strict=True)]
 
     def _evaluate_batch(self, batch: Batch) -> tuple[tf.Tensor, ...]:
         detector, family = self._detector, self._detector.base.family

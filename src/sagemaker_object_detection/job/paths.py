@@ -57,6 +57,11 @@ class Paths:
         return self.root / "output/data"
 
     @property
+    def tensorboard(self) -> Path:
+        """Where the platform looks for what it hands on to TensorBoard, unless a job says otherwise."""
+        return self.root / "output/tensorboard"
+
+    @property
     def failure(self) -> Path:
         return self.root / "output/failure"
 

@@ -70,6 +70,7 @@ class Loop(Generic[V]):
         stop_requested: once it is true the step under way ends, and what the validated epochs brought is kept; before
             the first of them, the weights as they are.
         checkpoints: where the progress is kept, after every epoch, every few minutes, and when a stop ends the run.
+        on_epoch: told of every epoch that is finished; it must not raise.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Loop(Generic[V]):
         stop_requested: Callable[[], bool],
         replicas: Replicas,
         checkpoints: Checkpoints[V],
+        on_epoch: Callable[[Epoch[V]], None] = lambda epoch: None,
     ) -> None:
         self._detector = detector
         self._step = step
@@ -89,6 +91,7 @@ class Loop(Generic[V]):
         self._stop_requested = stop_requested
         self._replicas = replicas
         self._checkpoints = checkpoints
+        self._on_epoch = on_epoch
         self._stopped = False
 
     def run(
@@ -139,6 +142,7 @@ class Loop(Generic[V]):
                 best_weights = weights
             stopped = self._stop()
             self._save(progress, weights, best_weights, last=stopped or progress.finished(schedule.epochs))
+            self._on_epoch(epochs[-1])
             if stopped:
                 log.warning("Stopped by a signal after epoch %d.", number)
                 break

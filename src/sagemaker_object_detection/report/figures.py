@@ -1,0 +1,257 @@
+"""What a person asks of detections beyond mAP: where to cut the scores, what is mixed up, which images are the worst.
+
+Detections are matched with ground truth as COCO does it, at IoU 0.5: by falling score, each with the free box of its
+class that it overlaps most. Thresholds come from that. What is mixed up is seen with those thresholds applied, and
+with classes left out of the matching.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.evaluation.coco import DetectionSet
+from sagemaker_object_detection.evaluation.validation import CONFIDENT
+
+MATCH_IOU = 0.5
+_TOUCHING_IOU = 0.1
+"""A detection without a match that overlaps a box by as much was meant for it; below, there is nothing."""
+WORST_IMAGES = 8
+_RECALLS = np.linspace(0.0, 1.0, 101)
+_CONFUSIONS_TOLD = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Precision and recall of a class after each of its n detections, by falling score; all float64 [n]."""
+
+    scores: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+
+    @property
+    def interpolated(self) -> np.ndarray:
+        """float64 [101]: the best precision at a recall of at least 0, 0.01, ..., 1; 0 where it is never reached."""
+        best = np.maximum.accumulate(self.precision[::-1])[::-1]
+        return np.append(best, 0.0)[np.searchsorted(self.recall, _RECALLS)]
+
+    @property
+    def average_precision(self) -> float:
+        """AP at IoU 0.5 with COCO's 101 points."""
+        return float(self.interpolated.mean())
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A detection counts where its score is at least `score`; then precision, recall and F1 are these."""
+
+    score: float
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, eq=False)
+class ClassFigures:
+    """One class on the validation set. `curve` is None without ground truth, `threshold` also where no detection is
+    right."""
+
+    boxes: int
+    curve: Curve | None
+    threshold: Threshold | None
+
+
+@dataclass(frozen=True, eq=False)
+class BadImage:
+    """One of the worst images, with the detections that reach their thresholds, by falling score.
+
+    index: in the data set. truth_boxes: float32 [G, 4], ymin xmin ymax xmax, normalised; truth_classes: int32 [G];
+    missed: bool [G]. boxes: float32 [D, 4]; classes: int32 [D]; scores: float32 [D]. why: in a few words.
+    """
+
+    index: int
+    truth_boxes: np.ndarray
+    truth_classes: np.ndarray
+    missed: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+    errors: int
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """classes: K of them. confusion: int64 [K + 1, K + 1], true class (the last row: nothing there) by predicted class
+    (the last column: missed). errors: int64 [N], of each image: boxes missed or taken for another class, and detections
+    of nothing."""
+
+    classes: tuple[ClassFigures, ...]
+    confusion: np.ndarray
+    errors: np.ndarray
+    worst: tuple[BadImage, ...]
+
+
+def compute_figures(dataset: Dataset, detections: DetectionSet) -> Figures:
+    """The figures of N validation images with K classes; a class without a threshold of its own is cut at 0.5."""
+    labels, images = dataset.labels, [_Image.of(dataset, detections, index) for index in range(len(dataset.file_names))]
+    hits = [match(image.overlap * image.same_class) >= 0 for image in images]
+    everything = [np.concatenate(parts) for parts in ([i.scores for i in images], [i.classes for i in images], hits)]
+    classes = tuple(_class_figures(index, dataset, *everything) for index in range(len(labels)))
+    cuts = np.array([one.threshold.score if one.threshold else CONFIDENT for one in classes], np.float32)
+
+    confusion = np.zeros((len(labels) + 1, len(labels) + 1), np.int64)
+    cut = [image.above(cuts) for image in images]
+    matches = [match(image.overlap) for image in cut]
+    errors = np.zeros(len(images), np.int64)
+    for index, (image, matched) in enumerate(zip(cut, matches, strict=True)):
+        truth = np.append(image.truth_classes, len(labels))[matched]  # -1, without a match, is nothing there
+        np.add.at(confusion, (truth, image.classes), 1)
+        missed = image.truth_classes[_missed(image, matched)]
+        np.add.at(confusion, (missed, len(labels)), 1)
+        errors[index] = len(missed) + (truth != image.classes).sum()
+    order = [int(index) for index in np.argsort(-errors, kind="stable")[:WORST_IMAGES] if errors[index] > 0]
+    worst = tuple(_bad_image(index, cut[index], matches[index], int(errors[index]), labels.names) for index in order)
+    return Figures(classes, confusion, errors, worst)
+
+
+def match(overlap: np.ndarray) -> np.ndarray:
+    """Which box each detection is matched with.
+
+    Args:
+        overlap: float [D, G], IoU of detections, best first, with boxes.
+
+    Returns:
+        int64 [D], the box, or -1 where none is free that it overlaps by at least 0.5.
+    """
+    matches = np.full(len(overlap), -1, np.int64)
+    free = np.ones(overlap.shape[1], bool)
+    for detection in np.flatnonzero((overlap >= MATCH_IOU).any(axis=1)):
+        candidates = np.where(free, overlap[detection], 0.0)
+        box = int(candidates.argmax())
+        if candidates[box] >= MATCH_IOU:
+            matches[detection], free[box] = box, False
+    return matches
+
+
+def precision_recall(scores: np.ndarray, hits: np.ndarray, boxes: int) -> Curve:
+    """The curve of detections, scores [n] and whether each is right, bool [n], in any order; `boxes` is at least 1."""
+    order = np.argsort(-scores, kind="stable")
+    right = np.cumsum(hits[order])
+    return Curve(scores[order].astype(float), right / np.arange(1, len(right) + 1), right / boxes)
+
+
+def best_threshold(curve: Curve) -> Threshold | None:
+    """Where F1 is best, the highest score of those that tie; None where no detection is right."""
+    # Of detections with the same score no threshold takes some and leaves others.
+    last = np.flatnonzero(np.append(np.diff(curve.scores) < 0, True)) if len(curve.scores) else np.zeros(0, int)
+    precision, recall = curve.precision[last], curve.recall[last]
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    if not f1.any():
+        return None
+    best = int(f1.argmax())
+    return Threshold(float(curve.scores[last][best]), float(precision[best]), float(recall[best]), float(f1[best]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Image:
+    """An image's G boxes and D detections, best first. overlap: float64 [D, G], IoU."""
+
+    truth_boxes: np.ndarray
+    truth_classes: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+    overlap: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: Dataset, detections: DetectionSet, index: int) -> "_Image":
+        rows = slice(dataset.offsets[index], dataset.offsets[index + 1])
+        order = np.argsort(-detections.scores[index, : detections.count[index]], kind="stable")
+        boxes = detections.boxes[index, order]
+        return cls(
+            dataset.boxes[rows],
+            dataset.classes[rows],
+            boxes,
+            detections.classes[index, order],
+            detections.scores[index, order],
+            _iou(boxes, dataset.boxes[rows]),
+        )
+
+    @property
+    def same_class(self) -> np.ndarray:
+        """bool [D, G]."""
+        return np.asarray(self.classes[:, np.newaxis] == self.truth_classes)
+
+    def above(self, cuts: np.ndarray) -> "_Image":
+        """With the detections whose score is at least that of their class in `cuts`, float32 [K]."""
+        kept = self.scores >= cuts[self.classes]
+        return _Image(
+            self.truth_boxes,
+            self.truth_classes,
+            self.boxes[kept],
+            self.classes[kept],
+            self.scores[kept],
+            self.overlap[kept],
+        )
+
+
+def _class_figures(
+    index: int, dataset: Dataset, scores: np.ndarray, classes: np.ndarray, hits: np.ndarray
+) -> ClassFigures:
+    boxes = int((dataset.classes == index).sum())
+    if boxes == 0:
+        return ClassFigures(0, None, None)
+    own = classes == index
+    curve = precision_recall(scores[own], hits[own], boxes)
+    return ClassFigures(boxes, curve, best_threshold(curve))
+
+
+def _missed(image: _Image, matches: np.ndarray) -> np.ndarray:
+    """bool [G]."""
+    missed = np.ones(len(image.truth_classes), bool)
+    missed[matches[matches >= 0]] = False
+    return missed
+
+
+def _bad_image(index: int, image: _Image, matches: np.ndarray, errors: int, names: Sequence[str]) -> BadImage:
+    missed = _missed(image, matches)
+    stray = matches < 0
+    nearest = image.overlap.max(axis=1, initial=0.0)[stray]
+    confused = Counter(
+        (int(image.truth_classes[box]), int(predicted))
+        for box, predicted in zip(matches, image.classes, strict=True)
+        if box >= 0 and image.truth_classes[box] != predicted
+    )
+    told = confused.most_common(_CONFUSIONS_TOLD)
+    others = confused.total() - sum(count for _, count in told)
+    reasons = [
+        (int(missed.sum()), "missed"),
+        *((count, f"{names[truth]} taken for {names[predicted]}") for (truth, predicted), count in told),
+        (others, "of another wrong class"),
+        (int((nearest >= MATCH_IOU).sum()), "found again"),
+        (int(((nearest >= _TOUCHING_IOU) & (nearest < MATCH_IOU)).sum()), "badly placed"),
+        (int((nearest < _TOUCHING_IOU).sum()), "where nothing is"),
+    ]
+    return BadImage(
+        index,
+        image.truth_boxes,
+        image.truth_classes,
+        missed,
+        image.boxes,
+        image.classes,
+        image.scores,
+        errors,
+        ", ".join(f"{count} {what}" for count, what in reasons if count),
+    )
+
+
+def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """[N, 4] and [M, 4] to float64 [N, M]. `geometry/iou.py` would start the accelerator for each of a few boxes."""
+    a, b = boxes[:, np.newaxis].astype(float), others[np.newaxis].astype(float)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.clip(sides, 0.0, None).prod(axis=-1)
+    union = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1) - shared
+    return np.asarray(shared / np.maximum(union, 1e-12))

@@ -1,0 +1,242 @@
+"""`report.html`: what the job came to, on one page that needs nothing beside it, and the same pictures as PNG files."""
+
+import base64
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
+from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.dataset.load import Splits
+from sagemaker_object_detection.evaluation.validation import CONFIDENT, Evaluation
+from sagemaker_object_detection.geometry.anchors import MATCH_IOU
+from sagemaker_object_detection.geometry.coverage import best_anchor_iou, boxes_in_input
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.report import charts
+from sagemaker_object_detection.report.drawing import colour_of
+from sagemaker_object_detection.report.figures import Figures
+from sagemaker_object_detection.report.pictures import Picture
+from sagemaker_object_detection.training.progress import Epoch
+
+FILE_NAME = "report.html"
+PICTURES = "report"
+_TEMPLATE = "report.html.j2"
+MAX_CONFUSION = 30
+"""Classes that a confusion matrix is legible with; of more, the pairs that are confused most are listed."""
+_MAX_PAIRS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """All that the page shows. `figures`, and the `pictures` that go with them, are of the saved weights; None where
+    there are none."""
+
+    base: BaseModel
+    hyperparameters: Hyperparameters
+    versions: Mapping[str, str]
+    splits: Splits
+    epochs: tuple[Epoch[Evaluation], ...]
+    saved: Epoch[Evaluation] | None
+    figures: Figures | None
+    pictures: Sequence[Picture]
+
+
+def write_page(findings: Findings, folder: Path) -> Path:
+    """Writes `report.html` and the folder `report/` beside it, which replace those of an earlier run.
+
+    Everything is made under another name first.
+
+    Returns:
+        the page.
+    """
+    remove_page(folder)
+    page, pictures = folder / FILE_NAME, folder / PICTURES
+    temporary = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
+    try:
+        drawn = _charts(findings)
+        (temporary / PICTURES).mkdir()
+        for name, png in drawn.items():
+            (temporary / PICTURES / f"{name}.png").write_bytes(png)
+        for number, picture in enumerate(findings.pictures, 1):
+            (temporary / PICTURES / f"worst_{number}.png").write_bytes(picture.encoded("PNG"))
+        (temporary / FILE_NAME).write_text(render(findings, drawn), encoding="utf-8")
+        (temporary / PICTURES).rename(pictures)
+        return (temporary / FILE_NAME).rename(page)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_page(folder: Path) -> None:
+    """Removes the page of an earlier run, which would speak of another model."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
+    shutil.rmtree(folder / PICTURES, ignore_errors=True)
+
+
+def render(findings: Findings, drawn: Mapping[str, bytes]) -> str:
+    """The page as HTML; `drawn`: PNG by the name of the chart."""
+    environment = Environment(
+        loader=PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = lambda value, digits=3: "-" if value is None else f"{value:.{digits}f}"
+    environment.filters["number"] = lambda value: f"{value:,}"
+    splits, saved = findings.splits, findings.saved
+    result = saved.validation if saved else None
+    return environment.get_template(_TEMPLATE).render(
+        base=findings.base,
+        saved=saved,
+        epochs=findings.epochs,
+        result=result,
+        confident=CONFIDENT,
+        validation_images=len(splits.validation.file_names) if splits.validation else 0,
+        missing=_missing(findings),
+        charts={name: _data_uri("png", png) for name, png in drawn.items()},
+        pictures=[(picture, _data_uri("jpeg", picture.encoded("JPEG"))) for picture in findings.pictures],
+        faulty=int((findings.figures.errors > 0).sum()) if findings.figures else 0,
+        classes=_classes(findings),
+        confusion=_confusion(findings),
+        anchors=_anchor_sides(findings.base),
+        anchor_iou=MATCH_IOU,
+        advice=[finding.text for finding in find_coverage(splits.training, findings.base) if finding.bad],
+        report=splits.report,
+        hyperparameters=findings.hyperparameters.resolved(),
+        effective=findings.hyperparameters.effective(),
+        versions=findings.versions,
+    )
+
+
+def _missing(findings: Findings) -> list[str]:
+    """What the page cannot show, and why."""
+    if findings.splits.validation is None:
+        return [
+            "There is no validation set: the job has no validation channel and validation_split_ratio is 0. So nobody "
+            "knows how good the model is: there are no mAP, no curves, no score thresholds and no pictures of mistakes."
+        ]
+    if findings.saved is None:
+        return [
+            "No epoch was finished before the job was stopped. The model has the weights of that moment, which were "
+            "never validated: there are no losses, no mAP, no curves, no score thresholds and no pictures of mistakes."
+        ]
+    if findings.figures is None:
+        return [
+            "The job was stopped, and too little time was left to go over the validation images once more: there are "
+            "no curves, no score thresholds and no pictures of mistakes. mAP and losses are those of the saved epoch."
+        ]
+    return []
+
+
+def _charts(findings: Findings) -> dict[str, bytes]:
+    """PNG by name."""
+    drawn, epochs = {}, findings.epochs
+    saved = findings.saved.number if findings.saved else None
+    results = [epoch.validation for epoch in epochs]
+    if epochs:
+        losses: dict[str, Sequence[float]] = {"training": [epoch.loss for epoch in epochs]}
+        for key in ("localization", "classification"):
+            values = _over(results, f"{key}_loss")
+            losses |= {f"validation: {key}": values} if np.isfinite(values).any() else {}
+        drawn["losses"] = charts.over_epochs("Losses", losses, saved)
+    scores = {key: _over(results, name) for key, name in (("mAP@[.5:.95]", "mAP"), ("mAP@.5", "mAP_50"))}
+    if np.isfinite(list(scores.values())).any():
+        drawn["map"] = charts.over_epochs("Mean average precision", scores, saved, least_top=0.1)
+    if findings.figures is not None:
+        known = {index: one for index, one in enumerate(findings.figures.classes) if one.curve is not None}
+        order = sorted(known, key=lambda index: -known[index].boxes)
+        if known:
+            drawn["precision_recall"] = charts.precision_recall(
+                {index: curve.interpolated for index in order if (curve := known[index].curve) is not None},
+                findings.splits.training.labels.names,
+                {index: (cut.recall, cut.precision) for index in order if (cut := known[index].threshold) is not None},
+            )
+    training = findings.splits.training
+    base = findings.base
+    sizes, names = _input_sizes(training, base), training.labels.names
+    drawn["box_sizes"] = charts.box_sizes(sizes, training.classes, names, _anchor_sides(base), base.input_size)
+    return drawn
+
+
+def _over(results: Sequence[Evaluation | None], key: str) -> list[float]:
+    return [result.metrics.get(key, math.nan) if result else math.nan for result in results]
+
+
+def _input_sizes(dataset: Dataset, base: BaseModel) -> np.ndarray:
+    """Height and width of the M boxes in pixels of the network input, float32 [M, 2]."""
+    boxes = boxes_in_input(dataset.boxes, _image_sizes(dataset), base) * base.input_size
+    return np.asarray(boxes[:, 2:] - boxes[:, :2])
+
+
+def _image_sizes(dataset: Dataset) -> np.ndarray:
+    """Height and width of each box's image, int32 [M, 2]."""
+    return np.repeat(dataset.sizes, np.diff(dataset.offsets), axis=0)
+
+
+def _anchor_sides(base: BaseModel) -> tuple[float, float]:
+    """Of the smallest and the largest square anchor, pixels of the network input."""
+    scales = base.family.scales_per_octave
+    low, high = (base.family.anchor_scale * 2.0**level for level in (base.levels[0], base.levels[-1]))
+    return low, high * 2 ** ((scales - 1) / scales)
+
+
+def _classes(findings: Findings) -> list[dict[str, Any]]:
+    """A row of the tables for each class. What is not known is None."""
+    training, validation = findings.splits.training, findings.splits.validation
+    result = findings.saved.validation if findings.saved else None
+    anchors = _coverage(training, findings.base)
+    rows = []
+    for index, name in enumerate(training.labels.names):
+        one = findings.figures.classes[index] if findings.figures else None
+        figures = result.coco.per_class.get(name, {}) if result else {}
+        found = anchors[index]
+        rows.append(
+            {
+                "name": name,
+                "colour": colour_of(index),
+                "training": int((training.classes == index).sum()),
+                "validation": int((validation.classes == index).sum()) if validation else None,
+                "mAP": figures.get("mAP"),
+                "mAP_50": figures.get("mAP_50"),
+                "threshold": one.threshold if one else None,
+                "covered": float((found >= MATCH_IOU).mean()) if len(found) else None,
+                "anchor_iou": float(np.median(found)) if len(found) else None,
+            }
+        )
+    return rows
+
+
+def _coverage(dataset: Dataset, base: BaseModel) -> list[np.ndarray]:
+    """The best IoU of an anchor with each box, by class."""
+    best = best_anchor_iou(dataset.boxes, _image_sizes(dataset), base)
+    return [best[dataset.classes == index] for index in range(len(dataset.labels))]
+
+
+def _confusion(findings: Findings) -> dict[str, Any] | None:
+    """Rows of (name, [(count, share of the row)]), or the pairs that are confused most where classes are many."""
+    if findings.figures is None:
+        return None
+    names, counts = findings.splits.training.labels.names, findings.figures.confusion
+    if len(names) > MAX_CONFUSION:
+        wrong = counts[:-1, :-1] * ~np.eye(len(names), dtype=bool)
+        most = np.argsort(-wrong, axis=None, kind="stable")[:_MAX_PAIRS]
+        pairs = [(*divmod(int(place), len(names)), int(wrong.flat[place])) for place in most]
+        return {"rows": None, "pairs": [(names[row], names[column], count) for row, column, count in pairs if count]}
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    rows = [
+        (name, [(int(count), float(share)) for count, share in zip(row, part, strict=True)])
+        for name, row, part in zip((*names, None), counts, shares, strict=True)
+    ]
+    return {"pairs": None, "rows": rows, "columns": names}
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

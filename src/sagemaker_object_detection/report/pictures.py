@@ -1,0 +1,66 @@
+"""The worst validation images, with what is there and what was found."""
+
+import io
+from dataclasses import dataclass
+
+import tensorflow as tf
+from PIL import Image
+
+from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.dataset.preprocess import decode
+from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
+from sagemaker_object_detection.report.figures import BadImage, Figures
+
+_SIDES = (400, 640)
+"""The longer side of a picture, pixels: an image that is smaller is blown up, so that letters have room."""
+_MAX_FOUND = 30
+"""Detections that are drawn, the best: more would hide the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """file_name: relative to the data set's images. why: what is wrong, in a few words. image: RGB, boxes drawn."""
+
+    file_name: str
+    why: str
+    image: Image.Image
+
+    def encoded(self, format_name: str) -> bytes:
+        """The bytes of a file, "PNG" or "JPEG"."""
+        stream = io.BytesIO()
+        self.image.save(stream, format_name, quality=85)
+        return stream.getvalue()
+
+
+def draw_worst(dataset: Dataset, figures: Figures) -> list[Picture]:
+    """The worst images of the data set that the figures are of, decoded again; ground truth is dashed, and has its name
+    where it was missed.
+
+    Raises:
+        tf.errors.OpError: a file is no longer there, or no longer an image.
+    """
+    return [Picture(dataset.file_names[bad.index], bad.why, _drawn(dataset, bad)) for bad in figures.worst]
+
+
+def _drawn(dataset: Dataset, bad: BadImage) -> Image.Image:
+    contents = tf.io.read_file(str(dataset.images / dataset.file_names[bad.index]))
+    image = Image.fromarray(decode(contents, tf.constant(dataset.orientations[bad.index])).numpy())
+    longer = max(image.size)
+    scale = min(max(longer, _SIDES[0]), _SIDES[1]) / longer
+    if scale != 1:
+        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    names = dataset.labels.names
+    truth = [
+        Mark(_corners(box), f"missed: {names[index]}" if missed else "", colour_of(int(index)), dashed=True)
+        for box, index, missed in zip(bad.truth_boxes, bad.truth_classes, bad.missed, strict=True)
+    ]
+    found = [
+        Mark(_corners(box), f"{names[index]} {score:.2f}", colour_of(int(index)))
+        for box, index, score in zip(bad.boxes, bad.classes, bad.scores, strict=True)
+    ][:_MAX_FOUND]
+    return draw(image, [*found[::-1], *truth])
+
+
+def _corners(box: "tf.Tensor") -> tuple[float, float, float, float]:
+    ymin, xmin, ymax, xmax = (float(side) for side in box)
+    return xmin, ymin, xmax, ymax

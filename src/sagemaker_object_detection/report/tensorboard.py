@@ -1,0 +1,77 @@
+"""Event files for TensorBoard: the figures of every epoch as they come, and the worst images at the end.
+
+TensorFlow's own `tf.summary.scalar` needs the `tensorboard` package, which nothing else here does: records are written
+as the protocol buffers they are.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from sagemaker_object_detection.evaluation.validation import Evaluation
+from sagemaker_object_detection.report.optional import optional
+from sagemaker_object_detection.report.pictures import Picture
+from sagemaker_object_detection.training.progress import Epoch
+
+_SUFFIX = ".detection"
+"""Tells our event files from those that others may have put there."""
+_WHAT, _CONSOLATION = "TensorBoard's event files", "the job goes on without them"
+
+
+class TensorBoard:
+    """Writes event files. What goes wrong costs one warning, and then it writes no more.
+
+    Args:
+        folder: where they go; None: nowhere. Those of an earlier run are replaced.
+        epochs: those that an earlier run finished.
+    """
+
+    def __init__(self, folder: Path | None, epochs: Sequence[Epoch[Evaluation]] = ()) -> None:
+        self._writer: Any = None
+        if folder is not None:
+            with optional(_WHAT, _CONSOLATION):
+                folder.mkdir(parents=True, exist_ok=True)
+                for earlier in folder.glob(f"events.out.tfevents.*{_SUFFIX}"):
+                    earlier.unlink()
+                self._writer = tf.summary.create_file_writer(str(folder), filename_suffix=_SUFFIX)
+        for epoch in epochs:
+            self.write(epoch)
+
+    def write(self, epoch: Epoch[Evaluation]) -> None:
+        """The scalars of an epoch that is finished; they are in the file when this returns."""
+        self._record(
+            epoch.number,
+            [tf.compat.v1.Summary.Value(tag=tag, simple_value=value) for tag, value in _scalars(epoch).items()],
+        )
+
+    def write_pictures(self, epoch: int, pictures: Sequence[Picture]) -> None:
+        """The pictures, worst first, as images of an epoch."""
+        values = []
+        for number, picture in enumerate(pictures, 1):
+            width, height = picture.image.size
+            image = tf.compat.v1.Summary.Image(
+                height=height, width=width, colorspace=3, encoded_image_string=picture.encoded("PNG")
+            )
+            values.append(tf.compat.v1.Summary.Value(tag=f"worst images/{number}: {picture.file_name}", image=image))
+        self._record(epoch, values)
+
+    def _record(self, step: int, values: Sequence[Any]) -> None:
+        if self._writer is None or not values:
+            return
+        writer, self._writer = self._writer, None  # until all went well
+        with optional(_WHAT, _CONSOLATION), writer.as_default():
+            tf.summary.experimental.write_raw_pb(tf.compat.v1.Summary(value=values).SerializeToString(), step=step)
+            writer.flush()
+            self._writer = writer
+
+
+def _scalars(epoch: Epoch[Evaluation]) -> dict[str, float]:
+    """Values by tag; TensorBoard groups them by what stands before the slash."""
+    scalars = {"train/loss": epoch.loss, "train/samples_per_second": epoch.samples_per_second}
+    if epoch.validation is not None:
+        figures = {**epoch.validation.metrics, "total_loss": epoch.validation.total_loss}
+        scalars |= {f"validation/{name}": value for name, value in figures.items()}
+        scalars |= {f"AP/{name}": values["mAP"] for name, values in epoch.validation.coco.per_class.items()}
+    return scalars

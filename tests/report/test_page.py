@@ -1,0 +1,202 @@
+"""The page as a browser takes it: whole in itself, harmless, and honest about what is missing."""
+
+import base64
+import io
+import re
+import warnings
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from made_detections import make_dataset
+from made_findings import data, evaluation, findings
+from PIL import Image
+
+from sagemaker_object_detection.evaluation.coco import DetectionSet
+from sagemaker_object_detection.report import charts
+from sagemaker_object_detection.report.drawing import colour_of
+from sagemaker_object_detection.report.figures import compute_figures
+from sagemaker_object_detection.report.page import MAX_CONFUSION, write_page
+from sagemaker_object_detection.report.pictures import draw_worst
+
+HOSTILE = ("<script>alert(1)</script>", '中文 "&amp;" $\\frac{', "_hidden")
+HOSTILE_FILES = ("<img src=x onerror=alert(1)>.png", '"><script>alert(2)<!--.png', "&lt;中文&gt;.png")
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and the text between them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1][0] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def images(self) -> list[str]:
+        return [attributes["src"] for tag, attributes in self.tags if tag == "img"]
+
+
+def written(found, folder) -> Page:
+    folder.mkdir(exist_ok=True)
+    return Page(write_page(found, folder).read_text(encoding="utf-8"))
+
+
+def test_the_page_says_how_good_the_saved_weights_are(tmp_path):
+    text = written(findings(tmp_path / "images"), tmp_path / "data").text
+    assert "ssd_mobilenet_v2_fpnlite_320x320" in text
+    assert "0.500 mAP@[.5:.95] of the saved weights" in text
+    assert "0.750 mAP@.5 of the saved weights" in text
+    assert "2 of 3 validation images have a detection above 0.5" in text
+    assert "1 saved epoch, counted from 0; 3 finished" in text
+    assert "3 training images with 3 boxes" in text
+    assert "of no use" not in text
+    # cat: found, but so is what is no cat; dog: never found.
+    assert "cat 1 1 1.000 1.000 0.900 0.50 1.00 0.67" in text
+    assert "dog 2 2 0.000 0.000 - - - -" in text
+    assert "cat 1 0 0 dog 0 0 2 nothing there 1 0" in text
+    assert "batch_size 3" in text
+    assert "python 3.11.0" in text
+
+
+def test_it_shows_what_is_wrong_with_the_worst_images(tmp_path):
+    text = written(findings(tmp_path / "images"), tmp_path / "data").text
+    assert "3 of 3 have a mistake" in text
+    assert "1 missed a.png 1 missed b.png 1 where nothing is c.png" in text
+
+
+def test_it_needs_nothing_beside_it_and_every_image_decodes(tmp_path):
+    page = written(findings(tmp_path / "images"), tmp_path / "data")
+    assert len(page.images) == 4 + 3
+    for source in page.images:
+        kind, content = re.fullmatch(r"data:image/(png|jpeg);base64,(.+)", source).groups()
+        with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as image:
+            image.load()
+            assert image.format == kind.upper()
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "a", "base"})
+    assert "url(" not in (tmp_path / "data/report.html").read_text()
+    pictures = sorted((tmp_path / "data/report").iterdir())
+    assert [path.name for path in pictures] == [
+        "box_sizes.png",
+        "losses.png",
+        "map.png",
+        "precision_recall.png",
+        "worst_1.png",
+        "worst_2.png",
+        "worst_3.png",
+    ]
+    for path in pictures:
+        with Image.open(path) as image:
+            image.load()
+
+
+def test_names_are_text_whatever_they_hold(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as of letters that no font has
+        page = written(findings(tmp_path / "images", HOSTILE, HOSTILE_FILES), tmp_path / "data")
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script"})
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    for name in (*HOSTILE, *HOSTILE_FILES, "A <b>warning</b>."):
+        assert name in page.text
+    assert all(source.startswith("data:") for source in page.images)
+
+
+def test_a_model_that_detects_nothing_is_called_so_loudly(tmp_path):
+    found = findings(tmp_path / "images")
+    useless = replace(found.epochs[1], validation=evaluation(found.splits.validation, 0.0, confident=0))
+    page = written(replace(found, saved=useless), tmp_path / "data")
+    assert "This model is of no use yet." in page.text
+    assert "on any of the 3 validation images" in page.text
+    assert ("div", {"class": "loud"}) in page.tags
+
+
+def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path):
+    found = findings(tmp_path / "images", figures=None, pictures=[])
+    epochs = tuple(replace(epoch, validation=None) for epoch in found.epochs)
+    splits = replace(found.splits, validation=None)
+    page = written(replace(found, epochs=epochs, saved=epochs[2], splits=splits), tmp_path / "data")
+    assert "There is no validation set: the job has no validation channel and validation_split_ratio is 0." in page.text
+    assert [path.stem for path in sorted((tmp_path / "data/report").iterdir())] == ["box_sizes", "losses"]
+    assert "2 saved epoch" in page.text
+    assert "cat 1 dog 2" in page.text
+    assert "threshold" not in page.text.replace("score thresholds and no pictures", "")
+
+
+def test_without_a_finished_epoch_it_has_the_data_and_says_why(tmp_path):
+    found = findings(tmp_path / "images", figures=None, pictures=[], epochs=(), saved=None)
+    page = written(found, tmp_path / "data")
+    assert "No epoch was finished before the job was stopped." in page.text
+    assert [path.stem for path in sorted((tmp_path / "data/report").iterdir())] == ["box_sizes"]
+    assert "none saved epoch" in page.text
+
+
+def test_after_a_stop_without_time_it_has_the_figures_of_the_epoch_and_says_why(tmp_path):
+    page = written(findings(tmp_path / "images", figures=None, pictures=[]), tmp_path / "data")
+    assert "too little time was left to go over the validation images once more" in page.text
+    assert "0.500 mAP@[.5:.95]" in page.text
+    assert len(page.images) == 3
+
+
+def test_of_many_classes_the_pairs_that_are_confused_most_are_listed(tmp_path):
+    names = tuple(f"class {number}" for number in range(MAX_CONFUSION + 1))
+    found = findings(tmp_path / "images", names)
+    dataset = make_dataset([[[0, 0, 50, 50]]] * 3, [[4], [4], [7]], [(100, 100)] * 3, names)
+    boxes = dataset.boxes[:, np.newaxis]
+    taken_for = np.array([[5], [5], [4]], np.int32)
+    seen = DetectionSet(boxes, np.full((3, 1), 0.9, np.float32), taken_for, np.ones(3, np.int32))
+    page = written(replace(found, figures=compute_figures(dataset, seen), pictures=[]), tmp_path / "data")
+    assert "The pairs of classes that are confused most" in page.text
+    assert "class 4 class 5 2 class 7 class 4 1" in page.text
+    assert not any(attributes.get("class") == "matrix" for _, attributes in page.tags)
+
+
+def test_an_earlier_page_is_replaced(tmp_path):
+    folder = tmp_path / "data"
+    (folder / "report").mkdir(parents=True)
+    (folder / "report/worst_8.png").touch()
+    (folder / "report.html").write_text("old")
+    written(findings(tmp_path / "images"), folder)
+    assert not (folder / "report/worst_8.png").exists()
+    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+    assert sorted(path.name for path in folder.iterdir()) == ["report", "report.html"]
+
+
+def test_nothing_is_left_of_a_page_that_cannot_be_made(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ValueError("no chart")
+
+    found = findings(tmp_path / "images")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "report.html").write_text("of another job")
+    monkeypatch.setattr(charts, "box_sizes", fail)
+    with pytest.raises(ValueError, match="no chart"):
+        write_page(found, folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_of_each_colour_one_class_has_it_in_a_chart():
+    drawn = charts._named(range(25))
+    assert drawn == list(range(10))
+    assert charts._named([13, 3, 1]) == [13, 1]
+    assert colour_of(13) == colour_of(3)
+
+
+def test_pictures_are_as_large_as_letters_need(tmp_path):
+    found = findings(tmp_path / "images")
+    assert [picture.image.size for picture in found.pictures] == [(400, 267), (400, 400), (400, 267)]
+    dataset = data(tmp_path / "images")
+    Image.new("RGB", (2000, 1000)).save(dataset.images / "a.png")
+    assert draw_worst(dataset, found.figures)[0].image.size == (640, 320)

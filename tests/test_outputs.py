@@ -1,0 +1,111 @@
+"""What a job leaves when all goes well, when the report does not, and when a stop leaves little time."""
+
+import json
+import logging
+import re
+from types import SimpleNamespace
+
+import pytest
+import tensorflow as tf
+from made_findings import data, findings, found_in
+
+from sagemaker_object_detection import outputs
+from sagemaker_object_detection.job.metrics import METRICS
+from sagemaker_object_detection.job.paths import Paths, prepare_outputs
+from sagemaker_object_detection.job.stop import StopSignal
+from sagemaker_object_detection.report import page
+from sagemaker_object_detection.report.tensorboard import TensorBoard
+from sagemaker_object_detection.training.loop import Outcome
+
+
+class Evaluator:
+    """Has no detections left of the last validation."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def detections(self, evaluation, abort):
+        return None if abort() else found_in(self.dataset)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes what a job with these class names leaves below tmp_path; returns metrics.json."""
+    monkeypatch.setattr(outputs, "export", lambda *_: None)
+    prepare_outputs(Paths(tmp_path))
+
+    def write(names=("cat", "dog"), *, stopped_since=None, saved=True):
+        found = findings(tmp_path / "images", names)
+        dataset = data(tmp_path / "images", names)
+        stop = StopSignal(grace_seconds=120, clock=lambda: 100.0)
+        if stopped_since is not None:
+            stop._since = 100.0 - stopped_since
+        outputs.write_outputs(
+            SimpleNamespace(base=found.base),
+            Outcome(found.epochs if saved else (), found.saved if saved else None, stopped_since is not None),
+            found.hyperparameters,
+            found.splits,
+            Evaluator(dataset),
+            TensorBoard(tmp_path / "board"),
+            stop,
+            Paths(tmp_path),
+        )
+        return json.loads((tmp_path / "output/data/metrics.json").read_text())
+
+    return write
+
+
+def test_the_report_comes_with_thresholds_in_the_metrics_and_the_log(write, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        metrics = write()
+    assert metrics["score_thresholds"] == {"cat": pytest.approx(0.9)}
+    assert [epoch["epoch"] for epoch in metrics["epochs"]] == [0, 1, 2]
+    assert "Suggested score thresholds, by the best F1 at IoU 0.5: 'cat' 0.900." in caplog.messages
+    assert f"The report is in {tmp_path}/output/data/report.html." in caplog.messages
+    assert (tmp_path / "output/data/report/worst_3.png").is_file()
+    (board,) = (tmp_path / "board").iterdir()
+    tags = [v.tag for e in tf.compat.v1.train.summary_iterator(str(board)) for v in e.summary.value]
+    assert tags == ["worst images/1: a.png", "worst images/2: b.png", "worst images/3: c.png"]
+
+
+def test_a_class_that_is_called_as_a_metric_is_not_read_as_one(write, caplog):
+    with caplog.at_level(logging.INFO):
+        write(("loss=9, Val_mAP=0.9", "dog"))
+    (line,) = [message for message in caplog.messages if message.startswith("Suggested")]
+    assert "0.900" in line
+    assert not any(re.search(metric.regex, line) for metric in METRICS)
+
+
+def test_a_report_that_fails_leaves_the_job_as_it_is(write, tmp_path, monkeypatch, caplog):
+    def fail(*_):
+        raise MemoryError
+
+    (tmp_path / "output/data/report.html").write_text("of an earlier job")
+    monkeypatch.setattr(page, "write_page", fail)
+    with caplog.at_level(logging.INFO):
+        metrics = write()
+    assert metrics["saved_epoch"] == 1
+    assert caplog.messages[-1] == "The report could not be written (MemoryError:): the model is whole."
+    assert f"The model is in {tmp_path}/model." in caplog.messages
+    assert sorted(path.name for path in (tmp_path / "output/data").iterdir()) == ["metrics.json"]
+
+
+@pytest.mark.parametrize(("stopped_since", "looked"), [(10.0, True), (100.0, False)])
+def test_after_a_stop_the_detector_looks_again_only_if_there_is_time(write, tmp_path, caplog, stopped_since, looked):
+    with caplog.at_level(logging.INFO):
+        metrics = write(stopped_since=stopped_since)
+    assert f"Saving the model; {120 - stopped_since:.0f} seconds are left" in caplog.text
+    assert ("score_thresholds" in metrics) == looked
+    assert ("too little time was left" in (tmp_path / "output/data/report.html").read_text()) != looked
+
+
+def test_a_first_epoch_cut_short_has_a_report_without_figures(write, tmp_path):
+    assert write(stopped_since=1.0, saved=False) == {"saved_epoch": None, "epochs": []}
+    assert "No epoch was finished" in (tmp_path / "output/data/report.html").read_text()
+
+
+def test_only_some_of_many_thresholds_are_in_the_log():
+    shown = outputs._shown({f"class {number}": 0.5 for number in range(25)})
+    assert shown.startswith("'class 0' 0.500, 'class 1' 0.500")
+    assert shown.endswith("'class 19' 0.500, 5 more in metrics.json")
+    assert outputs._shown({}) == "none, as no detection is right"
