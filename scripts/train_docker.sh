@@ -79,3 +79,4 @@ in_image "$image" sample-data /opt/ml/input/data --images 80 --validation-images
 if [ "$variant" = gpu ]; then in_image --gpus all "$image"; else in_image "$image"; fi
 echo "model:    $folder/model"
 echo "metrics:  $folder/output/data/metrics.json"
+echo "report:   $folder/output/data/report.html"

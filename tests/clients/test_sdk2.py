@@ -78,29 +78,24 @@ def test_an_estimator_in_local_mode_trains_with_the_values_of_python(local, chan
     assert "data/metrics.json" in members(tmp_path / "out/output.tar.gz")
 
 
-def test_the_model_just_trained_is_deployed_and_answers(local, channels, sample_root, tmp_path, capfd):
-    from sagemaker.deserializers import JSONDeserializer
-    from sagemaker.serializers import IdentitySerializer
-
+def test_the_model_just_trained_is_deployed_and_answers_as_the_readme_has_it(
+    local, channels, sample_root, tmp_path, capfd
+):
     estimator = local()
     estimator.fit(channels)
-    predictor = estimator.deploy(
-        initial_instance_count=1,
-        instance_type="local",
-        serializer=IdentitySerializer("application/x-image"),
-        deserializer=JSONDeserializer(),
-    )
+    photo = sorted((sample_root / "input/data/validation/images").iterdir())[0]
+    code = snippet("Serving a model").replace("ml.m5.xlarge", "local").replace("photo.jpg", str(photo))
+    names = {"estimator": estimator}
     try:
-        image = sorted((sample_root / "input/data/validation/images").iterdir())[0].read_bytes()
-        predictor.accept = ("application/json;verbose;n_predictions=5",)
-        answer = predictor.predict(image)
+        exec(code, names)
     finally:
-        predictor.delete_endpoint()
-    names = json.loads(members(tmp_path / "out/model.tar.gz")["labels.json"])["labels"]
-    assert answer["labels"] == names
-    assert 0 < len(answer["scores"]) <= 5
-    assert len(answer["normalized_boxes"]) == len(answer["classes"]) == len(answer["scores"])
-    assert all(answer["labels"][index] in names for index in answer["classes"])
+        if "predictor" in names:
+            names["predictor"].delete_endpoint()
+    answer = names["answer"]
+    assert answer["labels"] == json.loads(members(tmp_path / "out/model.tar.gz")["labels.json"])["labels"]
+    assert len(answer["normalized_boxes"]) == len(answer["classes"]) == len(answer["scores"]) > 0
+    assert set(answer["classes"]) <= set(range(len(answer["labels"])))
+    assert answer["tensorflow_model_output"]["num_detections"] == len(answer["scores"])
     assert "Ready after" in capfd.readouterr().out
 
 

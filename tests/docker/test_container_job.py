@@ -189,6 +189,7 @@ def test_one_command_builds_makes_data_trains_and_says_where_the_model_is(image,
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     lines = [f"model:    {tmp_path}/ml/model", f"metrics:  {tmp_path}/ml/output/data/metrics.json"]
+    lines.append(f"report:   {tmp_path}/ml/output/data/report.html")
     assert done.stdout.splitlines()[-2:] == lines
     assert (tmp_path / "ml/model/1/saved_model.pb").is_file()
     assert len(json.loads((tmp_path / "ml/output/data/metrics.json").read_text())["epochs"]) == 3

@@ -70,6 +70,7 @@ def test_a_job_in_a_container_runs_an_image_beside_the_users_own(call, tmp_path)
         f"image: {image}, 1709 MB",
         f"model:    {tmp_path}/job/model",
         f"metrics:  {tmp_path}/job/output/data/metrics.json",
+        f"report:   {tmp_path}/job/output/data/report.html",
     ]
 
 
