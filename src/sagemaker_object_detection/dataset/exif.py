@@ -26,15 +26,23 @@ class _File(NamedTuple):
     """uint8 [length + 1]: the last byte, 0, stands for all past the end."""
     length: tf.Tensor
 
-    def number(self, offset: tf.Tensor, size: int, little_endian: tf.Tensor | bool = False) -> tf.Tensor:
-        """The unsigned numbers of `size` bytes at offsets [...], int64 [...]."""
-        places = tf.clip_by_value(offset[..., tf.newaxis] + tf.range(size, dtype=tf.int64), 0, self.length)
-        rising = [256**power for power in range(size)]
-        values = tf.where(little_endian, tf.constant(rising, tf.int64), tf.constant(rising[::-1], tf.int64))
-        return tf.reduce_sum(tf.cast(tf.gather(self.contents, places), tf.int64) * values, axis=-1)
+    def bytes_at(self, offset: tf.Tensor, count: int) -> tf.Tensor:
+        """So many bytes from offsets [...] on, int64 [..., count]."""
+        places = tf.clip_by_value(offset[..., tf.newaxis] + tf.range(count, dtype=tf.int64), 0, self.length)
+        return tf.cast(tf.gather(self.contents, places), tf.int64)
 
-    def has(self, text: bytes, offset: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_all([self.number(offset + place, 1) == byte for place, byte in enumerate(text)])
+
+def _number(digits: tf.Tensor, little_endian: tf.Tensor | bool = False) -> tf.Tensor:
+    """The unsigned numbers that bytes [..., size] are, int64 [...]."""
+    rising = [256**power for power in range(digits.shape[-1])]
+    values = tf.constant(rising[::-1], tf.int64)
+    if little_endian is not False:
+        values = tf.where(little_endian, tf.constant(rising, tf.int64), values)
+    return tf.reduce_sum(digits * values, axis=-1)
+
+
+def _is(digits: tf.Tensor, text: bytes) -> tf.Tensor:
+    return tf.reduce_all(digits == list(text))
 
 
 def exif_orientation(contents: tf.Tensor) -> tf.Tensor:
@@ -45,10 +53,11 @@ def exif_orientation(contents: tf.Tensor) -> tf.Tensor:
     data = tf.io.decode_raw(contents, tf.uint8)
     file = _File(tf.pad(data, [[0, 1]]), tf.size(data, tf.int64))
     start = tf.constant(0, tf.int64)
+    signature = file.bytes_at(start, len(_PNG))
     tiff = tf.case(
         [
-            (file.has(_JPEG, start), lambda: _find(file, start, _segment)),
-            (file.has(_PNG, start), lambda: _find(file, start + len(_PNG), _chunk)),
+            (_is(signature[: len(_JPEG)], _JPEG), lambda: _find(file, start, _segment)),
+            (_is(signature, _PNG), lambda: _find(file, start + len(_PNG), _chunk)),
         ],
         default=lambda: tf.constant(_NOWHERE, tf.int64),
     )
@@ -70,19 +79,20 @@ def _find(file: _File, first: tf.Tensor, look: Callable[[_File, tf.Tensor], tupl
 
 def _segment(file: _File, part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """A segment of a JPEG: FF, a marker, and unless that stands alone its length and content (ITU-T T.81, B.1.1)."""
-    marker = file.number(part + 1, 1)
+    start = file.bytes_at(part, 10)
+    marker = start[1]
     stands_alone = (marker == 0x01) | ((marker >= 0xD0) & (marker <= 0xD8))
-    last = (file.number(part, 1) != 0xFF) | (marker == _START_OF_SCAN) | (marker == _END_OF_IMAGE)
-    following = tf.where(stands_alone, part + 2, part + 2 + tf.maximum(file.number(part + 2, 2), 2))
+    last = (start[0] != 0xFF) | (marker == _START_OF_SCAN) | (marker == _END_OF_IMAGE)
+    following = tf.where(stands_alone, part + 2, part + 2 + tf.maximum(_number(start[2:4]), 2))
     following = tf.where(marker == 0xFF, part + 1, following)  # any number of FF may stand before a marker
-    found = (marker == _APP1) & file.has(b"Exif\0\0", part + 4)
+    found = (marker == _APP1) & _is(start[4:], b"Exif\0\0")
     return _place(part + 10, found & ~last), _place(following, ~last)
 
 
 def _chunk(file: _File, part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """A chunk of a PNG: its length, four letters, its content and a checksum (PNG 3, 5.3)."""
-    found = file.has(b"eXIf", part + 4)
-    return _place(part + 8, found), part + 12 + file.number(part, 4)
+    start = file.bytes_at(part, 8)
+    return _place(part + 8, _is(start[4:], b"eXIf")), part + 12 + _number(start[:4])
 
 
 def _place(offset: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
@@ -91,15 +101,17 @@ def _place(offset: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
 
 def _orientation(file: _File, tiff: tf.Tensor) -> tf.Tensor:
     """From the first directory of a TIFF structure (TIFF 6.0, section 2): offsets in it count from its beginning."""
-    little = file.has(b"II", tiff)
-    directory = tiff + file.number(tiff + 4, 4, little)
-    count = tf.minimum(file.number(directory, 2, little), _MAX_FIELDS)
+    start = file.bytes_at(tiff, 8)
+    little = _is(start[:2], b"II")
+    directory = tiff + _number(start[4:], little)
+    count = tf.minimum(_number(file.bytes_at(directory, 2), little), _MAX_FIELDS)
     fields = directory + 2 + 12 * tf.range(count)
-    named = tf.boolean_mask(fields, file.number(fields, 2, little) == _ORIENTATION)
-    field = tf.concat([[file.length], named], axis=0)[-1]  # where there is none, past the end, where all is 0
-    kind = file.number(field + 2, 2, little)
+    named = tf.boolean_mask(fields, _number(file.bytes_at(fields, 2), little) == _ORIENTATION)
+    # Where there is none: past the end, where all is 0.
+    field = file.bytes_at(tf.concat([[file.length], named], axis=0)[-1], 12)
+    kind = _number(field[2:4], little)
     value = tf.zeros([], tf.int64)
     for code, size in _SIZES.items():
-        value = tf.where(kind == code, file.number(field + 8, size, little), value)
-    sound = (little | file.has(b"MM", tiff)) & (file.number(field + 4, 4, little) == 1) & (value >= 1) & (value <= 8)
+        value = tf.where(kind == code, _number(field[8 : 8 + size], little), value)
+    sound = (little | _is(start[:2], b"MM")) & (_number(field[4:8], little) == 1) & (value >= 1) & (value <= 8)
     return tf.where(sound, tf.cast(value, tf.int32), 1)
