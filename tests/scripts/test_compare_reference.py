@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def compare(*packs: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts/compare_reference.py"), *map(str, packs)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=1200)
 
 
 @pytest.mark.parametrize(

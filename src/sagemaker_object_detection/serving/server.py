@@ -75,8 +75,10 @@ def serve(model: Path, port: int | None, environment: Mapping[str, str] = os.env
         failures: list[BaseException] = []
 
         def load() -> None:
+            started = time.monotonic()
             try:
-                service.model = _load(model)
+                service.model, device = _load(model)
+                log.info("Ready after %.1f seconds, on %s.", time.monotonic() - started, device)
             except BaseException as error:  # told by the main thread
                 failures.append(error)
                 server.should_exit = True
@@ -108,9 +110,8 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _load(folder: Path) -> Model:
-    """The model, once it has answered an image: the first answer takes seconds, and no client should wait for it."""
-    started = time.monotonic()
+def _load(folder: Path) -> tuple[Model, str]:
+    """The model, once it has answered an image, as the first answer takes seconds; and where it computes, for the log."""
     import tensorflow as tf
 
     from sagemaker_object_detection.serving.predictor import Predictor
@@ -121,14 +122,8 @@ def _load(folder: Path) -> Model:
     batch_size = _GPU_BATCH if gpus else min(os.cpu_count() or 1, _GPU_BATCH)
     predictor = Predictor(folder)
     _warm_up(predictor, batch_size)
-    log.info(
-        "Ready after %.1f seconds: %d classes, on %s, up to %d images at a time.",
-        time.monotonic() - started,
-        len(predictor.labels),
-        f"{len(gpus)} GPU" if gpus else "the CPU",
-        batch_size,
-    )
-    return Model(BatchQueue(predictor, batch_size), predictor.labels)
+    device = f"{'a GPU' if gpus else 'the CPU'}, up to {batch_size} images at a time"
+    return Model(BatchQueue(predictor, batch_size), predictor.labels), device
 
 
 def _warm_up(predictor: "Predictor", batch_size: int) -> None:
