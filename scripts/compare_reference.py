@@ -56,9 +56,10 @@ DAMAGED = (OSError, EOFError, zipfile.BadZipFile, KeyError, IndexError, ValueErr
 
 ROUNDINGS = 3.0
 """Ours and the reference's, and as much again: roundings of one size differ by chance."""
-INFERENCE, TRAINING = 3.0, 100.0
-"""Leeways. Batch statistics of two images are badly conditioned: of MobileNet V2 the reference's gradients differ from
-those in float64 by 88 times the tolerance, and its feature maps by 1.2 times."""
+INFERENCE, TRAINING = 10.0, 100.0
+"""Leeways. The reference's feature maps differ from those in float64 by up to 5 times the tolerance (EfficientDet, with
+random weights), what an anchor adds to the loss by up to 10 times. Batch statistics of two images are badly
+conditioned: there gradients differ by up to 88 times (MobileNet V2)."""
 
 
 @dataclass(frozen=True)

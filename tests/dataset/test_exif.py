@@ -79,12 +79,15 @@ def test_segments_before_and_fill_bytes_do_not_hide_it():
     assert ours(contents[:app1] + comment + b"\xff\xff" + contents[app1:]) == 8
 
 
-def test_a_png_has_it_before_or_after_its_pixels():
+def test_a_png_has_it_before_its_pixels(tmp_path):
     contents = encoded("PNG", tiff(3, big=False))
     start = contents.index(b"eXIf") - 4
     length = 12 + int.from_bytes(contents[start : start + 4], "big")
     chunk, end = contents[start : start + length], contents.index(b"IEND") - 4
-    assert ours(contents[:start] + contents[start + length : end] + chunk + contents[end:]) == 3
+    assert ours(contents) == 3
+    late = contents[:start] + contents[start + length : end] + chunk + contents[end:]
+    (tmp_path / "image").write_bytes(late)
+    assert ours(late) == read_header(tmp_path / "image").orientation == 1
 
 
 def test_pixels_that_look_like_exif_data_are_not_searched():

@@ -9,10 +9,18 @@ import pytest
 from test_server import picture
 
 from sagemaker_object_detection.serving import app as module
-from sagemaker_object_detection.serving.app import Service
+from sagemaker_object_detection.serving.app import Service, _Body
 
 
-def ask(service: Service, method: str, path: str, blocks: Sequence[bytes] = (), *, ends: bool = True):
+def ask(
+    service: Service,
+    method: str,
+    path: str,
+    blocks: Sequence[bytes] = (),
+    *,
+    ends: bool = True,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+):
     """Status and JSON content of the answer to a request whose body comes in `blocks`, and then never ends or does."""
     sent = []
     waiting = [{"type": "http.request", "body": block, "more_body": True} for block in blocks]
@@ -33,7 +41,7 @@ def ask(service: Service, method: str, path: str, blocks: Sequence[bytes] = (), 
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [(b"content-type", b"image/png")],
+        "headers": [(b"content-type", b"image/png"), *headers],
     }
     asyncio.run(service.app()(scope, receive, send))
     return sent[0]["status"], json.loads(sent[1]["body"])
@@ -60,8 +68,36 @@ def test_a_body_in_many_blocks_is_counted_to_its_end():
     busy = service()
     blocks = [bytes(100)] * 11
     status, content = ask(busy, "POST", "/invocations", blocks)
-    assert (status, content["error"][:40]) == (413, "the body has 1100 bytes; at most 0.00095")
+    assert (status, content["error"]) == (413, "more than 0.000953674 MB are not accepted: shrink the image")
     assert busy.held == 0
+
+
+def test_a_body_that_is_announced_as_too_large_holds_nothing_while_it_comes():
+    busy = service()
+    body = _Body(busy, "1001")
+    body.add(bytes(900))
+    assert busy.held == 0
+    assert body.refusal.status == 413
+
+
+def test_room_is_taken_for_the_whole_body_when_it_begins(monkeypatch):
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 1000)
+    busy = service()
+    first, second = _Body(busy, "600"), _Body(busy, "600")
+    assert busy.held == 600  # the second does not keep the first from its end
+    first.add(bytes(600))
+    second.add(bytes(100))
+    assert (first.refusal, second.refusal.status) == (None, 503)
+    assert first.take() == bytes(600)
+    first.drop()
+    assert busy.held == 0
+
+
+def test_accept_headers_are_one_list():
+    loading = service()
+    headers = [(b"accept", b"text/html"), (b"accept", b"application/json;n_predictions=0")]
+    status, content = ask(loading, "POST", "/invocations", [picture(1, 2)], headers=headers)
+    assert (status, content["error"][:36]) == (400, "Accept: n_predictions: got '0'; expe")
 
 
 def test_bodies_beyond_the_memory_are_turned_away(monkeypatch):

@@ -44,7 +44,7 @@ def queue(model):
     yield made
     for _ in range(20):
         model.go_on.release()
-    made.close()
+    assert made.close(LONG)
 
 
 def wait_for_batch(model):
@@ -126,7 +126,7 @@ def aged(model):
     yield made, now
     for _ in range(20):
         model.go_on.release()
-    made.close()
+    assert made.close(LONG)
 
 
 def test_who_has_waited_too_long_is_told_so_and_not_computed(aged, model):
@@ -144,6 +144,20 @@ def test_who_has_waited_too_long_is_told_so_and_not_computed(aged, model):
     assert caught.value.status == 503
     assert answers([young]) == [b"young"]
     assert model.batches == [[b"under way"], [b"young"]]
+
+
+def test_when_the_server_stops_turns_that_come_too_late_are_refused(aged, model):
+    queue, now = aged
+    queue.put(b"under way", 1)
+    wait_for_batch(model)
+    queue.stop_within(15)
+    waiting = queue.put(b"waiting", 1)
+    now[0] = 15.1
+    model.go_on.release()
+    with pytest.raises(RequestError, match="the server is stopping") as caught:
+        waiting.result(timeout=LONG)
+    assert caught.value.status == 503
+    assert model.batches == [[b"under way"]]
 
 
 def test_a_batch_that_never_ends_is_not_healthy(aged, model):
@@ -175,6 +189,15 @@ def test_closing_answers_what_waits(model):
     futures = [queue.put(bytes([number]), 1) for number in range(3)]
     for _ in range(3):
         model.go_on.release()
-    queue.close()
+    assert queue.close(LONG)
     assert answers(futures) == [b"\x00", b"\x01", b"\x02"]
     assert not queue.healthy
+
+
+def test_closing_does_not_wait_for_a_batch_that_never_ends(model):
+    queue = BatchQueue(model, batch_size=1)
+    future = queue.put(b"slow", 1)
+    wait_for_batch(model)
+    assert not queue.close(0.01)
+    model.go_on.release()
+    assert answers([future]) == [b"slow"]

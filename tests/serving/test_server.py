@@ -124,7 +124,7 @@ def test_a_photograph_is_turned_as_its_exif_orientation_says(server: Server) -> 
         ({}, b"GIF89a and so on", 400, "the body is a GIF image. Expected a JPEG or PNG image: convert it."),
         ({}, b"hello", 400, "the body is not an image of a known format. Expected a JPEG or PNG image"),
         ({}, picture(1, 200)[:60], 400, "the image cannot be decoded: it is cut short or damaged; send the whole file"),
-        ({}, bytes(2**20 + 1), 413, "the body has 1048577 bytes; at most 1 MB are accepted: shrink the image"),
+        ({}, bytes(2**20 + 1), 413, "more than 1 MB are not accepted: shrink the image"),
     ],
 )
 def test_what_cannot_be_answered_is_told(
@@ -162,6 +162,22 @@ def test_a_client_that_leaves_does_no_harm(server: Server) -> None:
         babbling.sendall(b"\x00\xff not HTTP at all\r\n\r\n")
         assert babbling.recv(100).startswith(b"HTTP/1.1 400")
     assert invoke(server, picture(51, 200)).json() == answer(51, 200)
+
+
+def test_a_small_answer_is_sent_at_once() -> None:
+    """Nagle's algorithm would keep the second part of an answer for 40 ms, on every connection that is kept."""
+    from sagemaker_object_detection.serving.server import _listening
+
+    with _listening(0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP  # by which asyncio knows that it may turn it off
+
+
+def test_a_file_of_a_million_empty_parts_does_not_stop_the_others(server: Server) -> None:
+    padded = picture(51, 200) + bytes(900_000)
+    filled = picture(51, 200, "JPEG")
+    filled = filled[:2] + b"\xff" * 900_000 + filled[2:]
+    for body in (padded, filled):
+        assert invoke(server, body).json()["normalized_boxes"] == [[0, 0, 0.2, 1], [0, 0, 1, 1]]
 
 
 def test_answers_of_many_clients_are_not_mixed_up(server: Server) -> None:

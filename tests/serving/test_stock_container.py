@@ -14,6 +14,7 @@ from servers import serving
 from stock_container import Container, find_models, tensorflow_serving
 
 from sagemaker_object_detection.artifact import inference
+from sagemaker_object_detection.dataset.images import MAX_PIXELS
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +115,24 @@ def flat(value):
         (b"x", "image/png", "text/csv", "Accept: got 'text/csv'; expected application/json"),
         (b"x", "image/png", "application/json;n_predictions=-1", "Accept: n_predictions: got '-1'"),
         (b"", "image/png", None, "the body is empty; expected one JPEG or PNG file"),
-        (b"no image", "image/png", None, "TensorFlow Serving refuses the image: "),
+        (b"no image", "image/png", None, "the body is no JPEG or PNG file: convert the image"),
+        (b"\xff\xd8\xff\xd9", "image/png", None, "the image cannot be decoded: it is cut short or damaged"),
     ],
 )
 def test_what_cannot_be_answered_is_a_sentence(container, body, content_type, accept, sentence):
     status, content = container.invoke(body, content_type, accept)
     assert status == 500  # which is all the container has
     assert content["error"].startswith(sentence)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(container, form):
+    file = io.BytesIO()
+    Image.new("1" if form == "PNG" else "L", (9000, 9000)).save(file, form)
+    status, content = container.invoke(file.getvalue(), "image/png", None)
+    assert status == 500
+    assert content["error"].startswith("the body has too many pixels (9000 x 9000); at most 67108864 are accepted")
+    assert inference.MAX_PIXELS == MAX_PIXELS
 
 
 BARE_TENSORFLOW = """

@@ -12,13 +12,19 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 from typing import Any, Mapping, NamedTuple, Sequence  # noqa: UP035 (Python 3.8)
+
+log = logging.getLogger(__name__)
 
 CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
 SIGNATURE = "encoded_images"
 """Of the SavedModel: file contents in, detections out."""
 LABELS_FILE = "labels.json"
+MAX_PIXELS = 2**26
+"""Of an image, as everywhere in this package (dataset/images.py)."""
+_MAX_SEGMENTS = 4096
 _JSON = "application/json"
 _DECIMALS = 6
 _MAX_DIGITS = 9
@@ -124,13 +130,46 @@ def _rounded(value: Any) -> Any:
     return round(float(value), _DECIMALS)
 
 
+def _check_image(contents: bytes) -> None:
+    """Raises RequestError where the file is no JPEG or PNG (400), or claims more pixels than the memory has room for
+    (413). `serve` says more of what it is."""
+    if not contents:
+        raise RequestError(400, "the body is empty; expected one JPEG or PNG file")
+    if contents.startswith(b"\x89PNG\r\n\x1a\n"):
+        height, width = int.from_bytes(contents[20:24], "big"), int.from_bytes(contents[16:20], "big")
+    elif contents.startswith(b"\xff\xd8\xff"):
+        height, width = _jpeg_size(contents)
+    else:
+        raise RequestError(400, "the body is no JPEG or PNG file: convert the image")
+    if height * width > MAX_PIXELS:
+        raise RequestError(
+            413, f"the body has too many pixels ({width} x {height}); at most {MAX_PIXELS} are accepted. Shrink it."
+        )
+
+
+def _jpeg_size(contents: bytes) -> tuple[int, int]:
+    """Height and width from the frame header (ITU-T T.81, B.2.2); 0, 0 where there is none that can be found."""
+    place = 2
+    for _ in range(_MAX_SEGMENTS):
+        start = contents[place : place + 9]
+        if len(start) < 9 or start[0] != 0xFF:
+            break
+        marker = start[1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(start[5:7], "big"), int.from_bytes(start[7:9], "big")
+        if marker == 0xFF:  # any number of these may stand before a marker
+            place += 1
+        else:
+            place += 2 + int.from_bytes(start[2:4], "big")
+    return 0, 0
+
+
 def input_handler(data: Any, context: Any) -> str:
     """The request to TensorFlow Serving's REST interface, for the image in the stream `data`."""
     check_content_type(context.request_content_type)
     parse_accept(context.accept_header)
     image = data.read()
-    if not image:
-        raise RequestError(400, "the body is empty; expected one JPEG or PNG file")
+    _check_image(image)
     instance = {"b64": base64.b64encode(image).decode("ascii")}
     return json.dumps({"signature_name": SIGNATURE, "instances": [instance]})
 
@@ -138,9 +177,8 @@ def input_handler(data: Any, context: Any) -> str:
 def output_handler(response: Any, context: Any) -> tuple[bytes, str]:
     """The answer's body and media type, from what TensorFlow Serving said."""
     if response.status_code != 200:
-        raise RequestError(
-            400, "TensorFlow Serving refuses the image: {}".format(response.content.decode("utf-8", "replace"))
-        )
+        log.warning("TensorFlow Serving refuses the image: %s", response.content.decode("utf-8", "replace"))
+        raise RequestError(400, "the image cannot be decoded: it is cut short or damaged; send the whole file")
     outputs = json.loads(response.content.decode("utf-8"))["predictions"][0]
     model = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     with open(os.path.join(model, LABELS_FILE), encoding="utf-8") as file:

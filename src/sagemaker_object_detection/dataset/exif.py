@@ -17,6 +17,8 @@ _NOWHERE = -1
 _ORIENTATION = 0x0112
 _SIZES = {3: 2, 4: 4}
 """Bytes of a TIFF field's value, by its type: SHORT, which cameras write, and LONG."""
+_MAX_PARTS = 4096
+"""A file may hold millions of empty ones; cameras write some dozens, and large colour profiles some hundreds."""
 _MAX_FIELDS = 1024
 """A camera writes some dozens; a damaged file may claim 65535."""
 
@@ -48,7 +50,8 @@ def _is(digits: tf.Tensor, text: bytes) -> tf.Tensor:
 def exif_orientation(contents: tf.Tensor) -> tf.Tensor:
     """EXIF orientation of a JPEG or PNG, 1 (none, or none that can be read) to 8: scalar string -> scalar int32.
 
-    In a JPEG it is in the first APP1 segment that begins with "Exif" (EXIF 2.32, 4.7.2), in a PNG in the chunk eXIf.
+    In a JPEG it is in the first APP1 segment that begins with "Exif" (EXIF 2.32, 4.7.2), in a PNG in the chunk eXIf
+    before its pixels.
     """
     data = tf.io.decode_raw(contents, tf.uint8)
     file = _File(tf.pad(data, [[0, 1]]), tf.size(data, tf.int64))
@@ -74,7 +77,9 @@ def _find(file: _File, first: tf.Tensor, look: Callable[[_File, tf.Tensor], tupl
         return (tiff < 0) & (part >= 0) & (part < file.length)
 
     nowhere = tf.constant(_NOWHERE, tf.int64)
-    return tf.while_loop(unfinished, lambda _, part: look(file, part), (nowhere, first))[0]
+    return tf.while_loop(unfinished, lambda _, part: look(file, part), (nowhere, first), maximum_iterations=_MAX_PARTS)[
+        0
+    ]
 
 
 def _segment(file: _File, part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -90,9 +95,10 @@ def _segment(file: _File, part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _chunk(file: _File, part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A chunk of a PNG: its length, four letters, its content and a checksum (PNG 3, 5.3)."""
+    """A chunk of a PNG before its pixels: length, four letters, content and a checksum (PNG 3, 5.3)."""
     start = file.bytes_at(part, 8)
-    return _place(part + 8, _is(start[4:], b"eXIf")), part + 12 + _number(start[:4])
+    following = part + 12 + _number(start[:4])
+    return _place(part + 8, _is(start[4:], b"eXIf")), _place(following, ~_is(start[4:], b"IDAT"))
 
 
 def _place(offset: tf.Tensor, there: tf.Tensor) -> tf.Tensor:

@@ -5,6 +5,7 @@ Every answer is JSON; what cannot be answered is {"error": a sentence} with the 
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -45,7 +46,7 @@ class Service:
     """How many requests batch transform should have open at a time."""
     model: Model | None = None
     held: int = 0
-    """Bytes of the bodies of the requests under way."""
+    """Bytes of the bodies of the requests under way, as far as they are announced or there."""
 
     def app(self) -> Starlette:
         routes = [
@@ -73,40 +74,84 @@ class Service:
         )
 
     async def _invocations(self, request: Request) -> Response:
-        body = bytearray()
+        body = _Body(self, request.headers.get("content-length", ""))
         try:
-            await self._read(request, body)
+            contents = await _read(request, body)
             check_content_type(request.headers.get("content-type"))
-            accept = parse_accept(request.headers.get("accept"))
-            if not body:
+            accept = parse_accept(", ".join(request.headers.getlist("accept")))
+            if not contents:
                 raise RequestError(400, "the body is empty; expected one JPEG or PNG file")
-            contents = bytes(body)
-            header = _header(contents)
+            # In a thread, because a header can be long and every other request would wait; in one, as Pillow asks.
+            header = await asyncio.get_running_loop().run_in_executor(_HEADERS, _header, contents)
             if self.model is None:
                 raise RequestError(503, "the model is not loaded yet")
             outputs = await asyncio.wrap_future(self.model.queue.put(contents, header.height * header.width))
             return JSONResponse(respond(outputs, self.model.labels.names, accept))
         finally:
-            self.held -= len(body)
+            body.drop()
 
-    async def _read(self, request: Request, body: bytearray) -> None:
-        """The body, which is read to its end also where it is refused: else many a client would never see why."""
-        size, room = 0, True
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                async for block in request.stream():
-                    size += len(block)
-                    room = room and self.held + len(block) <= MAX_HELD_BYTES
-                    if room and size <= self.max_payload:
-                        body += block
-                        self.held += len(block)
-        except TimeoutError:
-            raise RequestError(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
-        if size > self.max_payload:
-            limit = self.max_payload / 2**20
-            raise RequestError(413, f"the body has {size} bytes; at most {limit:g} MB are accepted: shrink the image")
-        if not room:
-            raise RequestError(503, "busy: the images under way fill the memory that is set aside; try again later")
+
+_HEADERS = ThreadPoolExecutor(1, thread_name_prefix="headers")
+
+
+class _Body:
+    """A body as it arrives. What it holds, or says that it will, is counted in `service.held` until it is dropped."""
+
+    def __init__(self, service: Service, length: str) -> None:
+        self._service = service
+        self._blocks: list[bytes] = []
+        self._counted = 0
+        self.size = 0
+        """Bytes that have arrived."""
+        self.refusal: RequestError | None = None
+        if length.isascii() and length.isdigit() and len(length) < 16:
+            self._count(int(length))
+
+    def add(self, block: bytes) -> None:
+        """A body that is refused is not kept, but still counted to its end."""
+        self.size += len(block)
+        if self.size > self._counted:
+            self._count(self.size)
+        if self.refusal is None:
+            self._blocks.append(block)
+
+    def take(self) -> bytes:
+        """The whole; it stays counted."""
+        contents = b"".join(self._blocks)
+        self._blocks.clear()
+        return contents
+
+    def drop(self) -> None:
+        self._service.held -= self._counted
+        self._counted = 0
+        self._blocks.clear()
+
+    def _count(self, size: int) -> None:
+        if self.refusal is not None:
+            return
+        if size > self._service.max_payload:
+            limit = self._service.max_payload / 2**20
+            self.refusal = RequestError(413, f"more than {limit:g} MB are not accepted: shrink the image")
+        elif self._service.held + size - self._counted > MAX_HELD_BYTES:
+            self.refusal = RequestError(503, "busy: the images under way fill the memory that is set aside; try again")
+        if self.refusal is not None:
+            self.drop()
+        else:
+            self._service.held += size - self._counted
+            self._counted = size
+
+
+async def _read(request: Request, body: _Body) -> bytes:
+    """The body, which is read to its end also where it is refused: else many a client would never see why."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for block in request.stream():
+                body.add(block)
+    except TimeoutError:
+        raise RequestError(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+    if body.refusal is not None:
+        raise body.refusal
+    return body.take()
 
 
 def _header(contents: bytes) -> Header:

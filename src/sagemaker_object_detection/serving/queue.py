@@ -1,6 +1,7 @@
 """The images that wait for the model, and the thread that answers them in batches."""
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -61,6 +62,7 @@ class BatchQueue:
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._end = math.inf
         self._under_way_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
@@ -86,12 +88,17 @@ class BatchQueue:
             self._changed.notify()
         return image.outputs
 
-    def close(self) -> None:
-        """Answers what waits, and ends the thread."""
+    def stop_within(self, seconds: float) -> None:
+        """Images whose turn has not come by then are refused (503)."""
+        self._end = self._clock() + seconds
+
+    def close(self, seconds: float) -> bool:
+        """Answers what waits, and ends the thread; False where that takes longer than so many seconds."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while batch := self._next():
@@ -115,14 +122,17 @@ class BatchQueue:
                     image = self._waiting.popleft()
                     if not image.outputs.set_running_or_notify_cancel():
                         continue
-                    if self._clock() - image.since > PATIENCE:
-                        image.outputs.set_exception(
-                            RequestError(503, f"busy: the image waited for more than {PATIENCE:.0f} seconds; try again")
-                        )
+                    if refusal := self._refusal(image):
+                        image.outputs.set_exception(RequestError(503, refusal))
                         continue
                     batch.append(image)
                     pixels += image.pixels
         return batch
+
+    def _refusal(self, image: _Waiting) -> str | None:
+        if self._clock() - image.since > PATIENCE:
+            return f"busy: the image waited for more than {PATIENCE:.0f} seconds; try again"
+        return "the server is stopping; try again" if self._clock() > self._end else None
 
     def _answer(self, batch: list[_Waiting]) -> None:
         try:

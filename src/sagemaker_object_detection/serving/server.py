@@ -7,7 +7,9 @@ process 30 seconds after SIGTERM.
 import io
 import logging
 import os
+import resource
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -38,7 +40,10 @@ MAX_PAYLOAD_IN_MB = 25
 """The largest body of SageMaker's own endpoints."""
 LARGEST_PAYLOAD_IN_MB = 100
 """Of any transform job, times the requests that are open at once."""
-SHUTDOWN_SECONDS = 25
+ANSWERING_SECONDS = 15.0
+"""After SIGTERM: what still waits then is refused."""
+SHUTDOWN_SECONDS = 22
+CLOSING_SECONDS = 3.0
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds for which SageMaker's side keeps a connection, so that it is never the one surprised."""
 _BACKLOG = 2048
@@ -61,6 +66,7 @@ def serve(model: Path, port: int | None, environment: Mapping[str, str] = os.env
     payload = payload or LARGEST_PAYLOAD_IN_MB
     read_model_info(model)  # says at once that there is no model, before TensorFlow is imported
     service = Service(max_payload=payload * 2**20, transforms=max(1, LARGEST_PAYLOAD_IN_MB // payload))
+    _allow_connections()
     with StopSignal() as stop, _listening(port) as listener:
         config = uvicorn.Config(
             service.app(),
@@ -71,7 +77,7 @@ def serve(model: Path, port: int | None, environment: Mapping[str, str] = os.env
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             backlog=_BACKLOG,
         )
-        server = _Server(config, stop)
+        server = _Server(config, service, stop)
         failures: list[BaseException] = []
 
         def load() -> None:
@@ -88,30 +94,36 @@ def serve(model: Path, port: int | None, environment: Mapping[str, str] = os.env
         server.run(sockets=[listener])
         if failures:
             raise failures[0]
-        if service.model is not None:
-            service.model.queue.close()
-        log.info("Stopped.")
+        closed = service.model is None or service.model.queue.close(CLOSING_SECONDS)
+        log.info("Stopped." if closed else "Stopped, while an image was still being computed.")
+        if not closed:  # at its end Python would wait for TensorFlow, and SageMaker for neither
+            sys.stdout.flush()
+            os._exit(0)
 
 
 class _Server(uvicorn.Server):
     """Ends when `stop` says so, which listens since the process began. uvicorn's own handlers come later, and a signal
     just before them would be lost."""
 
-    def __init__(self, config: uvicorn.Config, stop: StopSignal) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, stop: StopSignal) -> None:
         super().__init__(config)
+        self._service = service
         self._stop = stop
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()
 
     async def on_tick(self, counter: int) -> bool:
-        """Asked ten times a second."""
-        self.should_exit = self.should_exit or self._stop.requested
+        """Asked ten times a second, until it says that the server is to end."""
+        if self._stop.requested:
+            self.should_exit = True
+            if self._service.model is not None:
+                self._service.model.queue.stop_within(ANSWERING_SECONDS)
         return await super().on_tick(counter)
 
 
 def _load(folder: Path) -> tuple[Model, str]:
-    """The model, once it has answered an image, as the first answer takes seconds; and where it computes, for the log."""
+    """The model, once it has answered an image, as the first answer takes seconds; and for the log, on what."""
     import tensorflow as tf
 
     from sagemaker_object_detection.serving.predictor import Predictor
@@ -133,8 +145,15 @@ def _warm_up(predictor: "Predictor", batch_size: int) -> None:
         predictor([file.getvalue()] * size)
 
 
+def _allow_connections() -> None:
+    """As many as the system lets this process have: 1024 files, as many start with, are soon used up."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _listening(port: int) -> socket.socket:
-    listener = socket.socket()
+    # With the protocol named asyncio sends small answers at once, instead of 40 ms later (Nagle's algorithm).
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("0.0.0.0", port))
