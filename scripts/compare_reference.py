@@ -56,10 +56,10 @@ DAMAGED = (OSError, EOFError, zipfile.BadZipFile, KeyError, IndexError, ValueErr
 
 ROUNDINGS = 3.0
 """Ours and the reference's, and as much again: roundings of one size differ by chance."""
-INFERENCE, TRAINING = 10.0, 100.0
+INFERENCE, TRAINING = 10.0, 500.0
 """Leeways. The reference's feature maps differ from those in float64 by up to 5 times the tolerance (EfficientDet, with
 random weights), what an anchor adds to the loss by up to 10 times. Batch statistics of two images are badly
-conditioned: there gradients differ by up to 88 times (MobileNet V2)."""
+conditioned: there box encodings differ by up to 380 times and gradients by 170 (MobileNet V1)."""
 
 
 @dataclass(frozen=True)

@@ -173,3 +173,10 @@ def test_a_failure_of_an_earlier_run_does_not_outlive_the_next(tmp_path):
     assert run_verb("train", "--root", tmp_path).code == 2
     assert "epochs" in first
     assert "epochs" not in (tmp_path / "output/failure").read_text()
+
+
+@pytest.mark.parametrize("score", ["nan", "-0.1", "2", "high"])
+def test_a_score_that_is_none_is_refused(score):
+    run = run_verb("predict", "--model", "m", "--min-score", score, "a.jpg")
+    assert run.code == 2
+    assert f"argument --min-score: got '{score}'; expected a number from 0 to 1" in run.errors

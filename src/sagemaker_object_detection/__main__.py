@@ -17,18 +17,20 @@ import argparse
 import json
 import logging
 import os
+import signal
 from pathlib import Path
 
 from sagemaker_object_detection import __version__
 from sagemaker_object_detection.errors import AlgorithmError, JobError, UserError
 from sagemaker_object_detection.job.config import requested_script
 from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
+from sagemaker_object_detection.job.metrics import without_metrics
 from sagemaker_object_detection.job.paths import Paths
 
 log = logging.getLogger("sagemaker_object_detection")
 
-# What a shell reports of a process that SIGPIPE or SIGINT ended.
-BROKEN_PIPE, INTERRUPTED = 141, 130
+# What a shell reports of a process that SIGPIPE, SIGINT or SIGTERM ended.
+BROKEN_PIPE, INTERRUPTED, TERMINATED = 141, 130, 143
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,9 +100,21 @@ def _predict(options: argparse.Namespace) -> None:
         format=options.format,
         annotations=options.annotations,
     )
+    # As Ctrl-C does: what is half written is removed.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
     with lines_to("--output", options.output) as write:
         for line in lines:
             write(line)
+
+
+def _score(text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = -1.0
+    if not 0.0 <= score <= 1.0:
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected a number from 0 to 1")
+    return score
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -163,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--draw", type=Path, metavar="OUT", help="folder for copies with boxes drawn, or one picture")
     predict.add_argument(
         "--min-score",
-        type=float,
+        type=_score,
         default=0.3,
         help="draw detections from this score on (0.3); the results have all, which COCO's figures need",
     )
@@ -212,7 +226,7 @@ class _Format(logging.Formatter):
     """Information bare, as the metric regexes and the built-in's log have it; anything worse says what it is."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = without_metrics(super().format(record))
         return text if record.levelno == logging.INFO else f"{record.levelname}: {text}"
 
 
@@ -226,4 +240,10 @@ def _log_to_stdout(*, quiet: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if sys.argv[1:2] in (["train"], ["serve"]):
+        # All is done. Python's end gives signals back to their defaults, and TensorFlow's then takes seconds, in which
+        # a stop would end a job that went well with a signal's exit code.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)

@@ -112,12 +112,12 @@ def _find_mistakes(
     named = zip(validation.labels.names, figures.classes, strict=True)
     thresholds = {name: one.threshold.score for name, one in named if one.threshold is not None}
     _write_figures(outcome, paths, thresholds)
-    log.info("Suggested score thresholds, by the best F1 at IoU 0.5: %s.", _shown(thresholds))
+    if len(validation.boxes):
+        log.info("Suggested score thresholds, by the best F1 at IoU 0.5: %s.", _shown(thresholds))
     return figures, draw_worst(validation, figures)
 
 
 def _shown(thresholds: Mapping[str, float]) -> str:
-    """As the log has it: a name must not look like a metric, whose pattern is a name and "="."""
-    shown = [f"{name!r} {score:.3f}".replace("=", ":") for name, score in [*thresholds.items()][:_CLASSES_SHOWN]]
+    shown = [f"{name!r} {score:.3f}" for name, score in [*thresholds.items()][:_CLASSES_SHOWN]]
     rest = len(thresholds) - len(shown)
     return ", ".join([*shown, *[f"{rest} more in metrics.json"] * (rest > 0)]) or "none, as no detection is right"

@@ -19,7 +19,8 @@ from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL, BaseM
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.dataset.preprocess import scale_pixels
-from sagemaker_object_detection.evaluation.validation import Evaluator
+from sagemaker_object_detection.evaluation.coco import CocoFigures
+from sagemaker_object_detection.evaluation.validation import Evaluation, Evaluator, warn_if_useless
 from sagemaker_object_detection.geometry.box_coder import encode_boxes
 from sagemaker_object_detection.models.detector import Predictions, build_detector
 from sagemaker_object_detection.models.postprocess import detections
@@ -203,3 +204,12 @@ def test_an_efficientdet_detects_the_same_in_validation_and_when_served(tmp_path
         np.testing.assert_allclose(served["detection_boxes"], found.boxes, atol=1e-4)
         # The frame is the image's: boxes reach its far edges, which are not those of the padded input.
         assert found.boxes.numpy().max(axis=(0, 1))[2:].tolist() == [1, 1]
+
+
+def test_nothing_found_is_no_fault_where_there_is_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    losses = {"localization_loss": 0.1, "classification_loss": 0.1}
+    none = CocoFigures({}, {})
+    warn_if_useless(Evaluation(losses, 0.2, none, confident_images=0))
+    assert caplog.messages == []
+    warn_if_useless(Evaluation({**losses, "mAP": 0.0}, 0.2, none, confident_images=0))
+    assert "it is of no use yet" in caplog.messages[0]

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagemaker_object_detection.job.metrics import METRICS, objective_key, training_line, validation_lines
+from sagemaker_object_detection.job.metrics import (
+    METRICS,
+    objective_key,
+    training_line,
+    validation_lines,
+    without_metrics,
+)
 
 PUBLISHED = {
     "loss": r"loss=([0-9\.]+).",
@@ -86,3 +92,28 @@ def test_a_metric_of_another_line_is_refused():
 )
 def test_a_tuning_jobs_name_finds_its_metric(name, key):
     assert objective_key(name) == key
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        training_line(0, 1.5, 0.25),
+        *validation_lines(3, {"localization_loss": 0.1, "classification_loss": 2, "mAP": 0.5}),
+    ],
+)
+def test_a_metric_line_reaches_the_log_as_it_is(line):
+    assert without_metrics(line) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("training: 3 boxes (loss=0.1. 2, Val_mAP=9 1).", "training: 3 boxes (loss:0.1. 2, Val_mAP:9 1)."),
+        ("[Epoch 0], Val_mAP=9 is a class", "[Epoch 0], Val_mAP:9 is a class"),
+        ("a\n[Epoch 0], Val_localization=0.5", "a\n[Epoch 0], Val_localization:0.5"),
+        ('pretrained_weights="none"; Val_mAP_50=1', 'pretrained_weights="none"; Val_mAP_50:1'),
+    ],
+)
+def test_a_name_in_any_other_line_is_not_read_as_a_metric(line, shown):
+    assert without_metrics(line) == shown
+    assert not any(re.search(metric.regex, shown) for metric in METRICS)

@@ -66,6 +66,15 @@ def test_a_folder_without_an_image(tmp_path: Path) -> None:
     )
 
 
+def test_folders_that_link_to_each_other_have_an_end(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.png").touch()
+    (tmp_path / "a/other").symlink_to(tmp_path / "b")
+    (tmp_path / "b/other").symlink_to(tmp_path / "a")
+    assert [file.name for file in find_images([tmp_path])] == ["a/a.png", "a/other/b.png", "b/b.png", "b/other/a.png"]
+
+
 def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     outside, folder = fill(tmp_path / "outside", "a.png"), fill(tmp_path / "folder", "sub/b.png")
     (folder / "link").symlink_to(outside)

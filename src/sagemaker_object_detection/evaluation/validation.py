@@ -33,6 +33,11 @@ class Evaluation:
     coco: CocoFigures
     confident_images: int
 
+    @property
+    def is_useless(self) -> bool:
+        """Whether nothing is found where there is something; without a single box there is nothing to find."""
+        return self.confident_images == 0 and "mAP" in self.metrics
+
 
 class Evaluator:
     """Callable; each call validates the detector's present weights.
@@ -127,7 +132,7 @@ class Evaluator:
 
 def warn_if_useless(evaluation: Evaluation) -> None:
     """Warns loudly when the weights that are saved detect nothing a person would act upon."""
-    if evaluation.confident_images == 0:
+    if evaluation.is_useless:
         log.warning(
             "The model detects nothing with a score above %.1f on any validation image: it is of no use yet. Train "
             "for more epochs, raise learning_rate if the loss falls slowly, and start from trained weights if you can.",

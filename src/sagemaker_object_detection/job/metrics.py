@@ -6,6 +6,7 @@ contain "loss=".
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -50,12 +51,25 @@ _BY_KEY = {metric.key: metric for metric in METRICS}
 _BY_NAME = {
     name.lower(): metric.key for metric in METRICS for name in (metric.key, metric.name, metric.text, *metric.aliases)
 }
+_METRIC_LINE = re.compile(
+    r"\[Epoch \d+\], (Speed: [\d.]+ samples/sec, loss=[\d.]+\.|Val_\w+=[\d.]+(, Val_\w+=[\d.]+)*)"
+)
 _VALIDATION_LINES = (("localization_loss", "classification_loss"), ("mAP", "mAP_50"))
 
 
 def objective_key(name: str) -> str | None:
     """The key of the metric that a tuning job calls `name`, in any case, or None."""
     return _BY_NAME.get(name.strip().lower())
+
+
+def without_metrics(text: str) -> str:
+    """A line of the log that is no metric line, such that no metric is read from it: a class or a file may be called
+    "loss=0.1". A metric line stays as it is."""
+    if _METRIC_LINE.fullmatch(text):
+        return text
+    return re.sub(
+        "|".join(rf"{re.escape(metric.text)}=" for metric in METRICS), lambda found: f"{found[0][:-1]}:", text
+    )
 
 
 def training_line(epoch: int, samples_per_second: float, loss: float) -> str:

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sagemaker_object_detection.errors import first_line
+
 log = logging.getLogger(__name__)
 _SHOWN = 300
 
@@ -14,6 +16,5 @@ def optional(what: str, consolation: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # A line of the log that held "loss=" could be read as a metric.
-        reason = " ".join(f"{type(error).__name__}: {error}".split()).replace("=", ":")[:_SHOWN]
+        reason = " ".join(f"{type(error).__name__}: {first_line(error)}".split())[:_SHOWN]
         log.warning("%s could not be written (%s): %s.", what, reason, consolation)

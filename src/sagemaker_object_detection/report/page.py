@@ -128,6 +128,11 @@ def _missing(findings: Findings) -> list[str]:
             "No epoch was finished before the job was stopped. The model has the weights of that moment, which were "
             "never validated: there are no losses, no mAP, no curves, no score thresholds and no pictures of mistakes."
         ]
+    if not len(findings.splits.validation.boxes):
+        return [
+            "No validation image has a box, so that there is nothing to find: there are no mAP, no curves and no score "
+            "thresholds."
+        ]
     if findings.figures is None:
         return [
             "The job was stopped, and too little time was left to go over the validation images once more: there are "

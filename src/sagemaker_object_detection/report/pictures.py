@@ -1,6 +1,7 @@
 """The worst validation images, with what is there and what was found."""
 
 import io
+import logging
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -10,6 +11,8 @@ from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.preprocess import decode
 from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
 from sagemaker_object_detection.report.figures import BadImage, Figures
+
+log = logging.getLogger(__name__)
 
 _SIDES = (400, 640)
 """The longer side of a picture, pixels: an image that is smaller is blown up, so that letters have room."""
@@ -36,10 +39,16 @@ def draw_worst(dataset: Dataset, figures: Figures) -> list[Picture]:
     """The worst images of the data set that the figures are of, decoded again; ground truth is dashed, and has its name
     where it was missed.
 
-    Raises:
-        tf.errors.OpError: a file is no longer there, or no longer an image.
+    A file that is no longer there, or no longer an image, is left out with a warning.
     """
-    return [Picture(dataset.file_names[bad.index], bad.why, _drawn(dataset, bad)) for bad in figures.worst]
+    pictures = []
+    for bad in figures.worst:
+        name = dataset.file_names[bad.index]
+        try:
+            pictures.append(Picture(name, bad.why, _drawn(dataset, bad)))
+        except tf.errors.OpError:
+            log.warning("The report does not show %r: the file cannot be read any more.", name)
+    return pictures
 
 
 def _drawn(dataset: Dataset, bad: BadImage) -> Image.Image:

@@ -64,13 +64,17 @@ def _names_below(folder: Path) -> Iterator[str]:
             "themselves"
         ) from error
 
+    # For each place the real folders on the way to it: a link to one of these, or to what holds one, has no end.
+    ways = {os.fspath(folder): [os.path.realpath(folder)]}
     for place, folders, files in os.walk(folder, onerror=unlisted, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and not _holds(os.path.realpath(os.path.join(place, name)), real)
-        ]
+        way, seen = ways.pop(place), list(folders)
+        folders.clear()
+        for name in seen:
+            inside = os.path.join(place, name)
+            real = os.path.realpath(inside)
+            if not name.startswith(".") and not any(_holds(real, passed) for passed in way):
+                folders.append(name)
+                ways[inside] = [*way, real]
         inner = Path(os.path.relpath(place, folder))
         yield from ((inner / name).as_posix() for name in files if not name.startswith("."))
 
