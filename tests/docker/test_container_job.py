@@ -181,7 +181,7 @@ def test_a_job_that_is_killed_for_its_memory_leaves_an_earlier_model_whole(image
     assert {name: (stat.st_size, stat.st_mtime_ns) for name, stat in after.items()} == {
         name: (stat.st_size, stat.st_mtime_ns) for name, stat in before.items()
     }
-    assert sorted(path.name for path in (root / "output").rglob("*")) == ["data", "data_report.json"]
+    assert [path.name for path in (root / "output/data").rglob("*")] == ["data_report.json"]
 
 
 def test_one_command_builds_makes_data_trains_and_says_where_the_model_is(image, tmp_path):
@@ -190,7 +190,7 @@ def test_one_command_builds_makes_data_trains_and_says_where_the_model_is(image,
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     lines = [f"model:    {tmp_path}/ml/model", f"metrics:  {tmp_path}/ml/output/data/metrics.json"]
     lines.append(f"report:   {tmp_path}/ml/output/data/report.html")
-    assert done.stdout.splitlines()[-2:] == lines
+    assert done.stdout.splitlines()[-3:] == lines
     assert (tmp_path / "ml/model/1/saved_model.pb").is_file()
     assert len(json.loads((tmp_path / "ml/output/data/metrics.json").read_text())["epochs"]) == 3
     again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
