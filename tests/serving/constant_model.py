@@ -1,9 +1,7 @@
 """An artifact without a network, for the tests of what reads one: it answers with the image's own size and colour."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -42,8 +40,8 @@ class ColourModel(tf.Module):
         }
 
 
-def save_model(folder: Path, save: Callable[[tf.Module, Path], Any] | None = None) -> Path:
-    """Writes the artifact into `folder`; `save` writes another SavedModel than usual."""
+def save_model(folder: Path) -> Path:
+    """Writes the artifact into `folder`."""
     module = ColourModel()
     tf.saved_model.save(module, str(folder / "1"), signatures={SIGNATURE: module.detect})
     info = {"format": 1, "base_model": DEFAULT_MODEL.name, "labels": LABELS, "category_ids": [7, 42]}

@@ -54,6 +54,7 @@ _BY_NAME = {
 _METRIC_LINE = re.compile(
     r"\[Epoch \d+\], (Speed: [\d.]+ samples/sec, loss=[\d.]+\.|Val_\w+=[\d.]+(, Val_\w+=[\d.]+)*)"
 )
+_LIKE_A_METRIC = re.compile("|".join(f"{re.escape(metric.text)}=" for metric in METRICS))
 _VALIDATION_LINES = (("localization_loss", "classification_loss"), ("mAP", "mAP_50"))
 
 
@@ -67,9 +68,7 @@ def without_metrics(text: str) -> str:
     "loss=0.1". A metric line stays as it is."""
     if _METRIC_LINE.fullmatch(text):
         return text
-    return re.sub(
-        "|".join(rf"{re.escape(metric.text)}=" for metric in METRICS), lambda found: f"{found[0][:-1]}:", text
-    )
+    return _LIKE_A_METRIC.sub(lambda found: f"{found[0][:-1]}:", text)
 
 
 def training_line(epoch: int, samples_per_second: float, loss: float) -> str:
