@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -123,6 +124,11 @@ def test_what_cannot_be_answered_is_a_sentence(container, body, content_type, ac
     status, content = container.invoke(body, content_type, accept)
     assert status == 500  # which is all the container has
     assert content["error"].startswith(sentence)
+
+
+def test_a_fault_of_tensorflow_serving_is_not_blamed_on_the_image():
+    with pytest.raises(inference.RequestError, match=r"^TensorFlow Serving answers with status 404: no such model$"):
+        inference.output_handler(SimpleNamespace(status_code=404, content=b"no such model"), None)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])

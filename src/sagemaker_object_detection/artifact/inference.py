@@ -25,6 +25,7 @@ LABELS_FILE = "labels.json"
 MAX_PIXELS = 2**26
 """Of an image, as everywhere in this package (dataset/images.py)."""
 _MAX_SEGMENTS = 4096
+_SHOWN = 300
 _JSON = "application/json"
 _DECIMALS = 6
 _MAX_DIGITS = 9
@@ -177,7 +178,10 @@ def input_handler(data: Any, context: Any) -> str:
 def output_handler(response: Any, context: Any) -> tuple[bytes, str]:
     """The answer's body and media type, from what TensorFlow Serving said."""
     if response.status_code != 200:
-        log.warning("TensorFlow Serving refuses the image: %s", response.content.decode("utf-8", "replace"))
+        said = response.content.decode("utf-8", "replace")
+        log.warning("TensorFlow Serving answers with status %d: %s", response.status_code, said)
+        if response.status_code != 400:
+            raise RequestError(500, f"TensorFlow Serving answers with status {response.status_code}: {said[:_SHOWN]}")
         raise RequestError(400, "the image cannot be decoded: it is cut short or damaged; send the whole file")
     outputs = json.loads(response.content.decode("utf-8"))["predictions"][0]
     model = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
