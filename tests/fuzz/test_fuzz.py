@@ -30,10 +30,10 @@ PROCESSES = 50
 NAMES = {0: "accepted", 2: "UserError", 3: "PlatformError"}
 # As `python -m sagemaker_object_detection`, but for what is stopped in this process as well.
 _PROGRAM = """
-import sys
+import runpy, sys
 sys.path[:0] = sys.argv[1:3]
 import test_fuzz, fuzzed_job
-from sagemaker_object_detection import __main__, preflight
+from sagemaker_object_detection import preflight
 look = preflight.preflight
 def look_and_stop(*arguments):
     found = look(*arguments)
@@ -41,8 +41,9 @@ def look_and_stop(*arguments):
         test_fuzz.stop_after_the_checks(setattr)
     return found
 preflight.preflight = look_and_stop
+sys.argv[1:] = ["train", "--root", sys.argv[3]]
 try:
-    sys.exit(__main__.main(["train", "--root", sys.argv[3]]))
+    runpy.run_module("sagemaker_object_detection", run_name="__main__", alter_sys=True)
 except fuzzed_job.ReachedError:
     sys.exit(0)
 """
