@@ -9,4 +9,4 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh
 .venv/bin/python -m pytest "$@"
 .venv/bin/python -m pytest -m slow "$@"
-.venv/bin/python -m pytest -m docker -rs "$@"
+.venv/bin/python -m pytest -m docker -n 0 -rs "$@"

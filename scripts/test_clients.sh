@@ -26,5 +26,6 @@ for sdk in "$@"; do
             -r "$sdk.lock"
         cp "$sdk.lock" "$stamp"
     fi
-    PYTHONPATH=src "$environment/bin/python" -m pytest -m clients -rs "tests/clients/test_$sdk.py"
+    # The options of pyproject.toml are for .venv, which has pytest-xdist.
+    PYTHONPATH=src "$environment/bin/python" -m pytest -o addopts=--strict-markers -m clients -rs "tests/clients/test_$sdk.py"
 done

@@ -1,7 +1,9 @@
 """What several rooms' tests share: a small data set, and one real job that trains on it."""
 
+import fcntl
 import json
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -55,10 +57,25 @@ def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(sample_root: Path) -> Run:
-    """Two epochs of the real `train` on the small data set, from random weights."""
-    write_job(
-        sample_root,
-        {"pretrained_weights": "none", "epochs": "2", "batch_size": "4", "learning_rate": "1e-3", "seed": "3"},
-    )
-    return run_verb("train", "--root", sample_root, root=sample_root)
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two epochs of the real `train` on the small data set, from random weights; read only.
+
+    Where several processes share the tests, the first that needs it trains for all of them.
+    """
+    from sagemaker_object_detection.sample_data import write_sample_data
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    root, finished = folder / "trained", folder / "trained.pickle"
+    with (folder / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            write_sample_data(root / "input/data", images=10, validation_images=5, seed=7)
+            write_job(
+                root,
+                {"pretrained_weights": "none", "epochs": "2", "batch_size": "4", "learning_rate": "1e-3", "seed": "3"},
+            )
+            finished.write_bytes(pickle.dumps(run_verb("train", "--root", root, root=root)))
+    run: Run = pickle.loads(finished.read_bytes())
+    return run

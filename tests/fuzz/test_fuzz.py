@@ -3,8 +3,8 @@
 All that happens before a detector is built is real: configuration, hyperparameters, data sets, weights and what model
 they are of. Weights of the smallest base model are also installed, in a detector that is built once.
 
-    SOD_FUZZ_INPUTS=200000 SOD_FUZZ_SEED=mine pytest -m slow tests/fuzz    a longer run, on other inputs
-    SOD_FUZZ_ONLY=1234 pytest -m slow tests/fuzz                           one input again, with its log
+    SOD_FUZZ_INPUTS=200000 SOD_FUZZ_SEED=mine pytest -n 0 -m slow tests/fuzz    a longer run, on other inputs
+    SOD_FUZZ_ONLY=1234 pytest -n 0 -m slow tests/fuzz                           one input again, with its log
 """
 
 import os

@@ -16,14 +16,15 @@ def compare(*packs: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=1200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "quantities"),
     [
         ("ssd_mobilenet_v2_fpnlite_320x320", 39),
-        pytest.param("ssd_mobilenet_v1_fpn_640x640", 39, marks=pytest.mark.slow),
-        pytest.param("ssd_resnet50_v1_fpn_640x640", 39, marks=pytest.mark.slow),
+        ("ssd_mobilenet_v1_fpn_640x640", 39),
+        ("ssd_resnet50_v1_fpn_640x640", 39),
         # Drop-connect leaves five quantities of the training mode that cannot be compared.
-        pytest.param("ssd_efficientdet_d0_512x512", 34, marks=pytest.mark.slow),
+        ("ssd_efficientdet_d0_512x512", 34),
     ],
 )
 def test_every_family_agrees_with_the_reference_in_every_quantity(name, quantities):

@@ -80,6 +80,7 @@ ACCEPTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accept", ACCEPTS)
 @pytest.mark.parametrize("name", ["jpeg", "png", "turned"])
 def test_the_handler_answers_as_serve_does(container, server, images, name, accept):
@@ -109,6 +110,7 @@ def flat(value):
     return [number for item in value for number in flat(item)] if isinstance(value, list) else [value]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "content_type", "accept", "sentence"),
     [
@@ -131,6 +133,7 @@ def test_a_fault_of_tensorflow_serving_is_not_blamed_on_the_image():
         inference.output_handler(SimpleNamespace(status_code=404, content=b"no such model"), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(container, form):
     file = io.BytesIO()
@@ -156,6 +159,7 @@ for path in paths:
 """
 
 
+@pytest.mark.slow
 def test_bare_tensorflow_finds_what_predict_finds(model, images, tmp_path):
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
     for path, name in zip(paths, ("png", "jpeg"), strict=True):

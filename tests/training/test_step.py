@@ -48,7 +48,8 @@ def test_frozen_batch_normalisation_keeps_statistics_scale_and_offset():
     assert not changed & frozen
 
 
-@pytest.mark.parametrize(("warm_up", "momentum"), [(True, 0.1), pytest.param(False, 0.997, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("warm_up", "momentum"), [(True, 0.1), (False, 0.997)])
 def test_moving_statistics_follow_the_rule_of_the_first_update(warm_up, momentum):
     # From random weights momentum_0 is min(0.997, (1 + 0) / (10 + 0)); from loaded ones the table's.
     detector = build_detector(SMALL, 2)
