@@ -80,7 +80,7 @@ def two_hosts(roots: list[Path], *commands: tuple[str, ...]) -> Iterator[list[su
 
 def on_two_hosts(roots: list[Path]) -> list[Run]:
     with two_hosts(roots) as processes:
-        outputs = [process.communicate(timeout=500)[0] for process in processes]
+        outputs = [process.communicate(timeout=1200)[0] for process in processes]
         return [Run(r, p.returncode, o, "") for r, p, o in zip(roots, processes, outputs, strict=True)]
 
 
@@ -129,8 +129,8 @@ def test_a_stop_of_either_host_stops_both_and_the_chief_saves(sample_root, tmp_p
             if "Val_mAP=" in line:
                 break
         processes[stopped].send_signal(signal.SIGTERM)
-        rest = processes[0].communicate(timeout=300)[0]
-        processes[1].communicate(timeout=300)
+        rest = processes[0].communicate(timeout=1200)[0]
+        processes[1].communicate(timeout=1200)
     assert [process.returncode for process in processes] == [0, 0]
     assert "Stopped by a signal" in rest
     assert json.loads((roots[0] / "model/model_info.json").read_text())["epoch"] is not None
@@ -145,7 +145,7 @@ def test_a_host_that_is_gone_ends_the_other_with_the_reason(sample_root, tmp_pat
             if "Val_mAP=" in line:
                 break
         processes[1].kill()
-        processes[0].communicate(timeout=300)
+        processes[0].communicate(timeout=1200)
     assert processes[0].returncode == 3
     assert (roots[0] / "output/failure").read_text().startswith("PlatformError: another host of this job is gone")
 
@@ -183,7 +183,7 @@ def test_a_worker_that_is_stopped_while_its_data_are_read_stops_both(sample_root
         job(tmp_path / name, data, None, pretrained_weights="none", batch_size="4") for name in ("chief", "worker")
     ]
     with two_hosts(roots, TRAIN, ("-c", STOPPED_WHEN_THE_DATA_IS_READ)) as processes:
-        outputs = [process.communicate(timeout=300)[0] for process in processes]
+        outputs = [process.communicate(timeout=1200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert all(output.endswith(UNTRAINED) for output in outputs)
 
@@ -197,7 +197,7 @@ def test_hosts_that_resume_and_are_stopped_at_once_leave_the_model_of_the_checkp
     shutil.rmtree(roots[0] / "model")
     write_job(roots[0], {"epochs": "2", "seed": "1", **values})
     with two_hosts(roots, TRAIN, ("-c", STOPPED_WHEN_THE_DATA_IS_READ)) as processes:
-        outputs = [process.communicate(timeout=300)[0] for process in processes]
+        outputs = [process.communicate(timeout=1200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "Speed" not in outputs[0]
     assert json.loads((roots[0] / "model/model_info.json").read_text())["epoch"] == 0

@@ -39,7 +39,7 @@ def moments(count: int) -> list[tuple[str, int, str]]:
 
 def run(root: Path, name: str = "SIGTERM", moment: str = "never", count: int = 0) -> Run:
     command = [sys.executable, str(Path(__file__).with_name("killed_job.py")), str(root), name, moment, str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     return Run(root, done.returncode, done.stdout, done.stderr)
 
 

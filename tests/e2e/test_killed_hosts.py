@@ -39,11 +39,11 @@ def on_hosts(roots: list[Path], moment: str = "never", count: int = 0) -> list[R
                     text=True,
                 )
             )
-        outputs = [processes[0].communicate(timeout=300)[0]]
+        outputs = [processes[0].communicate(timeout=1200)[0]]
         if moment != "never":
             for process in processes[1:]:
                 process.kill()
-        outputs += [process.communicate(timeout=300)[0] for process in processes[1:]]
+        outputs += [process.communicate(timeout=1200)[0] for process in processes[1:]]
     finally:
         for process in processes:
             process.kill()

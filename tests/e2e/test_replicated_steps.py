@@ -37,7 +37,7 @@ def started(out: Path, devices: int, hosts: str, own: str, *cases: str) -> subpr
 
 def finished(process: subprocess.Popen[str], out: Path) -> Found:
     try:
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=1200)
     finally:
         process.kill()
     assert process.returncode == 0, output

@@ -23,7 +23,7 @@ import pytest
 from fuzzed_job import CODES, INPUT_SECONDS, Guard, Outcome, ReachedError, judge, run_in_process, valid_job
 from mutations import mutate
 
-INPUTS = int(os.environ.get("SOD_FUZZ_INPUTS", "5000"))
+INPUTS = int(os.environ.get("SOD_FUZZ_INPUTS", "2500"))
 SEED = os.environ.get("SOD_FUZZ_SEED", "2026")
 ONLY = os.environ.get("SOD_FUZZ_ONLY")
 PROCESSES = 50
