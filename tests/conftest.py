@@ -40,7 +40,7 @@ def run_verb(*arguments: object, root: Path = Path("/nonexistent")) -> Run:
         [sys.executable, "-m", "sagemaker_object_detection", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
     return Run(root, done.returncode, done.stdout, done.stderr)

@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -220,6 +221,18 @@ def test_sigterm_while_the_model_loads_ends_with_0(model: Path) -> None:
     with started("--model", model) as server:
         server.wait_for("Listening")
         assert server.stop() == 0
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_named_and_the_cpu_answers(model: Path, tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA T4 (UUID: GPU-1)'\n")
+    program.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    with serving(model, PATH=path, CUDA_VISIBLE_DEVICES="0") as server:
+        server.wait_for(
+            r"^WARNING: this machine has a GPU \(nvidia-smi: GPU 0: NVIDIA T4\), but TensorFlow .* sees none;"
+        )
+        server.wait_for("^Ready after .* on the CPU")
 
 
 def test_no_model_ends_the_server_with_a_sentence(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ CPU_BUILD = TensorFlowBuild("2.21.0", None)
 GPU_BUILD = TensorFlowBuild("2.21.0", "12.5.1")
 NO_GPU = "TensorFlow 2.21.0 sees no GPU, and the machine has none"
 OR_ELSE = (
-    ", or choose an instance type without a GPU; to train on the CPU on purpose, set the environment variable "
+    ", or choose an instance type without a GPU; to use the CPU on purpose, set the environment variable "
     "CUDA_VISIBLE_DEVICES to -1"
 )
 CPU_ADVICE = f"use the GPU variant of the image (build argument VARIANT=gpu), started with --gpus all{OR_ELSE}"
@@ -195,7 +195,7 @@ def test_gpus_are_logged_with_what_they_are(monkeypatch, caplog):
         "get_device_details",
         lambda gpu: {"device_name": "Tesla T4", "compute_capability": (7, 5)},
     )
-    monkeypatch.setattr(devices, "_tensorflow", lambda: GPU_BUILD)
+    monkeypatch.setattr(devices, "tensorflow_build", lambda: GPU_BUILD)
     with caplog.at_level("INFO", devices.__name__):
         assert prepare_devices(None) == "mixed_float16"
     card = "Tesla T4 (compute capability 7.5)"

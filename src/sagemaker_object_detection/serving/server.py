@@ -21,7 +21,7 @@ import uvicorn
 from PIL import Image
 
 from sagemaker_object_detection.artifact.model_info import read_model_info
-from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.serving.app import Model, Service
 from sagemaker_object_detection.serving.queue import BatchQueue
@@ -127,10 +127,16 @@ def _load(folder: Path) -> tuple[Model, str]:
     import tensorflow as tf
 
     from sagemaker_object_detection.serving.predictor import Predictor
+    from sagemaker_object_detection.training.devices import tensorflow_build, why_no_gpu
 
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        try:
+            why_no_gpu(tensorflow_build())
+        except PlatformError as error:  # a job would end here; answers of the CPU are worth having
+            log.warning("%s", error)
     batch_size = _GPU_BATCH if gpus else min(os.cpu_count() or 1, _GPU_BATCH)
     predictor = Predictor(folder)
     _warm_up(predictor, batch_size)

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 NVIDIA_SMI_SECONDS = 20.0
 """nvidia-smi takes seconds where the driver has to wake the GPUs up, and hangs where one of them is broken."""
-_ON_PURPOSE = "to train on the CPU on purpose, set the environment variable CUDA_VISIBLE_DEVICES to -1"
+_ON_PURPOSE = "to use the CPU on purpose, set the environment variable CUDA_VISIBLE_DEVICES to -1"
 
 
 def prepare_devices(mixed_precision: bool | None) -> str:
@@ -37,7 +37,7 @@ def prepare_devices(mixed_precision: bool | None) -> str:
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    tensorflow = _tensorflow()
+    tensorflow = tensorflow_build()
     if gpus:
         names = ", ".join(f"{detail.get('device_name')} ({_capability(detail)})" for detail in details)
         count = f"{len(gpus)} GPU{'' if len(gpus) == 1 else 's'}"
@@ -68,6 +68,12 @@ class TensorFlowBuild:
 
     version: str
     cuda: str | None
+
+
+def tensorflow_build() -> TensorFlowBuild:
+    """That of the TensorFlow this process has imported."""
+    built_for = tf.sysconfig.get_build_info()["cuda_version"] if tf.test.is_built_with_cuda() else None
+    return TensorFlowBuild(tf.__version__, built_for)
 
 
 def why_no_gpu(
@@ -177,11 +183,6 @@ def _driver_version(root: Path) -> str | None:
         return None
     match = re.search(r"\b\d+\.\d+(\.\d+)*\b", text)
     return match[0] if match else None
-
-
-def _tensorflow() -> TensorFlowBuild:
-    built_for = tf.sysconfig.get_build_info()["cuda_version"] if tf.test.is_built_with_cuda() else None
-    return TensorFlowBuild(tf.__version__, built_for)
 
 
 def _capability(detail: Mapping[str, tuple[int, int]]) -> str:
