@@ -184,7 +184,7 @@ def test_fifty_of_them_as_real_processes(tmp_path: Path, trees: None, capsys: py
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=3 * INPUT_SECONDS,
+            timeout=9 * INPUT_SECONDS,
             check=False,
         )
         return what, judge(done.returncode, done.stdout.decode(), guard, before)
