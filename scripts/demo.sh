@@ -1,11 +1,17 @@
 #!/bin/sh
 # The main job on a machine with nothing but Python: sample data, training from random weights through the real `train`,
 # and pictures of what the model found.
-#   scripts/demo.sh [FOLDER]
-# Everything it makes lies in FOLDER; without one in demo/, made anew.
+#   scripts/demo.sh [--epochs N] [FOLDER]
+# Everything it makes lies in FOLDER; without one in demo/, made anew. Ten epochs, or fewer for a quicker look at it.
 set -eu
 # shellcheck source=scripts/arguments.sh
 . "$(dirname "$0")/arguments.sh"
+epochs=10
+if [ "${1:-}" = --epochs ]; then
+    case ${2:-} in "" | *[!0-9]*) fail "--epochs: got '${2:-}'; expected a whole number" ;; esac
+    epochs=$2
+    shift 2
+fi
 case ${1:-} in -*) unknown "$1" ;; esac
 [ $# -le 1 ] || unknown "$2"
 root=demo
@@ -24,11 +30,11 @@ export CUDA_VISIBLE_DEVICES=-1
 [ $# -eq 1 ] || rm -rf demo/input demo/model demo/output
 mkdir -p "$root/input/config"
 tool sample-data "$root/input/data" --images 400 --seed 1
-cat >"$root/input/config/hyperparameters.json" <<'JSON'
+cat >"$root/input/config/hyperparameters.json" <<JSON
 {
   "model_id": "ssd_mobilenet_v2_fpnlite_320x320",
   "pretrained_weights": "none",
-  "epochs": "10",
+  "epochs": "$epochs",
   "batch_size": "8",
   "learning_rate": "0.001",
   "learning_rate_schedule": "cosine"

@@ -85,6 +85,7 @@ def call(tmp_path):
             ["/tmp/a:b"],
             "train_docker: the folder is '/tmp/a:b', which docker cannot mount for its colon; name another folder",
         ),
+        ("demo.sh", ["--epochs", "few"], "demo: --epochs: got 'few'; expected a whole number"),
         ("demo.sh", [""], "demo: FOLDER is empty; name a folder, or leave it out for demo/"),
     ],
 )
@@ -100,7 +101,7 @@ USAGES = {
         "scripts/build_image.sh [--variant gpu|cpu] [--tag TAG] [--bake MODEL_ID]... [--bake-from ADDRESS] "
         "[-- DOCKER BUILD OPTIONS]"
     ],
-    "demo.sh": ["scripts/demo.sh [FOLDER]"],
+    "demo.sh": ["scripts/demo.sh [--epochs N] [FOLDER]"],
     "lock.sh": ["scripts/lock.sh"],
     "push_image.sh": [
         "scripts/push_image.sh [--image TAG] [--region REGION] [--account ID] [--repository NAME] [--tag TAG] "
