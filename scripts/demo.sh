@@ -8,7 +8,8 @@ set -eu
 . "$(dirname "$0")/arguments.sh"
 epochs=10
 if [ "${1:-}" = --epochs ]; then
-    case ${2:-} in "" | *[!0-9]*) fail "--epochs: got '${2:-}'; expected a whole number" ;; esac
+    needs_value "$@"
+    matches "$2" '[0-9]+' || fail "--epochs: got '$2'; expected a whole number"
     epochs=$2
     shift 2
 fi

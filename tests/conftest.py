@@ -46,13 +46,17 @@ def run_verb(*arguments: object, root: Path = Path("/nonexistent")) -> Run:
     return Run(root, done.returncode, done.stdout, done.stderr)
 
 
+def write_sample(root: Path) -> None:
+    from sagemaker_object_detection.sample_data import write_sample_data
+
+    write_sample_data(root / "input/data", images=10, validation_images=5, seed=7)
+
+
 @pytest.fixture(scope="session")
 def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A job's root with 10 training and 5 validation images; read only."""
-    from sagemaker_object_detection.sample_data import write_sample_data
-
     root = tmp_path_factory.mktemp("sample")
-    write_sample_data(root / "input/data", images=10, validation_images=5, seed=7)
+    write_sample(root)
     return root
 
 
@@ -62,8 +66,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     Where several processes share the tests, the first that needs it trains for all of them.
     """
-    from sagemaker_object_detection.sample_data import write_sample_data
-
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
@@ -71,7 +73,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with (folder / "trained.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not finished.exists():
-            write_sample_data(root / "input/data", images=10, validation_images=5, seed=7)
+            write_sample(root)
             write_job(
                 root,
                 {"pretrained_weights": "none", "epochs": "2", "batch_size": "4", "learning_rate": "1e-3", "seed": "3"},
