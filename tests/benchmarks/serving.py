@@ -73,6 +73,8 @@ def main() -> None:
         client = Client(address)
         answers = {path.read_bytes(): client.ask(path.read_bytes()) for path in paths}
         images = _distinct(answers)
+        if len(images) < 2:
+            parser.error(f"{len(images)} of {len(paths)} images can be told apart by their answers; train for longer")
         alone = []
         for image in images:
             start = time.perf_counter()
