@@ -1,6 +1,7 @@
 import ast
 import collections
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.weights.checkpoint import StoredVariables
 from sagemaker_object_detection.weights.model_garden import checkpoint_variables, saved_model_variables
-from sagemaker_object_detection.weights.recognition import _TELLTALES, choose_size, recognise_variables
+from sagemaker_object_detection.weights.recognition import TELLTALES, choose_size, recognise_variables
 from sagemaker_object_detection.weights.sources import Weights
 
 # One of every architecture, and how often its file has each telltale shape, in the order of the table.
@@ -47,7 +48,7 @@ def stored(shapes: dict[str, tuple[int, ...]]) -> StoredVariables:
 def made_of(counts: tuple[int, ...]) -> StoredVariables:
     """Variables with these counts of the telltale shapes, and others."""
     shapes = {f"other_{i}": (3, 3, 7, i) for i in range(20)}
-    for (shape, _), count in zip(_TELLTALES.values(), counts, strict=True):
+    for (shape, _), count in zip(TELLTALES.values(), counts, strict=True):
         shapes |= {f"{shape}_{i}": shape for i in range(count)}
     return stored(shapes)
 
@@ -57,7 +58,7 @@ def test_every_architecture_is_recognised_by_its_counts():
         recognised = recognise_variables(made_of(counts))
         assert {base.architecture for base in recognised} == {find(name).architecture}
         assert find(name) in recognised
-    assert _TELLTALES.keys() == {base.backbone for base in CATALOGUE}
+    assert TELLTALES.keys() == {base.backbone for base in CATALOGUE}
 
 
 def test_the_counts_are_those_of_the_published_lists():
@@ -65,7 +66,7 @@ def test_the_counts_are_those_of_the_published_lists():
         with shared(f"zoo/{name}.tsv").open() as file:
             rows = csv.DictReader(file, delimiter="\t")
             shapes = collections.Counter(ast.literal_eval(row["shape"]) for row in rows)
-        assert tuple(shapes[shape] for shape, _ in _TELLTALES.values()) == counts
+        assert tuple(shapes[shape] for shape, _ in TELLTALES.values()) == counts
 
 
 @pytest.mark.parametrize("name", ["ssd_mobilenet_v1_fpn_640x640", "ssd_efficientdet_d0_512x512"])
@@ -78,14 +79,14 @@ def test_both_forms_and_any_number_of_classes_are_recognised(name):
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_a_file_that_lacks_a_telltale_kernel_still_looks_like_its_model(name):
-    _, expected = _TELLTALES[find(name).backbone]
+    _, expected = TELLTALES[find(name).backbone]
     counts = tuple(count - 1 if count == expected else count for count in COUNTS[name])
     assert find(name) in recognise_variables(made_of(counts))
 
 
 def test_half_a_file_still_looks_like_its_model():
     assert recognise_variables(made_of((4, 4, 4, 0, 0, 1, 0, 0, 0)))[0].backbone == "resnet50"
-    assert recognise_variables(made_of((0, 0, 0, 0, 0, 0, 20, 0, 0)))[0].backbone == "efficientnet_b1"
+    assert recognise_variables(made_of((0, 0, 0, 0, 0, 0, 19, 0, 0)))[0].backbone == "efficientnet_b1"
 
 
 def test_variables_of_another_model_are_refused_with_what_is_known():
@@ -126,6 +127,12 @@ def weights_with(tmp_path, resizer: str | None) -> Weights:
 )
 def test_the_size_is_the_configured_one_where_there_is_such_a_model_and_else_the_smaller(tmp_path, resizer, size):
     assert choose_size(candidates(*RESNETS), weights_with(tmp_path, resizer), None).input_size == size
+
+
+def test_the_name_of_the_place_decides_the_size_against_the_configuration(tmp_path):
+    weights = weights_with(tmp_path, PIPELINE % ("fixed_shape_resizer", "height: 640 width: 640"))
+    for named, chosen in ((RESNETS[1], RESNETS[1]), ("ssd_resnet101_v1_fpn_1024x1024", RESNETS[0])):
+        assert choose_size(candidates(*RESNETS), replace(weights, named_as=find(named)), None) == find(chosen)
 
 
 def test_model_id_decides_the_size_against_the_configuration(tmp_path):

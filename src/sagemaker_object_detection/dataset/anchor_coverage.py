@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
+from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.geometry.anchors import MATCH_IOU, anchor_shapes
 from sagemaker_object_detection.geometry.coverage import best_anchor_iou, boxes_in_input
@@ -148,7 +149,7 @@ def _others(base: BaseModel) -> Sequence[BaseModel]:
     """The models with other anchors, one of those that share them: the nearest input size first, and of one size the
     models most like `base`. A smaller one helps where stretching makes objects elongated, or undoes it."""
     by_likeness = sorted(
-        CATALOGUE,
+        catalogue.CATALOGUE,
         key=lambda other: (
             abs(other.input_size - base.input_size),
             other.backbone != base.backbone,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sagemaker_object_detection.catalogue import CATALOGUE
+from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.images import BYTES_PER_PIXEL
 from sagemaker_object_detection.dataset.preprocess import MAX_HALVINGS, decode
@@ -49,7 +49,7 @@ class DecodedImages:
 
     def keep(self, path: Path, image: tf.Tensor) -> None:
         """Keeps an image of full size where it fits, unless some model would be trained on it at a smaller one."""
-        smallest = min(base.input_size for base in CATALOGUE)
+        smallest = min(base.input_size for base in catalogue.CATALOGUE)
         if _may_be_halved(path.name) and min(image.shape[:2]) >= 2 * KEPT_SIDES * smallest:
             return
         key = _key(path, 0)

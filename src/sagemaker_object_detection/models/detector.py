@@ -21,8 +21,7 @@ from sagemaker_object_detection.models.fpn import feature_pyramid
 from sagemaker_object_detection.models.heads import per_anchor, prediction_heads
 from sagemaker_object_detection.models.layers import LayerFactory
 
-# Each builds the graph from images to the maps C2 or C3 to C5.
-_BACKBONES: dict[str, Callable[[LayerFactory, Any], list[Any]]] = {
+BACKBONES: dict[str, Callable[[LayerFactory, Any], list[Any]]] = {
     "resnet50": partial(resnet_v1, blocks=(3, 4, 6, 3)),
     "resnet101": partial(resnet_v1, blocks=(3, 4, 23, 3)),
     "resnet152": partial(resnet_v1, blocks=(3, 8, 36, 3)),
@@ -33,6 +32,7 @@ _BACKBONES: dict[str, Callable[[LayerFactory, Any], list[Any]]] = {
         for number, version in enumerate(efficientnet.VERSIONS)
     },
 }
+"""By name; each builds the graph from images to the maps C2 or C3 to C5."""
 # Each builds the graph from C5 to what the published checkpoints hold although no prediction depends on it.
 _CLASSIFIERS: dict[str, Callable[[LayerFactory, Any], Any]] = {
     f"efficientnet_b{number}": partial(efficientnet.classifier, version=version)
@@ -149,7 +149,7 @@ def build_detector(base: BaseModel, num_classes: int, *, dtype: str = "float32",
 
     with keras.name_scope("backbone"):
         images = layers.input((base.input_size, base.input_size, 3))
-        backbone = keras.Model(images, _BACKBONES[base.backbone](layers, images), name="backbone")
+        backbone = keras.Model(images, BACKBONES[base.backbone](layers, images), name="backbone")
     classifier = None
     if base.backbone in _CLASSIFIERS:
         with keras.name_scope("classifier"):

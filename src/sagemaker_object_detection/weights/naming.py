@@ -3,7 +3,8 @@
 import re
 from urllib.parse import urlsplit
 
-from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
+from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.catalogue import BaseModel
 
 ARCHIVES = (".tar.gz", ".tgz")
 """How the name of an archive ends."""
@@ -36,13 +37,13 @@ def named_by(place: str) -> BaseModel | None:
     if scheme_of(place) in ("http", "https"):
         path = urlsplit(place).path
         if words := _handle_words(place):
-            for base in CATALOGUE:
+            for base in catalogue.CATALOGUE:
                 if _handle_words(base.hub_handle) == words:
                     return base
     name = path.rstrip("/").rpartition("/")[2]
     for ending in ARCHIVES:
         name = name.removesuffix(ending)
-    return next((base for base in CATALOGUE if name in (base.name, base.tarball)), None)
+    return next((base for base in catalogue.CATALOGUE if name in (base.name, base.tarball)), None)
 
 
 def _handle_words(address: str) -> tuple[str, ...]:

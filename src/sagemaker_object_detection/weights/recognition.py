@@ -4,7 +4,8 @@ import logging
 import re
 from collections import Counter
 
-from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
+from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.weights.checkpoint import StoredVariables
 from sagemaker_object_detection.weights.sources import Weights
@@ -13,7 +14,7 @@ log = logging.getLogger(__name__)
 
 # A kernel's shape, and how often the model has it. Chosen so that no two models' files look alike, and that every model
 # has several: a file that lacks some of its variables still looks more like its own model than like any other.
-_TELLTALES: dict[str, tuple[tuple[int, ...], int]] = {
+TELLTALES: dict[str, tuple[tuple[int, ...], int]] = {
     "resnet50": ((1, 1, 1024, 256), 6),
     "resnet101": ((1, 1, 1024, 256), 23),
     "resnet152": ((1, 1, 1024, 256), 36),
@@ -38,16 +39,16 @@ def recognise_variables(stored: StoredVariables) -> tuple[BaseModel, ...]:
     shapes = Counter(stored.shapes.values())
 
     def likeness(base: BaseModel) -> float:
-        shape, expected = _TELLTALES[base.backbone]
+        shape, expected = TELLTALES[base.backbone]
         return min(shapes[shape], expected) / max(shapes[shape], expected)
 
-    best = max(CATALOGUE, key=likeness)
+    best = max(catalogue.CATALOGUE, key=likeness)
     if likeness(best) < _LIKE_ENOUGH:
         raise UserError(
             f"{stored.source}: these {len(stored.shapes)} variables are of none of the base models; expected one of "
-            f"{', '.join(base.name for base in CATALOGUE)}: give the files of one of them"
+            f"{', '.join(base.name for base in catalogue.CATALOGUE)}: give the files of one of them"
         )
-    return tuple(base for base in CATALOGUE if base.architecture == best.architecture)
+    return tuple(base for base in catalogue.CATALOGUE if base.architecture == best.architecture)
 
 
 def choose_size(candidates: tuple[BaseModel, ...], weights: Weights, named: BaseModel | None) -> BaseModel:
