@@ -1,9 +1,10 @@
-"""Docker for the tests: an engine, the image, and containers that are gone when a test is over.
+"""Docker for the tests: an engine, the image, one real job, and containers that are gone when a test is over.
 
-tests/conftest.py names this module as a plug-in, so `image` and `engine` are there for every test that asks for them.
+tests/conftest.py names this module as a plug-in, so every test can ask for `engine`, `image` and `container_job`.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -14,12 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from conftest import write_job
 from shared import SHARED_DIR
 
 PROJECT = Path(__file__).parents[1]
 BASE = "python:3.11-slim-bookworm"
 LABEL = "sagemaker-object-detection.test"
 """What every container and network of these tests carries, so that .ci/run finds them after a test run was killed."""
+SMALL_JOB: dict[str, object] = {"pretrained_weights": "none", "epochs": "2", "batch_size": "4", "seed": "3"}
+"""Hyperparameters of a job on the sample of 15 images. It trains the default base model, which is the smallest one."""
+UNPRIVILEGED = ("--read-only", "--tmpfs", "/tmp", "--user", "1234:1234")
+"""Another user and a read-only root file system. SageMaker runs containers as root and lets them write anywhere."""
 _ENGINE_PID = Path("/var/run/docker.pid")
 
 
@@ -162,3 +168,22 @@ def run(
 def everything_below(root: Path) -> Mapping[str, os.stat_result]:
     """Every file and folder below `root`, by its path relative to it."""
     return {str(path.relative_to(root)): path.stat() for path in sorted(root.rglob("*"))}
+
+
+@dataclass(frozen=True)
+class ContainerJob:
+    """A container that trained, and the folder that was its /opt/ml."""
+
+    end: Finished
+    root: Path
+
+
+@pytest.fixture(scope="session")
+def container_job(image: str, sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ContainerJob:
+    """SMALL_JOB as SageMaker runs it with network isolation: as root, without a network; read only."""
+    root = tmp_path_factory.mktemp("container-job")
+    shutil.copytree(sample_root / "input/data", root / "input/data")
+    write_job(root, SMALL_JOB)
+    end = run(image, root=root)
+    assert end.code == 0, end.output + end.errors
+    return ContainerJob(end, root)

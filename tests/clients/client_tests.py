@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,9 @@ TYPED = {
     "seed": 3,
 }
 """Hyperparameters as a user of Python writes them."""
+
+Sent = dict[str, dict[str, Any]]
+"""Requests, by operation."""
 
 
 def need_sdk(major: int) -> None:
@@ -89,11 +93,11 @@ def no_container_left(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def requests_as_sent(session: object) -> Iterator[dict[str, dict[str, object]]]:
+def requests_as_sent(session: Any) -> Iterator[Sent]:
     """The JSON bodies of the SageMaker calls of a boto3 session's clients made afterwards, by operation."""
-    sent: dict[str, dict[str, object]] = {}
+    sent: Sent = {}
 
-    def keep(model: object, params: dict[str, object], **_: object) -> None:
+    def keep(model: Any, params: dict[str, Any], **_: object) -> None:
         sent[model.name] = json.loads(params["body"])
 
     session.events.register("before-call.sagemaker", keep)
@@ -103,10 +107,12 @@ def requests_as_sent(session: object) -> Iterator[dict[str, dict[str, object]]]:
 def snippet(title: str) -> str:
     """The Python code below a heading of the README."""
     text = README.read_text(encoding="utf-8")
-    return re.search(rf"^#+ {re.escape(title)}\n.*?^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1]
+    found = re.search(rf"^#+ {re.escape(title)}\n.*?^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"no Python below the README's {title!r}"
+    return found[1]
 
 
-def described_ranges() -> dict[str, dict[str, object]]:
+def described_ranges() -> dict[str, dict[str, Any]]:
     """The recommended ranges by name, as `describe` prints them."""
     return {row["Name"]: row for rows in describe_json()["ParameterRanges"].values() for row in rows}
 
@@ -114,8 +120,8 @@ def described_ranges() -> dict[str, dict[str, object]]:
 def members(archive: Path) -> dict[str, bytes]:
     """The files of a .tar.gz by name."""
     with tarfile.open(archive) as opened:
-        files = (member for member in opened if member.isfile())
-        return {member.name.removeprefix("./"): opened.extractfile(member).read() for member in files}
+        files = {member.name: opened.extractfile(member) for member in opened if member.isfile()}
+        return {name.removeprefix("./"): file.read() for name, file in files.items() if file is not None}
 
 
 def assert_is_trained(archive: Path, log: str, hyperparameters: dict[str, object]) -> None:

@@ -5,11 +5,15 @@ Runs in an environment of its own: scripts/test_clients.sh sdk2.
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from client_tests import (
     ROLE,
     TYPED,
+    Sent,
     assert_is_trained,
     described_ranges,
     members,
@@ -26,19 +30,25 @@ from sagemaker_object_detection.describe import describe_json
 pytestmark = pytest.mark.clients
 SPECIFICATION = describe_json()["TrainingSpecification"]
 
+EstimatorMaker = Callable[..., Any]
+Channels = dict[str, str]
+Capture = pytest.CaptureFixture[str]
+
 
 @pytest.fixture(scope="session")
-def sdk():
+def sdk() -> None:
     need_sdk(2)
 
 
 @pytest.fixture(scope="session")
-def compose():
+def compose() -> None:
     need_compose()
 
 
 @pytest.fixture
-def local(sdk, compose, image, tmp_path, monkeypatch):
+def local(
+    sdk: None, compose: None, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[EstimatorMaker]:
     """Makes Estimators that run the image here; fit() them with `channels`."""
     stay_at_home(monkeypatch, tmp_path)
     import boto3
@@ -49,7 +59,7 @@ def local(sdk, compose, image, tmp_path, monkeypatch):
     (tmp_path / "containers").mkdir()
     session.config = {"local": {"local_code": True, "container_root": str(tmp_path / "containers")}}
 
-    def estimator(**settings):
+    def estimator(**settings: Any) -> Estimator:
         given = {"instance_count": 1, "hyperparameters": TYPED, **settings}
         return Estimator(
             image_uri=image,
@@ -65,11 +75,14 @@ def local(sdk, compose, image, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def channels(sample_root):
+def channels(sample_root: Path) -> Channels:
     return {name: f"file://{sample_root}/input/data/{name}" for name in ("training", "validation")}
 
 
-def test_an_estimator_in_local_mode_trains_with_the_values_of_python(local, channels, tmp_path, capfd):
+@pytest.mark.smoke
+def test_an_estimator_in_local_mode_trains_with_the_values_of_python(
+    local: EstimatorMaker, channels: Channels, tmp_path: Path, capfd: Capture
+) -> None:
     estimator = local()
     estimator.fit(channels)
     log = capfd.readouterr().out
@@ -79,13 +92,13 @@ def test_an_estimator_in_local_mode_trains_with_the_values_of_python(local, chan
 
 
 def test_the_model_just_trained_is_deployed_and_answers_as_the_readme_has_it(
-    local, channels, sample_root, tmp_path, capfd
-):
+    local: EstimatorMaker, channels: Channels, sample_root: Path, tmp_path: Path, capfd: Capture
+) -> None:
     estimator = local()
     estimator.fit(channels)
     photo = sorted((sample_root / "input/data/validation/images").iterdir())[0]
     code = snippet("Serving a model").replace("ml.m5.xlarge", "local").replace("photo.jpg", str(photo))
-    names = {"estimator": estimator}
+    names: dict[str, Any] = {"estimator": estimator}
     try:
         exec(code, names)
     finally:
@@ -99,13 +112,13 @@ def test_the_model_just_trained_is_deployed_and_answers_as_the_readme_has_it(
     assert "Ready after" in capfd.readouterr().out
 
 
-def test_none_is_not_given(local, channels, tmp_path, capfd):
+def test_none_is_not_given(local: EstimatorMaker, channels: Channels, tmp_path: Path, capfd: Capture) -> None:
     local(hyperparameters={**TYPED, "regularizers_l2": None, "model_id": None}).fit(channels)
     log = capfd.readouterr().out
     assert_is_trained(tmp_path / "out/model.tar.gz", log, {"regularizers_l2": None, "augmentation": False})
 
 
-def test_wrong_values_end_the_job_with_a_sentence(local, channels, capfd):
+def test_wrong_values_end_the_job_with_a_sentence(local: EstimatorMaker, channels: Channels, capfd: Capture) -> None:
     with pytest.raises(RuntimeError, match="exited with code: 2"):
         local(hyperparameters={**TYPED, "learning_rate": "fast", "epoch": 3}).fit(channels)
     log = capfd.readouterr().out
@@ -113,7 +126,9 @@ def test_wrong_values_end_the_job_with_a_sentence(local, channels, capfd):
     assert "epoch: unknown; did you mean epochs?" in log
 
 
-def test_the_model_of_a_job_is_the_next_ones_model_channel(local, channels, tmp_path, capfd):
+def test_the_model_of_a_job_is_the_next_ones_model_channel(
+    local: EstimatorMaker, channels: Channels, tmp_path: Path, capfd: Capture
+) -> None:
     local().fit(channels)
     (tmp_path / "model").mkdir()
     (tmp_path / "out/model.tar.gz").rename(tmp_path / "model/model.tar.gz")
@@ -123,7 +138,9 @@ def test_the_model_of_a_job_is_the_next_ones_model_channel(local, channels, tmp_
     assert_is_trained(tmp_path / "out/model.tar.gz", capfd.readouterr().out, more)
 
 
-def test_two_local_hosts_train_one_model(local, channels, tmp_path, capfd):
+def test_two_local_hosts_train_one_model(
+    local: EstimatorMaker, channels: Channels, tmp_path: Path, capfd: Capture
+) -> None:
     local(instance_count=2).fit(channels)
     log = capfd.readouterr().out
     assert_is_trained(tmp_path / "out/model.tar.gz", log, TYPED)
@@ -144,7 +161,9 @@ pathlib.Path(os.environ["SM_MODEL_DIR"], "given.json").write_text(json.dumps(giv
 """
 
 
-def test_a_script_of_the_users_own_runs_with_this_package(local, channels, tmp_path):
+def test_a_script_of_the_users_own_runs_with_this_package(
+    local: EstimatorMaker, channels: Channels, tmp_path: Path
+) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code/own.py").write_text(SCRIPT, encoding="utf-8")
     estimator = local(
@@ -159,7 +178,9 @@ def test_a_script_of_the_users_own_runs_with_this_package(local, channels, tmp_p
     }
 
 
-def test_a_script_that_fails_ends_the_job_with_its_own_exit_code(local, channels, tmp_path):
+def test_a_script_that_fails_ends_the_job_with_its_own_exit_code(
+    local: EstimatorMaker, channels: Channels, tmp_path: Path
+) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code/own.py").write_text("import sys\nsys.exit(7)\n", encoding="utf-8")
     with pytest.raises(RuntimeError, match="exited with code: 7"):
@@ -167,7 +188,7 @@ def test_a_script_that_fails_ends_the_job_with_its_own_exit_code(local, channels
 
 
 @pytest.fixture
-def moto(sdk, tmp_path, monkeypatch):
+def moto(sdk: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
     """AWS on this machine, and the requests that go there through boto3's default session."""
     import boto3
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
@@ -184,7 +205,7 @@ def moto(sdk, tmp_path, monkeypatch):
         server.stop()
 
 
-def test_the_readmes_estimator_sends_a_training_job(moto):
+def test_the_readmes_estimator_sends_a_training_job(moto: Sent) -> None:
     exec(snippet("SageMaker Python SDK v2"), {})
     request = moto["CreateTrainingJob"]
     assert request["HyperParameters"] == {
@@ -199,8 +220,8 @@ def test_the_readmes_estimator_sends_a_training_job(moto):
     assert [channel["ChannelName"] for channel in request["InputDataConfig"]] == ["training", "validation"]
 
 
-def test_the_readmes_tuner_sends_the_ranges_and_metrics_of_describe(moto):
-    code = {}
+def test_the_readmes_tuner_sends_the_ranges_and_metrics_of_describe(moto: Sent) -> None:
+    code: dict[str, Any] = {}
     exec(snippet("SageMaker Python SDK v2"), code)
     exec(snippet("Tuning with the SageMaker Python SDK v2"), code)
     request = moto["CreateHyperParameterTuningJob"]
@@ -228,11 +249,11 @@ def test_the_readmes_tuner_sends_the_ranges_and_metrics_of_describe(moto):
     }
 
 
-def test_every_range_of_describe_is_one_that_a_tuner_sends(moto):
+def test_every_range_of_describe_is_one_that_a_tuner_sends(moto: Sent) -> None:
     from sagemaker.estimator import Estimator
     from sagemaker.tuner import CategoricalParameter, ContinuousParameter, HyperparameterTuner, IntegerParameter
 
-    def parameter(row):
+    def parameter(row: dict[str, Any]) -> Any:
         if "Values" in row:
             return CategoricalParameter(row["Values"])
         kind, number = (

@@ -3,10 +3,14 @@
 Runs in an environment of its own: scripts/test_clients.sh sdk3.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from client_tests import (
     ROLE,
     TYPED,
+    Sent,
     assert_is_trained,
     need_compose,
     need_sdk,
@@ -22,18 +26,24 @@ pytestmark = pytest.mark.clients
 
 
 @pytest.fixture(scope="session")
-def sdk():
+def sdk() -> None:
     need_sdk(3)
 
 
 @pytest.fixture(scope="session")
-def compose():
+def compose() -> None:
     need_compose()
 
 
 def test_a_model_trainer_in_local_container_mode_trains_with_the_values_of_python(
-    sdk, compose, image, sample_root, tmp_path, monkeypatch, capfd
-):
+    sdk: None,
+    compose: None,
+    image: str,
+    sample_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     stay_at_home(monkeypatch, tmp_path)
     from sagemaker.core.training.configs import Compute, InputData
     from sagemaker.train import ModelTrainer
@@ -59,7 +69,7 @@ def test_a_model_trainer_in_local_container_mode_trains_with_the_values_of_pytho
 
 
 @pytest.fixture
-def moto(sdk, tmp_path, monkeypatch):
+def moto(sdk: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
     """AWS on this machine, and the requests that go there through boto3's default session."""
     import boto3
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
@@ -76,7 +86,7 @@ def moto(sdk, tmp_path, monkeypatch):
         server.stop()
 
 
-def test_the_readmes_model_trainer_sends_a_training_job(moto):
+def test_the_readmes_model_trainer_sends_a_training_job(moto: Sent) -> None:
     exec(snippet("SageMaker Python SDK v3"), {})
     request = moto["CreateTrainingJob"]
     assert request["HyperParameters"] == {

@@ -8,12 +8,14 @@ import subprocess
 import tarfile
 import threading
 import uuid
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
 from conftest import write_job
-from containers import PROJECT, docker, run
+from containers import PROJECT, UNPRIVILEGED, docker, run
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.models.detector import build_detector
@@ -21,14 +23,16 @@ from sagemaker_object_detection.weights.model_garden import checkpoint_variables
 
 pytestmark = pytest.mark.docker
 
+Build = Callable[..., tuple[subprocess.CompletedProcess[str], str]]
+
 
 @pytest.fixture
-def build(image):
+def build(image: str) -> Iterator[Build]:
     """Builds an image beside the ordinary one, whose layers it shares; returns the finished process and the tag."""
     tag = f"sagemaker-object-detection:test-{uuid.uuid4().hex[:12]}"
 
-    def build(*options):
-        command = [PROJECT / "scripts/build_image.sh", "--variant", "cpu", "--tag", tag, *options]
+    def build(*options: str) -> tuple[subprocess.CompletedProcess[str], str]:
+        command = [f"{PROJECT}/scripts/build_image.sh", "--variant", "cpu", "--tag", tag, *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False), tag
 
     yield build
@@ -36,7 +40,7 @@ def build(image):
 
 
 @pytest.fixture
-def mirror(tmp_path):
+def mirror(tmp_path: Path) -> Iterator[str]:
     """The address of a base model's weights, as TensorFlow Hub would hand them out, on this machine."""
     variables = checkpoint_variables(build_detector(DEFAULT_MODEL, 90, seed=11))
     tree = tmp_path / "tree"
@@ -61,7 +65,9 @@ def mirror(tmp_path):
             thread.join()
 
 
-def test_a_job_without_a_network_starts_from_the_weights_in_the_image(build, mirror, sample_root, tmp_path):
+def test_a_job_without_a_network_starts_from_the_weights_in_the_image(
+    build: Build, mirror: str, sample_root: Path, tmp_path: Path
+) -> None:
     built, tag = build("--bake", DEFAULT_MODEL.model_id, "--bake-from", mirror, "--", "--network=host")
     assert built.returncode == 0, built.stdout + built.stderr
     labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", tag).stdout)
@@ -70,7 +76,7 @@ def test_a_job_without_a_network_starts_from_the_weights_in_the_image(build, mir
     shutil.copytree(sample_root / "input/data", root / "input/data")
     write_job(root, {"epochs": "1", "batch_size": "4"})
     root.chmod(0o777)
-    finished = run(tag, "--user", "1234:1234", "--read-only", "--tmpfs", "/tmp", root=root)
+    finished = run(tag, *UNPRIVILEGED, root=root)
     assert finished.code == 0, finished.output + finished.errors
     assert re.search(
         rf"^Starting {DEFAULT_MODEL.name} from the weights of .*/opt/weights", finished.output, re.MULTILINE
@@ -86,7 +92,7 @@ def test_a_job_without_a_network_starts_from_the_weights_in_the_image(build, mir
     ],
     ids=["no such model", "no network"],
 )
-def test_a_model_that_cannot_be_had_fails_the_build_with_its_sentence(build, model, sentence):
+def test_a_model_that_cannot_be_had_fails_the_build_with_its_sentence(build: Build, model: str, sentence: str) -> None:
     built, tag = build("--bake", model, "--", "--network=none")
     assert built.returncode != 0
     assert sentence in built.stdout

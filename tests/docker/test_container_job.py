@@ -4,58 +4,45 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import write_job
-from containers import PROJECT, docker, everything_below, run, running
+from containers import PROJECT, SMALL_JOB, UNPRIVILEGED, ContainerJob, docker, everything_below, run, running
 
 from sagemaker_object_detection.job.metrics import METRICS
 
 pytestmark = pytest.mark.docker
 
-HYPERPARAMETERS = {"pretrained_weights": "none", "epochs": "2", "batch_size": "4", "seed": "3"}
-ONE_EPOCH = {**HYPERPARAMETERS, "epochs": "1"}
-READ_ONLY = ("--read-only", "--tmpfs", "/tmp")
-OTHER_USER = ("--user", "1234:1234")
-
 
 @pytest.fixture
-def root(sample_root, tmp_path):
-    """A place for /opt/ml with data, ten images to train on and five to validate with."""
+def root(sample_root: Path, tmp_path: Path) -> Path:
+    """A folder for /opt/ml with data, ten images to train on and five to validate with."""
     shutil.copytree(sample_root / "input/data", tmp_path / "input/data")
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def job(image, sample_root, tmp_path_factory):
-    """Two epochs without a network, as root: the container's end, and the folder that was its /opt/ml."""
-    root = tmp_path_factory.mktemp("job")
-    shutil.copytree(sample_root / "input/data", root / "input/data")
-    write_job(root, HYPERPARAMETERS)
-    before = everything_below(root / "input")
-    finished = run(image, root=root)
-    assert finished.code == 0, finished.output + finished.errors
-    assert everything_below(root / "input").keys() == before.keys()
-    return finished, root
-
-
-def test_a_job_without_a_network_trains_and_leaves_a_whole_model(job):
-    finished, root = job
+@pytest.mark.smoke
+def test_a_job_without_a_network_trains_and_leaves_a_whole_model(
+    container_job: ContainerJob, sample_root: Path
+) -> None:
+    root, log = container_job.root, container_job.end.output
     assert sorted(path.name for path in root.iterdir()) == ["input", "model", "output"]
+    assert everything_below(root / "input/data").keys() == everything_below(sample_root / "input/data").keys()
     assert sorted(path.name for path in (root / "model").iterdir()) == ["1", "code", "labels.json", "model_info.json"]
     assert (root / "model/1/saved_model.pb").stat().st_size > 0
     assert sorted(path.name for path in (root / "output").iterdir()) == ["data", "tensorboard"]
     left = sorted(path.name for path in (root / "output/data").iterdir())
     assert left == ["data_report.json", "metrics.json", "report", "report.html"]
-    assert "The model is in /opt/ml/model.\n" in finished.output
-    assert finished.output.endswith("The report is in /opt/ml/output/data/report.html.\n")
+    assert "The model is in /opt/ml/model.\n" in log
+    assert log.endswith("The report is in /opt/ml/output/data/report.html.\n")
 
 
-def test_the_published_regexes_read_the_containers_log_as_the_metrics_file_has_it(job):
-    finished, root = job
-    recorded = json.loads((root / "output/data/metrics.json").read_text())
-    saved = json.loads((root / "model/model_info.json").read_text())
-    log = finished.output + finished.errors  # SageMaker reads both streams
+@pytest.mark.smoke
+def test_the_published_regexes_read_the_containers_log_as_the_metrics_file_has_it(container_job: ContainerJob) -> None:
+    recorded = json.loads((container_job.root / "output/data/metrics.json").read_text())
+    saved = json.loads((container_job.root / "model/model_info.json").read_text())
+    log = container_job.end.output + container_job.end.errors  # SageMaker reads both streams
     for metric in METRICS:
         seen = [float(value) for value in re.findall(metric.regex, log)]
         if metric.key == "loss":
@@ -68,10 +55,9 @@ def test_the_published_regexes_read_the_containers_log_as_the_metrics_file_has_i
         assert seen == pytest.approx(expected, abs=5.1e-7)  # six decimals
 
 
-def test_what_root_wrote_anyone_may_remove(image, job, tmp_path):
-    _, root = job
+def test_what_root_wrote_anyone_may_remove(image: str, container_job: ContainerJob, tmp_path: Path) -> None:
     for folder in ("model", "output"):
-        shutil.copytree(root / folder, tmp_path / folder)
+        shutil.copytree(container_job.root / folder, tmp_path / folder)
     tmp_path.chmod(0o755)
     removed = run(
         image, "--user", "4321:4321", command=["sh", "-c", "rm -r /opt/ml/model/* /opt/ml/output/*"], root=tmp_path
@@ -80,62 +66,42 @@ def test_what_root_wrote_anyone_may_remove(image, job, tmp_path):
     assert sorted(everything_below(tmp_path)) == ["model", "output"]
 
 
-def test_wrong_hyperparameters_end_within_seconds_and_say_why(image, root):
-    write_job(root, {**HYPERPARAMETERS, "epochs": "many", "learning_rte": "0.1"})
+@pytest.mark.smoke
+def test_wrong_hyperparameters_end_within_seconds_and_say_why(image: str, root: Path) -> None:
+    write_job(root, {**SMALL_JOB, "epochs": "many", "learning_rte": "0.1"})
     finished = run(image, root=root)
     assert finished.code == 2
     failure = (root / "output/failure").read_text()
     assert failure.startswith("UserError: 1 of 2: epochs: got 'many'")
     assert "2 of 2: learning_rte: unknown; did you mean learning_rate?" in failure
-    assert len(failure) <= 1024
     assert list((root / "model").iterdir()) == []
     # Where nothing else runs it is under two seconds; the rest is room for a busy machine.
     assert finished.seconds < 15
 
 
-def test_check_finds_the_same_without_a_job_of_its_own(image, root):
-    write_job(root, {**HYPERPARAMETERS, "epochs": "many"})
-    finished = run(image, command=["check", "--json"], root=root)
-    assert finished.code == 2
-    assert [problem[:21] for problem in json.loads(finished.output)["problems"]] == ["epochs: got 'many'; e"]
-    write_job(root, ONE_EPOCH)
-    finished = run(image, *READ_ONLY, command=["check", "--json"], root=root)
-    assert (finished.code, json.loads(finished.output)["problems"]) == (0, [])
-
-
-def test_an_empty_opt_ml_and_none_at_all_are_answered_with_a_sentence(image, tmp_path):
-    finished = run(image, root=tmp_path)
-    assert finished.code == 2
-    assert "Traceback" not in finished.output + finished.errors
-    assert (tmp_path / "output/failure").read_text().startswith("UserError: ")
-    assert "channel 'training': missing" in (tmp_path / "output/failure").read_text()
-
-
 @pytest.mark.parametrize(
-    ("options", "code", "sentence"),
+    ("options", "sentence"),
     [
         (
-            (),
-            2,
-            "ERROR: channel 'training': missing; expected the images in images/ and their boxes in annotations.json",
+            ("--user", "1234:1234"),
+            "1. /opt/ml/model: cannot be created (Permission denied); expected a folder this process may",
         ),
-        (OTHER_USER, 2, "1. /opt/ml/model: cannot be created (Permission denied); expected a folder this process may"),
         (
-            READ_ONLY,
-            2,
+            ("--read-only", "--tmpfs", "/tmp"),
             "ERROR: /opt/ml/model: cannot be created (Read-only file system); mount /opt/ml writable: the model",
         ),
     ],
-    ids=["root", "another user", "read-only root"],
+    ids=["another user", "read-only root"],
 )
-def test_a_container_without_an_opt_ml_says_so(image, options, code, sentence):
+def test_a_container_that_may_not_write_to_opt_ml_says_so(image: str, options: tuple[str, ...], sentence: str) -> None:
     finished = run(image, *options)
-    assert finished.code == code
+    assert finished.code == 2
     assert sentence in finished.output
 
 
-def test_a_stopped_job_saves_its_model_within_the_grace_period(image, root):
-    write_job(root, {**HYPERPARAMETERS, "epochs": "1000"})
+@pytest.mark.smoke
+def test_a_stopped_job_saves_its_model_within_the_grace_period(image: str, root: Path) -> None:
+    write_job(root, {**SMALL_JOB, "epochs": "1000"})
     with running(image, root=root) as container:
         container.wait_for("Val_mAP=")
         container.wait_for("[Epoch 1], Speed")
@@ -155,25 +121,21 @@ def test_a_stopped_job_saves_its_model_within_the_grace_period(image, root):
     )
 
 
-@pytest.mark.parametrize(
-    "options",
-    [READ_ONLY, OTHER_USER, READ_ONLY + OTHER_USER],
-    ids=["read-only root", "another user", "both"],
-)
-def test_a_job_runs_with_a_read_only_root_and_as_another_user(image, root, options):
-    write_job(root, ONE_EPOCH)
+def test_a_job_runs_as_another_user_with_a_read_only_root(image: str, root: Path) -> None:
+    write_job(root, {**SMALL_JOB, "epochs": "1"})
     root.chmod(0o777)
-    finished = run(image, *options, root=root)
+    finished = run(image, *UNPRIVILEGED, root=root)
     assert finished.code == 0, finished.output + finished.errors
-    assert (root / "model/1/saved_model.pb").stat().st_uid == (1234 if "--user" in options else 0)
+    assert (root / "model/1/saved_model.pb").stat().st_uid == 1234
     assert "Val_mAP=" in finished.output
 
 
-def test_a_job_that_is_killed_for_its_memory_leaves_an_earlier_model_whole(image, job, root):
-    _, earlier = job
-    shutil.copytree(earlier / "model", root / "model")
+def test_a_job_that_is_killed_for_its_memory_leaves_an_earlier_model_whole(
+    image: str, container_job: ContainerJob, root: Path
+) -> None:
+    shutil.copytree(container_job.root / "model", root / "model")
     before = everything_below(root / "model")
-    write_job(root, {**HYPERPARAMETERS, "epochs": "1000"})
+    write_job(root, {**SMALL_JOB, "epochs": "1000"})
     finished = run(image, "--memory", "500m", "--memory-swap", "500m", root=root)
     assert finished.code == 137
     assert finished.oom_killed
@@ -184,8 +146,8 @@ def test_a_job_that_is_killed_for_its_memory_leaves_an_earlier_model_whole(image
     assert [path.name for path in (root / "output/data").rglob("*")] == ["data_report.json"]
 
 
-def test_one_command_builds_makes_data_trains_and_says_where_the_model_is(image, tmp_path):
-    command = [PROJECT / "scripts/train_docker.sh", "--variant", "cpu", tmp_path / "ml"]
+def test_one_command_builds_makes_data_trains_and_says_where_the_model_is(image: str, tmp_path: Path) -> None:
+    command = [f"{PROJECT}/scripts/train_docker.sh", "--variant", "cpu", f"{tmp_path}/ml"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     lines = [f"model:    {tmp_path}/ml/model", f"metrics:  {tmp_path}/ml/output/data/metrics.json"]

@@ -3,16 +3,18 @@
 import json
 import shutil
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import write_job
-from containers import LABEL, docker, running
+from containers import LABEL, SMALL_JOB, docker, running
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-def network(engine):
+def network(engine: None) -> Iterator[str]:
     name = f"sagemaker-object-detection-test-{uuid.uuid4().hex[:12]}"
     made = docker("network", "create", "--internal", "--label", LABEL, name)
     assert made.returncode == 0, made.stderr
@@ -22,12 +24,14 @@ def network(engine):
         docker("network", "rm", name)
 
 
-def test_two_hosts_train_one_model_and_the_chief_saves_it(image, network, sample_root, tmp_path):
+def test_two_hosts_train_one_model_and_the_chief_saves_it(
+    image: str, network: str, sample_root: Path, tmp_path: Path
+) -> None:
     hosts = ["algo-1", "algo-2"]
     roots = {host: tmp_path / host for host in hosts}
     for host, root in roots.items():
         shutil.copytree(sample_root / "input/data", root / "input/data")
-        write_job(root, {"pretrained_weights": "none", "epochs": "2", "batch_size": "4", "seed": "3"})
+        write_job(root, SMALL_JOB)
         (root / "input/config/resourceconfig.json").write_text(
             json.dumps({"current_host": host, "hosts": hosts, "network_interface_name": "ethwe"})
         )
