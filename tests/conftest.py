@@ -1,4 +1,4 @@
-"""What several rooms' tests share: a small data set, and one real job that trains on it."""
+"""What several rooms' tests share: a small data set, and one real job that trains a tiny model on it."""
 
 import fcntl
 import json
@@ -6,16 +6,24 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from tiny_models import add_backbones, add_to_catalogue
 
 pytest_plugins = ("containers",)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # The locked test environment has the CPU's TensorFlow, which on a machine with a GPU would refuse to train.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+TINY_JOB = Path(__file__).with_name("tiny_job.py")
+TINY_JOB_VALUES: dict[str, object] = {"model_id": "tiny", "pretrained_weights": "none"}
+"""Hyperparameters of a job that takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +42,41 @@ def write_job(root: Path, hyperparameters: dict[str, object]) -> None:
     (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters), encoding="utf-8")
 
 
+T = TypeVar("T")
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
+    """What `make` returns, given an empty folder: made for all processes of this test run by the first that asks."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    finished = folder.with_suffix(".pickle")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            folder.mkdir()
+            finished.write_bytes(pickle.dumps(make(folder)))
+    made: T = pickle.loads(finished.read_bytes())
+    return made
+
+
+def child_environment() -> dict[str, str]:
+    """For a process of the tests' own script, which imports what the tests can import."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
 def run_verb(*arguments: object, root: Path = Path("/nonexistent")) -> Run:
     """Runs `python -m sagemaker_object_detection ...` as a process of its own."""
+    return _run("-m", "sagemaker_object_detection", *arguments, root=root)
+
+
+def run_tiny(*arguments: object, root: Path = Path("/nonexistent")) -> Run:
+    """The same, with the tiny base models in the catalogue."""
+    return _run(TINY_JOB, *arguments, root=root)
+
+
+def _run(*arguments: object, root: Path) -> Run:
     done = subprocess.run(
-        [sys.executable, "-m", "sagemaker_object_detection", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        check=False,
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=1800, check=False
     )
     return Run(root, done.returncode, done.stdout, done.stderr)
 
@@ -50,6 +85,13 @@ def write_sample(root: Path) -> None:
     from sagemaker_object_detection.sample_data import write_sample_data
 
     write_sample_data(root / "input/data", images=10, validation_images=5, seed=7)
+
+
+@pytest.fixture
+def tiny_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets this process read and build the tiny base models, such as the one of `trained`."""
+    add_to_catalogue(monkeypatch.setattr)
+    add_backbones()
 
 
 @pytest.fixture(scope="session")
@@ -62,22 +104,11 @@ def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two epochs of the real `train` on the small data set, from random weights; read only.
+    """Two epochs of the real `train` on the small data set, from random weights of a tiny model; read only."""
 
-    Where several processes share the tests, the first that needs it trains for all of them.
-    """
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    root, finished = folder / "trained", folder / "trained.pickle"
-    with (folder / "trained.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not finished.exists():
-            write_sample(root)
-            write_job(
-                root,
-                {"pretrained_weights": "none", "epochs": "2", "batch_size": "4", "learning_rate": "1e-3", "seed": "3"},
-            )
-            finished.write_bytes(pickle.dumps(run_verb("train", "--root", root, root=root)))
-    run: Run = pickle.loads(finished.read_bytes())
-    return run
+    def make(root: Path) -> Run:
+        write_sample(root)
+        write_job(root, {**TINY_JOB_VALUES, "epochs": "2", "batch_size": "4", "learning_rate": "1e-3", "seed": "3"})
+        return run_tiny("train", "--root", root, root=root)
+
+    return once(tmp_path_factory, "trained", make)

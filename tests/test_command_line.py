@@ -1,17 +1,25 @@
 """The verbs that need no model: what they print, and what they answer to nonsense."""
 
+import ctypes
 import errno
 import json
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import Run, run_verb, write_job
 
+from sagemaker_object_detection.__main__ import main
 from sagemaker_object_detection.describe import describe_json, describe_markdown
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.job import script_mode
+from sagemaker_object_detection.job.metrics import METRICS, training_line, validation_lines
 
 # The command, with a stand-in for what a verb does, and with signals that arrive while a module is being imported.
 COMMAND = """
@@ -61,9 +69,13 @@ def test_a_signal_that_comes_before_anything_is_imported_stops_the_job(tmp_path,
 
 
 def test_a_signal_that_comes_when_the_job_is_over_does_not_hurt(tmp_path):
-    source = "import os\ndef train(paths):\n    os.kill(os.getpid(), 15)\n    print('saved')\n"
+    # What Python ignores when it ends stays ignored to the very end.
+    source = (
+        "import atexit, os, signal\natexit.register(lambda: print(*(signal.getsignal(n).name for n in (15, 2))))\n"
+        "def train(paths):\n    os.kill(os.getpid(), 15)\n    print('saved')\n"
+    )
     done = run_stand_in("train", source, "--root", tmp_path)
-    assert (done.code, done.output, done.errors) == (0, "saved\n", "")
+    assert (done.code, done.output, done.errors) == (0, "saved\nSIG_IGN SIG_IGN\n", "")
 
 
 def test_other_verbs_are_interrupted_at_once(tmp_path):
@@ -97,6 +109,158 @@ def test_a_fault_of_ours_is_said_with_its_traceback(tmp_path):
     assert done.output.startswith("ERROR: AlgorithmError: ValueError: shapes differ\nThis is a fault of the container:")
     assert done.output.endswith("\nValueError: shapes differ\n")
     assert "Traceback (most recent call last):" in done.output
+
+
+WORK = {
+    "train": "train.train",
+    "check": "check.check",
+    "describe": "describe.describe_markdown",
+    "predict --model m a.jpg": "serving.predict.predict_files",
+    "serve": "serving.server.serve",
+}
+"""Verbs with their arguments, and which function does the work."""
+
+
+@pytest.fixture
+def run_here(monkeypatch, tmp_path, capsys):
+    """Runs a verb of WORK in this process, with something else in place of its work: exit code, stdout and stderr."""
+    log = logging.getLogger("sagemaker_object_detection")
+    before = list(log.handlers), log.level, log.propagate
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+
+    def run(command, work):
+        module, function = WORK[command].rsplit(".", 1)
+        stand_in = SimpleNamespace(**{function: lambda *_, **named: work(log)}, describe_json=None)
+        monkeypatch.setitem(sys.modules, f"sagemaker_object_detection.{module}", stand_in)
+        return main(command.split()), *capsys.readouterr()
+
+    yield run
+    log.handlers[:], log.level, log.propagate = before
+
+
+@pytest.mark.parametrize(
+    "name", ["loss=3.", "Val_mAP=1.0", "Val_mAP_50=1", "Val_localization=0.1", "a\n[Epoch 9], Val_classification=0.2"]
+)
+def test_no_metric_is_read_from_a_name_in_the_log(run_here, name):
+    def work(log):
+        log.info("training: 3 boxes (%s 3).", name)
+        log.warning("%s", name)
+        raise ValueError(f"class {name} is not known")
+
+    code, output, errors = run_here("train", work)
+    assert (code, errors, output.count("training: 3 boxes (")) == (1, "", 1)
+    assert [found for metric in METRICS for found in re.findall(metric.regex, output)] == []
+
+
+def test_metric_lines_are_bare_and_everything_worse_says_what_it_is(run_here, caplog):
+    lines = [training_line(0, 1.5, 0.25), *validation_lines(0, {"mAP": 0.5})]
+
+    def work(log):
+        for line in lines:
+            log.info(line)
+        log.warning("odd")
+        log.error("bad")
+
+    assert run_here("train", work) == (0, "\n".join([*lines, "WARNING: odd", "ERROR: bad", ""]), "")
+    assert caplog.messages == []  # TensorFlow's handler of the root logger would say everything twice
+
+
+def test_a_job_with_a_script_of_its_own_is_run_in_script_mode(run_here, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(script_mode, "run_script", lambda paths, program: ran.append((paths.root, program)))
+    write_job(tmp_path, {"sagemaker_program": '"mine.py"'})
+    assert run_here("train", lambda log: pytest.fail("trained")) == (0, "", "")
+    assert ran == [(tmp_path, "mine.py")]
+
+
+def test_hyperparameters_of_a_script_are_named_and_their_values_are_not_shown(run_here, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda mask: 0)
+    monkeypatch.setattr(script_mode, "TOOLKIT", "json")
+    monkeypatch.setattr(script_mode, "supervise", lambda *_, **named: script_mode.Ended(1, ("Failed.",)))
+    write_job(tmp_path, {"sagemaker_program": '"mine.py"', "password": "hunter2"})
+    _, output, _ = run_here("train", lambda log: pytest.fail("trained"))
+    assert output.startswith("Script mode: sagemaker-training runs mine.py. Its hyperparameters: password.\n")
+    assert "hunter2" not in output + (tmp_path / "output/failure").read_text()
+
+
+SCRIPT = """
+import os, pathlib, signal, subprocess, sys
+role, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+if role == "script":
+    subprocess.Popen([sys.executable, "-S", "-c", sys.orig_argv[3], "child", str(folder)])
+else:
+    (folder / "ready").touch()
+signal.sigwait([signal.SIGTERM])
+os.write(2, f"{role} stops\\n".encode())
+"""
+
+
+class StopOnceReady:
+    """A stop that comes when a file is there, and leaves so little time that nothing is waited for in vain."""
+
+    def __init__(self, folder):
+        self._folder, self._left = folder, 30.0
+
+    @property
+    def requested(self):
+        return (self._folder / "ready").exists()
+
+    @property
+    def seconds_left(self):
+        self._left -= 0.01
+        return self._left
+
+
+@pytest.fixture
+def process_1():
+    """Makes this process the parent of orphans, as process 1 of a container is. Here another one may take a second."""
+    set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+    yield
+    ctypes.CDLL(None).prctl(set_child_subreaper, 0, 0, 0, 0)
+
+
+def test_a_stop_reaches_a_script_and_what_it_has_started_once(process_1, tmp_path, monkeypatch):
+    sent, killpg = [], os.killpg
+
+    def note(group, number):
+        sent.append(number)
+        killpg(group, number)
+
+    monkeypatch.setattr(os, "killpg", note)
+    monkeypatch.setattr(script_mode, "_POLL_SECONDS", 0.01)
+    command = [sys.executable, "-S", "-c", SCRIPT, "script", str(tmp_path)]
+    ended = script_mode.supervise(command, dict(os.environ), StopOnceReady(tmp_path))
+    assert (ended.status, sorted(ended.last_words)) == (0, ["child stops", "script stops"])
+    assert sent.count(signal.SIGTERM) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("check", SimpleNamespace(as_text=lambda: "data", problems=())),
+        ("describe", "data"),
+        ("predict --model m a.jpg", ["data"]),
+    ],
+)
+def test_a_verb_whose_output_is_data_logs_warnings_alone_and_to_stderr(run_here, command, found):
+    def work(log):
+        log.info("loading")
+        log.warning("odd")
+        return found
+
+    assert run_here(command, work) == (0, "data\n", "WARNING: odd\n")
+
+
+@pytest.mark.parametrize("command", WORK)
+def test_only_a_job_leaves_a_failure_file(run_here, tmp_path, command):
+    def work(log):
+        raise UserError("no")
+
+    code, *streams = run_here(command, work)
+    assert (code, "".join(streams)) == (2, "ERROR: no\n")
+    assert os.listdir(tmp_path) == ["output"] * (command == "train")
 
 
 def test_describe_prints_the_tables():

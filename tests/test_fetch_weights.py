@@ -330,6 +330,7 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path, published, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_command_line_fetches_one_model_from_elsewhere(tmp_path, published):
     done = run_verb("fetch-weights", SMALL, "--to", tmp_path / "weights", "--from", published)
     assert (done.code, done.output) == (0, f"{SMALL}: in {tmp_path}/weights/{SMALL}.\n")

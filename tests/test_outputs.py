@@ -17,19 +17,31 @@ from sagemaker_object_detection.training.loop import Outcome
 
 
 class Evaluator:
-    """Has no detections left of the last validation."""
+    """Makes the detections of the saved epoch once more."""
 
     def __init__(self, dataset):
         self.dataset = dataset
 
     def detections(self, evaluation, abort):
+        assert evaluation.metrics["mAP"] == 0.5
         return None if abort() else found_in(self.dataset)
 
 
 @pytest.fixture
-def write(tmp_path, monkeypatch):
+def exported():
+    """What model_info.json was to say."""
+    return []
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch, exported):
     """Writes what a job with these class names leaves below tmp_path; returns metrics.json."""
-    monkeypatch.setattr(outputs, "export", lambda *_: None)
+
+    def export(detector, labels, info, folder):
+        assert list((tmp_path / "output/data").glob("*.json")) == []  # what matters most comes first
+        exported.append(info)
+
+    monkeypatch.setattr(outputs, "export", export)
     prepare_outputs(Paths(tmp_path))
 
     def write(names=("cat", "dog"), *, stopped_since=None, saved=True):
@@ -62,8 +74,24 @@ def test_the_report_comes_with_thresholds_in_the_metrics_and_the_log(write, tmp_
     assert f"The report is in {tmp_path}/output/data/report.html." in caplog.messages
     assert (tmp_path / "output/data/report/worst_3.png").is_file()
     (board,) = (tmp_path / "board").iterdir()
-    tags = [v.tag for e in tf.compat.v1.train.summary_iterator(str(board)) for v in e.summary.value]
-    assert tags == ["worst images/1: a.png", "worst images/2: b.png", "worst images/3: c.png"]
+    tags = [(e.step, v.tag) for e in tf.compat.v1.train.summary_iterator(str(board)) for v in e.summary.value]
+    assert tags == [(1, "worst images/1: a.png"), (1, "worst images/2: b.png"), (1, "worst images/3: c.png")]
+
+
+def test_the_last_validation_lines_and_the_model_are_of_the_saved_epoch(write, exported, monkeypatch, caplog):
+    useful = []
+    monkeypatch.setattr(page, "write_page", lambda *_: "a place")
+    monkeypatch.setattr(outputs, "warn_if_useless", useful.append)
+    with caplog.at_level(logging.INFO):
+        metrics = write()
+    assert [message for message in caplog.messages if "Val_" in message] == [
+        "[Epoch 1], Val_localization=0.250000, Val_classification=0.500000",
+        "[Epoch 1], Val_mAP=0.500000, Val_mAP_50=0.750000",
+    ]
+    (info,) = exported
+    assert (info["epoch"], info["metrics"]["mAP"], metrics["saved_epoch"]) == (1, 0.5, 1)
+    assert [evaluation.metrics["mAP"] for evaluation in useful] == [0.5]
+    assert set(info["data_fingerprints"]) == {"training", "validation"}
 
 
 def test_a_report_that_fails_leaves_the_job_as_it_is(write, tmp_path, monkeypatch, caplog):

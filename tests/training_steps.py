@@ -1,13 +1,13 @@
-"""Small detectors and batches for tests of the training step, and a memory that is full when a test says so."""
+"""Tiny detectors and batches for tests of the training step, and a memory that is full when a test says so."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tiny_models import TINY, add_backbones
 
-from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL, BaseModel
+from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
@@ -16,17 +16,13 @@ from sagemaker_object_detection.training.optimizer import build_optimizer
 from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
-SIZE = 128
-SMALL = dataclasses.replace(DEFAULT_MODEL, name="small", input_size=SIZE)
-SMALL_EFFICIENTDET = dataclasses.replace(
-    next(base for base in CATALOGUE if base.name == "ssd_efficientdet_d0_512x512"), input_size=SIZE
-)
-MODELS = {"mobilenet": SMALL, "efficientdet": SMALL_EFFICIENTDET}
+add_backbones()
 ALONE = Replicas(tf.distribute.get_strategy())
 
 
-def batch(seed: int, boxes: int, size: int = 2, rows: int = 4) -> Batch:
+def batch(seed: int, boxes: int, size: int = 2, rows: int = 4, base: BaseModel = TINY) -> Batch:
     """`size` images of noise, each with `boxes` real ones among `rows` rows of ground truth."""
+    side = base.input_size
     random = np.random.default_rng(seed)
     corners = np.zeros((size, rows, 4), np.float32)
     top_left = random.uniform(0.0, 0.5, (size, boxes, 2))
@@ -34,8 +30,8 @@ def batch(seed: int, boxes: int, size: int = 2, rows: int = 4) -> Batch:
     weights = np.zeros((size, rows), np.float32)
     weights[:, :boxes] = 1.0
     return Batch(
-        images=tf.constant(random.normal(size=(size, SIZE, SIZE, 3)), tf.float32),
-        true_shapes=tf.constant([[SIZE, SIZE, 3]] * size, tf.int32),
+        images=tf.constant(random.normal(size=(size, side, side, 3)), tf.float32),
+        true_shapes=tf.constant([[side, side, 3]] * size, tf.int32),
         boxes=tf.constant(corners),
         classes=tf.constant(random.integers(0, 2, (size, rows)), tf.int32),
         box_weights=tf.constant(weights),
@@ -60,7 +56,7 @@ def calibrated(base: BaseModel, dtype: str = "float32") -> Detector:
             kernel = variable.numpy()
             variable.assign(kernel / kernel.std() * np.sqrt(2 / fan_in))
     detector.moving_average.momentum.assign(0.0)
-    detector(batch(99, 0, size=4).images, training=True)
+    detector(batch(99, 0, size=4, base=base).images, training=True)
     detector.moving_average.momentum.assign(base.family.batch_norm_momentum)
     return detector
 

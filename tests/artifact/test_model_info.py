@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from sagemaker_object_detection.artifact.model_info import ModelInfo, read_model_info
+from sagemaker_object_detection.artifact.model_info import ModelInfo, model_info, read_model_info
 from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
@@ -34,6 +34,13 @@ def test_what_is_needed_is_read_and_the_rest_ignored(tmp_path: Path) -> None:
     content = json.dumps(GOOD | {"metrics": {"mAP": float("nan")}, "epoch": None})
     (tmp_path / "model_info.json").write_text(content)
     assert read_model_info(tmp_path) == ModelInfo(DEFAULT_MODEL, Labels(ids=(7, "x"), names=("cat", "dog")))
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    labels = Labels(ids=(9, "a", 2), names=("zebra", "apple", "cat"))
+    content = model_info(DEFAULT_MODEL, labels, hyperparameters={}, fingerprints={}, epoch=None, metrics={})
+    (tmp_path / "model_info.json").write_text(json.dumps(content))
+    assert read_model_info(tmp_path) == ModelInfo(DEFAULT_MODEL, labels)
 
 
 WRONG = [

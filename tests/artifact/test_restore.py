@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_models import TINY
 
 from sagemaker_object_detection.artifact.restore import Start, _matched, find_start
 from sagemaker_object_detection.catalogue import find
@@ -113,6 +114,7 @@ def test_coco_has_80_classes_in_90_columns():
     )
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_class_predictor_is_kept_where_the_number_of_classes_is_the_datas(fine_tuned, caplog):
     start = start_from(fine_tuned, reinitialize_top_layer="False", model_id=SMALL.name)
     detector = build_detector(SMALL, 2, seed=5)
@@ -124,6 +126,7 @@ def test_a_fine_tuned_class_predictor_is_kept_where_the_number_of_classes_is_the
     )
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_checkpoint_of_another_number_of_classes_needs_a_new_class_predictor(fine_tuned):
     labels = Labels(ids=(1, 2, 3), names=("a", "b", "c"))
     start = start_from(fine_tuned, labels, reinitialize_top_layer="False")
@@ -151,6 +154,7 @@ def test_a_model_id_of_another_architecture_is_refused_before_anything_is_built(
     )
 
 
+@pytest.mark.slow
 def test_a_file_without_a_class_predictor_cannot_keep_it(published, tmp_path):
     detector = build_detector(SMALL, 2, seed=1)
     (tmp_path / "checkpoint").mkdir()
@@ -197,12 +201,12 @@ def test_classes_are_the_same_by_name_where_both_sides_have_names_and_else_by_id
     assert _matched(old, new) == places
 
 
-def test_a_model_of_this_container_whose_classes_come_in_another_order_keeps_their_meaning(trained):
+def test_a_model_of_this_container_whose_classes_come_in_another_order_keeps_their_meaning(trained, tiny_catalogue):
     swapped = Labels(ids=(1, 3, 7), names=("triangle", "circle", "square"))
     usual = Labels(ids=(1, 3, 7), names=("circle", "square", "triangle"))
     detectors = []
     for labels in (usual, swapped):
-        detector = build_detector(SMALL, 3)
+        detector = build_detector(TINY, 3)
         start_from(trained.root / "model", labels).install(detector)
         detectors.append(detector)
     biases = [detector.class_predictor.bias.numpy().reshape(6, 4) for detector in detectors]

@@ -46,6 +46,15 @@ def test_extra_keys_a_byte_order_mark_text_ids_and_missing_sizes_are_fine(tmp_pa
     assert table.categories is None
 
 
+@pytest.mark.parametrize("categories", [None, []])
+def test_categories_may_be_empty(tmp_path: Path, categories: list[object] | None) -> None:
+    write_annotations(tmp_path, changed("categories", categories))
+    table, problems = read_annotations("training", tmp_path)
+    assert problems == []
+    assert table is not None
+    assert (table.categories, table.category_ids) == (None, [7, 42])
+
+
 def test_what_only_the_strict_pass_minds_is_read(tmp_path: Path) -> None:
     text = json.dumps(changed("images.0.width", 64.0)).replace('"category_id": 7', '"category_id": 7.0, "score": NaN')
     write_annotations(tmp_path, text)

@@ -179,6 +179,14 @@ def test_crops_keep_to_the_reference_ranges() -> None:
     assert aspects.std() > 0.05
 
 
+def test_crops_of_a_wide_image_are_up_to_three_times_as_wide_as_high() -> None:
+    image = tf.zeros([100, 320, 3], tf.uint8)
+    shapes = [random_crop(image, tf.zeros([0, 4]), tf.zeros([0], tf.int32), seed(i))[0].shape[:2] for i in range(20)]
+    aspects = [width / height for height, width in shapes]
+    assert max(aspect for aspect in aspects if aspect != 3.2) <= 3.05  # a pixel of rounding on 100
+    assert max(aspects) > 2.8
+
+
 def test_scales_and_places_are_drawn_evenly_from_the_reference_ranges() -> None:
     height, width, draws = 120, 100, 300
     image = tf.constant(ramps(height, width))

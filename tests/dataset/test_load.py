@@ -65,6 +65,23 @@ def test_a_good_channel(tmp_path: Path) -> None:
     assert splits.max_boxes == 2
 
 
+def test_boxes_are_their_images_in_whatever_order_they_are_listed(tmp_path: Path) -> None:
+    content = changed("annotations", [])
+    listed = [(2, 1, 42), (1, 2, 42), (2, 3, 7), (1, 4, 7), (1, 5, 42)]
+    for image, ymin, category in listed:
+        content["annotations"].append({"image_id": image, "bbox": [30, ymin, 60, 40], "category_id": category})
+    data = load(write_channel(tmp_path / "training", content)).training
+    assert data.offsets.tolist() == [0, 3, 5]
+    assert data.classes.tolist() == [1, 0, 1, 1, 0]
+    np.testing.assert_allclose(data.boxes[:, 0], [2 / 48, 4 / 48, 5 / 48, 1 / 40, 3 / 40], rtol=1e-6)
+
+
+def test_the_fullest_image_of_both_channels_counts(tmp_path: Path) -> None:
+    few = changed("annotations", GOOD["annotations"][1:])
+    folders = [write_channel(tmp_path / name, content) for name, content in (("few", few), ("many", GOOD))]
+    assert [load(*pair).max_boxes for pair in (folders, folders[::-1], folders[:1])] == [2, 2, 1]
+
+
 def test_numbers_sort_before_text_and_ids_name_classes_without_categories(tmp_path: Path) -> None:
     content = changed("categories", DELETED)
     for annotation, id_ in zip(content["annotations"], (10, "9", 9), strict=True):
@@ -713,6 +730,24 @@ def test_images_without_boxes_are_negatives_and_classes_without_boxes_a_warning(
         "exif_turned_images": 0,
         "exif_ignored_images": 0,
     }
+
+
+def test_a_validation_channel_may_be_without_boxes(tmp_path: Path) -> None:
+    empty = write_channel(tmp_path / "validation", changed("annotations", []))
+    splits = load(write_channel(tmp_path / "training"), empty)
+    assert splits.validation is not None
+    assert splits.validation.offsets.tolist() == [0, 0, 0]
+    assert splits.report.warnings == (
+        "validation: there is no box in annotations, so there is no mean average precision to measure.",
+        "validation has no box of 'cat', 'dog', which cannot be measured.",
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_image_whose_boxes_are_left_out_is_a_negative_when_images_are_held_out(tmp_path: Path, seed: int) -> None:
+    channel = write_channel(tmp_path / "training", changed("annotations.2.bbox", [58, 10, 20, 38]))
+    splits = load(channel, invalid_boxes="drop", validation_split_ratio=0.5, seed=seed)
+    assert splits.training.file_names == ("a.jpg",)
 
 
 def test_without_a_validation_channel_images_are_held_out(tmp_path: Path) -> None:

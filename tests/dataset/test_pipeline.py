@@ -14,6 +14,7 @@ from sagemaker_object_detection.dataset.pipeline import (
     evaluation_batches,
     training_batches,
 )
+from sagemaker_object_detection.dataset.preprocess import to_network_input
 
 BASE = dataclasses.replace(catalogue.DEFAULT_MODEL, input_size=32)
 PADDED = dataclasses.replace(next(base for base in catalogue.CATALOGUE if base.family.keep_aspect_ratio), input_size=32)
@@ -86,6 +87,30 @@ def test_evaluation_sees_every_image_once_in_order_and_fills_up_with_weight_zero
     assert batches[1].classes.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert batches[1].box_weights[2].tolist() == [0, 0, 0, 0]
     assert batches[0].true_shapes.tolist() == [[32, 32, 3]] * 3
+
+
+@both
+def test_evaluation_images_are_the_references_to_the_last_bit(
+    base: catalogue.BaseModel, tmp_path: Path, dataset: Dataset
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "0.png")
+    (batch,) = evaluation_batches(dataclasses.replace(only(dataset, 1), images=tmp_path), base, 1, 1)
+    exact, rough = (to_network_input(tf.constant(noise), base, exact=exact)[0].numpy() for exact in (True, False))
+    np.testing.assert_array_equal(batch.images[0], exact)
+    assert not np.array_equal(exact, rough)
+
+
+def test_shares_of_a_batch_are_the_batch_and_filled_up_with_weight_zero(dataset: Dataset) -> None:
+    whole, first, second = (
+        take(training_batches(dataset, BASE, 5, 3, seed=2, augment=True, first_step=1, share=share), 1)[0]
+        for share in (None, (0, 3), (3, 6))
+    )
+    for name, column in whole._asdict().items():
+        together = np.concatenate([getattr(first, name), getattr(second, name)])
+        np.testing.assert_array_equal(together[:5], column, err_msg=name)
+    assert (second.indices[2], second.image_weights[2]) == (-1, 0)
+    assert not second.box_weights[2].any()
 
 
 def test_boxes_of_padded_images_are_normalised_to_the_network_input(dataset: Dataset) -> None:

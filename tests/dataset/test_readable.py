@@ -142,9 +142,10 @@ def test_the_file_of_a_training_batch_is_found_at_once(dataset: Dataset, monkeyp
     assert len([path for path in tried if path.parent == dataset.images]) <= 64
 
 
-def test_an_image_turned_by_its_exif_orientation_is_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("orientation", [5, 8])
+def test_an_image_turned_by_its_exif_orientation_is_itself(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     (tmp_path / "training/images").mkdir(parents=True)
     for name in ("a.jpg", "b.jpg"):
         picture(32, 24).save(tmp_path / "training/images" / name, exif=exif)
@@ -157,7 +158,7 @@ def test_an_image_turned_by_its_exif_orientation_is_itself(tmp_path: Path) -> No
     assert len(list(readable(evaluation_batches(dataset, BASE, 1, 1), dataset))) == 2
     (dataset.images / "b.jpg").unlink()
     with pytest.raises(UserError, match=r"^image 'b\.jpg' in .* does not exist\."):
-        list(readable(evaluation_batches(dataset, BASE, 1, 1), dataset))
+        list(readable(evaluation_batches(dataset, BASE, 2, 1), dataset))
 
 
 def raising(error: BaseException) -> Iterator[Batch]:

@@ -34,6 +34,18 @@ def test_the_share_the_seed_and_the_names_decide_not_the_order() -> None:
     assert {names[i] for i in split_images(names, boxes, 0.2, 8)[1]} != validation
 
 
+@pytest.mark.parametrize(
+    ("with_boxes", "without", "ratio", "held_out"),
+    [(8, 2, 0.2, (2, 0)), (7, 3, 0.2, (1, 1)), (2, 18, 0.1, (1, 1)), (1, 9, 0.5, (0, 5)), (30, 10, 0.25, (8, 2))],
+)
+def test_images_with_and_without_boxes_are_held_out_in_proportion(
+    with_boxes: int, without: int, ratio: float, held_out: tuple[int, int]
+) -> None:
+    has_boxes = np.arange(with_boxes + without) < with_boxes
+    _, validation = split_images([f"{i}.jpg" for i in range(len(has_boxes))], has_boxes, ratio, 3)
+    assert (int(has_boxes[validation].sum()), int((~has_boxes[validation]).sum())) == held_out
+
+
 def test_a_single_image_cannot_be_split() -> None:
     with pytest.raises(UserError) as caught:
         split_images(["a.jpg"], np.array([True]), 0.2, 0)

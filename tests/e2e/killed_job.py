@@ -1,7 +1,8 @@
 """A job that gets a signal at a settled moment: `python killed_job.py ROOT SIGNAL MOMENT COUNT [--few IMAGES]`.
 
-It is the real job; the COUNTth time that it passes the moment, the process sends itself the signal. Checkpoints are due
-all the time, so that the middle of an epoch has some too. Below IMAGES per replica, loaded statistics are frozen.
+It is the real job, which may be of a tiny model; the COUNTth time that it passes the moment, the process sends itself
+the signal. Checkpoints are due all the time, so that the middle of an epoch has some too. Below IMAGES per replica,
+loaded statistics are frozen.
 """
 
 import itertools
@@ -9,6 +10,8 @@ import os
 import signal
 import sys
 from importlib import import_module
+
+from tiny_models import add_backbones, add_to_catalogue
 
 from sagemaker_object_detection.__main__ import main
 
@@ -43,6 +46,8 @@ if __name__ == "__main__":
     root, number, moment, count, *few = sys.argv[1:]
     for threads in ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):  # else additions come in another order
         os.environ[threads] = "1"
+    add_to_catalogue()
+    add_backbones()
     import_module(f"{PACKAGE}.training.checkpoints").SECONDS_BETWEEN = 0.0
     if few:
         import_module(f"{PACKAGE}.train").FEW_IMAGES_PER_REPLICA = int(few[-1])

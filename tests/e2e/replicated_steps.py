@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from training_steps import ALONE, MODELS, Memory, assign, batch, calibrated, make_step, share_of, values_of
+from tiny_models import TINY, TINY_PADDED
+from training_steps import ALONE, Memory, assign, batch, calibrated, make_step, share_of, values_of
 
+from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.training.replicas import Replicas, find_replicas
@@ -24,7 +26,7 @@ ADAM = {"optimizer": "adam", "epsilon": "0.01", "learning_rate": "0.001"}
 class Case:
     batch_size: int
     optimizer: dict[str, str]
-    model: str = "mobilenet"
+    base: BaseModel = TINY
     steps: int = 6
     dtype: str = "float64"
     memory: int | None = None
@@ -37,7 +39,7 @@ CASES = {
     "sgd, 4 images": Case(4, SGD),
     "adam, 3 images": Case(3, ADAM),
     "sgd, 4 images, memory for 1": Case(4, SGD, memory=1),
-    "drop-connect, 3 images": Case(3, ADAM, "efficientdet", steps=2),
+    "drop-connect, 3 images": Case(3, ADAM, TINY_PADDED, steps=2),
     "float16, 2 images": Case(2, SGD, dtype="mixed_float16", steps=7, overflow=5),
 }
 
@@ -52,7 +54,7 @@ def find(devices: int, hosts: str, own: str) -> Replicas:
 
 
 def whole_batch(case: Case, number: int) -> Batch:
-    whole = batch(number, 3, case.batch_size)
+    whole = batch(number, 3, case.batch_size, base=case.base)
     if number == case.overflow:
         images = whole.images.numpy()
         images[-1] *= 1e30
@@ -61,7 +63,7 @@ def whole_batch(case: Case, number: int) -> Batch:
 
 
 def run(case: Case, replicas: Replicas) -> dict[str, list[np.ndarray]]:
-    base = MODELS[case.model]
+    base = case.base
     with replicas.scope():
         detector = build_detector(base, 2, dtype=case.dtype)
     assign(

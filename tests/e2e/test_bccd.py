@@ -16,6 +16,7 @@ def root(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_first_run_names_both_bad_boxes_and_the_way_out(root):
     write_job(root, {"pretrained_weights": "none"})
     done = run_verb("train", "--root", root)
@@ -32,6 +33,7 @@ def test_the_first_run_names_both_bad_boxes_and_the_way_out(root):
     assert list((root / "model").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_dropping_them_leaves_every_other_box(root):
     write_job(root, {"pretrained_weights": "none", "invalid_boxes": "drop"})
     done = run_verb("check", "--root", root, "--json")

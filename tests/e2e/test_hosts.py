@@ -1,4 +1,4 @@
-"""Two processes on this machine as the two hosts of a job."""
+"""Two processes on this machine as the two hosts of a job, of a tiny model."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Run, run_verb, write_job
+from conftest import TINY_JOB, TINY_JOB_VALUES, Run, child_environment, run_tiny, write_job
 
 from sagemaker_object_detection.job.metrics import METRICS
 
@@ -34,13 +34,14 @@ def job(root: Path, data: Path, model: Path | None, **values: object) -> Path:
     shutil.copytree(data, root / "input/data")
     if model is not None:
         shutil.copytree(model, root / "input/data/model")
-    write_job(root, {"epochs": "2", "seed": "1", **values})
+    write_job(root, {"epochs": "2", "seed": "1", "batch_size": "4", **values})
     return root
 
 
-TRAIN = ("-m", "sagemaker_object_detection", "train", "--root")
+TRAIN = (str(TINY_JOB), "train", "--root")
 STOPPED_WHEN_THE_DATA_IS_READ = """
 import os, signal, sys
+from tiny_job import know_tiny_models
 from sagemaker_object_detection.__main__ import main
 from sagemaker_object_detection.dataset import load
 original = load.load_job_data
@@ -48,6 +49,7 @@ def load_job_data(*arguments, **named):
     os.kill(os.getpid(), signal.SIGTERM)
     return original(*arguments, **named)
 load.load_job_data = load_job_data
+know_tiny_models()
 sys.exit(main(["train", "--root", sys.argv[1]]))
 """
 JOINS_ALONE = """
@@ -70,7 +72,11 @@ def two_hosts(roots: list[Path], *commands: tuple[str, ...]) -> Iterator[list[su
             config = {"current_host": host, "hosts": list(reversed(hosts))}
             (root / "input/config/resourceconfig.json").write_text(json.dumps(config))
             whole = [sys.executable, "-u", *command, str(root)]
-            processes.append(subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+            processes.append(
+                subprocess.Popen(
+                    whole, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=child_environment()
+                )
+            )
         yield processes
     finally:
         for process in processes:
@@ -89,7 +95,8 @@ def losses(output: str) -> list[float]:
     return [float(found) for found in re.findall(regex, output)]
 
 
-@pytest.mark.parametrize("batch_size", ["4", "3"])
+@pytest.mark.nightly
+@pytest.mark.parametrize("batch_size", ["3", "4"])
 def test_two_hosts_train_as_one_and_the_chief_alone_speaks_and_saves(trained, tmp_path, batch_size):
     data, model = trained.root / "input/data", trained.root / "model"
     # With statistics that stay, the hosts' halves of a batch are worth the same as the batch.
@@ -98,14 +105,17 @@ def test_two_hosts_train_as_one_and_the_chief_alone_speaks_and_saves(trained, tm
     assert chief.code == 0, chief.output
     assert worker.code == 0, worker.output
     alone = job(tmp_path / "alone", data, model, **values)
-    expected = losses(run_verb("train", "--root", alone).output)
+    expected = losses(run_tiny("train", "--root", alone).output)
     assert len(expected) == 2
     assert losses(chief.output) == pytest.approx(expected, rel=1e-3)
-    share = "2 replicas on 2 hosts take 2 of the"
-    assert f"{share} {batch_size} images of a batch each." in chief.output
-
     info, single = (json.loads((root / "model/model_info.json").read_text()) for root in (chief.root, alone))
     assert info["metrics"] == pytest.approx(single["metrics"], abs=0.02)
+    assert_the_chief_alone_speaks_and_saves(chief, worker, batch_size)
+
+
+def assert_the_chief_alone_speaks_and_saves(chief: Run, worker: Run, batch_size: str) -> None:
+    assert f"2 replicas on 2 hosts take 2 of the {batch_size} images of a batch each." in chief.output
+    assert len(losses(chief.output)) == 2
     assert losses(worker.output) == []
     assert "Val_" not in worker.output
     assert list((worker.root / "model").iterdir()) == []
@@ -119,10 +129,10 @@ def test_what_is_wrong_with_a_job_is_said_on_every_host(sample_root, tmp_path):
         assert "batch_size: got '0'" in (host.root / "output/failure").read_text()
 
 
-@pytest.mark.parametrize("stopped", [0, 1])
+@pytest.mark.parametrize("stopped", [pytest.param(0, marks=pytest.mark.nightly), 1])
 def test_a_stop_of_either_host_stops_both_and_the_chief_saves(sample_root, tmp_path, stopped):
     data = sample_root / "input/data"
-    values = {"pretrained_weights": "none", "batch_size": "4", "epochs": "1000"}
+    values = {**TINY_JOB_VALUES, "epochs": "1000"}
     roots = [job(tmp_path / name, data, None, **values) for name in ("chief", "worker")]
     with two_hosts(roots) as processes:
         for line in processes[0].stdout:
@@ -138,7 +148,7 @@ def test_a_stop_of_either_host_stops_both_and_the_chief_saves(sample_root, tmp_p
 
 
 def test_a_host_that_is_gone_ends_the_other_with_the_reason(sample_root, tmp_path):
-    values = {"pretrained_weights": "none", "batch_size": "4", "epochs": "1000"}
+    values = {**TINY_JOB_VALUES, "epochs": "1000"}
     roots = [job(tmp_path / name, sample_root / "input/data", None, **values) for name in ("chief", "worker")]
     with two_hosts(roots) as processes:
         for line in processes[0].stdout:
@@ -154,10 +164,10 @@ GONE = "PlatformError: another host of this job is gone, and the rest cannot tra
 UNTRAINED = "WARNING: Stopped by a signal before the first step: there is no model to save.\n"
 
 
-@pytest.mark.parametrize("wrong", [0, 1])
+@pytest.mark.parametrize("wrong", [pytest.param(0, marks=pytest.mark.nightly), 1])
 def test_a_host_whose_data_are_wrong_says_so_and_the_other_that_it_is_gone(sample_root, tmp_path, wrong):
     data = sample_root / "input/data"
-    roots = [job(tmp_path / name, data, None, pretrained_weights="none") for name in ("chief", "worker")]
+    roots = [job(tmp_path / name, data, None, **TINY_JOB_VALUES) for name in ("chief", "worker")]
     (roots[wrong] / "input/data/training/annotations.json").write_text("{}")
     done = on_two_hosts(roots)
     assert (done[wrong].code, done[1 - wrong].code) == (2, 3)
@@ -166,7 +176,7 @@ def test_a_host_whose_data_are_wrong_says_so_and_the_other_that_it_is_gone(sampl
 
 
 def test_a_host_that_waits_for_the_other_can_be_stopped(sample_root, tmp_path):
-    roots = [job(tmp_path / "chief", sample_root / "input/data", None, pretrained_weights="none")]
+    roots = [job(tmp_path / "chief", sample_root / "input/data", None, **TINY_JOB_VALUES)]
     with two_hosts(roots, TRAIN) as processes:
         waits = next(line for line in processes[0].stdout if line.startswith("Waiting for host"))
         processes[0].send_signal(signal.SIGTERM)
@@ -177,11 +187,10 @@ def test_a_host_that_waits_for_the_other_can_be_stopped(sample_root, tmp_path):
     assert not (roots[0] / "output/failure").exists()
 
 
+@pytest.mark.nightly
 def test_a_worker_that_is_stopped_while_its_data_are_read_stops_both(sample_root, tmp_path):
     data = sample_root / "input/data"
-    roots = [
-        job(tmp_path / name, data, None, pretrained_weights="none", batch_size="4") for name in ("chief", "worker")
-    ]
+    roots = [job(tmp_path / name, data, None, **TINY_JOB_VALUES) for name in ("chief", "worker")]
     with two_hosts(roots, TRAIN, ("-c", STOPPED_WHEN_THE_DATA_IS_READ)) as processes:
         outputs = [process.communicate(timeout=1200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
@@ -189,13 +198,13 @@ def test_a_worker_that_is_stopped_while_its_data_are_read_stops_both(sample_root
 
 
 def test_hosts_that_resume_and_are_stopped_at_once_leave_the_model_of_the_checkpoint(sample_root, tmp_path):
-    values = {"pretrained_weights": "none", "batch_size": "4"}
+    values = {**TINY_JOB_VALUES, "batch_size": "4", "seed": "1"}
     roots = [job(tmp_path / name, sample_root / "input/data", None, **values) for name in ("chief", "worker")]
     (roots[0] / "checkpoints").mkdir()
-    write_job(roots[0], {"epochs": "1", "seed": "1", **values})
-    assert run_verb("train", "--root", roots[0]).code == 0
+    write_job(roots[0], {**values, "epochs": "1"})
+    assert run_tiny("train", "--root", roots[0]).code == 0
     shutil.rmtree(roots[0] / "model")
-    write_job(roots[0], {"epochs": "2", "seed": "1", **values})
+    write_job(roots[0], {**values, "epochs": "2"})
     with two_hosts(roots, TRAIN, ("-c", STOPPED_WHEN_THE_DATA_IS_READ)) as processes:
         outputs = [process.communicate(timeout=1200)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
@@ -220,8 +229,7 @@ def test_a_host_that_leaves_before_tensorflow_has_joined_them_is_not_waited_for_
 
 
 def test_hosts_with_other_data_are_refused_on_all_of_them(sample_root, tmp_path):
-    values = {"pretrained_weights": "none", "batch_size": "4", "epochs": "2"}
-    roots = [job(tmp_path / name, sample_root / "input/data", None, **values) for name in ("chief", "worker")]
+    roots = [job(tmp_path / name, sample_root / "input/data", None, **TINY_JOB_VALUES) for name in ("chief", "worker")]
     annotations = roots[1] / "input/data/training/annotations.json"
     document = json.loads(annotations.read_text())
     document["annotations"].pop()

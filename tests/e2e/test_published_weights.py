@@ -3,12 +3,13 @@
 import json
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import run_verb, write_job
+from conftest import Run, run_tiny, run_verb, write_job
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.models.detector import build_detector
@@ -35,16 +36,16 @@ def pack(folder: Path, archive: Path, name: str = "") -> None:
             opened.add(path, f"{name}/{path.name}" if name else path.name)
 
 
-def train(data: Path, root: Path, **values: object) -> str:
+def train(data: Path, root: Path, run: Callable[..., Run] = run_tiny, **values: object) -> str:
     if not (root / "input/data/training").exists():
         shutil.copytree(data, root / "input/data", dirs_exist_ok=True)
     write_job(root, {"batch_size": "4", "seed": "1", **values})
-    done = run_verb("train", "--root", root)
+    done = run("train", "--root", root)
     assert done.code == 0, done.output + done.errors
     return done.output
 
 
-@pytest.mark.parametrize("form", ["checkpoint", "saved_model"])
+@pytest.mark.parametrize("form", ["checkpoint", pytest.param("saved_model", marks=pytest.mark.nightly)])
 def test_only_the_class_prediction_layer_of_a_published_tarball_moves(sample_root, tmp_path, form):
     from sagemaker_object_detection.weights.model_garden import saved_model_variables
 
@@ -68,7 +69,8 @@ def test_only_the_class_prediction_layer_of_a_published_tarball_moves(sample_roo
     (tree / "pipeline.config").write_text("model { ssd { num_classes: 2 } }")  # edited by hand, beside 90 classes
     root = tmp_path / "job"
     pack(tree, root / "input/data/model/model.tar.gz", DEFAULT_MODEL.tarball)
-    output = train(sample_root / "input/data", root, epochs="2", train_only_on_top_layer="True", learning_rate="0.01")
+    values = {"epochs": "2", "train_only_on_top_layer": "True", "learning_rate": "0.01"}
+    output = train(sample_root / "input/data", root, run_verb, **values)
     assert 'Starting ssd_mobilenet_v2_fpnlite_320x320 from the weights of channel "model"' in output
 
     trained, before = stored_weights(root / "model"), {v.path: v.numpy() for v in published.weights}
@@ -83,6 +85,7 @@ def test_only_the_class_prediction_layer_of_a_published_tarball_moves(sample_roo
         assert not np.array_equal(trained[variable.path], variable.numpy()), variable.path
 
 
+@pytest.mark.nightly
 def test_training_goes_on_from_generation_to_generation(trained, tmp_path):
     parent = trained.root / "model"
     for generation in ("second", "third"):

@@ -3,7 +3,6 @@
 In float64, after six steps, to 1e-8 of every variable's own movement; measured 1e-11.
 """
 
-import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import child_environment, once
 from test_hosts import free_ports
 from training_steps import deviation, movements
 
@@ -20,27 +20,31 @@ SAME = ("sgd, 4 images", "adam, 3 images")
 """Three images leave one of four replicas without any, and one of two with a single one."""
 TWO_MORE = ("sgd, 4 images, memory for 1", "drop-connect, 3 images", "float16, 2 images")
 TOLERANCE = 1e-8
+MOVING = 27
+"""Variables of the tiny model that are not batch normalization's, which 56 are."""
 Found = dict[str, dict[str, list[np.ndarray]]]
 
 
 def started(out: Path, devices: int, hosts: str, own: str, *cases: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(Path(__file__).with_name("replicated_steps.py"))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     return subprocess.Popen(
         [*command, str(out), str(devices), hosts, own, *cases],
-        env=environment,
+        env=child_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def finished(process: subprocess.Popen[str], out: Path) -> Found:
+def finished(process: subprocess.Popen[str]) -> None:
     try:
         output, _ = process.communicate(timeout=1200)
     finally:
         process.kill()
     assert process.returncode == 0, output
+
+
+def found_in(out: Path) -> Found:
     cases: Found = defaultdict(lambda: defaultdict(list))
     with np.load(out) as stored:
         for name in stored.files:
@@ -51,14 +55,22 @@ def finished(process: subprocess.Popen[str], out: Path) -> Found:
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory) -> Found:
-    out = tmp_path_factory.mktemp("one") / "found.npz"
-    return finished(started(out, 1, "alone", "me", *SAME, "drop-connect, 3 images"), out)
+    def make(folder: Path) -> Path:
+        out = folder / "found.npz"
+        finished(started(out, 1, "alone", "me", *SAME, "drop-connect, 3 images"))
+        return out
+
+    return found_in(once(tmp_path_factory, "one-device", make))
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Found:
-    out = tmp_path_factory.mktemp("two") / "found.npz"
-    return finished(started(out, 2, "alone", "me", *SAME, *TWO_MORE), out)
+    def make(folder: Path) -> Path:
+        out = folder / "found.npz"
+        finished(started(out, 2, "alone", "me", *SAME, *TWO_MORE))
+        return out
+
+    return found_in(once(tmp_path_factory, "two-devices", make))
 
 
 def assert_same(found: Found, one: Found, case: str) -> None:
@@ -81,15 +93,16 @@ def test_every_layer_moved_and_none_of_the_batch_normalization(one, case):
         for movement, value in zip(movements(one[case]["after"], start), start, strict=True)
         if movement > 0
     ]
-    # Of 384 variables 304 are batch normalization's; one pyramid layer sees a single cell of noise.
-    assert len(moved) == 80
-    assert sum(movement > 1e-6 * norm for movement, norm in moved) >= 78
+    assert len(moved) == MOVING
+    assert sum(movement > 1e-6 * norm for movement, norm in moved) >= MOVING - 4  # coarse layers see a single cell
 
 
+@pytest.mark.nightly
 def test_four_devices_of_a_host_train_as_one(one, tmp_path):
     case = "adam, 3 images"
-    found = finished(started(tmp_path / "found.npz", 4, "alone", "me", case), tmp_path / "found.npz")
-    assert_same(found, one, case)
+    out = tmp_path / "found.npz"
+    finished(started(out, 4, "alone", "me", case))
+    assert_same(found_in(out), one, case)
 
 
 def test_two_hosts_train_as_one(one, tmp_path):
@@ -97,9 +110,9 @@ def test_two_hosts_train_as_one(one, tmp_path):
     outs = [tmp_path / "0.npz", tmp_path / "1.npz"]
     processes = [started(out, 1, ",".join(hosts), host, *SAME) for out, host in zip(outs, hosts, strict=True)]
     for process, out in zip(processes, outs, strict=True):
-        found = finished(process, out)
+        finished(process)
         for case in SAME:
-            assert_same(found, one, case)
+            assert_same(found_in(out), one, case)
 
 
 def test_an_overflow_of_one_replica_skips_the_step_on_all_of_them(two):
@@ -109,4 +122,4 @@ def test_an_overflow_of_one_replica_skips_the_step_on_all_of_them(two):
     updates = max(int(value) for value in case["optimizer"] if value.ndim == 0 and value.dtype.kind == "i")
     assert updates == (halved == 0).sum()
     assert all(np.isfinite(value).all() for value in case["after"])
-    assert sum(movement > 0 for movement in movements(case["after"], case["before"])) == 80
+    assert sum(movement > 0 for movement in movements(case["after"], case["before"])) == MOVING

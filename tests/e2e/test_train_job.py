@@ -9,7 +9,7 @@ import sys
 import tarfile
 
 import pytest
-from conftest import run_verb, write_job
+from conftest import TINY_JOB, TINY_JOB_VALUES, run_tiny, run_verb, write_job
 
 from sagemaker_object_detection.job.metrics import METRICS
 
@@ -78,7 +78,7 @@ def test_the_report_and_the_event_files_lie_beside_the_metrics(trained):
 def test_model_info_says_what_the_model_is(trained):
     info = json.loads((trained.root / "model/model_info.json").read_text())
     metrics = json.loads((trained.root / "output/data/metrics.json").read_text())
-    assert info["base_model"] == "ssd_mobilenet_v2_fpnlite_320x320"
+    assert info["base_model"] == "tiny_64x64"
     assert info["labels"] == ["circle", "square", "triangle"]
     assert info["category_ids"] == [1, 3, 7]
     assert info["hyperparameters"]["epochs"] == 2
@@ -89,9 +89,10 @@ def test_model_info_says_what_the_model_is(trained):
     assert set(info["data_fingerprints"]) == {"training", "validation"}
 
 
+@pytest.mark.slow
 def test_predict_answers_and_draws(trained, tmp_path):
     images = sorted((trained.root / "input/data/validation/images").iterdir())[:2]
-    done = run_verb("predict", "--model", trained.root / "model", "--draw", tmp_path / "drawn", *images)
+    done = run_tiny("predict", "--model", trained.root / "model", "--draw", tmp_path / "drawn", *images)
     assert done.code == 0, done.errors
     answers = [json.loads(line) for line in done.output.splitlines()]
     assert [answer["image"] for answer in answers] == [str(image) for image in images]
@@ -106,9 +107,10 @@ def test_predict_answers_and_draws(trained, tmp_path):
         assert (tmp_path / "drawn" / answer["drawing"].rsplit("/", 1)[1]).stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_image_is_refused_before_the_model_is_loaded(trained, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"GIF89a....")
-    done = run_verb("predict", "--model", trained.root / "model", tmp_path / "a.jpg")
+    done = run_tiny("predict", "--model", trained.root / "model", tmp_path / "a.jpg")
     assert done.code == 2
     assert f"image '{tmp_path / 'a.jpg'}' is a GIF image" in done.errors
 
@@ -122,9 +124,9 @@ def test_incremental_training_takes_the_archive_and_refuses_other_classes(traine
         for path in (trained.root / "model").iterdir():
             archive.add(path, path.name)
     write_job(root, {"epochs": "1", "batch_size": "4", "learning_rate": "0", "freeze_batch_norm": "True"})
-    done = run_verb("train", "--root", root)
+    done = run_tiny("train", "--root", root)
     assert done.code == 0, done.output + done.errors
-    assert 'Starting ssd_mobilenet_v2_fpnlite_320x320 from the model of channel "model"' in done.output
+    assert 'Starting tiny_64x64 from the model of channel "model"' in done.output
     parent = json.loads((trained.root / "model/model_info.json").read_text())["metrics"]
     child = json.loads((root / "model/model_info.json").read_text())["metrics"]
     # Nothing moved, so the child is its parent; 1e-4: the order of additions in a threaded reduction.
@@ -135,14 +137,14 @@ def test_incremental_training_takes_the_archive_and_refuses_other_classes(traine
         document = json.loads(path.read_text().replace('"category_id": 7', '"category_id": 8'))
         document["categories"] = [{"id": 1, "name": "circle"}, {"id": 3, "name": "square"}, {"id": 8, "name": "star"}]
         path.write_text(json.dumps(document))
-    done = run_verb("train", "--root", root)
+    done = run_tiny("train", "--root", root)
     assert done.code == 2
     assert "the model's classes are not the data's: added star; removed triangle" in done.output
     assert 'set reinitialize_top_layer="True"' in (root / "output/failure").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("augmentation", ["True", "False"])
+@pytest.mark.parametrize("augmentation", [pytest.param("True", marks=pytest.mark.nightly), "False"])
 def test_features_are_kept_where_only_the_class_predictor_moves_and_images_stay_as_they_are(
     augmentation, trained, tmp_path
 ):
@@ -152,7 +154,7 @@ def test_features_are_kept_where_only_the_class_predictor_moves_and_images_stay_
         tmp_path,
         {"epochs": "3", "batch_size": "4", "train_only_on_top_layer": "True", "augmentation": augmentation},
     )
-    done = run_verb("train", "--root", tmp_path)
+    done = run_tiny("train", "--root", tmp_path)
     assert done.code == 0, done.output + done.errors
     assert ("is computed once for each of them" in done.output) == (augmentation == "False")
     # Nothing that boxes depend on has moved.
@@ -162,10 +164,10 @@ def test_features_are_kept_where_only_the_class_predictor_moves_and_images_stay_
 
 
 def stopped_job(sample_root, root, moment: str) -> str:
-    """A long job that gets SIGTERM, twice, when its log says `moment`; returns what it still says."""
+    """A job without end that gets SIGTERM, twice, when its log says `moment`; returns what it still says."""
     shutil.copytree(sample_root / "input/data", root / "input/data")
-    write_job(root, {"pretrained_weights": "none", "epochs": "1000", "batch_size": "4"})
-    command = [sys.executable, "-u", "-m", "sagemaker_object_detection", "train", "--root", str(root)]
+    write_job(root, {**TINY_JOB_VALUES, "epochs": "100000", "batch_size": "4"})
+    command = [sys.executable, "-u", TINY_JOB, "train", "--root", str(root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
@@ -199,7 +201,7 @@ def test_sigterm_before_the_first_step_saves_no_model(sample_root, tmp_path):
     assert list((tmp_path / "model").iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_four_images_of_one_class_with_id_42_are_learnt_by_heart(tmp_path):
     from sagemaker_object_detection.sample_data import write_sample_data
 

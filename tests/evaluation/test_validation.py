@@ -4,14 +4,18 @@ The detector here knows nothing but finds the bright part of its input, so every
 once or twice as large as the input, and edges lie on even pixels: resizing keeps them exactly.
 """
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
+from tiny_models import TINY
 
 from sagemaker_object_detection.artifact.export import ServingModel, export
 from sagemaker_object_detection.artifact.model_info import model_info
@@ -98,6 +102,11 @@ def model(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def signatures(model: Path) -> Any:
+    return tf.saved_model.load(str(model / "1")).signatures
+
+
 def test_validation_compares_boxes_of_one_frame(base: BaseModel, dataset: Dataset) -> None:
     evaluation = Evaluator(BrightnessDetector(base), dataset, max_boxes=2, l2=0.0)()
     assert evaluation is not None
@@ -147,10 +156,10 @@ def test_detections_of_other_weights_than_the_last_are_made_again(base: BaseMode
     assert not np.allclose(evaluator.detections(last, abort=lambda: True).boxes[:, 0], BOXES)
 
 
-def test_both_signatures_answer_in_the_frame_of_the_image(model: Path, dataset: Dataset) -> None:
+def test_both_signatures_answer_in_the_frame_of_the_image(signatures: Any, dataset: Dataset) -> None:
     paths = [dataset.images / name for name in dataset.file_names]
-    signatures = tf.saved_model.load(str(model / "1")).signatures
     together = signatures["encoded_images"](image_bytes=tf.constant([path.read_bytes() for path in paths]))
+    assert not together["detection_multiclass_scores"][:, 1:].numpy().any()
     for number, path in enumerate(paths):
         alone = signatures["serving_default"](tf.io.decode_png(path.read_bytes())[None])
         for boxes in (alone["detection_boxes"][0], together["detection_boxes"][number]):
@@ -158,9 +167,25 @@ def test_both_signatures_answer_in_the_frame_of_the_image(model: Path, dataset: 
             assert not boxes[1:].numpy().any()
 
 
-def test_raw_boxes_are_in_the_frame_of_the_network_input(base: BaseModel, model: Path, dataset: Dataset) -> None:
-    detect = tf.saved_model.load(str(model / "1")).signatures["serving_default"]
-    landscape = detect(tf.io.decode_png((dataset.images / "0.png").read_bytes())[None])
+def test_encoded_photographs_are_turned_as_their_exif_says(base: BaseModel, signatures: Any) -> None:
+    """Every orientation, against Pillow's turning of the pixels."""
+    pixels = np.zeros((base.input_size, 2 * base.input_size, 3), np.uint8)
+    pixels[: base.input_size // 2, : base.input_size // 4] = 255
+    files, expected = [], []
+    for orientation, form in zip(range(1, 9), ("PNG", "JPEG") * 4, strict=True):
+        exif, file = Image.Exif(), io.BytesIO()
+        exif[0x0112] = orientation
+        Image.fromarray(pixels).save(file, form, exif=exif)
+        files.append(file.getvalue())
+        upright = np.asarray(ImageOps.exif_transpose(Image.open(file)))
+        expected.append(signatures["serving_default"](tf.constant(upright[None]))["detection_boxes"][0, 0])
+    assert len({tuple(np.round(box, 3)) for box in expected}) == 8
+    found = signatures["encoded_images"](image_bytes=tf.constant(files))["detection_boxes"][:, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_raw_boxes_are_in_the_frame_of_the_network_input(base: BaseModel, signatures: Any, dataset: Dataset) -> None:
+    landscape = signatures["serving_default"](tf.io.decode_png((dataset.images / "0.png").read_bytes())[None])
     fraction = np.array([0.5, 1, 0.5, 1] if base.family.keep_aspect_ratio else [1, 1, 1, 1])
     np.testing.assert_allclose(landscape["raw_detection_boxes"][0, 0], BOXES[0] * fraction, atol=1e-6)
 
@@ -204,6 +229,53 @@ def test_an_efficientdet_detects_the_same_in_validation_and_when_served(tmp_path
         np.testing.assert_allclose(served["detection_boxes"], found.boxes, atol=1e-4)
         # The frame is the image's: boxes reach its far edges, which are not those of the padded input.
         assert found.boxes.numpy().max(axis=(0, 1))[2:].tolist() == [1, 1]
+
+
+class UnmovedDetector:
+    """Its anchors are the halves of the input. For both it says the same, whatever it is shown: a box half an anchor's
+    height too far down, and every class as likely as not."""
+
+    base = replace(TINY, family=replace(TINY.family, box_code_scale=(1.0, 1.0, 1.0, 1.0)))
+    num_classes = 1
+    anchors = np.array([[0.0, 0.0, 1.0, 0.5], [0.0, 0.5, 1.0, 1.0]], np.float32)
+    regularized_kernels = (np.array([1.0, 2.0], np.float32),)
+
+    def __call__(self, images: tf.Tensor, training: bool) -> Predictions:
+        count = tf.shape(images)[0]
+        return Predictions(tf.tile([[[0.5, 0.0, 0.0, 0.0]] * 2], [count, 1, 1]), tf.zeros([count, 2, 2]))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_losses_are_the_mean_over_images_whatever_the_batch_size(
+    batch_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images with no box, one and two, each of which is an anchor."""
+    for number in range(3):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{number}.png")
+    detector = UnmovedDetector()
+    dataset = Dataset(
+        images=tmp_path,
+        file_names=("0.png", "1.png", "2.png"),
+        sizes=np.full((3, 2), 64, np.int32),
+        orientations=np.ones(3, np.uint8),
+        offsets=np.array([0, 0, 1, 3], np.int64),
+        boxes=detector.anchors[[0, 0, 1]],
+        classes=np.zeros(3, np.int32),
+        labels=LABELS,
+        fingerprint="",
+    )
+    monkeypatch.setattr("sagemaker_object_detection.evaluation.validation.BATCH_SIZE", batch_size)
+    evaluation = Evaluator(detector, dataset, max_boxes=2, l2=0.25)()
+    assert evaluation is not None
+    # Huber's loss of 0.5 is 0.125, for one of the four numbers of every matched anchor.
+    localization = np.mean([0.0, 0.125 / 4, 2 * 0.125 / 4 / 2])
+    # Of an image's four logits, one of each matched anchor should be set: -ln(0.5) * 0.5 ** 2 * alpha.
+    right, wrong = np.log(2) / 4 * np.array([0.25, 0.75])
+    classification = np.mean([4 * wrong, right + 3 * wrong, (2 * right + 2 * wrong) / 2])
+    assert evaluation.metrics["localization_loss"] == pytest.approx(localization, rel=1e-6)
+    assert evaluation.metrics["classification_loss"] == pytest.approx(classification, rel=1e-6)
+    assert evaluation.total_loss == pytest.approx(localization + classification + 0.25 * (1 + 4), rel=1e-6)
+    assert evaluation.confident_images == 0  # at a half, and not above
 
 
 def test_nothing_found_is_no_fault_where_there_is_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -75,4 +75,4 @@ def archive(rng: Random, files: Mapping[str, bytes], done: list[str]) -> bytes:
     raw += bytes(1024)
     if 0.5 < dice < 0.75:
         some(rng, [bytes_change], raw, done)
-    return gzip.compress(bytes(raw), 1)
+    return gzip.compress(bytes(raw), 1, mtime=0)

@@ -1,12 +1,14 @@
 """Thousands of changed jobs through the container's own entry: each is accepted, or refused with a sentence.
 
 All that happens before a detector is built is real: configuration, hyperparameters, data sets, weights and what model
-they are of. Weights of the smallest base model are also installed, in a detector that is built once.
+they are of. Weights of a tiny base model are also installed, in a detector that is built once. The inputs of a seed
+come in one order, of which a run takes as many as its seconds allow.
 
-    SOD_FUZZ_INPUTS=200000 SOD_FUZZ_SEED=mine pytest -n 0 -m slow tests/fuzz    a longer run, on other inputs
-    SOD_FUZZ_ONLY=1234 pytest -n 0 -m slow tests/fuzz                           one input again, with its log
+    SOD_FUZZ_SECONDS=3600 SOD_FUZZ_SEED=mine pytest -n 0 -m slow tests/fuzz    a longer run, on other inputs
+    SOD_FUZZ_ONLY=1234 pytest -n 0 -m slow tests/fuzz                          one input again, with its log
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -20,28 +22,34 @@ from typing import Any, NoReturn
 import mutations
 import numpy as np
 import pytest
+from conftest import child_environment
 from fuzzed_job import CODES, INPUT_SECONDS, Guard, Outcome, ReachedError, judge, run_in_process, valid_job
 from mutations import mutate
+from tiny_models import TINY, add_backbones, add_telltales, add_to_catalogue
 
-INPUTS = int(os.environ.get("SOD_FUZZ_INPUTS", "2500"))
+SECONDS = float(os.environ.get("SOD_FUZZ_SECONDS", "20"))
+LEAST = 50
+"""Inputs that a run takes however slow the machine is: several of every kind."""
 SEED = os.environ.get("SOD_FUZZ_SEED", "2026")
 ONLY = os.environ.get("SOD_FUZZ_ONLY")
-PROCESSES = 50
+PROCESSES = max(6, round(SECONDS / 4))
 NAMES = {0: "accepted", 2: "UserError", 3: "PlatformError"}
 # As `python -m sagemaker_object_detection`, but for what is stopped in this process as well.
 _PROGRAM = """
 import runpy, sys
-sys.path[:0] = sys.argv[1:3]
-import test_fuzz, fuzzed_job
+import test_fuzz, fuzzed_job, tiny_models
 from sagemaker_object_detection import preflight
+tiny_models.add_to_catalogue()
 look = preflight.preflight
 def look_and_stop(*arguments):
     found = look(*arguments)
     if not found.problems:  # else TensorFlow is not even imported
+        tiny_models.add_backbones()
+        tiny_models.add_telltales()
         test_fuzz.stop_after_the_checks(setattr)
     return found
 preflight.preflight = look_and_stop
-sys.argv[1:] = ["train", "--root", sys.argv[3]]
+sys.argv[1:] = ["train", "--root", sys.argv[1]]
 try:
     runpy.run_module("sagemaker_object_detection", run_name="__main__", alter_sys=True)
 except fuzzed_job.ReachedError:
@@ -52,7 +60,7 @@ except fuzzed_job.ReachedError:
 def stop_after_the_checks(replace: Callable[[Any, str, Any], None], detector: Any = None) -> None:
     """Replaces what comes after the checks by `ReachedError`, and the network by its absence.
 
-    detector: of the default model and two classes; weights that are right, and its, are installed in it.
+    detector: of the tiny model and two classes; weights that are right, and its, are installed in it.
     """
     from sagemaker_object_detection.errors import PlatformError
     from sagemaker_object_detection.weights import sources
@@ -89,10 +97,10 @@ def stop_after_the_checks(replace: Callable[[Any, str, Any], None], detector: An
 
 @pytest.fixture(scope="module")
 def detector() -> Any:
-    from sagemaker_object_detection import catalogue
     from sagemaker_object_detection.models.detector import build_detector
 
-    return build_detector(catalogue.DEFAULT_MODEL, 2)
+    add_backbones()
+    return build_detector(TINY, 2)
 
 
 @pytest.fixture(scope="module")
@@ -143,15 +151,18 @@ def test_whatever_the_input_the_job_is_accepted_or_refused_with_a_sentence(
     guard = Guard(tmp_path / "guard")
     for name, value in guard.environment.items():
         monkeypatch.setenv(name, value)
+    add_to_catalogue(monkeypatch.setattr)
+    add_telltales(monkeypatch.setitem)
     stop_after_the_checks(monkeypatch.setattr, detector)
     for weights in (None, *mutations.TREES.values()):
         unchanged = run_in_process(main, valid_job(weights=weights), guard, seconds=60)
         assert (unchanged.code, unchanged.faults) == (0, ()), unchanged
-    numbers = [int(ONLY)] if ONLY else range(INPUTS)
     counts: Counter[tuple[str, str]] = Counter()
     bad: list[str] = []
     slowest, begun = (0.0, 0, ""), time.monotonic()
-    for number in numbers:
+    for number in [int(ONLY)] if ONLY else itertools.count():
+        if number >= LEAST and not ONLY and time.monotonic() - begun > SECONDS:
+            break
         what, job = mutate(number, SEED)
         started = time.monotonic()
         outcome = run_in_process(main, job, guard)
@@ -163,7 +174,9 @@ def test_whatever_the_input_the_job_is_accepted_or_refused_with_a_sentence(
             print(what, outcome.code, outcome.log, outcome.failure, sep="\n")
     seconds = time.monotonic() - begun
     with capsys.disabled():
-        print(f"\nfuzz: {len(numbers)} inputs of seed {SEED} in {seconds:.0f} s; {INPUT_SECONDS:g} s allowed for each,")
+        print(
+            f"\nfuzz: {counts.total()} inputs of seed {SEED} in {seconds:.0f} s; {INPUT_SECONDS:g} s allowed for each,"
+        )
         print(f"the slowest took {slowest[0]:.1f} s (input {slowest[1]}, {slowest[2][:60]!r})")
         print(_table(counts))
         print("\n".join(bad[:20]))
@@ -171,16 +184,15 @@ def test_whatever_the_input_the_job_is_accepted_or_refused_with_a_sentence(
 
 
 @pytest.mark.slow
-def test_fifty_of_them_as_real_processes(tmp_path: Path, trees: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_some_of_them_as_real_processes(tmp_path: Path, trees: None, capsys: pytest.CaptureFixture[str]) -> None:
     def run(number: int) -> tuple[str, Outcome]:
         guard = Guard(tmp_path / str(number))
         what, job = mutate(number, f"{SEED} processes")
         before = guard.prepare(job)
-        here = Path(__file__).parent
         done = subprocess.run(
-            [sys.executable, "-B", "-c", _PROGRAM, here, here.parents[1] / "src", guard.root],
+            [sys.executable, "-B", "-c", _PROGRAM, guard.root],
             cwd=guard.place / "cwd",
-            env=os.environ | guard.environment,
+            env=child_environment() | guard.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,12 +1,13 @@
 import errno
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 
-from sagemaker_object_detection.errors import AlgorithmError, PlatformError, UserError
+from sagemaker_object_detection.errors import AlgorithmError, PlatformError, ScriptError, UserError
 from sagemaker_object_detection.job.failure import MAX_CHARACTERS, exit_code, failure_text, write_failure
-from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.job.paths import Paths, prepare_outputs
 
 
 def os_error(number):
@@ -121,6 +122,44 @@ def test_the_file_is_whole_utf8_and_nothing_else_is_left(tmp_path):
     assert text.startswith("UserError: bild-ü-?.png 界")
     assert len(text) == MAX_CHARACTERS
     assert os.listdir(paths.failure.parent) == ["failure"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("界" * 9999),
+        UserError(["界" * 300] * 99),
+        PlatformError("界" * 9999),
+        AlgorithmError("界" * 9999),
+        ValueError("界" * 9999),
+        OSError(errno.ENOSPC, "界" * 9999),
+        ScriptError("界" * 9999, 1),
+        ScriptError("It failed.", 1, cause=["界" * 300] * 99, trace=["界" * 300] * 99),
+    ],
+)
+def test_the_file_and_the_platforms_prefix_fit_into_what_sagemaker_shows(tmp_path, error):
+    write_failure(Paths(tmp_path), error)
+    text = (tmp_path / "output/failure").read_bytes().decode()
+    assert 200 < len(text) <= 1024 - 64  # characters, of any number of bytes
+
+
+def test_a_disk_that_fills_up_leaves_no_half_of_the_file(tmp_path, monkeypatch, caplog):
+    def write_half(path, data):
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise os_error(errno.ENOSPC)
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    write_failure(Paths(tmp_path), UserError("x" * 100))
+    assert not (tmp_path / "output/failure").exists()
+    assert caplog.messages == [f"cannot write {tmp_path}/output/failure: No space left on device"]
+
+
+def test_preparing_a_run_removes_the_failure_file_of_an_earlier_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda mask: 0)
+    write_failure(Paths(tmp_path), UserError("x"))
+    prepare_outputs(Paths(tmp_path))
+    assert list((tmp_path / "output").iterdir()) == [tmp_path / "output/data"]
 
 
 def test_a_failure_file_that_cannot_be_written_is_only_logged(tmp_path, caplog):

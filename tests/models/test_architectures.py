@@ -1,6 +1,7 @@
 """The thirteen detectors: their sizes, and what each architecture does in its own way."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -27,8 +28,8 @@ SIZES = {
     "ssd_efficientdet_d2_768x768": (10_089_063, 232, 110484, [48, 120, 352]),
     "ssd_efficientdet_d3_896x896": (14_279_568, 268, 150381, [48, 136, 384]),
 }
-FAST = 4
-"""The first of them, one of each family: the others differ in numbers only, and are built among the slow tests."""
+FAST = ("ssd_mobilenet_v1_fpn_640x640", "ssd_mobilenet_v2_fpnlite_640x640")
+"""Those that are built in a second."""
 
 
 def small(name: str, size: int = 128) -> BaseModel:
@@ -37,14 +38,18 @@ def small(name: str, size: int = 128) -> BaseModel:
     return dataclasses.replace(base, input_size=size)
 
 
+@functools.cache
+def built(name: str, size: int) -> Detector:
+    """For tests that change nothing of it that another one looks at."""
+    return build_detector(small(name, size), 2)
+
+
 @pytest.fixture(scope="module")
 def efficientdet() -> Detector:
     return build_detector(small("ssd_efficientdet_d1_640x640"), 2, seed=3)
 
 
-@pytest.mark.parametrize(
-    "name", [*list(SIZES)[:FAST], *(pytest.param(name, marks=pytest.mark.slow) for name in list(SIZES)[FAST:])]
-)
+@pytest.mark.parametrize("name", [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SIZES if n not in FAST)])
 def test_a_detector_of_90_classes_has_the_published_sizes(name):
     base = find(name)
     values, terms, anchors, channels = SIZES[name]
@@ -85,7 +90,7 @@ def test_models_that_differ_in_the_input_size_alone_are_one_architecture():
     ],
 )
 def test_initial_values_follow_the_table(name, size, path, deviation):
-    values = {variable.path: variable.numpy() for variable in build_detector(small(name, size), 2).weights}
+    values = {variable.path: variable.numpy() for variable in built(name, size).weights}
     # Keras cuts truncated_normal at two deviations without widening it, as the reference's TensorFlow does: 0.88.
     expected = deviation * 0.8796 if deviation == 0.03 else deviation
     assert values[path].std() == pytest.approx(expected, rel=0.03)
@@ -133,6 +138,7 @@ def test_parts_of_a_batch_draw_the_noise_of_the_whole(efficientdet):
     np.testing.assert_array_equal(np.concatenate([draws(0, 20), draws(20, 20), draws(40, 10)]), whole)
 
 
+@pytest.mark.slow
 def test_a_compiled_step_repeats_its_noise_and_another_step_does_not(efficientdet):
     images = np.random.default_rng(0).normal(size=(8, 128, 128, 3)).astype(np.float32)
 
@@ -188,7 +194,7 @@ def test_backbone_and_the_rest_have_coefficients_of_their_own(efficientdet):
 
 @pytest.mark.parametrize("name", ["ssd_resnet50_v1_fpn_640x640", "ssd_mobilenet_v1_fpn_640x640"])
 def test_box_and_class_towers_are_apart_where_the_family_has_two(name):
-    detector = build_detector(small(name, 64), 2)
+    detector = built(name, 64)
     random = np.random.default_rng(0)
     levels = [random.normal(size=(1, *level.shape[1:])).astype(np.float32) for level in detector.pyramid.outputs]
     boxes, logits = detector.heads(levels)
@@ -199,6 +205,7 @@ def test_box_and_class_towers_are_apart_where_the_family_has_two(name):
     assert not np.array_equal(logits, new_logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_variables_and_predictions_in_float32(policy, efficientdet):
     mixed = build_detector(efficientdet.base, 2, dtype=policy, seed=3)

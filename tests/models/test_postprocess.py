@@ -110,6 +110,12 @@ def test_classes_do_not_suppress_each_other():
     assert found.anchor_indices[0, :2].tolist() == [0, 1]
 
 
+def test_scores_are_kept_down_to_the_references_threshold():
+    boxes = [[[0.0, 0.0, 0.2, 0.2], [0.4, 0.4, 0.6, 0.6], [0.7, 0.7, 0.9, 0.9]]]
+    found = detect(boxes, [[[2e-8], [0.5e-8], [1e-3]]])
+    assert found.anchor_indices[0, : found.count[0]].tolist() == [2, 0]
+
+
 def test_overlap_at_the_threshold_is_kept_and_one_above_dropped():
     boxes = [[[0, 0, 0.5, 1.0], [0, 0, 0.5, 0.75]]]  # IoU 3 / 4
     for iou, count in ((0.76, 2), (0.74, 1)):

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import contextlib, runpy, sys
 sys.argv[1:] = ["describe"]
@@ -19,6 +21,7 @@ assert "matplotlib.pyplot" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_nothing_imports_matplotlib_before_a_chart_is_drawn_and_it_needs_no_home(tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "MPL"))}
     done = subprocess.run(

@@ -67,6 +67,29 @@ def test_letters_stand_out_from_their_label() -> None:
         assert not painted(label, other).any()
 
 
+def test_letters_are_of_what_stands_out_more_from_the_label() -> None:
+    """The contrast ratio of WCAG 2.2, of every class and of greys on both sides of where it turns."""
+    for colour in (*(colour_of(index) for index in range(10)), "#747474", "#777777"):
+        red, green, blue = (side / 255 for side in ImageColor.getrgb(colour))
+        light = sum(
+            weight * (side / 12.92 if side <= 0.04045 else ((side + 0.055) / 1.055) ** 2.4)
+            for weight, side in ((0.2126, red), (0.7152, green), (0.0722, blue))
+        )
+        expected = "black" if (light + 0.05) / 0.05 > 1.05 / (light + 0.05) else "white"
+        assert drawing._contrast(colour) == expected, colour
+
+
+def test_a_label_that_would_be_hidden_by_a_quarter_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, hidden = Image.new("RGB", (400, 300), "white"), 0
+
+    def place(box, width, height, size, placed):
+        return (0, 0, width, height), -(-width * height // 4) - 1 + hidden
+
+    monkeypatch.setattr(drawing, "_place", place)
+    for hidden, drawn in ((0, True), (1, False)):  # noqa: B007
+        assert painted(draw(image, [Mark((0.5, 0.5, 0.8, 0.8), "cat", BLUE)]), BLUE)[:10].any() == drawn
+
+
 def test_lines_and_letters_grow_with_the_picture() -> None:
     heights, lines = [], []
     for length in (200, 800, 3200):

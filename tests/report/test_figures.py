@@ -123,6 +123,15 @@ def test_missed_and_badly_placed():
     assert figures.worst[0].missed.tolist() == [True]
 
 
+def test_the_most_frequent_confusions_are_named_and_the_others_counted():
+    corners = [(n * 20, 0, n * 20 + 20, 20) for n in range(5)]
+    dataset = make_dataset([corners], [[0, 0, 1, 1, 2]], [(100, 100)], names=("cat", "dog", "cow"))
+    wrong = [(box, index, 0.9 - n / 100) for n, (box, index) in enumerate(zip(corners, (1, 1, 2, 0, 0), strict=True))]
+    (bad,) = compute_figures(dataset, detections(wrong)).worst
+    assert bad.errors == 5
+    assert bad.why == "2 cat taken for dog, 1 dog taken for cow, 2 of another wrong class"
+
+
 def test_without_a_threshold_of_its_own_a_class_is_cut_at_a_half():
     dataset = make_dataset([[HERE]], [[0]], [(100, 100)], names=("cat", "dog"))
     figures = compute_figures(dataset, detections([(ELSEWHERE, 0, 0.6), (ELSEWHERE, 1, 0.4), (THERE, 1, 0.6)]))

@@ -13,6 +13,7 @@ from made_detections import make_dataset
 from made_findings import data, evaluation, findings
 from PIL import Image
 
+from sagemaker_object_detection.catalogue import find
 from sagemaker_object_detection.evaluation.coco import DetectionSet
 from sagemaker_object_detection.report import charts
 from sagemaker_object_detection.report.drawing import colour_of
@@ -54,7 +55,13 @@ def written(found, folder) -> Page:
     return Page(write_page(found, folder).read_text(encoding="utf-8"))
 
 
-def test_the_page_says_how_good_the_saved_weights_are(tmp_path):
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Charts take most of a page's time: for tests of what stands beside them they are empty."""
+    monkeypatch.setattr(charts, "_png", lambda figure: b"")
+
+
+def test_the_page_says_how_good_the_saved_weights_are(tmp_path, undrawn):
     text = written(findings(tmp_path / "images"), tmp_path / "data").text
     assert "ssd_mobilenet_v2_fpnlite_320x320" in text
     assert "0.500 mAP@[.5:.95] of the saved weights" in text
@@ -67,14 +74,45 @@ def test_the_page_says_how_good_the_saved_weights_are(tmp_path):
     assert "cat 1 1 1.000 1.000 0.900 0.50 1.00 0.67" in text
     assert "dog 2 2 0.000 0.000 - - - -" in text
     assert "cat 1 0 0 dog 0 0 2 nothing there 1 0" in text
+    assert "The anchors of ssd_mobilenet_v2_fpnlite_320x320 reach from 32 to 724 pixels" in text
     assert "batch_size 3" in text
     assert "python 3.11.0" in text
 
 
-def test_it_shows_what_is_wrong_with_the_worst_images(tmp_path):
+def test_it_shows_what_is_wrong_with_the_worst_images(tmp_path, undrawn):
     text = written(findings(tmp_path / "images"), tmp_path / "data").text
     assert "3 of 3 have a mistake" in text
     assert "1 missed a.png 1 missed b.png 1 where nothing is c.png" in text
+
+
+def test_a_confusion_matrix_is_shaded_by_the_shares_of_its_rows(tmp_path, undrawn):
+    page = written(findings(tmp_path / "images"), tmp_path / "data")
+    cells = [attributes for tag, attributes in page.tags if tag == "td" and "style" in attributes]
+    # Of one cat one was found, of two dogs none; what was found where nothing is was a cat.
+    assert [cell["style"] for cell in cells] == [
+        f"--share:{share}" for share in (0.75, 0.0, 0.0, 0.0, 0.0, 0.75, 0.75, 0.0)
+    ]
+    assert [cell["class"] for cell in cells[:5]] == ["right", "wrong", "wrong", "wrong", "right"]
+
+
+def test_training_boxes_are_counted_and_held_against_the_anchors_as_the_network_sees_them(
+    tmp_path, undrawn, monkeypatch
+):
+    """An image with an anchor, exactly half of it and less, and one that fills half of the network input."""
+    sizes: list[np.ndarray] = []
+    monkeypatch.setattr(charts, "box_sizes", lambda found, *_: sizes.append(found) or b"")
+    cats, dogs = [[244, 244, 276, 276], [244, 252, 276, 268], [0, 0, 4, 4]], [[10, 10, 14, 16]] * 5
+    training = make_dataset([cats, dogs], [[0] * 3, [1] * 5], [(512, 512), (256, 512)], ("cat", "dog"))
+    found = findings(tmp_path / "images")
+    splits = replace(found.splits, training=training)
+    base = find("ssd_efficientdet_d0_512x512")
+    text = written(replace(found, splits=splits, base=base), tmp_path / "data").text
+    assert "cat 3 1 1.000" in text
+    assert "dog 5 2 0.000" in text
+    assert "cat 3 66.7% 0.50 dog 5 0.0% 0.02" in text
+    assert "Anchors: of 5 boxes of 'dog' 5 (100.0%) overlap none by half at 512 x 512 pixels" in text
+    assert "boxes of 'cat'" not in text  # of which there are too few to say
+    np.testing.assert_allclose(sizes[0], [[32, 32], [16, 32], [4, 4], *[[6, 4]] * 5], atol=1e-4)
 
 
 def test_it_needs_nothing_beside_it_and_every_image_decodes(tmp_path):
@@ -113,7 +151,7 @@ def test_names_are_text_whatever_they_hold(tmp_path):
     assert all(source.startswith("data:") for source in page.images)
 
 
-def test_a_model_that_detects_nothing_is_called_so_loudly(tmp_path):
+def test_a_model_that_detects_nothing_is_called_so_loudly(tmp_path, undrawn):
     found = findings(tmp_path / "images")
     useless = replace(found.epochs[1], validation=evaluation(found.splits.validation, 0.0, confident=0))
     page = written(replace(found, saved=useless), tmp_path / "data")
@@ -122,7 +160,7 @@ def test_a_model_that_detects_nothing_is_called_so_loudly(tmp_path):
     assert ("div", {"class": "loud"}) in page.tags
 
 
-def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path):
+def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path, undrawn):
     found = findings(tmp_path / "images", figures=None, pictures=[])
     epochs = tuple(replace(epoch, validation=None) for epoch in found.epochs)
     splits = replace(found.splits, validation=None)
@@ -134,7 +172,7 @@ def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path):
     assert "threshold" not in page.text.replace("score thresholds and no pictures", "")
 
 
-def test_without_a_finished_epoch_it_has_the_data_and_says_why(tmp_path):
+def test_without_a_finished_epoch_it_has_the_data_and_says_why(tmp_path, undrawn):
     found = findings(tmp_path / "images", figures=None, pictures=[], epochs=(), saved=None)
     page = written(found, tmp_path / "data")
     assert "No epoch was finished before the job was stopped." in page.text
@@ -142,27 +180,29 @@ def test_without_a_finished_epoch_it_has_the_data_and_says_why(tmp_path):
     assert "none saved epoch" in page.text
 
 
-def test_after_a_stop_without_time_it_has_the_figures_of_the_epoch_and_says_why(tmp_path):
+def test_after_a_stop_without_time_it_has_the_figures_of_the_epoch_and_says_why(tmp_path, undrawn):
     page = written(findings(tmp_path / "images", figures=None, pictures=[]), tmp_path / "data")
     assert "too little time was left to go over the validation images once more" in page.text
     assert "0.500 mAP@[.5:.95]" in page.text
     assert len(page.images) == 3
 
 
-def test_of_many_classes_the_pairs_that_are_confused_most_are_listed(tmp_path):
-    names = tuple(f"class {number}" for number in range(MAX_CONFUSION + 1))
+@pytest.mark.parametrize("count", [MAX_CONFUSION, MAX_CONFUSION + 1])
+def test_of_many_classes_the_pairs_that_are_confused_most_are_listed(tmp_path, undrawn, count):
+    names = tuple(f"class {number}" for number in range(count))
     found = findings(tmp_path / "images", names)
     dataset = make_dataset([[[0, 0, 50, 50]]] * 3, [[4], [4], [7]], [(100, 100)] * 3, names)
     boxes = dataset.boxes[:, np.newaxis]
     taken_for = np.array([[5], [5], [4]], np.int32)
     seen = DetectionSet(boxes, np.full((3, 1), 0.9, np.float32), taken_for, np.ones(3, np.int32))
     page = written(replace(found, figures=compute_figures(dataset, seen), pictures=[]), tmp_path / "data")
-    assert "The pairs of classes that are confused most" in page.text
-    assert "class 4 class 5 2 class 7 class 4 1" in page.text
-    assert not any(attributes.get("class") == "matrix" for _, attributes in page.tags)
+    many = count > MAX_CONFUSION
+    assert ("The pairs of classes that are confused most" in page.text) == many
+    assert ("class 4 class 5 2 class 7 class 4 1" in page.text) == many
+    assert any(attributes.get("class") == "matrix" for _, attributes in page.tags) != many
 
 
-def test_an_earlier_page_is_replaced(tmp_path):
+def test_an_earlier_page_is_replaced(tmp_path, undrawn):
     folder = tmp_path / "data"
     (folder / "report").mkdir(parents=True)
     (folder / "report/worst_8.png").touch()

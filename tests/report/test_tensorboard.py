@@ -9,6 +9,7 @@ import tensorflow as tf
 from made_findings import findings
 from PIL import Image
 
+from sagemaker_object_detection.evaluation.coco import CocoFigures
 from sagemaker_object_detection.report.tensorboard import TensorBoard
 
 
@@ -42,9 +43,15 @@ def test_scalars_are_there_as_soon_as_their_epoch_is_finished(found, tmp_path):
         "validation/mAP_50": [(0, 0.75)],
     }
     assert seen["AP/dog"] == [(0, 0.0)]
-    assert seen["AP/cat"][0][1] == pytest.approx(found.epochs[0].validation.coco.per_class["cat"]["mAP"])
     board.write(found.epochs[1])
     assert scalars(tmp_path / "board")["validation/mAP"] == [(0, 0.125), (1, 0.5)]
+
+
+def test_classes_have_their_average_precision_over_all_thresholds(found, tmp_path):
+    coco = CocoFigures({}, {"cat": {"mAP": 0.25, "mAP_50": 0.75}})
+    validation = replace(found.epochs[1].validation, coco=coco)
+    TensorBoard(tmp_path).write(replace(found.epochs[1], validation=validation))
+    assert {tag: values for tag, values in scalars(tmp_path).items() if tag.startswith("AP")} == {"AP/cat": [(1, 0.25)]}
 
 
 def test_a_resumed_job_writes_the_earlier_epochs_and_replaces_its_own_files(found, tmp_path):

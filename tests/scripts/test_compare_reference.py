@@ -129,6 +129,7 @@ def without(pack, *prefixes):
     return {field: array for field, array in pack.items() if not field.startswith(prefixes)}
 
 
+@pytest.mark.slow
 def test_whole_pack_is_compared_in_every_quantity(compare, pack, tmp_path):
     np.savez(tmp_path / "whole.npz", **pack)
     code, out, _ = compare(tmp_path / "whole.npz")
@@ -137,6 +138,7 @@ def test_whole_pack_is_compared_in_every_quantity(compare, pack, tmp_path):
     assert "not compared" not in out
 
 
+@pytest.mark.slow
 def test_pack_without_training_figures_agrees_without_a_training_pass(compare, pack, tmp_path, monkeypatch):
     monkeypatch.delattr(PROGRAM.Evaluation, "training")
     np.savez(tmp_path / "inference.npz", **without(pack, *TRAINING))
@@ -148,6 +150,7 @@ def test_pack_without_training_figures_agrees_without_a_training_pass(compare, p
     assert last.endswith("grad_is_none, grad_norms, grad_sums, bn_keys, bn_mean_of_updated")
 
 
+@pytest.mark.slow
 def test_pack_that_has_anchors_alone_needs_no_ground_truth(compare, pack, tmp_path):
     np.savez(tmp_path / "anchors.npz", **{field: pack[field] for field in (*INPUTS, "anchors", "sampled_anchors")})
     code, out, _ = compare(tmp_path / "anchors.npz")
@@ -164,6 +167,7 @@ def compare_fields(ours, monkeypatch):
     return lambda fields: PROGRAM._compare(PROGRAM.Pack(fields), TINY, "float32")
 
 
+@pytest.mark.slow
 def test_every_figure_may_be_missing(compare_fields, pack):
     for field in figures(pack):
         result = compare_fields(without(pack, field))
@@ -172,6 +176,7 @@ def test_every_figure_may_be_missing(compare_fields, pack):
         assert all(comparison.agrees for comparison in result.comparisons)
 
 
+@pytest.mark.slow
 def test_no_figure_may_be_nan(compare_fields, pack):
     fields = [field for field in figures(pack) if pack[field].dtype.kind == "f"]
     for field in fields:
@@ -181,6 +186,7 @@ def test_no_figure_may_be_nan(compare_fields, pack):
         assert not all(comparison.agrees for comparison in result.comparisons), field
 
 
+@pytest.mark.slow
 def test_wrong_figure_of_a_partial_pack_is_named(compare, pack, tmp_path):
     wrong = without(pack, *TRAINING, "feature_map_")
     wrong["class_logits"] = pack["class_logits"] + np.float32(0.01)
@@ -191,6 +197,7 @@ def test_wrong_figure_of_a_partial_pack_is_named(compare, pack, tmp_path):
     assert "23 of 24 quantities agree" in out
 
 
+@pytest.mark.slow
 def test_packs_that_cannot_be_compared_are_refused_with_a_sentence(compare, pack, tmp_path):
     cases = {
         "nothing": ({field: pack[field] for field in INPUTS}, "the pack holds nothing to compare"),

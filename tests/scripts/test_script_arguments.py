@@ -108,10 +108,11 @@ USAGES = {
         "[--dry-run]"
     ],
     "setup.sh": ["scripts/setup.sh"],
-    "test.sh": ["scripts/test.sh [PYTEST ARGUMENTS]"],
+    "test.sh": ["scripts/test.sh [--all] [PYTEST ARGUMENTS]"],
     "test_clients.sh": [
-        "scripts/test_clients.sh            SDK v2",
-        "scripts/test_clients.sh sdk2 sdk3  and v3, whose environment is large",
+        "scripts/test_clients.sh               SDK v2",
+        "scripts/test_clients.sh sdk2 sdk3     and v3, whose environment is large",
+        "scripts/test_clients.sh --smoke sdk2  one fit of v2, as .ci/run has it for every change",
     ],
     "train_docker.sh": ["scripts/train_docker.sh [--variant cpu|gpu] [--image IMAGE] [FOLDER]"],
 }

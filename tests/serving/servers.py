@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from conftest import TINY_JOB
+
 LONG = 120.0
 """Seconds to wait for what comes within a few, before a test fails."""
 
@@ -60,9 +62,9 @@ class Server:
 
 @contextmanager
 def started(*arguments: object, **environment: str) -> Iterator[Server]:
-    """`python -m sagemaker_object_detection serve --port 0 ...`; killed at the end if it still runs."""
+    """`serve --port 0 ...`, which knows the tiny models too; killed at the end if it still runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sagemaker_object_detection", "serve", "--port", "0", *map(str, arguments)],
+        [sys.executable, TINY_JOB, "serve", "--port", "0", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

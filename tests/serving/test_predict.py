@@ -273,6 +273,11 @@ def test_a_folder_is_answered_in_order(model: Path, folder: Path) -> None:
     assert {answer["scores"][0] for answer in answers} == {0.5}
 
 
+def test_images_are_answered_in_the_order_they_are_given(model: Path, folder: Path) -> None:
+    given = [folder / "more/a.png", folder / "a.jpg", folder / "more/b.jpg"]
+    assert [json.loads(line)["image"] for line in predict_files(model, given, None, 0.3)] == list(map(str, given))
+
+
 def test_drawings_in_the_folder_that_is_read_are_not_read(model: Path, folder: Path) -> None:
     answers = [json.loads(line) for line in predict_files(model, [folder], folder, 0.3)]
     assert [answer["drawing"] for answer in answers] == [f"{folder}/{n}.png" for n in ("0-a", "1-a", "2-b")]

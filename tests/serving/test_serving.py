@@ -1,5 +1,21 @@
-"""The response."""
+"""What a request may ask for, and the response."""
 
+import base64
+import io
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from sagemaker_object_detection.artifact.inference import (
+    MAX_PIXELS,
+    RequestError,
+    check_content_type,
+    input_handler,
+    parse_accept,
+    respond,
+)
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.serving.response import Response, response
 
@@ -25,3 +41,62 @@ def test_boxes_are_xmin_ymin_xmax_ymax_and_classes_index_the_labels():
 def test_no_detection_is_an_empty_answer():
     answer = response(outputs(0), LABELS)
     assert (answer.normalized_boxes, answer.classes, answer.scores) == ([], [], [])
+
+
+@pytest.mark.parametrize("verbose", ["verbose", "Verbose", "verbose=true", "VERBOSE = TRUE", "verbose=1"])
+def test_verbose_in_every_spelling(verbose: str):
+    assert parse_accept(f"application/json; n_predictions=3;{verbose}") == (True, 3)
+
+
+@pytest.mark.parametrize("other", ["verbose=false", "verbose=0", "verbosely", "q=0.5", "charset=utf-8"])
+def test_other_parameters_ask_for_nothing(other: str):
+    assert parse_accept(f"application/json;{other}") == (False, None)
+
+
+def test_jpeg_has_two_names_as_a_content_type():
+    for name in ("image/jpeg", "image/jpg", "IMAGE/JPG; charset=binary"):
+        check_content_type(name)
+    with pytest.raises(RequestError, match=r"^Content-Type: got 'image/gif'; expected application/x-image or image"):
+        check_content_type("image/gif")
+
+
+def png_of(width: int, height: int) -> bytes:
+    """As much of a PNG as tells its size."""
+    return b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big")
+
+
+def jpeg_of(width: int, height: int) -> bytes:
+    """As much of a JPEG as tells its size, behind a comment and bytes that fill up."""
+    frame = b"\xff\xc0\0\x11\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return b"\xff\xd8\xff\xfe\0\x04hi\xff\xff" + frame
+
+
+@pytest.mark.parametrize("file_of", [png_of, jpeg_of])
+def test_handler_takes_as_many_pixels_as_serve_and_no_more(file_of: Callable[[int, int], bytes]):
+    context = SimpleNamespace(request_content_type="image/png", accept_header=None)
+    largest = file_of(2**11, MAX_PIXELS // 2**11)
+    request = json.loads(input_handler(io.BytesIO(largest), context))
+    assert base64.b64decode(request["instances"][0]["b64"]) == largest
+    with pytest.raises(
+        RequestError, match=r"^the body has too many pixels \(2049 x 32768\); at most 67108864"
+    ) as caught:
+        input_handler(io.BytesIO(file_of(2**11 + 1, MAX_PIXELS // 2**11)), context)
+    assert caught.value.status == 413
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "given"), [(0, 1, 0), (1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 2), (2, 9, 2)]
+)
+def test_n_predictions_is_the_most_that_is_answered(found: int, wanted: int, given: int):
+    rows = {
+        "num_detections": float(found),
+        "detection_boxes": [[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8], [0.0] * 4],
+        "detection_scores": [0.9, 0.8, 0.0],
+        "detection_classes": [2.0, 1.0, 0.0],
+    }
+    answer = respond(rows, LABELS.names, parse_accept(f"application/json;n_predictions={wanted}"))
+    assert answer == {
+        "normalized_boxes": [[0.2, 0.1, 0.4, 0.3], [0.6, 0.5, 0.8, 0.7]][:given],
+        "classes": [1, 0][:given],
+        "scores": [0.9, 0.8][:given],
+    }

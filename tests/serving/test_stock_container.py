@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import requests
+from conftest import run_tiny
 from PIL import Image
 from servers import serving
 from stock_container import Container, find_models, tensorflow_serving
@@ -80,7 +81,6 @@ ACCEPTS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("accept", ACCEPTS)
 @pytest.mark.parametrize("name", ["jpeg", "png", "turned"])
 def test_the_handler_answers_as_serve_does(container, server, images, name, accept):
@@ -110,7 +110,6 @@ def flat(value):
     return [number for item in value for number in flat(item)] if isinstance(value, list) else [value]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "content_type", "accept", "sentence"),
     [
@@ -133,7 +132,6 @@ def test_a_fault_of_tensorflow_serving_is_not_blamed_on_the_image():
         inference.output_handler(SimpleNamespace(status_code=404, content=b"no such model"), None)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(container, form):
     file = io.BytesIO()
@@ -167,13 +165,8 @@ def test_bare_tensorflow_finds_what_predict_finds(model, images, tmp_path):
     bare = subprocess.run(
         [sys.executable, "-c", BARE_TENSORFLOW, model, *paths], capture_output=True, text=True, check=True
     )
-    predicted = subprocess.run(
-        [sys.executable, "-m", "sagemaker_object_detection", "predict", "--model", model, *paths],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = list(zip(bare.stdout.splitlines(), predicted.stdout.splitlines(), strict=True))
+    predicted = run_tiny("predict", "--model", model, *paths)
+    lines = list(zip(bare.stdout.splitlines(), predicted.output.splitlines(), strict=True))
     assert len(lines) == 2
     for ours, theirs in lines:
         (boxes, scores, classes), answer = json.loads(ours), json.loads(theirs)

@@ -7,16 +7,27 @@ import os
 import re
 import zipfile
 from dataclasses import dataclass
+from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
+from tiny_models import TINY
 
+from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.training import checkpoints as checkpoints_module
 from sagemaker_object_detection.training.best import Best, Objective
-from sagemaker_object_detection.training.checkpoints import Checkpoint, Checkpoints, checkpoint_problems, settings
+from sagemaker_object_detection.training.checkpoints import (
+    Checkpoint,
+    Checkpoints,
+    checkpoint_problems,
+    identity,
+    settings,
+)
 from sagemaker_object_detection.training.progress import Epoch, Progress
+from sagemaker_object_detection.training.resume import find_progress, restore
 
 DETECTOR = [np.zeros((2, 3)), np.zeros(())]
 """Variables, of which their shapes are looked at."""
@@ -42,12 +53,12 @@ def checkpoint(value: float = 1.0, best: float | None = 2.0, **values: object) -
     return Checkpoint(progress(**values), weights, optimizer, best_weights)
 
 
-def opened(folder, identity=None):
-    return Checkpoints(folder, IDENTITY if identity is None else identity, Progress[Figures])
+def opened(folder, job=IDENTITY):
+    return Checkpoints(folder, job, Progress[Figures])
 
 
-def newest(folder, identity=None):
-    return opened(folder, identity).newest(DETECTOR)
+def newest(folder, job=IDENTITY):
+    return opened(folder, job).newest(DETECTOR)
 
 
 def save(folder, *values: float) -> None:
@@ -60,6 +71,26 @@ def same(first, second) -> bool:
     return len(first) == len(second) and all(
         a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(first, second, strict=True)
     )
+
+
+def test_a_checkpoint_gets_its_name_when_all_of_it_is_on_the_disk(tmp_path, monkeypatch):
+    done = []
+    fsync, rename = os.fsync, os.rename
+
+    def note_fsync(file):
+        fsync(file)
+        done.append(("fsync", os.readlink(f"/proc/self/fd/{file}"), os.fstat(file).st_size))
+
+    def note_rename(old, new):
+        rename(old, new)
+        done.append(("rename", str(old), os.stat(new).st_size))
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    save(tmp_path, 1.0)
+    size = (tmp_path / "checkpoint-000001.npz").stat().st_size
+    unfinished = f"{tmp_path}/checkpoint-000001.npz.sagemaker-ignore"
+    assert done == [("fsync", unfinished, size), ("rename", unfinished, size)]
 
 
 @pytest.mark.parametrize("best", [2.0, None])
@@ -104,6 +135,13 @@ def damaged(path, how: str) -> None:
         content[content.index(np.float32(2.0).tobytes() * 4)] ^= 1
     elif how == "zeros":
         content[:] = bytes(len(content))
+    elif how == "longer":
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data + bytes(name == "weights/0.npy"))
+        return
     elif how == "foreign":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("progress.json", '{"identity": {}, "progress": {}, "arrays": [[], [], []]}')
@@ -111,7 +149,7 @@ def damaged(path, how: str) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("how", ["truncated", "empty", "flipped", "zeros", "foreign"])
+@pytest.mark.parametrize("how", ["truncated", "empty", "flipped", "zeros", "longer", "foreign"])
 def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used(tmp_path, caplog, how):
     save(tmp_path, 1.0, 2.0)
     damaged(tmp_path / "checkpoint-000002.npz", how)
@@ -200,13 +238,48 @@ def test_what_may_differ_between_a_job_and_its_restart():
     first = read({"epochs": "3", "early_stopping": "True", "optimizer": "adam"})
     longer = read({"epochs": "9", "early_stopping": "False", "optimizer": "adam", "momentum": "0.5"})
     assert settings(first) == settings(longer)
-    assert settings(first) != settings(read({"seed": "1"}))
+    assert set(settings(read({}))) == {
+        *("augmentation", "batch_size", "beta_1", "beta_2", "epsilon", "freeze_batch_norm", "learning_rate"),
+        *("learning_rate_schedule", "optimizer", "regularizers_l2", "reinitialize_top_layer", "seed"),
+        "train_only_on_top_layer",
+    }
+
+
+JOB = {
+    "hyperparameters": read({}),
+    "base": DEFAULT_MODEL,
+    "start": "weights",
+    "training": SimpleNamespace(fingerprint="images"),
+    "validation": SimpleNamespace(fingerprint="other images"),
+    "objective": Objective("mAP", True),
+    "number_format": "float32",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"hyperparameters": read({"seed": "1"})}, "seed"),
+        ({"base": TINY}, "the base model"),
+        ({"start": "changed"}, "the fingerprint of the starting weights"),
+        ({"training": SimpleNamespace(fingerprint="changed")}, "the fingerprint of the training data"),
+        ({"validation": SimpleNamespace(fingerprint="changed")}, "the fingerprint of the validation data"),
+        ({"validation": None}, "the fingerprint of the validation data"),
+        ({"objective": Objective("mAP_50", True)}, "the objective"),
+        ({"number_format": "mixed_float16"}, "the number format"),
+    ],
+)
+def test_what_a_checkpoint_depends_on_makes_another_job(change, name):
+    before, after = identity(**JOB), identity(**{**JOB, **change})
+    assert {key for key in before if before[key] != after[key]} == {name}
 
 
 def test_the_first_second_tells_another_jobs_checkpoints_and_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     hyperparameters = read({"learning_rate": "0.5"})
     with opened(tmp_path, settings(read({"learning_rate": "0.25"}))) as checkpoints:
         checkpoints.save(checkpoint)
+        checkpoints.save(checkpoint, last=True)
+    damaged(tmp_path / "checkpoint-000002.npz", "truncated")
     assert checkpoint_problems(tmp_path, hyperparameters) == [
         f"checkpoints: {tmp_path} holds those of another job: learning_rate was 0.25 and is 0.5; expected its own: "
         "give this job an empty folder (checkpoint_s3_uri), or make it agree. Only epochs and early stopping may change"
@@ -217,6 +290,57 @@ def test_the_first_second_tells_another_jobs_checkpoints_and_a_folder_that_canno
         f"checkpoints: {tmp_path}/new cannot be written; expected a folder this process may write to: mount it "
         "writable, or run the container as root"
     ]
+
+
+class TwoHosts:
+    """This is the second: the first one tells these things, one after the other, and perhaps that it gives up."""
+
+    hosts = 2
+
+    def __init__(self, *told, gives_up=False):
+        self._told, self._gives_up, self.taken = list(told), gives_up, None
+
+    def tell(self, data):
+        return msgspec.json.encode(self._told.pop(0))
+
+    def any(self, flag):
+        return flag or self._gives_up
+
+    def take_from_chief(self, variables):
+        self.taken = variables
+
+
+def test_a_host_without_checkpoints_goes_on_where_the_first_one_does():
+    fresh = Progress(dataclasses.replace(progress().best, epoch=-1, patience=8))
+    found, own = find_progress(opened(None), fresh, SimpleNamespace(variables=DETECTOR), TwoHosts(IDENTITY, progress()))
+    assert found == progress().stopping_as(fresh.best)
+    assert (found.best.patience, own) == (8, None)
+    hosts, detector, optimizer = TwoHosts(), SimpleNamespace(variables=[1, 2]), SimpleNamespace(variables=[3])
+    restore(None, detector, SimpleNamespace(optimizer=optimizer), hosts)
+    assert hosts.taken == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "problem"),
+    [
+        (
+            TwoHosts({**IDENTITY, "learning_rate": "0.2"}),
+            "this host's job is not the first host's: learning_rate differ; ",
+        ),
+        (
+            TwoHosts(IDENTITY, gives_up=True),
+            "another host of this job has other data, weights or hyperparameters than ",
+        ),
+    ],
+)
+def test_hosts_with_different_jobs_all_give_up(hosts, problem):
+    with pytest.raises(UserError, match=problem):
+        find_progress(opened(None), progress(), SimpleNamespace(variables=DETECTOR), hosts)
+
+
+def test_a_job_has_begun_with_its_first_step():
+    assert progress(epochs=0).begun
+    assert not Progress(progress().best).begun
 
 
 def test_early_stopping_follows_the_present_hyperparameters():
@@ -262,6 +386,7 @@ def impossible(**values):
         (impossible(micro_batch=0), "its progress contradicts itself"),
         (impossible(loss_limit=-1.0), "its progress contradicts itself"),
         (checkpoint(np.nan), "its weights are not the detector's"),
+        (checkpoint(best=np.nan), "its weights are not the detector's"),
         (dataclasses.replace(checkpoint(), weights=[np.zeros(3)]), "its weights are not the detector's"),
     ],
 )

@@ -5,7 +5,8 @@ import logging
 import numpy as np
 import pytest
 import tensorflow as tf
-from training_steps import SMALL, SMALL_EFFICIENTDET, assign, batch, calibrated, make_step, values_of
+from tiny_models import TINY, TINY_PADDED
+from training_steps import assign, batch, calibrated, make_step, values_of
 
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.training import features
@@ -18,7 +19,7 @@ ORDERS = ((0, 1), (2, 3), (3, 1), (0, 2), (2, 1))
 
 @pytest.fixture(scope="module")
 def detector():
-    return calibrated(SMALL)
+    return calibrated(TINY)
 
 
 def rows_of(whole, rows):
@@ -53,8 +54,7 @@ def counted(detector, monkeypatch):
     return computed
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("micro_batch", [None, 1])
+@pytest.mark.parametrize("micro_batch", [None, pytest.param(1, marks=pytest.mark.slow)])
 def test_training_is_the_same_and_computes_the_features_of_an_image_once(detector, micro_batch, monkeypatch):
     start = values_of(detector.variables)
     expected, expected_losses, _ = train(detector, start, None, micro_batch)
@@ -89,7 +89,7 @@ def test_an_image_that_fills_up_a_batch_leaves_no_features(detector, monkeypatch
 
 def test_noisy_networks_keep_nothing(caplog):
     with caplog.at_level(logging.INFO):
-        assert keep_features(build_detector(SMALL_EFFICIENTDET, 2), 1) is None
+        assert keep_features(build_detector(TINY_PADDED, 2), 1) is None
     assert caplog.messages == [
         "Only the class predictor is trained. What stands before it draws noise, and is computed in every step."
     ]
@@ -98,13 +98,13 @@ def test_noisy_networks_keep_nothing(caplog):
 @pytest.mark.parametrize(
     ("missing", "told", "computed_images"),
     [
-        (0, "is computed once for each of them, and stays in memory (1 MB)", IMAGES),
-        (1, "would take 1 MB, of which 1 MB may be filled: it is computed in every step", 2 * len(ORDERS)),
+        (0, "is computed once for each of them, and stays in memory (0 MB)", IMAGES),
+        (1, "would take 0 MB, of which 0 MB may be filled: it is computed in every step", 2 * len(ORDERS)),
     ],
 )
 def test_features_are_kept_where_memory_has_room_for_all(missing, told, computed_images, detector, monkeypatch, caplog):
-    # 128 pixels: maps of 16, 8, 4, 2 and 1 cells a side with 128 channels, and 6 boxes of 4 numbers in each cell.
-    size = 4 * 341 * (128 + 6 * 4)
+    # 64 pixels: maps of 8, 4, 2, 1 and 1 cells a side with 24 channels, and 6 boxes of 4 numbers in each cell.
+    size = 4 * 86 * (24 + 6 * 4)
     monkeypatch.setattr(features, "available_memory", lambda: 4 * ((IMAGES + 1) * size - missing))
     with caplog.at_level(logging.INFO):
         kept = keep_features(detector, IMAGES)

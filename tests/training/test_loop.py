@@ -1,10 +1,12 @@
 """The loop: what it logs, when it stops, what it keeps, and how it ends a run that diverges."""
 
+import contextlib
 import itertools
 import logging
 import math
 import re
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,27 +50,68 @@ class Figures:
     total_loss: float = 1.0
 
 
-def train(detector, step, schedule, evaluate, best, stop_requested, *, batches=None, checkpoints=None, on_epoch=None):
+class Kept:
+    """In place of checkpoints: keeps what they would hold; one is due at the given question for it.
+
+    taken: finished epochs, steps of the next, the weight, that of the best epoch, whether it must not be left out.
+    """
+
+    def __init__(self, due_at=math.inf):
+        self.taken = []
+        self.progress = None
+        self._asked, self._due_at = 0, due_at
+
+    @property
+    def due(self):
+        self._asked += 1
+        return self._asked == self._due_at
+
+    def save(self, take, *, last=False):
+        checkpoint = take()
+        self.progress = checkpoint.progress
+        weights = [values and float(values[0]) for values in (checkpoint.weights, checkpoint.best_weights)]
+        self.taken.append((self.progress.epoch, len(self.progress.losses), *weights, last))
+
+
+def train(
+    detector, step, schedule, evaluate, progress, stop_requested, *, batches=None, checkpoints=None, on_epoch=None
+):
     checkpoints = checkpoints or Checkpoints(None, {}, Progress[Figures])
     on_epoch = on_epoch or (lambda epoch: None)
     loop = Loop(detector, step, schedule, evaluate, stop_requested, ALONE, checkpoints, on_epoch)
-    return loop.run(itertools.count() if batches is None else batches, Progress(best))
+    return loop.run(itertools.count() if batches is None else batches, progress)
 
 
-def run(*, epochs=3, steps=4, losses=(), validations=None, patience=None, stop_after=math.inf, on_epoch=None):
+def run(
+    *,
+    epochs=3,
+    steps=4,
+    losses=(),
+    validations=None,
+    total_loss=1.0,
+    patience=None,
+    stop_after=math.inf,
+    images=2,
+    micro_batch=None,
+    progress=None,
+    **given,
+):
     detector = Detector()
-    step = Step(detector, list(losses))
-    schedule = Schedule(epochs, steps, 2, 0.25, lambda number: [f"{number}-a.jpg", f"{number}-b.jpg"])
+    step = Step(detector, list(losses), micro_batch)
+    schedule = Schedule(
+        epochs, steps, 2, 0.25, lambda step: [f"{step}-{letter}.jpg" for letter in "abcdefghij"[:images]]
+    )
     evaluate = None
     if validations is not None:
         left = iter(validations)
 
         def evaluate():
-            return Figures({"localization_loss": 0.25, "classification_loss": 0.5, "mAP": next(left), "mAP_50": 0.75})
+            values = {"localization_loss": 0.25, "classification_loss": 0.5, "mAP": next(left), "mAP_50": 0.75}
+            return Figures(values, total_loss)
 
-    best = Best(Objective("mAP", True), 0.0, patience)
+    progress = progress or Progress(Best(Objective("mAP", True), 0.0, patience))
     stop_requested = lambda: float(detector.weight) >= stop_after  # noqa: E731
-    outcome = train(detector, step, schedule, evaluate, best, stop_requested, on_epoch=on_epoch)
+    outcome = train(detector, step, schedule, evaluate, progress, stop_requested, **given)
     return detector, outcome
 
 
@@ -96,7 +139,7 @@ def test_without_validation_the_last_epoch_is_kept():
 
 def test_the_log_lines_of_an_epoch(caplog):
     with caplog.at_level(logging.INFO):
-        run(epochs=1, validations=[0.125])
+        run(epochs=1, validations=[0.125], losses=[0.25, 0.75, 0.125, 0.875])
     speed, *rest = caplog.messages
     assert speed.startswith("[Epoch 0], Speed: ")
     assert speed.endswith(" samples/sec, loss=0.500000.")
@@ -106,15 +149,25 @@ def test_the_log_lines_of_an_epoch(caplog):
     ]
 
 
-def test_a_long_epoch_has_a_heartbeat_that_no_metric_regex_reads(caplog, monkeypatch):
-    monkeypatch.setattr(loop, "HEARTBEAT_SECONDS", 0.0)
+def test_speed_and_time_left_are_told_of_the_steps_of_this_run(caplog, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+
+    def batches():
+        for number in itertools.count(1):
+            clock.now += 2.0
+            yield number
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(loop, "HEARTBEAT_SECONDS", 4.0)
+    begun = Progress(Best(Objective("mAP", True), 0.0, None), losses=(0.5,))
     with caplog.at_level(logging.INFO):
-        run(epochs=2, steps=3)
-    beats = [message for message in caplog.messages if ", step " in message]
-    assert len(beats) == 6
-    assert re.fullmatch(
-        r"\[Epoch 0\], step 2 of 3, [\d.]+ images per second, \d+ s left in this epoch, \d+ s in all", beats[1]
-    )
+        run(epochs=2, steps=3, progress=begun, batches=batches())
+    beats = caplog.messages[::2]
+    assert beats == [
+        "[Epoch 0], step 3 of 3, 1.0 images per second, 0 s left in this epoch, 6 s in all",
+        "[Epoch 1], step 2 of 3, 1.0 images per second, 2 s left in this epoch, 2 s in all",
+    ]
+    assert caplog.messages[1::2] == [f"[Epoch {n}], Speed: 1.000 samples/sec, loss=0.500000." for n in (0, 1)]
     assert not any(re.search(metric.regex, beat) for metric in METRICS for beat in beats)
 
 
@@ -137,6 +190,36 @@ def test_a_stop_ends_after_the_step_and_keeps_the_best_finished_epoch():
     assert float(detector.weight) == 4.0
     assert outcome.saved.number == 0
     assert outcome.stopped
+
+
+def test_a_stop_does_not_wait_for_another_validation():
+    detector, outcome = run(validations=[], stop_after=4)
+    assert (float(detector.weight), outcome.saved, outcome.stopped) == (4.0, None, True)
+
+
+EPOCHS = [(1, 0, 4.0, 4.0, False), (2, 0, 8.0, 8.0, False), (3, 0, 12.0, 8.0, True)]
+
+
+@pytest.mark.parametrize(
+    ("due_at", "given", "taken"),
+    [
+        (math.inf, {}, EPOCHS),
+        (math.inf, {"epochs": 9, "patience": 1}, EPOCHS),
+        (6, {}, [EPOCHS[0], (1, 2, 6.0, 4.0, False), *EPOCHS[1:]]),
+        (math.inf, {"stop_after": 6}, [EPOCHS[0], (1, 2, 6.0, 4.0, True)]),
+        (math.inf, {"stop_after": 2}, [(0, 2, 2.0, None, True)]),
+    ],
+)
+def test_checkpoints_are_taken_after_an_epoch_when_due_and_at_the_end(due_at, given, taken):
+    kept = Kept(due_at)
+    run(validations=[0.1, 0.9, 0.4], checkpoints=kept, **given)
+    assert kept.taken == taken
+
+
+def test_a_checkpoint_knows_the_losses_their_limit_and_the_micro_batch():
+    kept = Kept()
+    run(losses=[0.25, 3.0, 0.5], stop_after=3, micro_batch=2, checkpoints=kept)
+    assert (kept.progress.losses, kept.progress.loss_limit, kept.progress.micro_batch) == ((0.25, 3.0, 0.5), 1e4, 2)
 
 
 def test_a_stop_after_the_last_step_of_an_epoch_without_validation_keeps_the_epoch():
@@ -165,6 +248,33 @@ def test_divergence_names_epoch_step_learning_rate_and_images(bad):
     )
 
 
+def test_divergence_in_a_long_epoch_names_the_step_and_some_of_many_images():
+    names = ", ".join(f"22-{letter}.jpg" for letter in "abcdefgh")
+    with pytest.raises(UserError, match=rf"became nan in epoch 0, step 22, on images {names} and 2 more; expected"):
+        run(steps=25, losses=[0.5] * 22 + [math.nan] * 3, images=10)
+
+
+@pytest.mark.parametrize(
+    ("limit", "losses", "diverges"),
+    [
+        (None, [0.001, 9999.0], False),
+        (None, [0.001, 10001.0], True),
+        (None, [5.0, 49999.0], False),
+        (None, [5.0, 50001.0], True),
+        (10.0, [5.0, 11.0], True),
+    ],
+)
+def test_a_loss_explodes_at_ten_thousand_times_the_first_or_one(limit, losses, diverges):
+    progress = Progress(Best(Objective("mAP", True), 0.0, None), loss_limit=limit)
+    with pytest.raises(UserError, match="step 1, on images") if diverges else contextlib.nullcontext():
+        run(epochs=1, steps=2, losses=losses, progress=progress)
+
+
+def test_a_validation_without_a_finite_total_is_divergence():
+    with pytest.raises(UserError, match="total_loss of the validation became inf after epoch 0; expected a finite"):
+        run(validations=[0.5], total_loss=math.inf)
+
+
 @pytest.mark.parametrize("bad", [math.nan, 1e9])
 def test_a_validation_that_explodes_is_divergence_too(bad):
     with pytest.raises(
@@ -185,7 +295,14 @@ def test_weights_ruined_by_an_update_that_no_loss_has_seen_are_not_saved(stop_af
 
     best = Best(Objective("mAP", True), 0.0, None)
     with pytest.raises(UserError, match=r"weights are no longer finite after epoch 0"):
-        train(detector, Ruining(detector), schedule, None, best, lambda: not detector.weight.numpy() < stop_after)
+        train(
+            detector,
+            Ruining(detector),
+            schedule,
+            None,
+            Progress(best),
+            lambda: not detector.weight.numpy() < stop_after,
+        )
 
 
 def test_a_stop_reads_the_losses_that_are_still_pending():
@@ -207,7 +324,7 @@ def test_a_stop_during_validation_keeps_the_epoch_before():
     detector = Detector()
     schedule = Schedule(5, 4, 2, 0.25, lambda number: [])
     best = Best(Objective("mAP", True), 0.0, None)
-    outcome = train(detector, Step(detector), schedule, evaluate, best, lambda: bool(stopping))
+    outcome = train(detector, Step(detector), schedule, evaluate, Progress(best), lambda: bool(stopping))
     assert float(detector.weight) == 4.0
     assert outcome.saved.number == 0
     assert outcome.stopped

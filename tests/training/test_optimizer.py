@@ -54,8 +54,11 @@ def test_cosine_warms_up_over_five_percent_and_ends_at_zero():
     assert float(schedule(200)) == pytest.approx(0.0, abs=1e-7)
 
 
-def test_cosine_of_a_run_too_short_to_warm_up_starts_at_the_peak():
-    assert float(learning_rate("cosine", 0.8, 5)(0)) == pytest.approx(0.8)
+@pytest.mark.parametrize(("total_steps", "warm_up"), [(5, 0), (15, 1), (25, 1), (35, 2)])
+def test_cosine_of_a_short_run_warms_up_for_the_nearest_number_of_steps(total_steps, warm_up):
+    schedule = learning_rate("cosine", 0.8, total_steps)
+    assert [float(schedule(step)) for step in range(warm_up + 1)][-1] == pytest.approx(0.8)
+    assert all(float(schedule(step)) < 0.7 for step in range(warm_up))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

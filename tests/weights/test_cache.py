@@ -27,6 +27,7 @@ def test_what_was_fetched_is_found_under_its_address_alone(cache):
     folder, temporary = fetch_into_cache(ADDRESS, fill)
     assert (find_cached(ADDRESS), temporary) == (folder, None)
     assert find_cached(ADDRESS + "0") is None
+    assert find_cached("https://host/Model/1") is None
     assert list(cache.iterdir()) == [folder]
     assert cache.stat().st_mode & 0o777 == 0o700
 

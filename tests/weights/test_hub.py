@@ -175,11 +175,8 @@ def test_a_password_reaches_neither_a_host_nor_a_log(caplog, monkeypatch):
         (404, UserError, "answers 404 Not Found: there is no such model; check the handle"),
         (403, UserError, "answers 403 Forbidden: it may not be fetched without signing in; check the handle"),
         (400, UserError, "answers 400 Bad Request instead of an archive; check the handle"),
-        (
-            503,
-            PlatformError,
-            "answers 503 Service Unavailable: the host cannot serve it now; start again",
-        ),
+        (429, PlatformError, "answers 429 Too Many Requests: the host cannot serve it now; start again"),
+        (503, PlatformError, "answers 503 Service Unavailable: the host cannot serve it now; start again"),
     ],
 )
 def test_a_refusal_is_told_with_its_status(cache, status, kind, told):

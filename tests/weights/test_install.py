@@ -1,18 +1,19 @@
-import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_models import TINY, TINY_PADDED, add_backbones
 
-from sagemaker_object_detection.catalogue import DEFAULT_MODEL, find
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.weights.checkpoint import SUFFIX, StoredVariables, read_model_garden
 from sagemaker_object_detection.weights.install import install, install_model_garden, stored_classes
 from sagemaker_object_detection.weights.model_garden import checkpoint_variables, saved_model_variables
 
-BASE = DEFAULT_MODEL
+add_backbones()
+BASE = TINY
 CLASS_PREDICTOR = "model/_box_predictor/_prediction_heads/class_predictions_with_background/_class_predictor_layers/0"
 STEM_KERNEL = "model/_feature_extractor/classification_backbone/layer_with_weights-0/kernel"
 
@@ -56,7 +57,7 @@ def detector() -> Detector:
 
 def test_every_variable_comes_from_the_checkpoint(stored, detector, tmp_path):
     step = {"step" + SUFFIX: np.int64(5), "save_counter" + SUFFIX: np.int64(1)}
-    slot = {STEM_KERNEL + "/.OPTIMIZER_SLOT/optimizer/momentum" + SUFFIX: np.ones((3, 3, 3, 32), np.float32)}
+    slot = {STEM_KERNEL + "/.OPTIMIZER_SLOT/optimizer/momentum" + SUFFIX: np.ones((3, 3, 3, 8), np.float32)}
     optimizer = {"optimizer/iter" + SUFFIX: np.int64(5), "_CHECKPOINTABLE_OBJECT_GRAPH": np.array(b"graph")}
     prefix = write_checkpoint(tmp_path / "checkpoint/ckpt-0", {**arrays_of(stored), **step, **slot, **optimizer})
     install_model_garden(detector, read_model_garden(prefix), class_columns=(0, 1))
@@ -81,13 +82,12 @@ def test_class_predictor_can_stay_as_it_was_with_another_number_of_classes(store
     for variable, value in zip(detector.class_predictor.weights, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
     np.testing.assert_array_equal(
-        detector.backbone.get_layer("stem").kernel.numpy(), stored.backbone.get_layer("stem").kernel.numpy()
+        detector.backbone.get_layer("level_1").kernel.numpy(), stored.backbone.get_layer("level_1").kernel.numpy()
     )
 
 
-@pytest.mark.parametrize("name", ["ssd_mobilenet_v2_fpnlite_320x320", "ssd_efficientdet_d0_512x512"])
-def test_classes_are_taken_from_their_columns(tmp_path, name):
-    base = dataclasses.replace(find(name), input_size=128)
+@pytest.mark.parametrize("base", [TINY, TINY_PADDED], ids=["background", "none"])
+def test_classes_are_taken_from_their_columns(tmp_path, base):
     four, two = build_detector(base, 4, seed=1), build_detector(base, 2, seed=2)
     for number, bias in enumerate(four.class_predictor.bias.numpy()):
         assert bias == np.float32(-4.6), number
@@ -122,10 +122,23 @@ def test_a_class_predictor_of_another_shape_is_named(stored, detector, tmp_path)
     with pytest.raises(UserError) as raised:
         install_model_garden(detector, read_model_garden(prefix), class_columns=(0, 1))
     assert str(raised.value) == (
-        f"{prefix} as weights of ssd_mobilenet_v2_fpnlite_320x320: the variables do not fit: 1 of another shape: "
+        f"{prefix} as weights of tiny_64x64: the variables do not fit: 1 of another shape: "
         f"{CLASS_PREDICTOR}/bias [17] instead of [18]; expected exactly the variables of that model: give a whole file "
         "of it"
     )
+
+
+def test_a_class_predictor_that_is_not_wanted_has_to_fit_but_for_its_classes(stored, detector, tmp_path):
+    name = f"{CLASS_PREDICTOR}/pointwise_kernel"
+    for shape, fits in (((1, 1, 24, 6 * 8), True), ((1, 1, 23, 6 * 3), False), ((24, 6 * 3), False)):
+        arrays = {**arrays_of(stored), name + SUFFIX: np.zeros(shape, np.float32)}
+        file = read_model_garden(write_checkpoint(tmp_path / str(shape) / "ckpt-0", arrays))
+        if fits:
+            install_model_garden(detector, file)
+            continue
+        told = rf"1 of another shape: {name} {re.escape(str(list(shape)))} instead of \[1, 1, 24, 18\];"
+        with pytest.raises(UserError, match=told):
+            install_model_garden(detector, file)
 
 
 def test_long_lists_are_cut(detector):
@@ -134,17 +147,17 @@ def test_long_lists_are_cut(detector):
         install(detector, {}, stored, class_columns=None)
     listed = ", ".join(f"variable_{i}" for i in (0, 1, 10, 100, 101))
     assert str(raised.value).startswith(
-        "file as weights of ssd_mobilenet_v2_fpnlite_320x320: the variables do not fit: 300 left over: "
-        f"{listed} and 295 more; expected"
+        f"file as weights of tiny_64x64: the variables do not fit: 300 left over: {listed} and 295 more; expected"
     )
 
 
 @pytest.mark.parametrize(
     ("array", "what"),
     [
-        (np.full((3, 3, 3, 32), np.nan, np.float32), "not finite"),
-        (np.full((3, 3, 3, 32), b"text"), "no floating-point numbers"),
-        (np.ones((3, 3, 3, 32), np.int32), "no floating-point numbers"),
+        (np.full((3, 3, 3, 8), np.nan, np.float32), "not finite"),
+        (np.full((3, 3, 3, 8), -np.inf, np.float32), "not finite"),
+        (np.full((3, 3, 3, 8), b"text"), "no floating-point numbers"),
+        (np.ones((3, 3, 3, 8), np.int32), "no floating-point numbers"),
     ],
 )
 def test_values_that_are_no_weights_are_refused_and_nothing_is_assigned(stored, detector, tmp_path, array, what):

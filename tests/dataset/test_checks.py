@@ -1,0 +1,43 @@
+"""When boxes are taken for boxes of the other format: on either side of every boundary."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
+from sagemaker_object_detection.dataset.checks import INVERTED, OTHER_FORMAT, check_boxes
+
+# Of an image of 100 x 100 pixels, as numbers that make sense as corners, as COCO's extents, as both or as neither.
+CORNERS, EXTENTS, BOTH, NEITHER = (60, 60, 90, 90), (50, 50, 20, 20), (10, 10, 60, 60), (90, 90, 80, 80)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "invalid_boxes", "kinds"),
+    [
+        ([EXTENTS] * 10 + [CORNERS], "error", {OTHER_FORMAT}),
+        ([EXTENTS] * 9 + [CORNERS], "error", {INVERTED}),
+        ([EXTENTS] * 10 + [NEITHER], "error", {OTHER_FORMAT}),
+        ([EXTENTS] + [BOTH] * 99, "error", {OTHER_FORMAT}),
+        ([EXTENTS] + [BOTH] * 9, "drop", {OTHER_FORMAT}),
+        ([EXTENTS] + [BOTH] * 10, "drop", set()),
+        ([CORNERS] + [BOTH] * 10, "error", set()),
+    ],
+)
+def test_few_boxes_that_fit_the_other_format_no_better_are_enough(boxes, invalid_boxes, kinds):
+    count = len(boxes)
+    table = AnnotationTable(
+        channel="training",
+        folder=Path(),
+        file_names=["a.jpg"],
+        image_rows=np.arange(1),
+        image_sizes=np.array([[100, 100]]),
+        box_rows=np.arange(count),
+        box_images=np.zeros(count, np.int64),
+        bboxes=np.array(boxes, np.float64),
+        box_categories=np.zeros(count, np.int64),
+        category_ids=[1],
+        categories=None,
+    )
+    _, problems, _ = check_boxes(table, table.image_sizes, bbox_format="xyxy", invalid_boxes=invalid_boxes)
+    assert {problem.kind for problem in problems} == kinds

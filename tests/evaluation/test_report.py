@@ -1,0 +1,48 @@
+"""`metrics.json`: its figures, and that it is whole or not there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sagemaker_object_detection.evaluation.coco import CocoFigures
+from sagemaker_object_detection.evaluation.report import epoch_figures, write_metrics
+from sagemaker_object_detection.evaluation.validation import Evaluation
+
+METRICS = {"localization_loss": 0.25, "classification_loss": 0.5, "mAP": 0.125, "mAP_50": 0.75}
+COCO = CocoFigures({"mAP": 0.125, "AR_1": 0.375}, {"cat": {"mAP": 0.0625, "mAP_50": 0.875}})
+
+
+def test_figures_of_an_epoch():
+    loss = {"epoch": 3, "loss": 2.0, "samples_per_second": 10.0}
+    assert epoch_figures(3, 2.0, 10.0, None) == loss
+    assert epoch_figures(3, 2.0, 10.0, Evaluation(METRICS, 1.5, COCO, confident_images=7)) == {
+        **loss,
+        "validation": {**METRICS, "total_loss": 1.5},
+        "coco": {"mAP": 0.125, "AR_1": 0.375},
+        "per_class": {"cat": {"mAP": 0.0625, "mAP_50": 0.875}},
+        "images_with_a_confident_detection": 7,
+    }
+
+
+def test_file_has_the_saved_epoch_and_thresholds_where_they_are_known(tmp_path):
+    epochs = [epoch_figures(number, 1.0, 10.0, None) for number in range(2)]
+    path = write_metrics(epochs, 1, tmp_path / "new")
+    assert json.loads(path.read_text()) == {"saved_epoch": 1, "epochs": epochs}
+    assert write_metrics(epochs, None, tmp_path / "new", {"cat": 0.5}) == path == tmp_path / "new/metrics.json"
+    assert json.loads(path.read_text()) == {"saved_epoch": None, "score_thresholds": {"cat": 0.5}, "epochs": epochs}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_file_stays_as_it_was_where_a_new_one_cannot_be_written(tmp_path, monkeypatch):
+    path = write_metrics([], 1, tmp_path)
+    write_text = Path.write_text
+
+    def fill_the_disk(target, text, **options):
+        write_text(target, text[:10], **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_metrics([], 2, tmp_path)
+    assert json.loads(path.read_text()) == {"saved_epoch": 1, "epochs": []}
