@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -36,7 +36,7 @@ class Run:
     errors: str
 
 
-def write_job(root: Path, hyperparameters: dict[str, object]) -> None:
+def write_job(root: Path, hyperparameters: Mapping[str, object]) -> None:
     """The hyperparameters of a job below `root`, beside whatever data is there."""
     (root / "input/config").mkdir(parents=True, exist_ok=True)
     (root / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters), encoding="utf-8")

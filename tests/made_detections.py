@@ -1,5 +1,6 @@
 """Data sets and detections, made up: for what counts and draws them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from sagemaker_object_detection.evaluation.coco import DetectionSet
 from sagemaker_object_detection.geometry.boxes import from_xyxy_pixels
 
 
-def make_dataset(corners: list[list[list[float]]], classes: list[list[int]], sizes, names=("a", "b", "c")) -> Dataset:
+def make_dataset(
+    corners: Sequence[Sequence[Sequence[float]]], classes: list[list[int]], sizes, names=("a", "b", "c")
+) -> Dataset:
     """Corner boxes in pixels per image."""
     counts = [len(boxes) for boxes in corners]
     sizes = np.array(sizes, np.int32)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from conftest import Run, run_verb, write_job
@@ -231,7 +232,8 @@ def test_a_stop_reaches_a_script_and_what_it_has_started_once(process_1, tmp_pat
     monkeypatch.setattr(os, "killpg", note)
     monkeypatch.setattr(script_mode, "_POLL_SECONDS", 0.01)
     command = [sys.executable, "-S", "-c", SCRIPT, "script", str(tmp_path)]
-    ended = script_mode.supervise(command, dict(os.environ), StopOnceReady(tmp_path))
+    stop: Any = StopOnceReady(tmp_path)
+    ended = script_mode.supervise(command, dict(os.environ), stop)
     assert (ended.status, sorted(ended.last_words)) == (0, ["child stops", "script stops"])
     assert sent.count(signal.SIGTERM) == 1
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -50,12 +51,14 @@ def write(tmp_path, monkeypatch, exported):
         stop = StopSignal(grace_seconds=120, clock=lambda: 100.0)
         if stopped_since is not None:
             stop._since = 100.0 - stopped_since
+        detector: Any = SimpleNamespace(base=found.base)
+        evaluator: Any = Evaluator(dataset)
         outputs.write_outputs(
-            SimpleNamespace(base=found.base),
+            detector,
             Outcome(found.epochs if saved else (), found.saved if saved else None, stopped_since is not None),
             found.hyperparameters,
             found.splits,
-            Evaluator(dataset),
+            evaluator,
             TensorBoard(tmp_path / "board"),
             stop,
             Paths(tmp_path),

@@ -89,8 +89,8 @@ def jobs_below(root: Path, sample_root: Path) -> Iterator[Jobs]:
         jobs.loops.append(Handed(*arguments))
         return jobs.loops[-1]
 
-    umask = os.umask(0o022)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "umask", lambda mask: 0)
         add_to_catalogue(patch.setattr)
         add_backbones()
         patch.setattr(loop, "Loop", hand_over)
@@ -98,7 +98,6 @@ def jobs_below(root: Path, sample_root: Path) -> Iterator[Jobs]:
         patch.setattr(validation, "Evaluator", lambda *_, **named: SimpleNamespace(**named))
         patch.setattr(readable, "readable", lambda batches, data, indices: (batches, indices))
         yield jobs
-    os.umask(umask)
 
 
 @pytest.fixture
@@ -139,15 +138,16 @@ def interrupted(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         micro_batch=2,
     )
     weights, optimizer = values_of(fresh.detector.variables), fresh.step.state
-    changed = ([value + value.dtype.type(1) for value in values] for values in (weights, optimizer))
-    checkpoint = Checkpoint(progress, *changed, weights)
+    changed = [[value + value.dtype.type(1) for value in values] for values in (weights, optimizer)]
+    checkpoint = Checkpoint(progress, changed[0], changed[1], weights)
     with Checkpoints(jobs.root / "checkpoints", fresh.checkpoints.identity, Progress[Evaluation]) as checkpoints:
         checkpoints.save(lambda: checkpoint)
     return jobs.root / "checkpoints", checkpoint
 
 
 def start_from(patch: pytest.MonkeyPatch, *, loaded: bool) -> None:
-    start = Start(TINY, lambda detector: None, SimpleNamespace() if loaded else None, f"loaded: {loaded}")
+    weights: Any = SimpleNamespace() if loaded else None
+    start = Start(TINY, lambda detector: None, weights, f"loaded: {loaded}")
     patch.setattr(restore, "find_start", lambda *_: start)
 
 

@@ -13,10 +13,10 @@ def know_tiny_models() -> None:
     add_to_catalogue()
     original = train._train
 
-    def with_backbones(*arguments: Any) -> None:
+    def with_backbones(*arguments: Any, **named: Any) -> None:
         add_backbones()
         add_telltales()
-        original(*arguments)
+        original(*arguments, **named)
 
     train._train = with_backbones
 

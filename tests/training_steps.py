@@ -108,7 +108,8 @@ class Memory:
             taps = [guarded(tap) for tap in backbone(images, training=training)]
             return Predictions(*heads(pyramid(taps[-3:], training=training), training=training))
 
-        detector.call = call
+        changed: Any = detector
+        changed.call = call
 
     def _take(self, images: int) -> None:
         if images > self.images:

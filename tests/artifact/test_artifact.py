@@ -6,13 +6,13 @@ import os
 import stat
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_models import TINY
 
-from sagemaker_object_detection.artifact import export as export_module
 from sagemaker_object_detection.artifact.export import export
 from sagemaker_object_detection.artifact.model_info import read_model_info
 from sagemaker_object_detection.artifact.restore import find_start
@@ -167,7 +167,7 @@ def test_a_failed_export_leaves_the_earlier_model_and_nothing_else(tmp_path, mon
     def fail(*_arguments, **_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export_module.tf.saved_model, "save", fail)
+    monkeypatch.setattr(tf.saved_model, "save", fail)
     with pytest.raises(OSError, match="No space left"):
         export(build_detector(TINY, 3), LABELS, {}, model)
     assert sorted(path.name for path in model.iterdir()) == ["1", "model_info.json"]
@@ -194,10 +194,10 @@ def export_version(version, model, stop_before=-1):
         renames.append(tuple("temporary" if place.startswith(".") else place for place in places))
         os.rename(path, target)
 
-    detector = SimpleNamespace(variables=(), base=TINY, anchors=np.zeros((0, 4), np.float32))
+    detector: Any = SimpleNamespace(variables=(), base=TINY, anchors=np.zeros((0, 4), np.float32))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "rename", lambda path, target: rename(path, target))
-        patch.setattr(export_module.tf.saved_model, "save", save)
+        patch.setattr(tf.saved_model, "save", save)
         export(detector, Labels((7, 3), (version, "apple")), {"base_model": version}, model)
     return renames
 

@@ -36,6 +36,14 @@ def test_lines_that_were_given_up_on_are_left_out_and_counted(source, tmp_path, 
     assert read_back(tmp_path / "new") == expected(PICTURES[1:])
 
 
+def test_lines_with_a_label_are_taken_whatever_failed_before(source, tmp_path, capsys):
+    arguments, lines = source
+    lines[0]["cells-metadata"]["failure-reason"] = "ClientError: a worker's answer was lost"
+    write_manifest(tmp_path, lines)
+    converted(capsys, arguments, tmp_path / "new")
+    assert read_back(tmp_path / "new") == expected(PICTURES)
+
+
 def test_the_label_attribute_is_asked_for_where_there_are_two(source, tmp_path, capsys):
     arguments, lines = source
     for line, picture in zip(lines, PICTURES, strict=True):

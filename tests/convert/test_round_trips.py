@@ -1,6 +1,7 @@
 """Every format, written by the tests and converted, says what was written: exactly, or to a float's last digits."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -137,6 +138,7 @@ def test_invalid_boxes_can_be_left_out_and_are_counted_by_kind(name, tmp_path, c
         Picture("b.jpg", 64, 48, ((1, 40, 30, 50, 44), (0, 30, 5, 65, 15))),
     )
     assert read_back(tmp_path / "new") == expected(good)
+    assert re.sub(r" \(id \d+\)", "", said[1]) == "classes: cat 2, dog 1"
     assert said[3:] == [
         "left out, as --invalid-boxes drop asks (boxes outside their image 1, empty boxes 1, inverted boxes 1): 3",
         "boxes that reach outside by a pixel at most, which training clips: 1",

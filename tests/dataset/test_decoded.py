@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -40,7 +41,12 @@ def load(channel: Path, names: list[str]) -> Dataset:
         "annotations": [{"image_id": 0, "bbox": [2, 3, 20, 25], "category_id": 1}],
     }
     write_annotations(channel, content)
-    options = {"bbox_format": "xyxy", "invalid_boxes": "error", "validation_split_ratio": 0.0, "seed": 0}
+    options: dict[str, Any] = {
+        "bbox_format": "xyxy",
+        "invalid_boxes": "error",
+        "validation_split_ratio": 0.0,
+        "seed": 0,
+    }
     return load_splits(channel, None, report_folder=None, **options).training
 
 

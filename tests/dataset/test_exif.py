@@ -2,6 +2,7 @@
 
 import io
 import random
+from typing import Literal
 
 import pytest
 import tensorflow as tf
@@ -21,7 +22,7 @@ def encoded(form: str, exif: bytes | None, **options: object) -> bytes:
 
 def tiff(orientation: int, *, big: bool, kind: int = 3, count: int = 1, tag: int = 0x0112, before: int = 2) -> bytes:
     """EXIF data with some fields before the orientation's."""
-    order = "big" if big else "little"
+    order: Literal["big", "little"] = "big" if big else "little"
 
     def number(value: int, size: int) -> bytes:
         return value.to_bytes(size, order)

@@ -60,7 +60,7 @@ def test_a_good_channel(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.offsets, [0, 2, 3])
     np.testing.assert_array_equal(data.classes, [0, 1, 1])
     np.testing.assert_allclose(data.boxes[0], [6 / 48, 4 / 64, 40 / 48, 60 / 64], rtol=1e-7)
-    types = (data.sizes.dtype, data.orientations.dtype, data.offsets.dtype, data.boxes.dtype, data.classes.dtype)
+    types: Any = (data.sizes.dtype, data.orientations.dtype, data.offsets.dtype, data.boxes.dtype, data.classes.dtype)
     assert types == (np.int32, np.uint8, np.int64, np.float32, np.int32)
     assert splits.max_boxes == 2
 

@@ -67,7 +67,7 @@ def test_a_png_of_16_bits_keeps_the_high_byte() -> None:
     np.testing.assert_array_equal(decoded(contents), np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2))
 
 
-JPEGS = {
+JPEGS: dict[str, tuple[Image.Image, dict[str, Any]]] = {
     "rgb": (COLOURS, {}),
     "grey": (COLOURS.convert("L"), {}),
     "full chroma": (COLOURS, {"subsampling": 0}),
@@ -98,7 +98,9 @@ def test_a_ycck_jpeg_is_decoded_as_pillow_does() -> None:
 @pytest.mark.parametrize("name", ["apng", "16 bits with alpha"])
 def test_more_than_a_picture_of_8_bits_is_decoded_to_its_first_picture_in_8_bits(name: str) -> None:
     if name == "apng":
-        contents = encoded(COLOURS, format="PNG", save_all=True, append_images=[COLOURS.transpose(Image.ROTATE_180)])
+        contents = encoded(
+            COLOURS, format="PNG", save_all=True, append_images=[COLOURS.transpose(Image.Transpose.ROTATE_180)]
+        )
         np.testing.assert_array_equal(decoded(contents), np.asarray(COLOURS))
         return
     samples = np.random.default_rng(0).integers(0, 2**16, (23, 37, 4), np.uint16)
@@ -297,7 +299,7 @@ def test_network_input_equals_the_reference_pack(name: str) -> None:
         np.testing.assert_array_equal(true_shape, pack["true_image_shapes"][number])
 
 
-BLACK_AND_WHITE = {
+BLACK_AND_WHITE: dict[str, tuple[list[float], list[float]]] = {
     "mobilenet_v2_fpnlite": ([-1, -1, -1], [1, 1, 1]),
     "mobilenet_v1_fpn": ([-1, -1, -1], [1, 1, 1]),
     "resnet_v1_fpn": ([-123.68, -116.779, -103.939], [131.32, 138.221, 151.061]),

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from typing import Any
 
 from tiny_models import add_backbones, add_to_catalogue
 
@@ -48,9 +49,11 @@ if __name__ == "__main__":
         os.environ[threads] = "1"
     add_to_catalogue()
     add_backbones()
-    import_module(f"{PACKAGE}.training.checkpoints").SECONDS_BETWEEN = 0.0
+    checkpoints: Any = import_module(f"{PACKAGE}.training.checkpoints")
+    checkpoints.SECONDS_BETWEEN = 0.0
     if few:
-        import_module(f"{PACKAGE}.train").FEW_IMAGES_PER_REPLICA = int(few[-1])
+        train: Any = import_module(f"{PACKAGE}.train")
+        train.FEW_IMAGES_PER_REPLICA = int(few[-1])
     if moment != "never":
         strike(signal.Signals[number], moment, int(count))
     sys.exit(main(["train", "--root", root]))

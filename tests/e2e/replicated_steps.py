@@ -7,6 +7,7 @@ before and after is written to OUT, as `CASE/before/0` and so on, its losses and
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +26,7 @@ ADAM = {"optimizer": "adam", "epsilon": "0.01", "learning_rate": "0.001"}
 @dataclass(frozen=True)
 class Case:
     batch_size: int
-    optimizer: dict[str, str]
+    optimizer: dict[str, Any]
     base: BaseModel = TINY
     steps: int = 6
     dtype: str = "float64"
@@ -96,7 +97,7 @@ def main(out: str, devices: str, hosts: str, own: str, *names: str) -> None:
     replicas = find(int(devices), hosts, own)
     found = {name: run(CASES[name], replicas) for name in names}
     replicas.wait()
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{name}/{group}/{place}": value
         for name, groups in found.items()
         for group, values in groups.items()

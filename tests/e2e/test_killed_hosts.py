@@ -65,7 +65,8 @@ def newest_weights(root: Path) -> list[np.ndarray]:
 def test_it_ends_as_if_nothing_had_happened_on_two_hosts_and_on_one(trained, tmp_path):
     reference = on_hosts(two_roots(tmp_path / "reference", trained))
     assert [host.code for host in reference] == [0, 0], reference[0].output
-    assert_the_chief_alone_speaks_and_saves(*reference, VALUES["batch_size"])
+    chief, worker = reference
+    assert_the_chief_alone_speaks_and_saves(chief, worker, VALUES["batch_size"])
 
     roots = two_roots(tmp_path / "killed", trained)
     killed = on_hosts(roots, "step", 5)

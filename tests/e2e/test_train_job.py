@@ -167,7 +167,7 @@ def stopped_job(sample_root, root, moment: str) -> str:
     """A job without end that gets SIGTERM, twice, when its log says `moment`; returns what it still says."""
     shutil.copytree(sample_root / "input/data", root / "input/data")
     write_job(root, {**TINY_JOB_VALUES, "epochs": "100000", "batch_size": "4"})
-    command = [sys.executable, "-u", TINY_JOB, "train", "--root", str(root)]
+    command = [sys.executable, "-u", str(TINY_JOB), "train", "--root", str(root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None

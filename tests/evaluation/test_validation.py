@@ -58,6 +58,10 @@ class BrightnessDetector:
         return Predictions(encodings, tf.concat([-logits] * self.base.family.background_column + [logits], axis=-1))
 
 
+def brightness_detector(base: BaseModel) -> Any:
+    return BrightnessDetector(base)
+
+
 def _first(there: tf.Tensor) -> tf.Tensor:
     return tf.argmax(tf.cast(there, tf.uint8), axis=1)
 
@@ -98,7 +102,7 @@ def dataset(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Datase
 def model(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     info = model_info(base, LABELS, hyperparameters={}, fingerprints={}, epoch=None, metrics={})
-    export(BrightnessDetector(base), LABELS, info, folder)
+    export(brightness_detector(base), LABELS, info, folder)
     return folder
 
 
@@ -108,7 +112,7 @@ def signatures(model: Path) -> Any:
 
 
 def test_validation_compares_boxes_of_one_frame(base: BaseModel, dataset: Dataset) -> None:
-    evaluation = Evaluator(BrightnessDetector(base), dataset, max_boxes=2, l2=0.0)()
+    evaluation = Evaluator(brightness_detector(base), dataset, max_boxes=2, l2=0.0)()
     assert evaluation is not None
     # The losses: ground truth and predictions in the network input's frame.
     assert evaluation.metrics["localization_loss"] == pytest.approx(0, abs=1e-9)
@@ -122,7 +126,7 @@ def test_a_validation_set_that_does_not_fill_its_batches(
     base: BaseModel, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sagemaker_object_detection.evaluation.validation.BATCH_SIZE", 2)
-    evaluation = Evaluator(BrightnessDetector(base), dataset, max_boxes=1, l2=0.0)()
+    evaluation = Evaluator(brightness_detector(base), dataset, max_boxes=1, l2=0.0)()
     assert evaluation is not None
     assert evaluation.metrics["localization_loss"] == pytest.approx(0, abs=1e-9)
     assert evaluation.metrics["mAP"] == pytest.approx(1)
@@ -130,7 +134,7 @@ def test_a_validation_set_that_does_not_fill_its_batches(
 
 
 def test_the_detections_of_the_last_validation_are_still_there(base: BaseModel, dataset: Dataset) -> None:
-    evaluator = Evaluator(BrightnessDetector(base), dataset, max_boxes=1, l2=0.0)
+    evaluator = Evaluator(brightness_detector(base), dataset, max_boxes=1, l2=0.0)
     evaluation = evaluator()
     assert evaluation is not None
     found = evaluator.detections(evaluation, abort=lambda: True)
@@ -140,7 +144,7 @@ def test_the_detections_of_the_last_validation_are_still_there(base: BaseModel, 
 
 
 def test_detections_of_other_weights_than_the_last_are_made_again(base: BaseModel, dataset: Dataset) -> None:
-    detector = BrightnessDetector(base)
+    detector = brightness_detector(base)
     evaluator = Evaluator(detector, dataset, max_boxes=1, l2=0.0)
     saved = evaluator()
     right = detector.threshold.numpy()
@@ -252,7 +256,7 @@ def test_losses_are_the_mean_over_images_whatever_the_batch_size(
     """Images with no box, one and two, each of which is an anchor."""
     for number in range(3):
         Image.new("RGB", (64, 64)).save(tmp_path / f"{number}.png")
-    detector = UnmovedDetector()
+    detector: Any = UnmovedDetector()
     dataset = Dataset(
         images=tmp_path,
         file_names=("0.png", "1.png", "2.png"),

@@ -4,6 +4,7 @@ import copy
 import gzip
 import tarfile
 from collections.abc import Mapping
+from typing import Any
 
 from damaged_files import Random, bytes_change, some
 
@@ -64,7 +65,7 @@ def archive(rng: Random, files: Mapping[str, bytes], done: list[str]) -> bytes:
     if dice < 0.6:
         some(rng, [_entry_change], entries, done)
     raw = bytearray()
-    style = rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))
+    style: Any = rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT))
     for entry, content in entries:
         try:
             raw += entry.tobuf(style, "utf-8", "surrogateescape")

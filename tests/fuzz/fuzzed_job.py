@@ -303,7 +303,7 @@ def run_in_process(
         os.umask(umask)
         tempfile.tempdir = temporary
     out.flush()
-    log = out.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    log = out.buffer.getvalue().decode()
     left = {thread for thread in threading.enumerate() if thread.is_alive()} - threads
     outcome = judge(code, log, guard, before)
     own = () if code is None and faults else outcome.faults

@@ -79,7 +79,12 @@ def annotations(rng: Random, done: list[str]) -> Job:
         tree["images"][0]["file_name"] = rng.choice(FILE_NAMES)
         done.append(f"file_name {tree['images'][0]['file_name']!r}"[:60])
         job[path] = dumped(tree)
-        specials = {"pipe": Pipe(), "folder": Folder(), "link": Link("1.png"), "loop": Link("loop.jpg")}
+        specials: dict[str, Content] = {
+            "pipe": Pipe(),
+            "folder": Folder(),
+            "link": Link("1.png"),
+            "loop": Link("loop.jpg"),
+        }
         specials |= {"outside": Link("/etc/passwd"), "device": Link("/dev/zero")}
         job |= {f"{folder}/images/{name}.jpg": content for name, content in specials.items()}
     elif dice < 0.55:

@@ -15,7 +15,7 @@ from sagemaker_object_detection.geometry.boxes import (
 def test_corner_pixels_become_y_first_and_normalised() -> None:
     boxes = from_xyxy_pixels(np.array([[10, 20, 30, 50], [0, 0, 200, 100]]), np.array([[100, 200], [100, 200]]))
     assert boxes.dtype == np.float32
-    np.testing.assert_allclose(boxes, [[0.2, 0.05, 0.5, 0.15], [0, 0, 1, 1]], rtol=1e-7)
+    np.testing.assert_allclose(boxes, [[0.2, 0.05, 0.5, 0.15], [0.0, 0.0, 1.0, 1.0]], rtol=1e-7)
 
 
 def test_coco_pixels_are_corner_and_extent() -> None:

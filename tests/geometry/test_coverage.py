@@ -37,7 +37,8 @@ def best_of_all(boxes, sizes, base):
 def test_is_the_best_of_all_anchors(base):
     boxes, sizes = random_boxes(0, 100)
     found = best_anchor_iou(boxes, sizes, base)
-    assert (found.shape, found.dtype) == ((100,), np.float32)
+    assert found.shape == (100,)
+    assert found.dtype == np.float32
     np.testing.assert_allclose(found, best_of_all(boxes, sizes, base), rtol=0, atol=TOLERANCE)
 
 

@@ -8,7 +8,7 @@ from sagemaker_object_detection.geometry.iou import pairwise_iou
 def test_known_overlaps():
     boxes = np.array([[0, 0, 2, 2], [0, 0, 0, 0], [5, 5, 6, 6]], np.float32)
     others = np.array([[0, 0, 2, 2], [1, 1, 3, 3], [0, 2, 2, 4]], np.float32)
-    expected = [[1, 1 / 7, 0], [0, 0, 0], [0, 0, 0]]
+    expected = [[1.0, 1 / 7, 0.0], [0.0] * 3, [0.0] * 3]
     np.testing.assert_allclose(pairwise_iou(boxes, others), expected, rtol=1e-6)
 
 

@@ -330,7 +330,8 @@ SCRAPS = st.text() | st.from_regex(r"\s*\"?[-+]?[0-9_.]*([eE][-+]?[0-9]{0,4})?\"
 
 @given(values=st.dictionaries(st.sampled_from([*TABLE, *ALIASES]) | st.text(), SCRAPS))
 def test_any_text_becomes_a_value_or_a_sentence(values):
-    hyperparameters, sentences = None, ()
+    hyperparameters = None
+    sentences: tuple[str, ...] = ()
     try:
         hyperparameters = read(values)
     except UserError as error:

@@ -1,4 +1,5 @@
 from sagemaker_object_detection.hyperparameters import render
+from sagemaker_object_detection.hyperparameters.kinds import Integer, Number
 from sagemaker_object_detection.hyperparameters.table import ROWS, TunableRange
 
 
@@ -55,6 +56,7 @@ def test_scalings_are_ones_a_tuning_job_accepts_for_their_range():
             low, high = float(row.tunable.low), float(row.tunable.high)
             assert row.tunable.scaling != "Logarithmic" or low > 0
             assert row.tunable.scaling != "ReverseLogarithmic" or 0 <= low < high < 1
+            assert isinstance(row.kind, Integer | Number)
             assert row.kind.low <= low < high <= row.kind.high
 
 

@@ -172,7 +172,7 @@ def test_no_content_of_a_file_ends_in_anything_but_sentences(tmp_path_factory, n
     paths = Paths(root)
     getattr(paths, name).parent.mkdir()
     getattr(paths, name).write_bytes(text.encode("utf-8", "surrogatepass"))
-    sentences = ()
+    sentences: tuple[str, ...] = ()
     try:
         read_job(paths)
     except UserError as error:

@@ -5,7 +5,6 @@ import socket
 import pytest
 
 from sagemaker_object_detection.errors import PlatformError
-from sagemaker_object_detection.job import hosts
 from sagemaker_object_detection.job.hosts import HOST_SECONDS, await_hosts, meet
 
 UNKNOWN = socket.gaierror(-2, "Name or service not known")
@@ -147,6 +146,6 @@ def test_a_port_that_somebody_else_has():
 
 
 def test_a_machine_without_version_6_of_the_internet_protocol(monkeypatch):
-    monkeypatch.setattr(hosts.socket, "has_dualstack_ipv6", lambda: False)
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
     own = f"127.0.0.1:{free_port()}"
     assert meet([own], own, lambda: False)

@@ -8,6 +8,7 @@ import sys
 import tarfile
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from conftest import run_verb, write_job
@@ -26,7 +27,7 @@ needs_toolkit = pytest.mark.skipif(
     importlib.util.find_spec("sagemaker_training") is None,
     reason="needs sagemaker-training, which only the image has; tests/docker runs the same jobs there",
 )
-NOT_STOPPED = SimpleNamespace(requested=False, seconds_left=float("inf"))
+NOT_STOPPED: Any = SimpleNamespace(requested=False, seconds_left=float("inf"))
 STARTED = '{"started": true}\n'
 
 
@@ -199,7 +200,8 @@ def test_a_script_that_ended_well_is_no_error():
 
 
 def test_a_stop_before_the_script_began_is_no_error(caplog):
-    _judge("train.py", Ended(-15, ()), "", SimpleNamespace(requested=True))
+    stopped: Any = SimpleNamespace(requested=True)
+    _judge("train.py", Ended(-15, ()), "", stopped)
     assert caplog.messages == ["Stopped by a signal before the script train.py began."]
 
 

@@ -88,10 +88,10 @@ def test_gradient_of_the_portable_arithmetic_is_the_fused_one():
     weights = np.random.default_rng(2).normal(size=INPUTS.shape).astype(np.float32)
     gradients = []
     for function in (normalize, normalize_fused):
-        watched = [tf.constant(value) for value in (INPUTS, GAMMA, BETA)]
+        inputs, gamma, beta = watched = [tf.constant(value) for value in (INPUTS, GAMMA, BETA)]
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            loss = tf.reduce_sum(function(*watched, EPSILON)[0] * weights)
+            loss = tf.reduce_sum(function(inputs, gamma, beta, EPSILON)[0] * weights)
         gradients.append(tape.gradient(loss, watched))
     for portable, fused in zip(*gradients, strict=True):
         np.testing.assert_allclose(portable, fused, atol=1e-4)

@@ -1,5 +1,7 @@
 """The figures of the report against values worked out by hand, and average precision against the COCO evaluation."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from made_detections import make_dataset, nothing, random_case
@@ -49,9 +51,13 @@ def test_a_curve_by_hand():
     assert curve.average_precision == pytest.approx((34 + 33 * 2 / 3) / 101)
 
 
+def about(value: float) -> Any:
+    return pytest.approx(value)
+
+
 def test_the_threshold_is_where_f1_is_best():
     curve = precision_recall(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False]), 3)
-    assert best_threshold(curve) == Threshold(0.7, 2 / 3, 2 / 3, pytest.approx(2 / 3))
+    assert best_threshold(curve) == Threshold(0.7, 2 / 3, 2 / 3, about(2 / 3))
 
 
 def test_of_equal_figures_the_higher_score_is_suggested():
@@ -63,7 +69,7 @@ def test_of_equal_figures_the_higher_score_is_suggested():
 
 def test_no_threshold_parts_detections_of_one_score():
     curve = precision_recall(np.array([0.5, 0.5, 0.5]), np.array([True, False, False]), 1)
-    assert best_threshold(curve) == Threshold(0.5, 1 / 3, 1.0, pytest.approx(0.5))
+    assert best_threshold(curve) == Threshold(0.5, 1 / 3, 1.0, about(0.5))
 
 
 @pytest.mark.parametrize("scores", [[], [0.9, 0.8]])
@@ -97,9 +103,9 @@ def test_what_is_mixed_up_missed_and_made_up():
     figures = compute_figures(dataset, found)
     cat, dog = figures.classes
     # Two detections of cats with one score, of which one is right; the cat of the second image is not found.
-    assert cat.threshold == Threshold(pytest.approx(0.9), 0.5, 0.5, pytest.approx(0.5))
+    assert cat.threshold == Threshold(about(0.9), 0.5, 0.5, about(0.5))
     # All but the last: three are right, one finds a dog again, one a cat.
-    assert dog.threshold == Threshold(pytest.approx(0.7), 3 / 5, 1.0, pytest.approx(3 / 4))
+    assert dog.threshold == Threshold(about(0.7), 3 / 5, 1.0, about(3 / 4))
     #                                   cat dog missed
     assert figures.confusion.tolist() == [[1, 1, 0], [0, 3, 0], [1, 1, 0]]
     assert figures.errors.tolist() == [0, 2, 1, 0, 0]

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import requests
 import tensorflow as tf
@@ -119,7 +120,7 @@ def tensorflow_serving(model: Path) -> Iterator[str]:
             server.shutdown()
 
 
-def _predict(loaded: object, request: dict[str, object]) -> tuple[int, dict[str, object]]:
+def _predict(loaded: Any, request: dict[str, Any]) -> tuple[int, dict[str, object]]:
     """One tensor of the only input's rows; bytes come as {"b64": ...}. Each row of every output is one prediction."""
     signature = loaded.signatures[request.get("signature_name", "serving_default")]
     rows = [base64.b64decode(row["b64"]) for row in request["instances"]]

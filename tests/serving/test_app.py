@@ -4,10 +4,13 @@ import asyncio
 import json
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from starlette.requests import Request
 from test_server import picture
 
+from sagemaker_object_detection.artifact.inference import RequestError
 from sagemaker_object_detection.serving import app as module
 from sagemaker_object_detection.serving.app import Service, _Body
 
@@ -48,7 +51,8 @@ def ask(
 
 
 def service(**model):
-    return Service(max_payload=1000, transforms=4, model=SimpleNamespace(**model) if model else None)
+    loaded: Any = SimpleNamespace(**model) if model else None
+    return Service(max_payload=1000, transforms=4, model=loaded)
 
 
 def test_before_the_model_is_loaded_nothing_is_healthy_and_images_are_to_come_again():
@@ -78,6 +82,23 @@ def test_a_body_that_is_announced_as_too_large_holds_nothing_while_it_comes():
     body.add(bytes(900))
     assert busy.held == 0
     assert body.refusal.status == 413
+
+
+@pytest.mark.parametrize(("size", "status"), [(1000, None), (1001, 413)])
+@pytest.mark.parametrize("announced", ["", "1000"])
+def test_a_body_may_have_the_largest_size(announced, size, status):
+    body = _Body(service(), announced)
+    body.add(bytes(900))
+    body.add(bytes(size - 900))
+    assert (body.refusal and body.refusal.status) == status
+
+
+def test_a_body_that_grows_beyond_what_it_said_takes_the_difference(monkeypatch):
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 1000)
+    busy = service()
+    body = _Body(busy, "600")
+    body.add(bytes(700))
+    assert (body.refusal, busy.held) == (None, 700)
 
 
 def test_room_is_taken_for_the_whole_body_when_it_begins(monkeypatch):
@@ -118,6 +139,25 @@ def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch):
         {"error": "the body did not arrive within 0 seconds"},
     )
     assert slow.held == 0
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(503, "1"), (413, None), (500, None)])
+def test_who_is_turned_away_is_told_when_to_come_again(status, seconds):
+    request = Request({"type": "http", "method": "POST", "path": "/invocations", "headers": []})
+    answer = asyncio.run(module._refused(request, RequestError(status, "no")))
+    assert (answer.status_code, answer.headers.get("retry-after")) == (status, seconds)
+
+
+def test_the_queue_is_told_how_many_pixels_an_image_has():
+    told = []
+
+    def put(contents, pixels):
+        told.append((contents, pixels))
+        raise RequestError(503, "busy")
+
+    image = picture(1, 20)
+    assert ask(service(queue=SimpleNamespace(put=put)), "POST", "/invocations", [image])[0] == 503
+    assert told == [(image, 20 * 40)]
 
 
 def test_a_fault_of_the_server_is_json_too(monkeypatch):

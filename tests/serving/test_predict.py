@@ -23,8 +23,10 @@ from sagemaker_object_detection.artifact.inference import SIGNATURE
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.dataset.preprocess import decode_stored
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.report.drawing import colour_of
 from sagemaker_object_detection.serving import predict
 from sagemaker_object_detection.serving.predict import predict_files
+from sagemaker_object_detection.serving.response import Response
 
 AGAIN = "expected the SavedModel that a training job wrote: copy the model directory again"
 
@@ -168,18 +170,28 @@ def test_a_model_that_answers_something_else(tmp_path: Path, image: Path) -> Non
     )
 
 
-def test_labels_of_another_model(model: Path, image: Path) -> None:
-    describe(model, ["cat"])
+@pytest.mark.parametrize("labels", [["cat"], ["cat", "dog", "cow"]])
+def test_labels_of_another_model(model: Path, image: Path, labels: list[str]) -> None:
+    describe(model, labels, ids=(0, 1, 2))
     assert refusal(model, image) == (
-        f"{model}/1: tells 2 classes apart, but model_info.json names 1; expected the files of one model: copy the "
-        "model directory again"
+        f"{model}/1: tells 2 classes apart, but model_info.json names {len(labels)}; expected the files of one model: "
+        "copy the model directory again"
     )
 
 
 def test_one_image_may_be_drawn_into_one_file(model: Path, image: Path, tmp_path: Path) -> None:
-    (line,) = predict_files(model, [image], tmp_path / "new" / "seen.png", 0.3)
-    assert json.loads(line)["drawing"] == str(tmp_path / "new" / "seen.png")
-    assert Image.open(tmp_path / "new" / "seen.png").size == Image.open(image).size
+    for name, form in (("seen.png", "PNG"), ("seen.JPG", "JPEG")):
+        (line,) = predict_files(model, [image], tmp_path / "new" / name, 0.3)
+        assert json.loads(line)["drawing"] == str(tmp_path / "new" / name)
+        with Image.open(tmp_path / "new" / name) as drawn:
+            assert (drawn.size, drawn.format) == ((20, 10), form)
+
+
+def test_the_best_detection_is_drawn_last_and_so_on_top() -> None:
+    boxes = [[0.0, 0.0, 0.5, 0.5], [0.1, 0.1, 0.6, 0.6], [0.2, 0.2, 0.7, 0.7]]
+    answer = Response(boxes, [1, 0, 1], [0.9, 0.5, 0.49], ["cat", "dog"])
+    marks = [(mark.box, mark.text, mark.colour) for mark in predict._marks(answer, 0.5)]
+    assert marks == [(tuple(boxes[1]), "cat 0.50", colour_of(0)), (tuple(boxes[0]), "dog 0.90", colour_of(1))]
 
 
 def test_several_images_are_drawn_into_a_folder_whatever_it_is_called(model: Path, image: Path, tmp_path: Path) -> None:
@@ -290,11 +302,11 @@ def test_a_drawing_never_replaces_an_image_that_is_read(model: Path, image: Path
     ending = "would replace an image that is read; expected another place for the drawings"
     before = image.read_bytes()
     assert refusal(model, image, image) == f"--draw: '{image}' {ending}"
-    first = shutil.copy(image, tmp_path / "1-a.png")
+    first = Path(shutil.copy(image, tmp_path / "1-a.png"))
     with pytest.raises(UserError) as caught:
         list(predict_files(model, [first, image], tmp_path, 0.3))
     assert str(caught.value) == f"--draw: '{first}' {ending}"
-    assert before == image.read_bytes() == Path(first).read_bytes()
+    assert before == image.read_bytes() == first.read_bytes()
 
 
 def test_a_drawing_that_fails_leaves_nothing(

@@ -134,7 +134,7 @@ def test_who_has_waited_too_long_is_told_so_and_not_computed(aged, model):
     queue.put(b"under way", 1)
     wait_for_batch(model)
     old = queue.put(b"old", 1)
-    now[0] = module.PATIENCE
+    now[0] = 1.0
     young = queue.put(b"young", 1)
     now[0] = module.PATIENCE + 1
     model.go_on.release()
@@ -176,12 +176,12 @@ def test_a_batch_that_never_ends_is_not_healthy(aged, model):
 def test_what_is_cancelled_is_not_computed(queue, model):
     queue.put(b"under way", 1)
     wait_for_batch(model)
-    gone, stays = queue.put(b"gone", 1), queue.put(b"stays", 1)
+    first, gone, last = (queue.put(contents, 1) for contents in (b"first", b"gone", b"last"))
     assert gone.cancel()
     model.go_on.release()
     model.go_on.release()
-    assert answers([stays]) == [b"stays"]
-    assert model.batches == [[b"under way"], [b"stays"]]
+    assert answers([first, last]) == [b"first", b"last"]
+    assert model.batches == [[b"under way"], [b"first", b"last"]]
 
 
 def test_closing_answers_what_waits(model):

@@ -198,7 +198,7 @@ def test_sigterm_answers_the_request_under_way_and_ends_with_0(model: Path) -> N
     with serving(model) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         connection.putrequest("POST", "/invocations")
-        for name, value in {**PNG, "Content-Length": len(body)}.items():
+        for name, value in {**PNG, "Content-Length": str(len(body))}.items():
             connection.putheader(name, value)
         connection.endheaders(body[:10])
         requests.get(f"{server.address}/ping", timeout=60)  # by then the server has seen the request

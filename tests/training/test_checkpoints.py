@@ -8,6 +8,7 @@ import re
 import zipfile
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -40,16 +41,16 @@ class Figures:
     total_loss: float
 
 
-def progress(epochs: int = 1, **values: object) -> Progress[Figures]:
+def progress(epochs: int = 1, **values: Any) -> Progress[Figures]:
     best = Best(Objective("mAP", True), 0.01, 3, epoch=0, value=1 / 3, total_loss=0.1 + 0.2, reference=1 / 3, waited=2)
     done = tuple(Epoch(number, 0.1 * number, 12.5, Figures({"mAP": 1 / 7}, 2 / 3)) for number in range(epochs))
     return Progress(best, done, losses=(1e-7, 1 / 3), loss_limit=1e4, freeze_batch_norm=True, micro_batch=3, **values)
 
 
-def checkpoint(value: float = 1.0, best: float | None = 2.0, **values: object) -> Checkpoint[Figures]:
-    weights = [np.full((2, 3), value, np.float32), np.float32(value) * np.ones(())]
-    optimizer = [np.array(7, np.int64), np.full((2, 3), -value, np.float32)]
-    best_weights = weights if best is None else [np.full((2, 3), best, np.float32), np.float32(best) * np.ones(())]
+def checkpoint(value: float = 1.0, best: float | None = 2.0, **values: Any) -> Checkpoint[Figures]:
+    weights: list[Any] = [np.full((2, 3), value, np.float32), np.float32(value) * np.ones(())]
+    optimizer: list[Any] = [np.array(7, np.int64), np.full((2, 3), -value, np.float32)]
+    best_weights = weights if best is None else checkpoint(best, None).weights
     return Checkpoint(progress(**values), weights, optimizer, best_weights)
 
 
@@ -245,7 +246,7 @@ def test_what_may_differ_between_a_job_and_its_restart():
     }
 
 
-JOB = {
+JOB: dict[str, Any] = {
     "hyperparameters": read({}),
     "base": DEFAULT_MODEL,
     "start": "weights",
@@ -310,13 +311,20 @@ class TwoHosts:
         self.taken = variables
 
 
+def with_variables(variables: list[Any]) -> Any:
+    """In place of a detector, or of an optimizer."""
+    return SimpleNamespace(variables=variables)
+
+
 def test_a_host_without_checkpoints_goes_on_where_the_first_one_does():
     fresh = Progress(dataclasses.replace(progress().best, epoch=-1, patience=8))
-    found, own = find_progress(opened(None), fresh, SimpleNamespace(variables=DETECTOR), TwoHosts(IDENTITY, progress()))
+    hosts: Any = TwoHosts(IDENTITY, progress())
+    found, own = find_progress(opened(None), fresh, with_variables(DETECTOR), hosts)
     assert found == progress().stopping_as(fresh.best)
     assert (found.best.patience, own) == (8, None)
-    hosts, detector, optimizer = TwoHosts(), SimpleNamespace(variables=[1, 2]), SimpleNamespace(variables=[3])
-    restore(None, detector, SimpleNamespace(optimizer=optimizer), hosts)
+    hosts = TwoHosts()
+    step: Any = SimpleNamespace(optimizer=with_variables([3]))
+    restore(None, with_variables([1, 2]), step, hosts)
     assert hosts.taken == [1, 2, 3]
 
 
@@ -335,7 +343,7 @@ def test_a_host_without_checkpoints_goes_on_where_the_first_one_does():
 )
 def test_hosts_with_different_jobs_all_give_up(hosts, problem):
     with pytest.raises(UserError, match=problem):
-        find_progress(opened(None), progress(), SimpleNamespace(variables=DETECTOR), hosts)
+        find_progress(opened(None), progress(), with_variables(DETECTOR), hosts)
 
 
 def test_a_job_has_begun_with_its_first_step():

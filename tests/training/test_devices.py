@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+import tensorflow as tf
 
 from sagemaker_object_detection.errors import PlatformError
 from sagemaker_object_detection.job.failure import exit_code
@@ -181,17 +182,14 @@ def test_the_devices_are_logged_in_one_line(monkeypatch, caplog):
     with caplog.at_level("INFO", devices.__name__):
         assert prepare_devices(None) == "float32"
     (line,) = caplog.messages
-    assert (
-        line
-        == f'Training on the CPU: CUDA_VISIBLE_DEVICES="-1" hides any GPU from TensorFlow {devices.tf.__version__}.'
-    )
+    assert line == f'Training on the CPU: CUDA_VISIBLE_DEVICES="-1" hides any GPU from TensorFlow {tf.__version__}.'
 
 
 def test_gpus_are_logged_with_what_they_are(monkeypatch, caplog):
-    monkeypatch.setattr(devices.tf.config, "list_physical_devices", lambda kind: ["a", "b"])
-    monkeypatch.setattr(devices.tf.config.experimental, "set_memory_growth", lambda gpu, on: None)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b"])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, on: None)
     monkeypatch.setattr(
-        devices.tf.config.experimental,
+        tf.config.experimental,
         "get_device_details",
         lambda gpu: {"device_name": "Tesla T4", "compute_capability": (7, 5)},
     )
@@ -224,7 +222,7 @@ def test_the_memory_of_a_container_is_its_limit_and_else_the_machines(tmp_path):
 
 
 def test_the_memory_of_several_gpus_is_that_of_the_smallest(machine, monkeypatch):
-    monkeypatch.setattr(devices.tf.config, "list_physical_devices", lambda kind: ["GPU:0", "GPU:1"])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0", "GPU:1"])
     assert smallest_memory(environment={"PATH": "/nonexistent"}) is None
     machine.nvidia_smi('test "$1" = --query-gpu=memory.total && printf "16384\\n15360\\n"')
     assert smallest_memory(environment=machine.environment) == 15 * 2**30

@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ class Step:
     detector: Detector
     losses: list[float] = field(default_factory=list)
     micro_batch: int | None = None
-    state: list = field(default_factory=list)
+    state: list[Any] = field(default_factory=list)
 
     def __call__(self, batch):
         self.detector.weight.assign_add(1.0)
@@ -74,12 +75,23 @@ class Kept:
 
 
 def train(
-    detector, step, schedule, evaluate, progress, stop_requested, *, batches=None, checkpoints=None, on_epoch=None
+    detector,
+    step,
+    schedule,
+    evaluate,
+    progress,
+    stop_requested,
+    *,
+    batches=None,
+    checkpoints=None,
+    on_epoch=None,
+    best_weights=None,
 ):
     checkpoints = checkpoints or Checkpoints(None, {}, Progress[Figures])
     on_epoch = on_epoch or (lambda epoch: None)
     loop = Loop(detector, step, schedule, evaluate, stop_requested, ALONE, checkpoints, on_epoch)
-    return loop.run(itertools.count() if batches is None else batches, progress)
+    numbers: Any = itertools.count() if batches is None else batches
+    return loop.run(numbers, progress, best_weights)
 
 
 def run(
@@ -352,17 +364,17 @@ def test_a_run_that_goes_on_in_the_middle_of_an_epoch_ends_as_the_whole_one(tmp_
             progress = stored.progress if stored else Progress(Best(Objective("mAP", True), 0.0, None))
             if stored:
                 detector.weight.assign(stored.weights[0])
-            loop = Loop(
+            outcome = train(
                 detector,
                 Step(detector, losses),
                 schedule,
                 evaluate,
+                progress,
                 lambda: stored is None and float(detector.weight) >= stop_after,
-                ALONE,
-                checkpoints,
+                batches=itertools.count(progress.steps(schedule.steps_per_epoch)),
+                checkpoints=checkpoints,
+                best_weights=stored.best_weights if stored else None,
             )
-            first = progress.steps(schedule.steps_per_epoch)
-            outcome = loop.run(itertools.count(first), progress, stored.best_weights if stored else None)
         return float(detector.weight), outcome
 
     def comparable(outcome):
@@ -380,16 +392,17 @@ def test_a_stop_before_the_first_step_of_a_resumed_run_keeps_the_best_weights(tm
     detector = Detector()
     best = Best(Objective("mAP", True), 0.0, None, epoch=0, value=0.5)
     progress = Progress(best, epochs=(Epoch(0, 0.5, 1.0, Figures({"mAP": 0.5})),), losses=(0.5,))
-    loop = Loop(
+    outcome = train(
         detector,
         Step(detector),
         Schedule(3, 4, 2, 0.25, lambda number: []),
         lambda: None,
+        progress,
         lambda: True,
-        ALONE,
-        checkpoints_in(None),
+        batches=itertools.count(5),
+        checkpoints=checkpoints_in(None),
+        best_weights=[np.float32(7.0)],
     )
-    outcome = loop.run(itertools.count(5), progress, [np.float32(7.0)])
     assert float(detector.weight) == 7.0
     assert (outcome.saved.number, outcome.stopped) == (0, True)
 
@@ -411,8 +424,17 @@ def test_a_finished_training_says_why_it_does_not_go_on(caplog, patience, epochs
     progress = Progress(best, epochs=(Epoch(0, 0.5, 1.0, Figures({"mAP": 0.5})),))
     detector = Detector()
     schedule = Schedule(epochs, 4, 2, 0.25, lambda number: [])
-    loop = Loop(detector, Step(detector), schedule, lambda: None, lambda: False, ALONE, checkpoints_in(None))
     with caplog.at_level(logging.INFO):
-        outcome = loop.run(iter(()), progress, [np.float32(7.0)])
+        outcome = train(
+            detector,
+            Step(detector),
+            schedule,
+            lambda: None,
+            progress,
+            lambda: False,
+            batches=iter(()),
+            checkpoints=checkpoints_in(None),
+            best_weights=[np.float32(7.0)],
+        )
     assert caplog.messages == [said]
     assert (float(detector.weight), outcome.saved.number, outcome.stopped) == (7.0, 0, False)

@@ -2,6 +2,7 @@
 
 import logging
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ def test_parts_scale_the_loss_as_the_whole_batch_does():
 
 def test_several_hosts_are_told_which_batch_fits():
     """The others wait in the middle of their step: there is no second try."""
-    step = object.__new__(training_step.TrainingStep)
+    step: Any = object.__new__(training_step.TrainingStep)
     step.micro_batch, step.detector = None, SimpleNamespace(base=TINY)
     step.replicas = SimpleNamespace(hosts=2, count=4, images_per_replica=lambda size: size // 4)
     with pytest.raises(UserError) as refused:

@@ -1,6 +1,7 @@
 """Each optimizer gets exactly the hyperparameters the table gives it, and the schedule follows its definition."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -48,7 +49,7 @@ def test_constant_is_the_peak():
 
 
 def test_cosine_warms_up_over_five_percent_and_ends_at_zero():
-    schedule = learning_rate("cosine", 0.8, 200)
+    schedule: Any = learning_rate("cosine", 0.8, 200)
     assert [float(schedule(step)) for step in (0, 5, 10)] == pytest.approx([0.0, 0.4, 0.8])
     assert float(schedule(105)) == pytest.approx(0.8 * 0.5 * (1 + math.cos(math.pi * 95 / 190)), rel=1e-5)
     assert float(schedule(200)) == pytest.approx(0.0, abs=1e-7)
@@ -56,7 +57,7 @@ def test_cosine_warms_up_over_five_percent_and_ends_at_zero():
 
 @pytest.mark.parametrize(("total_steps", "warm_up"), [(5, 0), (15, 1), (25, 1), (35, 2)])
 def test_cosine_of_a_short_run_warms_up_for_the_nearest_number_of_steps(total_steps, warm_up):
-    schedule = learning_rate("cosine", 0.8, total_steps)
+    schedule: Any = learning_rate("cosine", 0.8, total_steps)
     assert [float(schedule(step)) for step in range(warm_up + 1)][-1] == pytest.approx(0.8)
     assert all(float(schedule(step)) < 0.7 for step in range(warm_up))
 

@@ -1,12 +1,17 @@
 """The training step: one trace, the right variables move, the moving statistics follow the documented rule."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_models import TINY, TINY_PADDED
+from tiny_models import TINY
 from training_steps import assign, batch, calibrated, deviation, make_step, values_of
 
 from sagemaker_object_detection.models.detector import build_detector
+from sagemaker_object_detection.training.step import TrainingStep
 
 
 @pytest.fixture
@@ -101,16 +106,18 @@ def test_mixed_precision_computes_in_16_bits_and_keeps_float32_weights(policy):
     assert moved(before, snapshot(detector))
 
 
-def test_a_step_in_parts_draws_the_noise_of_the_whole_batch(eager):
-    detector = calibrated(TINY_PADDED, "float64")
-    start = values_of(detector.variables)
-    moved = []
-    for micro_batch in (None, 1):
-        assign(detector.variables, start)
-        step = make_step(detector, freeze=True, warm_up=False, micro_batch=micro_batch, optimizer="sgd")
-        step(batch(0, 3, base=TINY_PADDED))
-        moved.append(values_of(detector.variables))
-    assert deviation(moved[1], moved[0], start) < 1e-8  # rounding: 1e-11
+def test_the_parts_of_a_step_know_the_place_of_their_first_image(eager, monkeypatch):
+    """What an image's noise depends on: that of a batch taken in parts is that of the whole one."""
+    step = make_step(build_detector(TINY, 2), micro_batch=2)
+    places = []
+
+    def gradients(images, in_whole_batch, first, parts):
+        places.append((int(first), len(images.image_weights), parts))
+        return [tf.zeros(variable.shape) for variable in step.variables], tf.zeros([])
+
+    monkeypatch.setattr(step, "gradients", gradients)
+    step(batch(0, 3, size=5))
+    assert places == [(0, 2, 3), (2, 2, 3), (4, 2, 3)]
 
 
 def test_float16_moves_the_weights_as_float32_does(eager):
@@ -123,3 +130,20 @@ def test_float16_moves_the_weights_as_float32_does(eager):
         moved[policy] = values_of(detector.variables)
     # Rounding of features and gradients: 2e-2. Without loss scaling the weights move a 32768th as far.
     assert deviation(moved["mixed_float16"], moved["float32"], moved["start"]) < 0.1
+
+
+@pytest.mark.parametrize(("of_another", "moves"), [(0.0, True), (np.nan, False)])
+def test_a_step_that_overflows_on_another_replica_is_skipped_on_this_one_too(of_another, moves):
+    variable = keras.Variable([1.0])
+    detector: Any = SimpleNamespace(dtype_policy=SimpleNamespace(name="mixed_float16"))
+    replicas: Any = SimpleNamespace(count=2, sum_in_step=lambda value: value + of_another)
+    step = TrainingStep(
+        detector,
+        keras.optimizers.SGD(0.5),
+        [variable],
+        l2=None,
+        warm_up_statistics=False,
+        replicas=replicas,
+    )
+    step.apply([step.optimizer.scale_loss(tf.ones([1]))])
+    assert variable.numpy() == ([0.5] if moves else [1.0])

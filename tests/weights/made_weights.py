@@ -75,7 +75,7 @@ def pack_entry(archive: Path, name: str, **attributes: object) -> Path:
 class Host:
     """An HTTP server on this machine: `answer` is called for every request, of which `requests` keeps the targets."""
 
-    answer: Callable[[BaseHTTPRequestHandler], None]
+    answer: Callable[[BaseHTTPRequestHandler], object]
     address: str = ""
     requests: list[str] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
@@ -83,7 +83,7 @@ class Host:
 
 
 @contextmanager
-def serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[Host]:
+def serving(answer: Callable[[BaseHTTPRequestHandler], object]) -> Iterator[Host]:
     host = Host(answer)
 
     class Handler(BaseHTTPRequestHandler):

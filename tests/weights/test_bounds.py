@@ -1,6 +1,7 @@
 """What bounds a fetch, on both sides of every bound, by a clock that a test sets."""
 
 import logging
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -76,7 +77,7 @@ def test_files_are_counted_and_added_up(sizes, fault):
 def test_disk_may_be_filled_to_its_last_byte(tmp_path, monkeypatch):
     tally = Tally("what", LIMITS)
     tally.add(1_000_000)
-    monkeypatch.setattr(bounds.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
     tally.check_room(tmp_path)
     tally.add(1)
     with pytest.raises(PlatformError, match=r"^what takes 1\.0 MB, and .* has 1\.0 MB left; give the job a larger vol"):

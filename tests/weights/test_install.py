@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,9 +57,12 @@ def detector() -> Detector:
 
 
 def test_every_variable_comes_from_the_checkpoint(stored, detector, tmp_path):
-    step = {"step" + SUFFIX: np.int64(5), "save_counter" + SUFFIX: np.int64(1)}
+    step: dict[str, Any] = {"step" + SUFFIX: np.int64(5), "save_counter" + SUFFIX: np.int64(1)}
     slot = {STEM_KERNEL + "/.OPTIMIZER_SLOT/optimizer/momentum" + SUFFIX: np.ones((3, 3, 3, 8), np.float32)}
-    optimizer = {"optimizer/iter" + SUFFIX: np.int64(5), "_CHECKPOINTABLE_OBJECT_GRAPH": np.array(b"graph")}
+    optimizer: dict[str, Any] = {
+        "optimizer/iter" + SUFFIX: np.int64(5),
+        "_CHECKPOINTABLE_OBJECT_GRAPH": np.array(b"graph"),
+    }
     prefix = write_checkpoint(tmp_path / "checkpoint/ckpt-0", {**arrays_of(stored), **step, **slot, **optimizer})
     install_model_garden(detector, read_model_garden(prefix), class_columns=(0, 1))
     assert_same_weights(detector, stored)

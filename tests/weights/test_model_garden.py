@@ -1,7 +1,7 @@
 """The names of the published files: digests of what their indexes list, and the lists themselves where they are."""
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from shared import shared
@@ -19,7 +19,7 @@ from sagemaker_object_detection.weights.model_garden import (
 class Figures(NamedTuple):
     """Of one architecture with 90 classes; `digest` of the sorted lines each."""
 
-    count: int
+    variables: int
     checkpoint: str
     """Lines "key shape" of the checkpoint."""
     one_list: str
@@ -60,7 +60,7 @@ def digest(lines: list[str]) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
-def with_shapes(variables: dict) -> list[str]:
+def with_shapes(variables: dict[str, Any]) -> list[str]:
     return [f"{key} {list(variable.shape)}" for key, variable in variables.items()]
 
 
@@ -75,7 +75,7 @@ def listed(file: str) -> list[str]:
 
 def test_checkpoint_keys_and_shapes_are_the_published_ones(detector):
     variables = checkpoint_variables(detector)
-    assert len(variables) == FIGURES[detector.base.name].count
+    assert len(variables) == FIGURES[detector.base.name].variables
     assert digest(with_shapes(variables)) == FIGURES[detector.base.name].checkpoint
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from shared import shared
 
-from sagemaker_object_detection.catalogue import CATALOGUE, find
+from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel, find
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.weights.checkpoint import StoredVariables
@@ -47,7 +47,7 @@ def stored(shapes: dict[str, tuple[int, ...]]) -> StoredVariables:
 
 def made_of(counts: tuple[int, ...]) -> StoredVariables:
     """Variables with these counts of the telltale shapes, and others."""
-    shapes = {f"other_{i}": (3, 3, 7, i) for i in range(20)}
+    shapes: dict[str, tuple[int, ...]] = {f"other_{i}": (3, 3, 7, i) for i in range(20)}
     for (shape, _), count in zip(TELLTALES.values(), counts, strict=True):
         shapes |= {f"{shape}_{i}": shape for i in range(count)}
     return stored(shapes)
@@ -99,7 +99,7 @@ def test_variables_of_another_model_are_refused_with_what_is_known():
     )
 
 
-def candidates(*names: str) -> tuple:
+def candidates(*names: str) -> tuple[BaseModel, ...]:
     return tuple(base for base in CATALOGUE if base.name in names)
 
 
