@@ -270,6 +270,7 @@ def test_describe_prints_the_tables():
     assert run_verb("describe").output.rstrip("\n") == describe_markdown().rstrip("\n")
 
 
+@pytest.mark.slow
 def test_sample_data_is_a_job_that_check_accepts(tmp_path):
     done = run_verb("sample-data", tmp_path / "input/data", "--images", 6, "--validation-images", 3, "--seed", 11)
     assert done.code == 0
@@ -301,6 +302,7 @@ def test_the_root_may_come_from_the_environment(tmp_path):
     assert "channel 'training': missing" in (tmp_path / "output/failure").read_text()
 
 
+@pytest.mark.slow
 def test_predict_without_a_model_says_what_it_expected(tmp_path):
     image = tmp_path / "a.png"
     image.write_bytes(

@@ -84,6 +84,7 @@ def files(folder):
 COMPLETE = ["checkpoint/ckpt-0.data-00000-of-00001", "checkpoint/ckpt-0.index", "pipeline.config"]
 
 
+@pytest.mark.slow
 def test_each_model_gets_a_folder_with_what_a_job_needs(tmp_path, published, catalogue_of, monkeypatch):
     catalogue_of({SMALL: published, LARGE: published})
     verb.fetch_weights([find(SMALL).model_id, LARGE, SMALL], tmp_path / "weights")
@@ -182,6 +183,7 @@ def test_weights_that_a_job_could_not_start_from_are_not_kept(tmp_path, variable
     assert os.listdir(tmp_path / "weights") == []
 
 
+@pytest.mark.slow
 def test_a_model_that_somebody_fine_tuned_is_kept(tmp_path):
     detector = build_once(find(SMALL), 2)
     place = write(tmp_path / "place", {key: value.numpy() for key, value in checkpoint_variables(detector).items()})

@@ -60,6 +60,7 @@ def start_from(folder: Path, labels: Labels = LABELS, **values: str) -> Start:
     return find_start(find_source(str(folder), None).fetch(), read(values), labels)
 
 
+@pytest.mark.slow
 def test_a_new_class_predictor_on_a_published_model_and_all_else_as_published(published):
     start = start_from(published)
     assert start.base == SMALL

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
-from tiny_models import TINY
+from tiny_models import TINY, TINY_PADDED
 
 from sagemaker_object_detection.artifact.export import ServingModel, export
 from sagemaker_object_detection.artifact.model_info import model_info
-from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL, BaseModel
+from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.dataset.preprocess import scale_pixels
@@ -31,6 +31,7 @@ from sagemaker_object_detection.models.postprocess import detections
 from sagemaker_object_detection.serving.predict import predict_files
 
 PADDED = next(base for base in CATALOGUE if base.family.keep_aspect_ratio)
+pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 LABELS = Labels(ids=(1,), names=("bright",))
 # ymin xmin ymax xmax, normalised to the image, of a landscape, a portrait and a square one.
 BOXES = np.array([[0.25, 0.125, 0.75, 0.5], [0.5, 0.25, 1.0, 0.75], [0.0, 0.5, 0.75, 1.0]], np.float32)
@@ -70,7 +71,7 @@ def _last(there: tf.Tensor) -> tf.Tensor:
     return there.shape[1] - 1 - _first(tf.reverse(there, [1]))
 
 
-@pytest.fixture(scope="module", params=[PADDED, DEFAULT_MODEL], ids=["padded", "stretched"])
+@pytest.fixture(scope="module", params=[TINY_PADDED, TINY], ids=["padded", "stretched"])
 def base(request: pytest.FixtureRequest) -> BaseModel:
     return request.param
 

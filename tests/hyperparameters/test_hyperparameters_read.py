@@ -317,6 +317,20 @@ def test_a_model_channel_comes_before_pretrained_weights():
     assert read({"pretrained_weights": "auto"}, has_model_channel=True).notes == ()
 
 
+def test_values_are_shown_as_a_person_would_write_them():
+    resolved = read({"optimizer": "SGD", "early_stopping": "true", "mixed_precision": "false"}).resolved()
+    defaults = {row.name: row.default_value for row in ROWS}
+    defaults |= {"reinitialize_top_layer": "Auto", "freeze_batch_norm": "Auto"}
+    assert resolved == defaults | {"optimizer": "sgd", "early_stopping": True, "mixed_precision": False}
+
+
+def test_values_without_effect_are_not_among_the_effective_ones():
+    given = read({"optimizer": "rmsprop", "train_only_on_top_layer": "True"})
+    unused = {"beta_1", "beta_2", "initial_accumulator_value", "momentum", "freeze_batch_norm"}
+    unused |= {"early_stopping_min_delta", "early_stopping_patience"}
+    assert given.effective() == {name: value for name, value in given.resolved().items() if name not in unused}
+
+
 def test_what_was_left_to_the_base_model_is_filled_in():
     base = dataclasses.replace(DEFAULT_MODEL, name="other", default_epochs=9)
     assert (read({}).for_model(base).model_id, read({}).for_model(base).epochs) == ("other", 9)

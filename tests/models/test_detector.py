@@ -90,6 +90,7 @@ def test_frozen_batch_norms_leave_only_kernels_and_biases_trainable():
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.slow
 def test_mixed_precision_keeps_variables_and_predictions_in_float32(policy, detector):
     mixed = build_detector(BASE_320, 3, dtype=policy, seed=7)
     images = np.random.default_rng(0).uniform(-1, 1, (1, 320, 320, 3)).astype(np.float32)

@@ -85,6 +85,7 @@ def test_a_convolution_that_levels_share_is_not_folded():
 
 
 @pytest.mark.parametrize(("training", "trainable"), [(False, False), (False, True), (True, True)])
+@pytest.mark.slow
 def test_in_inference_and_where_statistics_move_the_layers_stay_apart(training, trainable):
     keras.utils.set_random_seed(0)
     detector = build_detector(TINY_PADDED, 2)

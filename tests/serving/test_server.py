@@ -16,6 +16,7 @@ from constant_model import LABELS, save_model
 from PIL import Image
 from servers import Server, serving, started
 
+pytestmark = pytest.mark.slow
 JPEG = {"Content-Type": "image/jpeg"}
 PNG = {"Content-Type": "image/png"}
 
@@ -223,7 +224,6 @@ def test_sigterm_while_the_model_loads_ends_with_0(model: Path) -> None:
         assert server.stop() == 0
 
 
-@pytest.mark.slow
 def test_a_gpu_that_tensorflow_does_not_see_is_named_and_the_cpu_answers(model: Path, tmp_path: Path) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA T4 (UUID: GPU-1)'\n")

@@ -18,6 +18,8 @@ from stock_container import Container, find_models, tensorflow_serving
 from sagemaker_object_detection.artifact import inference
 from sagemaker_object_detection.dataset.images import MAX_PIXELS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(trained):
@@ -157,7 +159,6 @@ for path in paths:
 """
 
 
-@pytest.mark.slow
 def test_bare_tensorflow_finds_what_predict_finds(model, images, tmp_path):
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
     for path, name in zip(paths, ("png", "jpeg"), strict=True):

@@ -54,7 +54,8 @@ def counted(detector, monkeypatch):
     return computed
 
 
-@pytest.mark.parametrize("micro_batch", [None, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("micro_batch", [None, 1])
+@pytest.mark.slow
 def test_training_is_the_same_and_computes_the_features_of_an_image_once(detector, micro_batch, monkeypatch):
     start = values_of(detector.variables)
     expected, expected_losses, _ = train(detector, start, None, micro_batch)

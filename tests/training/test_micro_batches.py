@@ -42,7 +42,8 @@ def trained(detector, start, steps, *, size, memory=None, micro_batch=None, free
     return values_of(detector.variables), step, losses
 
 
-@pytest.mark.parametrize(("optimizer", "fails_in"), [("sgd", 0), pytest.param("adam", 3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("optimizer", "fails_in"), [("sgd", 0), ("adam", 3)])
+@pytest.mark.slow
 def test_six_steps_in_parts_are_those_of_the_whole_batch(optimizer, fails_in, caplog):
     detector = calibrated(TINY, "float64")
     start, values = values_of(detector.variables), OPTIMIZERS[optimizer]
