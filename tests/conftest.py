@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -53,6 +54,7 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) 
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process in which it failed
             folder.mkdir()
             finished.write_bytes(pickle.dumps(make(folder)))
     made: T = pickle.loads(finished.read_bytes())

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 SAME = ("sgd, 4 images", "adam, 3 images")
 """Three images leave one of four replicas without any, and one of two with a single one."""
-TWO_MORE = ("sgd, 4 images, memory for 1", "drop-connect, 3 images", "float16, 2 images")
+LITTLE_MEMORY, NOISY, FLOAT16 = "sgd, 4 images, memory for 1", "drop-connect, 3 images", "float16, 2 images"
 TOLERANCE = 1e-8
 MOVING = 27
 """Variables of the tiny model that are not batch normalization's, which 56 are."""
@@ -53,24 +53,23 @@ def found_in(out: Path) -> Found:
     return cases
 
 
-@pytest.fixture(scope="module")
-def one(tmp_path_factory) -> Found:
+def on_devices(factory: pytest.TempPathFactory, count: int, *cases: str) -> Found:
     def make(folder: Path) -> Path:
         out = folder / "found.npz"
-        finished(started(out, 1, "alone", "me", *SAME, "drop-connect, 3 images"))
+        finished(started(out, count, "alone", "me", *cases))
         return out
 
-    return found_in(once(tmp_path_factory, "one-device", make))
+    return found_in(once(factory, f"{count}-devices-{len(cases)}-cases", make))
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory) -> Found:
+    return on_devices(tmp_path_factory, 1, *SAME)
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Found:
-    def make(folder: Path) -> Path:
-        out = folder / "found.npz"
-        finished(started(out, 2, "alone", "me", *SAME, *TWO_MORE))
-        return out
-
-    return found_in(once(tmp_path_factory, "two-devices", make))
+    return on_devices(tmp_path_factory, 2, *SAME, LITTLE_MEMORY)
 
 
 def assert_same(found: Found, one: Found, case: str) -> None:
@@ -79,9 +78,14 @@ def assert_same(found: Found, one: Found, case: str) -> None:
     np.testing.assert_allclose(found[case]["losses"][0], expected["losses"][0], rtol=TOLERANCE)
 
 
-@pytest.mark.parametrize("case", [*SAME, "sgd, 4 images, memory for 1", "drop-connect, 3 images"])
+@pytest.mark.parametrize("case", [*SAME, LITTLE_MEMORY])
 def test_two_devices_of_a_host_train_as_one(one, two, case):
     assert_same(two, one, case)
+
+
+@pytest.mark.nightly
+def test_two_devices_draw_the_noise_of_one(tmp_path_factory):
+    assert_same(on_devices(tmp_path_factory, 2, NOISY), on_devices(tmp_path_factory, 1, NOISY), NOISY)
 
 
 @pytest.mark.parametrize("case", SAME)
@@ -100,9 +104,8 @@ def test_every_layer_moved_and_none_of_the_batch_normalization(one, case):
 @pytest.mark.nightly
 def test_four_devices_of_a_host_train_as_one(one, tmp_path):
     case = "adam, 3 images"
-    out = tmp_path / "found.npz"
-    finished(started(out, 4, "alone", "me", case))
-    assert_same(found_in(out), one, case)
+    finished(started(tmp_path / "found.npz", 4, "alone", "me", case))
+    assert_same(found_in(tmp_path / "found.npz"), one, case)
 
 
 def test_two_hosts_train_as_one(one, tmp_path):
@@ -115,8 +118,10 @@ def test_two_hosts_train_as_one(one, tmp_path):
             assert_same(found_in(out), one, case)
 
 
-def test_an_overflow_of_one_replica_skips_the_step_on_all_of_them(two):
-    case = two["float16, 2 images"]
+@pytest.mark.nightly
+def test_an_overflow_of_one_replica_skips_the_step_on_all_of_them(tmp_path):
+    finished(started(tmp_path / "found.npz", 2, "alone", "me", FLOAT16))
+    case = found_in(tmp_path / "found.npz")[FLOAT16]
     halved = np.log2(np.array([2**15, *case["scales"][0][:-1]]) / case["scales"][0])
     assert halved[-4:].tolist() == [0, 0, 1, 0]  # that of step 5, on the second replica; the first ones find the scale
     updates = max(int(value) for value in case["optimizer"] if value.ndim == 0 and value.dtype.kind == "i")

@@ -25,7 +25,8 @@ from sagemaker_object_detection.job.script_mode import Ended, _judge, run_script
 
 needs_toolkit = pytest.mark.skipif(
     importlib.util.find_spec("sagemaker_training") is None,
-    reason="needs sagemaker-training, which only the image has; tests/docker runs the same jobs there",
+    reason="needs sagemaker-training, which only the image has: tests/docker runs JOBS and STOPPED_JOBS there; for the "
+    "other tests, install it into .venv by hand, which takes gcc",
 )
 NOT_STOPPED: Any = SimpleNamespace(requested=False, seconds_left=float("inf"))
 STARTED = '{"started": true}\n'
