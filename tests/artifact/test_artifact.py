@@ -235,7 +235,7 @@ def test_parts_of_a_model_arrive_by_renames_and_model_info_last(tmp_path):
 
 
 @pytest.mark.parametrize("stop_before", range(9))
-def test_where_model_info_stands_the_model_is_whole_wherever_the_export_ends(stop_before, tmp_path):
+def test_model_is_whole_where_model_info_stands_wherever_export_ends(stop_before, tmp_path):
     versions = []
     for version in ("new", "old"):
         export_version(version, tmp_path)

@@ -24,7 +24,7 @@ CORNERS, EXTENTS, BOTH, NEITHER = (60, 60, 90, 90), (50, 50, 20, 20), (10, 10, 6
         ([CORNERS] + [BOTH] * 10, "error", set()),
     ],
 )
-def test_few_boxes_that_fit_the_other_format_no_better_are_enough(boxes, invalid_boxes, kinds):
+def test_other_format_is_recognised_by_boxes_that_only_fit_it(boxes, invalid_boxes, kinds):
     count = len(boxes)
     table = AnnotationTable(
         channel="training",

@@ -65,7 +65,7 @@ def test_a_good_channel(tmp_path: Path) -> None:
     assert splits.max_boxes == 2
 
 
-def test_boxes_are_their_images_in_whatever_order_they_are_listed(tmp_path: Path) -> None:
+def test_boxes_are_grouped_by_image_in_whatever_order_they_are_listed(tmp_path: Path) -> None:
     content = changed("annotations", [])
     listed = [(2, 1, 42), (1, 2, 42), (2, 3, 7), (1, 4, 7), (1, 5, 42)]
     for image, ymin, category in listed:
@@ -744,7 +744,7 @@ def test_a_validation_channel_may_be_without_boxes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_an_image_whose_boxes_are_left_out_is_a_negative_when_images_are_held_out(tmp_path: Path, seed: int) -> None:
+def test_image_whose_boxes_are_dropped_counts_as_negative_in_the_split(tmp_path: Path, seed: int) -> None:
     channel = write_channel(tmp_path / "training", changed("annotations.2.bbox", [58, 10, 20, 38]))
     splits = load(channel, invalid_boxes="drop", validation_split_ratio=0.5, seed=seed)
     assert splits.training.file_names == ("a.jpg",)

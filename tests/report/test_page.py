@@ -95,9 +95,7 @@ def test_a_confusion_matrix_is_shaded_by_the_shares_of_its_rows(tmp_path, undraw
     assert [cell["class"] for cell in cells[:5]] == ["right", "wrong", "wrong", "wrong", "right"]
 
 
-def test_training_boxes_are_counted_and_held_against_the_anchors_as_the_network_sees_them(
-    tmp_path, undrawn, monkeypatch
-):
+def test_box_tables_are_of_training_boxes_as_the_network_sees_them(tmp_path, undrawn, monkeypatch):
     """An image with an anchor, exactly half of it and less, and one that fills half of the network input."""
     sizes: list[np.ndarray] = []
     monkeypatch.setattr(charts, "box_sizes", lambda found, *_: sizes.append(found) or b"")

@@ -51,7 +51,7 @@ def test_truth_is_dashed_and_named_where_it_was_missed(tmp_path, monkeypatch):
     ]
 
 
-def test_of_many_detections_the_best_are_drawn_and_the_very_best_on_top(tmp_path, monkeypatch):
+def test_at_most_30_detections_are_drawn_the_best_on_top(tmp_path, monkeypatch):
     _, marks = drawn(tmp_path, monkeypatch, orientation=1, found=41)
     assert [mark.text.split()[1] for mark in marks[:-2]] == [f"{0.9 - n / 100:.2f}" for n in reversed(range(30))]
 

@@ -142,7 +142,7 @@ def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch):
 
 
 @pytest.mark.parametrize(("status", "seconds"), [(503, "1"), (413, None), (500, None)])
-def test_who_is_turned_away_is_told_when_to_come_again(status, seconds):
+def test_busy_answers_carry_retry_after(status, seconds):
     request = Request({"type": "http", "method": "POST", "path": "/invocations", "headers": []})
     answer = asyncio.run(module._refused(request, RequestError(status, "no")))
     assert (answer.status_code, answer.headers.get("retry-after")) == (status, seconds)
