@@ -1,5 +1,6 @@
 """What several rooms' tests share: a small data set, and one real job that trains a tiny model on it."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -25,6 +26,14 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 TINY_JOB = Path(__file__).with_name("tiny_job.py")
 TINY_JOB_VALUES: dict[str, object] = {"model_id": "tiny", "pretrained_weights": "none"}
 """Hyperparameters of a job that takes seconds."""
+
+
+with contextlib.suppress(ModuleNotFoundError):  # the environments of the SDKs lack it
+    from hypothesis import settings
+
+    # The same examples in every run, on a machine of any speed.
+    settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+    settings.load_profile("tests")
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,9 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) 
         if not finished.exists():
             shutil.rmtree(folder, ignore_errors=True)  # of a process in which it failed
             folder.mkdir()
-            finished.write_bytes(pickle.dumps(make(folder)))
+            made_now = folder.with_suffix(".partial")
+            made_now.write_bytes(pickle.dumps(make(folder)))
+            made_now.rename(finished)
     made: T = pickle.loads(finished.read_bytes())
     return made
 

@@ -128,7 +128,7 @@ def test_a_fine_tuned_class_predictor_is_kept_where_the_number_of_classes_is_the
 
 
 @pytest.mark.slow
-def test_a_fine_tuned_checkpoint_of_another_number_of_classes_needs_a_new_class_predictor(fine_tuned):
+def test_checkpoint_of_another_number_of_classes_needs_a_new_class_predictor(fine_tuned):
     labels = Labels(ids=(1, 2, 3), names=("a", "b", "c"))
     start = start_from(fine_tuned, labels, reinitialize_top_layer="False")
     with pytest.raises(UserError) as caught:
@@ -202,7 +202,7 @@ def test_classes_are_the_same_by_name_where_both_sides_have_names_and_else_by_id
     assert _matched(old, new) == places
 
 
-def test_a_model_of_this_container_whose_classes_come_in_another_order_keeps_their_meaning(trained, tiny_catalogue):
+def test_own_model_with_classes_in_another_order_keeps_their_meaning(trained, tiny_catalogue):
     swapped = Labels(ids=(1, 3, 7), names=("triangle", "circle", "square"))
     usual = Labels(ids=(1, 3, 7), names=("circle", "square", "triangle"))
     detectors = []

@@ -1,7 +1,7 @@
 """A job that gets a signal at a settled moment: `python killed_job.py ROOT SIGNAL MOMENT COUNT [--few IMAGES]`.
 
-It is the real job, which may be of a tiny model; the COUNTth time that it passes the moment, the process sends itself
-the signal. Checkpoints are due all the time, so that the middle of an epoch has some too. Below IMAGES per replica,
+It is the real job, which may be of a tiny model; the COUNTth time that it passes the moment, the process writes
+the signal's name to ROOT/struck and sends itself the signal. Checkpoints are due all the time, so that the middle of an epoch has some too. Below IMAGES per replica,
 loaded statistics are frozen.
 """
 
@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tiny_models import add_backbones, add_to_catalogue
@@ -27,7 +28,7 @@ MOMENTS = {
 }
 
 
-def strike(number: int, moment: str, count: int) -> None:
+def strike(root: str, number: signal.Signals, moment: str, count: int) -> None:
     module, name = MOMENTS[moment]
     owner = import_module(module)
     *parts, name = name.split(".")
@@ -37,6 +38,7 @@ def strike(number: int, moment: str, count: int) -> None:
 
     def struck(*arguments, **named):
         if next(passed) == count:
+            Path(root, "struck").write_text(number.name)
             os.kill(os.getpid(), number)
         return original(*arguments, **named)
 
@@ -55,5 +57,5 @@ if __name__ == "__main__":
         train: Any = import_module(f"{PACKAGE}.train")
         train.FEW_IMAGES_PER_REPLICA = int(few[-1])
     if moment != "never":
-        strike(signal.Signals[number], moment, int(count))
+        strike(root, signal.Signals[number], moment, int(count))
     sys.exit(main(["train", "--root", root]))

@@ -212,7 +212,7 @@ def test_hosts_that_resume_and_are_stopped_at_once_leave_the_model_of_the_checkp
     assert json.loads((roots[0] / "model/model_info.json").read_text())["epoch"] == 0
 
 
-def test_a_host_that_leaves_before_tensorflow_has_joined_them_is_not_waited_for_without_end():
+def test_host_that_leaves_before_joining_is_not_waited_for_without_end():
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     done = subprocess.run(
         [sys.executable, "-c", JOINS_ALONE.format(addresses=addresses)],

@@ -33,10 +33,13 @@ FEW, MANY = len(MOMENTS), int(os.environ.get("KILL_MOMENTS", "20"))
 
 
 def moments(model: str, count: int) -> list[tuple[str, str, int, str]]:
-    """Model, moment, how often it is passed before, signal: the kinds in turn, the rest drawn with one seed."""
+    """Model, moment, how often it is passed before, signal: the kinds in turn, each killed first and then stopped; the
+    rest drawn with one seed."""
     draw, kinds, limits = random.Random(5), sorted(MOMENTS), {**LIMITS, "checkpoint write": WRITTEN[model]}
+    signals = [name for name in ("SIGKILL", "SIGTERM") for _ in kinds]
+    signals += [draw.choice(["SIGKILL", "SIGTERM"]) for _ in range(count)]
     return [
-        (model, kind := kinds[number % len(kinds)], draw.randint(1, limits[kind]), draw.choice(["SIGKILL", "SIGTERM"]))
+        (model, kind := kinds[number % len(kinds)], draw.randint(1, limits[kind]), signals[number])
         for number in range(count)
     ]
 
@@ -95,6 +98,7 @@ def copied(reference: Run, root: Path, *, checkpoints: bool = False, **values: o
 def test_a_job_that_was_killed_ends_as_if_nothing_had_happened(reference, tmp_path, moment, count, name):
     root = copied(reference, tmp_path)
     first = run(root, name, moment, count)
+    assert (root / "struck").read_text() == name
     assert first.code == (-signal.SIGKILL if name == "SIGKILL" else 0), first.output + first.errors
     assert (root / "model/model_info.json").exists() <= (name == "SIGTERM" or moment == "export")
     second = run(root)

@@ -145,9 +145,7 @@ def test_incremental_training_takes_the_archive_and_refuses_other_classes(traine
 
 @pytest.mark.slow
 @pytest.mark.parametrize("augmentation", [pytest.param("True", marks=pytest.mark.nightly), "False"])
-def test_features_are_kept_where_only_the_class_predictor_moves_and_images_stay_as_they_are(
-    augmentation, trained, tmp_path
-):
+def test_features_are_kept_only_if_images_stay_as_they_are(augmentation, trained, tmp_path):
     shutil.copytree(trained.root / "input/data", tmp_path / "input/data")
     shutil.copytree(trained.root / "model", tmp_path / "input/data/model")
     write_job(

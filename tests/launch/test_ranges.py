@@ -11,7 +11,7 @@ ends = st.floats(min_value=0, max_value=1, allow_nan=False)
 
 
 @given(ends, ends, st.sampled_from(["learning_rate", "beta_1", "momentum", "rho"]))
-def test_a_range_within_the_legal_one_is_taken_as_it_was_given_with_a_scaling_that_it_can_have(low, high, name):
+def test_legal_range_is_taken_as_given_with_a_scaling_it_can_have(low, high, name):
     assume(low < high)
     problems = []
     (tuned,) = read_tuned([f"{name}={low}:{high}"], problems)

@@ -275,7 +275,7 @@ def test_what_a_checkpoint_depends_on_makes_another_job(change, name):
     assert {key for key in before if before[key] != after[key]} == {name}
 
 
-def test_the_first_second_tells_another_jobs_checkpoints_and_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+def test_first_second_tells_foreign_checkpoints_and_an_unwritable_folder(tmp_path, monkeypatch):
     hyperparameters = read({"learning_rate": "0.5"})
     with opened(tmp_path, settings(read({"learning_rate": "0.25"}))) as checkpoints:
         checkpoints.save(checkpoint)

@@ -99,7 +99,7 @@ def test_regularization_sums_squares_of_kernels_only():
     assert {variable.name for variable in detector.regularized_kernels} == {"kernel", "depthwise_kernel"}
 
 
-def test_batch_terms_divide_by_the_matches_of_the_whole_batch_and_leave_out_filling_images() -> None:
+def test_batch_terms_divide_by_all_matches_and_leave_out_filling_images() -> None:
     losses = DetectionLosses(
         *(np.array(column, np.float32) for column in ([8.0, 4.0, 99.0], [3.0, 6.0, 99.0], [1, 2, 9]))
     )

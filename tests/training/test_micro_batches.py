@@ -71,9 +71,7 @@ def test_a_step_in_parts_is_that_of_the_whole_batch_in_float32():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fails_in", [0, 1])
-def test_a_step_that_failed_leaves_everything_as_it_was_and_no_memory_at_all_is_the_users(
-    fails_in, caplog, monkeypatch
-):
+def test_failed_step_leaves_everything_as_it_was_and_is_the_users_fault(fails_in, caplog, monkeypatch):
     monkeypatch.setattr(training_step, "smallest_memory", lambda: 15 * 2**29)
     detector = calibrated(TINY)
     full = Memory(detector)

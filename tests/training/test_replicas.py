@@ -21,7 +21,7 @@ def test_a_single_host_looks_for_nobody_not_even_itself(monkeypatch):
     assert (found.hosts, found.host, found.is_chief) == (1, 0, True)
 
 
-def test_a_stop_that_came_before_leaves_the_others_alone_and_a_single_host_to_the_training():
+def test_stop_before_meeting_leaves_the_others_alone():
     with pytest.raises(StoppedError):
         find_replicas(["algo-1", "algo-2"], "algo-1", lambda: True)
     assert find_replicas(["algo-1"], "algo-1", lambda: True).hosts == 1

@@ -141,7 +141,7 @@ def test_model_id_decides_the_size_against_the_configuration(tmp_path):
     assert choose_size(candidates(*RESNETS), weights, named) == named
 
 
-def test_a_model_id_of_another_architecture_is_refused_with_what_the_variables_and_the_configuration_say(tmp_path):
+def test_model_id_of_another_architecture_is_refused_with_what_the_files_say(tmp_path):
     weights = weights_with(tmp_path, PIPELINE % ("fixed_shape_resizer", "height: 512 width: 512"))
     with pytest.raises(UserError) as caught:
         choose_size(candidates(*RESNETS), weights, find("ssd_efficientdet_d0_512x512"))
