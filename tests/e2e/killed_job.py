@@ -1,8 +1,8 @@
 """A job that gets a signal at a settled moment: `python killed_job.py ROOT SIGNAL MOMENT COUNT [--few IMAGES]`.
 
 It is the real job, which may be of a tiny model; the COUNTth time that it passes the moment, the process writes the
-signal's name to ROOT/struck and sends itself the signal. Checkpoints are due all the time, so that the middle of an epoch
-has some too. Below IMAGES per replica, loaded statistics are frozen.
+signal's name to ROOT/struck and sends itself the signal. Checkpoints are due all the time, so that the middle of an
+epoch has some too. Below IMAGES per replica, loaded statistics are frozen.
 """
 
 import itertools
