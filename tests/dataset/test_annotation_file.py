@@ -374,7 +374,7 @@ def test_names_and_ids_in_any_script_are_fine(tmp_path: Path) -> None:
     assert table.categories == {42: "犬 🐕‍🦺 é", 7: "cat"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_file_of_the_size_of_coco_is_read_in_seconds_and_little_memory(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     images = [{"file_name": f"{i:012d}.jpg", "height": 480, "width": 640, "id": 5 * i} for i in range(118_000)]

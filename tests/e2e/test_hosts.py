@@ -147,6 +147,7 @@ def test_a_stop_of_either_host_stops_both_and_the_chief_saves(sample_root, tmp_p
     assert list((roots[1] / "model").iterdir()) == []
 
 
+@pytest.mark.nightly
 def test_a_host_that_is_gone_ends_the_other_with_the_reason(sample_root, tmp_path):
     values = {**TINY_JOB_VALUES, "epochs": "1000"}
     roots = [job(tmp_path / name, sample_root / "input/data", None, **values) for name in ("chief", "worker")]
@@ -197,6 +198,7 @@ def test_a_worker_that_is_stopped_while_its_data_are_read_stops_both(sample_root
     assert all(output.endswith(UNTRAINED) for output in outputs)
 
 
+@pytest.mark.nightly
 def test_hosts_that_resume_and_are_stopped_at_once_leave_the_model_of_the_checkpoint(sample_root, tmp_path):
     values = {**TINY_JOB_VALUES, "batch_size": "4", "seed": "1"}
     roots = [job(tmp_path / name, sample_root / "input/data", None, **values) for name in ("chief", "worker")]

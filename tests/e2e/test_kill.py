@@ -1,7 +1,7 @@
 """A job is killed or stopped at any moment and started again: it ends as if nothing had happened, to the last bit.
 
-Six moments, one of each kind, on a tiny model; in the night twenty of the same seeded list, and one of each kind on the
-default model. KILL_MOMENTS=100 takes more.
+Four moments on a tiny model, one of each kind that leaves something behind; in the night twenty of the same seeded list,
+and one of each kind on the default model. KILL_MOMENTS=100 takes more.
 """
 
 import hashlib
@@ -29,6 +29,8 @@ EPOCHS, STEPS = 2, 3
 LIMITS = {"start-up": 1, "data check": 1, "step": EPOCHS * STEPS, "validation": EPOCHS, "export": 2}
 # Arrays of the first and the last checkpoint: those between may be left out.
 WRITTEN = {"tiny": 300, DEFAULT_MODEL.name: 1000}
+EARLY = ("start-up", "data check")
+"""Moments after which a job starts from nothing."""
 FEW, MANY = len(MOMENTS), int(os.environ.get("KILL_MOMENTS", "20"))
 
 
@@ -89,8 +91,10 @@ def copied(reference: Run, root: Path, *, checkpoints: bool = False, **values: o
 @pytest.mark.parametrize(
     ("reference", "moment", "count", "name"),
     [
-        *moments("tiny", FEW),
-        *(pytest.param(*drawn, marks=pytest.mark.nightly) for drawn in moments("tiny", MANY)[FEW:]),
+        *(
+            pytest.param(*drawn, marks=[] if number < FEW and drawn[1] not in EARLY else pytest.mark.nightly)
+            for number, drawn in enumerate(moments("tiny", MANY))
+        ),
         *(pytest.param(*drawn, marks=pytest.mark.nightly) for drawn in moments(DEFAULT_MODEL.name, FEW)),
     ],
     indirect=["reference"],

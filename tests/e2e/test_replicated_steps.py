@@ -108,6 +108,7 @@ def test_four_devices_of_a_host_train_as_one(one, tmp_path):
     assert_same(found_in(tmp_path / "found.npz"), one, case)
 
 
+@pytest.mark.nightly
 def test_two_hosts_train_as_one(one, tmp_path):
     hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
     outs = [tmp_path / "0.npz", tmp_path / "1.npz"]

@@ -49,7 +49,7 @@ def efficientdet() -> Detector:
     return build_detector(small("ssd_efficientdet_d1_640x640"), 2, seed=3)
 
 
-@pytest.mark.parametrize("name", [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SIZES if n not in FAST)])
+@pytest.mark.parametrize("name", [*FAST, *(pytest.param(n, marks=pytest.mark.nightly) for n in SIZES if n not in FAST)])
 def test_a_detector_of_90_classes_has_the_published_sizes(name):
     base = find(name)
     values, terms, anchors, channels = SIZES[name]

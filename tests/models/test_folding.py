@@ -59,7 +59,7 @@ def pass_through(detector: Detector) -> tuple[list[np.ndarray], list[np.ndarray]
 
 
 @pytest.mark.parametrize(
-    "name", ["tiny-padded", *(pytest.param(name, marks=pytest.mark.slow) for name in list(FOLDED)[1:])]
+    "name", ["tiny-padded", *(pytest.param(name, marks=pytest.mark.nightly) for name in list(FOLDED)[1:])]
 )
 def test_predictions_and_gradients_are_those_of_the_layers_apart(name):
     detector = frozen_detector(name)

@@ -48,7 +48,10 @@ SAVED_MODELS = {
     "ssd_resnet50_v1_fpn_640x640": ("4589a92a02c194f0", ("variables",)),
 }
 FAST = ("ssd_efficientdet_d0_512x512", "ssd_mobilenet_v2_fpnlite_320x320")
-ARCHITECTURES = [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in FIGURES if name not in FAST)]
+ARCHITECTURES = [
+    *(pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in PUBLISHED),
+    *(pytest.param(name, marks=pytest.mark.nightly) for name in FIGURES if name not in PUBLISHED),
+]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
