@@ -1,7 +1,7 @@
 """A job is killed or stopped at any moment and started again: it ends as if nothing had happened, to the last bit.
 
-Four moments on a tiny model, one of each kind that leaves something behind; in the night twenty of the same seeded list,
-and one of each kind on the default model. KILL_MOMENTS=100 takes more.
+Four moments on a tiny model, one of each kind that leaves something behind; in the night twenty of the same seeded
+list, and one of each kind on the default model. KILL_MOMENTS=100 takes more.
 """
 
 import hashlib
