@@ -16,6 +16,7 @@ from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.weights.bounds import LIMITS, Limits
 from sagemaker_object_detection.weights.sources import source_at
 
+pytestmark = pytest.mark.slow
 QUICK = Limits(silence_seconds=0.2)
 
 
