@@ -4,6 +4,7 @@ Adam and momentum update a variable by TensorFlow's fused operations: the same f
 that Keras builds for each of some hundred variables, which have to be traced and optimised before the first step.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -51,16 +52,27 @@ def learning_rate(
 class Adam(keras.optimizers.Adam):
     """Keras's Adam (Kingma and Ba, 2015, the efficient order of section 2), fused."""
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+    def _backend_update_step(
+        self, gradients: Sequence[tf.Tensor], variables: Sequence[Any], learning_rate: tf.Tensor
+    ) -> None:
+        # What Keras hands to each variable's update, on its device: also what all of them have in common.
+        dtype = variables[0].dtype
+        step = tf.cast(self.iterations + 1, dtype)
+        powers = (tf.pow(tf.constant(beta, dtype), step) for beta in (self.beta_1, self.beta_2))
+        super()._backend_update_step(gradients, variables, (learning_rate, *powers))
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, shared: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+    ) -> None:
         place = self._get_variable_index(variable)
+        learning_rate, beta_1_power, beta_2_power = shared
         beta_1, beta_2 = (tf.constant(beta, variable.dtype) for beta in (self.beta_1, self.beta_2))
-        step = tf.cast(self.iterations + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=_handle(self._momentums[place]),
             v=_handle(self._velocities[place]),
-            beta1_power=tf.pow(beta_1, step),
-            beta2_power=tf.pow(beta_2, step),
+            beta1_power=beta_1_power,
+            beta2_power=beta_2_power,
             lr=tf.cast(learning_rate, variable.dtype),
             beta1=beta_1,
             beta2=beta_2,
