@@ -32,6 +32,9 @@ _HANDLER = "inference.py"
 """As the container imports it. `code/` beside the SavedModel: inside, it would not be looked for
 (aws/sagemaker-python-sdk#831)."""
 _TEMPORARY = ".export-"
+_HOST = "CPU:0"
+"""Where images are decoded and resized, also if a GPU computes the rest: it decodes none, and would be sent the whole
+images."""
 _UNFINISHED = "saved-model"
 """No number: should the process be killed, a server would take a folder that is called so for a model."""
 
@@ -57,7 +60,8 @@ class ServingModel(tf.Module):
         those of `_outputs`, and raw_detection_boxes [B, A, 4], normalised to the network input, padding included, and
         raw_detection_scores [B, A, K].
         """
-        image, true_shape = to_network_input(input_tensor[0], self._base)
+        with tf.device(_HOST):
+            image, true_shape = to_network_input(input_tensor[0], self._base)
         predictions = self._predict(image[None])
         return self._outputs(predictions, true_shape[None]) | {
             "raw_detection_boxes": decode_boxes(
@@ -78,7 +82,8 @@ class ServingModel(tf.Module):
 
         size = base.input_size
         signature = (tf.TensorSpec([size, size, 3], tf.float32), tf.TensorSpec([3], tf.int32))
-        images, true_shapes = tf.map_fn(prepare, image_bytes, fn_output_signature=signature)
+        with tf.device(_HOST):
+            images, true_shapes = tf.map_fn(prepare, image_bytes, fn_output_signature=signature)
         return self._outputs(self._predict(images), true_shapes)
 
     def _outputs(self, predictions: Predictions, true_shapes: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -48,16 +48,17 @@ def detections(predictions: Predictions, anchors: Any, true_shapes: Any, base: B
     """
     raw_boxes = decode_boxes(predictions.box_encodings, tf.convert_to_tensor(anchors), base.family.box_code_scale)
     raw_scores = class_scores(predictions.class_logits, base)
-    boxes, scores, classes, valid = tf.image.combined_non_max_suppression(
-        raw_boxes[:, :, None, :],
-        raw_scores,
-        max_output_size_per_class=MAX_DETECTIONS,
-        # All of them, because step 3 may drop any number before it keeps 100.
-        max_total_size=MAX_DETECTIONS * raw_scores.shape[-1],
-        iou_threshold=base.family.nms_iou,
-        score_threshold=_SCORE_THRESHOLD,
-        clip_boxes=False,
-    )
+    with tf.device("CPU:0"):  # no GPU can
+        boxes, scores, classes, valid = tf.image.combined_non_max_suppression(
+            raw_boxes[:, :, None, :],
+            raw_scores,
+            max_output_size_per_class=MAX_DETECTIONS,
+            # All of them, because step 3 may drop any number before it keeps 100.
+            max_total_size=MAX_DETECTIONS * raw_scores.shape[-1],
+            iou_threshold=base.family.nms_iou,
+            score_threshold=_SCORE_THRESHOLD,
+            clip_boxes=False,
+        )
 
     size = tf.cast(true_shapes[:, :2], tf.float32) / base.input_size
     frame = tf.concat([size, size], axis=-1)[:, None, :]
@@ -90,4 +91,4 @@ def _find_anchors(boxes: Any, scores: Any, classes: Any, raw_boxes: Any, raw_sco
     same = class_columns == scores[..., None]
     for corner in range(4):
         same &= boxes[:, :, None, corner] == raw_boxes[:, None, :, corner]
-    return tf.argmax(tf.cast(same, tf.uint8), axis=-1, output_type=tf.int32)
+    return tf.argmax(tf.cast(same, tf.float32), axis=-1, output_type=tf.int32)  # a GPU finds no integer's
