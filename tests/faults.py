@@ -29,7 +29,10 @@ from pathlib import Path
 from shared import SHARED_DIR
 
 ROOT = Path(__file__).resolve().parents[1]
-TIERS: dict[str, tuple[str, ...]] = {"inner loop": (), "slow": ("-m", "not nightly and not docker and not clients")}
+TIERS: dict[str, tuple[str, ...]] = {
+    "inner loop": (),
+    "slow": ("-m", "not nightly and not docker and not clients and not gpu_wheels"),
+}
 """Options of pytest. Each tier holds the one before it."""
 TIER_SECONDS = 3600.0
 """Some faults let two processes wait for each other. A run that takes so long has caught its fault."""
@@ -75,14 +78,14 @@ FAULTS = (
     Fault(
         "sigterm-heard-at-the-end-of-an-epoch",
         f"{_SRC}/training/loop.py",
-        "last = index == schedule.steps_per_epoch or self._stop()",
+        "last = index == schedule.steps_per_epoch or self._stop_soon()",
         "last = index == schedule.steps_per_epoch",
     ),
     Fault(
         "micro-batch-gradients-not-divided-by-the-total",
         f"{_SRC}/training/step.py",
-        "images, lambda count: tf.cast(matched, count.dtype), first_image(share)",
-        "images, lambda count: count, first_image(share)",
+        "        targets, _ = step.match(images)\n",
+        "        targets, matched = step.match(images)\n",
     ),
     Fault(
         "class-index-off-by-one",
@@ -349,28 +352,51 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     # Training.
     Fault(
         "l2-term-missing",
-        f"{_SRC}/training/step.py",
-        "total = localization + classification + regularization",
-        "total = localization + classification",
+        f"{_SRC}/training/gradients.py",
+        "loss = localization + classification + regularization_loss(detector, self._l2) / self._shares",
+        "loss = localization + classification",
     ),
     Fault(
         "regularization-counted-by-every-replica",
         f"{_SRC}/training/step.py",
-        "regularization_loss(detector, self._l2) / (self.replicas.count * parts)",
-        "regularization_loss(detector, self._l2) / parts",
+        "step.gradients_of(count, count * self._share)",
+        "step.gradients_of(1, count * self._share)",
     ),
     Fault(
         "loss-scale-left-out",
-        f"{_SRC}/training/step.py",
-        "scaled = self.optimizer.scale_loss(total)",
-        "scaled = total",
+        f"{_SRC}/training/gradients.py",
+        "scaled = loss * tf.cast(share.loss_scale, loss.dtype)",
+        "scaled = loss",
     ),
     Fault(
         "step-out-of-memory-moves-statistics-twice",
         f"{_SRC}/training/step.py",
-        "                for variable, value in zip(self._moving_statistics, statistics, strict=True):\n"
-        "                    variable.assign(value)\n",
-        "",
+        "with tf.control_dependencies([tf.group(*gradients, *statistics)]):",
+        "with tf.control_dependencies([]):",
+    ),
+    Fault(
+        "memory-failure-of-cudnn-not-recognised",
+        f"{_SRC}/training/step.py",
+        "return any(sign in text for sign in _MEMORY_ERRORS)",
+        "return False",
+    ),
+    Fault(
+        "statistics-of-one-replica-alone",
+        f"{_SRC}/training/step.py",
+        "moments = self.replicas.sum_in_step(moments) / self.replicas.count",
+        "pass",
+    ),
+    Fault(
+        "padding-of-training-images-not-zero",
+        f"{_SRC}/dataset/preprocess.py",
+        "return scaled * rows[:, :, None, None] * columns[:, None, :, None]",
+        "return scaled",
+    ),
+    Fault(
+        "devices-are-given-each-others-images",
+        f"{_SRC}/training/replicas.py",
+        "lambda context: parts[context.replica_id_in_sync_group - first]",
+        "lambda context: parts[0]",
     ),
     Fault(
         "top-layer-only-trains-the-boxes-too",
@@ -436,8 +462,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "stop-of-a-worker-not-heard",
         f"{_SRC}/training/replicas.py",
-        "self._sum(tf.constant(float(flag)))",
-        "self._sum(tf.constant(float(flag and self.is_chief)))",
+        "total = self._sum(tf.constant(float(flag)))",
+        "total = self._sum(tf.constant(float(flag and self.is_chief)))",
     ),
     Fault(
         "worker-writes-a-model-too",
@@ -594,11 +620,24 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         '"MaxValue": row.tunable.high,',
         '"MaxValue": str(row.kind.high),',
     ),
+    # GPUs.
     Fault(
-        "gpu-that-the-driver-alone-shows-unnoticed",
+        "gpu-without-device-files-unnoticed",
         f"{_SRC}/training/devices.py",
-        "for path in device_files or driver_files]",
-        "for path in device_files]",
+        "[str(gpu) for gpu in driver.gpus] if driver and driver.gpus else device_files(root)",
+        "device_files(root)",
+    ),
+    Fault(
+        "hopper-accepted-with-any-driver-for-cuda-12",
+        f"{_SRC}/job/driver.py",
+        '_Requirement((9, 0), (12, 5), "555"),',
+        '_Requirement((9, 0), (12, 0), "525"),',
+    ),
+    Fault(
+        "unusable-gpu-not-hidden-from-the-server",
+        f"{_SRC}/training/devices.py",
+        "        use_the_cpu()\n        return False\n",
+        "        return False\n",
     ),
 )
 

@@ -1,5 +1,6 @@
 """What a job hands to its loop, and what it does before and after: in this process, with no step taken."""
 
+import itertools
 import json
 import os
 import shutil
@@ -63,7 +64,7 @@ class Handed:
         return Outcome((), None, stopped=False)
 
     def images_of_steps(self, count: int) -> list[list[int]]:
-        return [batch.indices.numpy().tolist() for batch in self.batches.take(count)]
+        return [parts[0].indices.numpy().tolist() for parts in itertools.islice(self.batches, count)]
 
 
 @dataclass

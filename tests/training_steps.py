@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from tiny_models import TINY, add_backbones
 
@@ -11,6 +12,7 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
+from sagemaker_object_detection.training import step as training_step
 from sagemaker_object_detection.training.features import KeptFeatures
 from sagemaker_object_detection.training.optimizer import build_optimizer
 from sagemaker_object_detection.training.replicas import Replicas
@@ -33,7 +35,7 @@ def batch(seed: int, boxes: int, size: int = 2, rows: int = 4, base: BaseModel =
         images=tf.constant(random.normal(size=(size, side, side, 3)), tf.float32),
         true_shapes=tf.constant([[side, side, 3]] * size, tf.int32),
         boxes=tf.constant(corners),
-        classes=tf.constant(random.integers(0, 2, (size, rows)), tf.int32),
+        classes=tf.constant(random.integers(0, 2, (size, rows)), tf.int64),
         box_weights=tf.constant(weights),
         image_weights=tf.ones([size]),
         indices=tf.range(size, dtype=tf.int64),
@@ -55,9 +57,9 @@ def calibrated(base: BaseModel, dtype: str = "float32") -> Detector:
             fan_in = np.prod(variable.shape[:2] if "depthwise" in variable.name else variable.shape[:3])
             kernel = variable.numpy()
             variable.assign(kernel / kernel.std() * np.sqrt(2 / fan_in))
-    detector.moving_average.momentum.assign(0.0)
+    detector.moving_average.momentum = 0.0
     detector(batch(99, 0, size=4, base=base).images, training=True)
-    detector.moving_average.momentum.assign(base.family.batch_norm_momentum)
+    detector.moving_average.momentum = base.family.batch_norm_momentum
     return detector
 
 
@@ -71,6 +73,7 @@ def make_step(
     l2: float | None = None,
     micro_batch: int | None = None,
     features: KeptFeatures | None = None,
+    xla: bool = False,
     **values: str,
 ) -> TrainingStep:
     """The step of a job with these hyperparameters. Called in the replicas' scope."""
@@ -85,21 +88,32 @@ def make_step(
         replicas=replicas,
         micro_batch=micro_batch,
         features=features,
+        xla=xla,
     )
 
 
 class Memory:
-    """How many images a detector can take at once; with more, its backward pass runs out of memory halfway."""
+    """How many images a detector can take at once; with more, its backward pass runs out of memory halfway.
 
-    def __init__(self, detector: Detector) -> None:
+    Args:
+        first_image: only those images of a batch fail that begin there or later: on a replica that is not the first.
+        error: what the failing operation raises. A MemoryError is a ResourceExhaustedError outside, any other an
+            UnknownError.
+    """
+
+    def __init__(self, detector: Detector, *, first_image: int = 0, error: Exception | None = None) -> None:
         self.images = 1000
+        self._first_image = first_image
+        self._error = error
         backbone, pyramid, heads = detector.parts
 
         @tf.custom_gradient
         def guarded(x: tf.Tensor) -> Any:
+            first = tf.convert_to_tensor(detector.noise.first_image.value)
+
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                # By now statistics have moved, and the gradients of pyramid and heads are there.
-                with tf.control_dependencies([tf.numpy_function(self._take, [tf.shape(upstream)[0]], [])]):
+                # By now the gradients of pyramid and heads are there.
+                with tf.control_dependencies([tf.numpy_function(self._take, [tf.shape(upstream)[0], first], [])]):
                     return tf.identity(upstream)
 
             return tf.identity(x), gradient
@@ -111,9 +125,33 @@ class Memory:
         changed: Any = detector
         changed.call = call
 
-    def _take(self, images: int) -> None:
-        if images > self.images:
-            raise MemoryError(f"OOM when allocating tensor with shape[{images}]")  # a ResourceExhaustedError outside
+    def _take(self, images: int, first: int) -> None:
+        if images > self.images and first >= self._first_image:
+            raise self._error or MemoryError(f"OOM when allocating tensor with shape[{images}]")
+
+
+MEMORY_ERRORS: dict[type[tf.errors.OpError], str] = {
+    tf.errors.ResourceExhaustedError: "OOM when allocating tensor with shape[8,256,80,80] by allocator GPU_0_bfc",
+    tf.errors.NotFoundError: "No algorithm worked!  Error messages: Profiling failure on CUDNN engine 0: "
+    "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8557823 bytes.",
+    tf.errors.InternalError: "Failed to create cuBLAS handle: CUBLAS_STATUS_ALLOC_FAILED",
+    tf.errors.UnknownError: "Failed to get convolution algorithm: CUDNN_STATUS_ALLOC_FAILED",
+}
+"""What TensorFlow raises where a GPU's memory runs out."""
+
+
+def raise_instead(monkeypatch: pytest.MonkeyPatch, error: type[tf.errors.OpError], text: str) -> None:
+    """Lets a step whose operations fail with an UnknownError fail with this one."""
+    for kind in (training_step._Whole, training_step._Accumulation):
+        take = kind.__call__
+
+        def failing(self: Any, parts: Any, take: Any = take) -> tf.Tensor:
+            try:
+                return take(self, parts)
+            except tf.errors.UnknownError:
+                raise error(None, None, text) from None
+
+        monkeypatch.setattr(kind, "__call__", failing)
 
 
 def values_of(variables: Sequence[Any]) -> list[np.ndarray]:

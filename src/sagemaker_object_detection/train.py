@@ -50,6 +50,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.report.tensorboard import TensorBoard
     from sagemaker_object_detection.training.best import Best, choose_objective
     from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity
+    from sagemaker_object_detection.training.compilation import use_xla
     from sagemaker_object_detection.training.devices import prepare_devices
     from sagemaker_object_detection.training.features import keep_features
     from sagemaker_object_detection.training.loop import Loop, Schedule
@@ -121,11 +122,15 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
                 replicas=replicas,
                 micro_batch=progress.micro_batch,
                 features=keep_features(detector, count) if only_top and not augment and replicas.count == 1 else None,
+                xla=not only_top and use_xla(hyperparameters.xla, schedule.total_steps),
             )
         restore(checkpoint, detector, step, replicas)
         first, (low, high) = progress.steps(schedule.steps_per_epoch), replicas.share(batch_size)
+        stream = training_batches(
+            data, start.base, batch_size, max_boxes, seed, augment, first, (low, high), replicas.count // replicas.hosts
+        )
         batches = readable(
-            training_batches(data, start.base, batch_size, max_boxes, seed, augment, first, (low, high)),
+            replicas.distributed(stream),
             data,
             lambda number: batch_indices(count, batch_size, seed, first + number)[low:high],
         )

@@ -75,6 +75,8 @@ def step(spec: Mapping[str, Any]) -> Prepared:
     if spec.get("flops"):
         facts["flops"] = forward_flops(lambda images: detector(images, training=False), batch_size, base.input_size)
 
+    if variant.loop != "ours":
+        batch = step_variants.scaled(batch, base)
     if variant.loop == "fit":
         fit = step_variants.fit_step(detector)
 
@@ -101,7 +103,7 @@ def _taken(run: Callable[[Batch], tf.Tensor], batches: Iterator[Batch], steps: i
 def forward(spec: Mapping[str, Any]) -> Prepared:
     """The network in inference mode and nothing else, on a fixed batch."""
     base, batch_size, steps = step_variants.find_base(spec), spec["batch_size"], spec["steps"]
-    batch = step_variants.fixed_batch(base, batch_size, classes=3)
+    batch = step_variants.scaled(step_variants.fixed_batch(base, batch_size, classes=3), base)
     detector = stock_network.build(base, 3, stock=False)
     run = tf.function(lambda given: detector(given.images, training=False).box_encodings[0, 0, 0], autograph=False)
     return Prepared(lambda: _taken(run, itertools.repeat(batch), steps, batch_size))

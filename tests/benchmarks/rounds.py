@@ -22,10 +22,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-WorkerSpec = tuple[str, Mapping[str, Any], Path | str]
-"""The script of a worker, what it is to measure, and the Python that runs it."""
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
+WorkerSpec = tuple[str, Mapping[str, Any], Path | str] | tuple[str, Mapping[str, Any], Path | str, Path]
+"""The script of a worker, what it is to measure, the Python that runs it, and where not this one, the repository."""
 
 
 @dataclass(frozen=True)
@@ -115,19 +115,21 @@ class Worker:
 
 
 @contextmanager
-def worker(script: str, spec: Mapping[str, Any], python: Path | str = sys.executable) -> Iterator[Worker]:
-    """A worker that runs `script` of this folder, until the context is left."""
+def worker(
+    script: str, spec: Mapping[str, Any], python: Path | str = sys.executable, repository: Path = REPOSITORY
+) -> Iterator[Worker]:
+    """A worker that runs a benchmark script of the repository, until the context is left."""
     name = f"{script} '{json.dumps(spec)}'"
     print(f"  starting {name}", file=sys.stderr, flush=True)
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
-            [python, HERE / script, json.dumps(spec)],
+            [python, repository / "tests/benchmarks" / script, json.dumps(spec)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=environment(),
+            env=environment(repository),
         ) as process,
     ):
         try:
@@ -136,10 +138,10 @@ def worker(script: str, spec: Mapping[str, Any], python: Path | str = sys.execut
             process.kill()
 
 
-def environment() -> dict[str, str]:
+def environment(repository: Path = REPOSITORY) -> dict[str, str]:
     """Of every process that is measured."""
     found = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-    found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY / "src"), os.environ.get("PYTHONPATH")]))
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(repository / "src"), os.environ.get("PYTHONPATH")]))
     return found
 
 

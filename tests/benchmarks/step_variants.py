@@ -13,6 +13,7 @@ import tensorflow as tf
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.dataset.preprocess import scaled_images
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.training.losses import batch_terms, detection_losses, regularization_loss
@@ -35,14 +36,19 @@ def fixed_batch(base: BaseModel, batch_size: int, classes: int, boxes: int = BOX
     size = base.input_size
     corners = np.sort(random.uniform(0.0, 1.0, (batch_size, boxes, 2, 2)), axis=2)
     return Batch(
-        images=tf.constant(random.uniform(-1.0, 1.0, (batch_size, size, size, 3)), tf.float32),
+        images=tf.constant(random.integers(0, 256, (batch_size, size, size, 3)), tf.uint8),
         true_shapes=tf.constant([[size, size, 3]] * batch_size, tf.int32),
         boxes=tf.constant(corners.reshape(batch_size, boxes, 4), tf.float32),
-        classes=tf.constant(random.integers(0, classes, (batch_size, boxes)), tf.int32),
+        classes=tf.constant(random.integers(0, classes, (batch_size, boxes)), tf.int64),
         box_weights=tf.ones([batch_size, boxes]),
         image_weights=tf.ones([batch_size]),
         indices=tf.range(batch_size, dtype=tf.int64),
     )
+
+
+def scaled(batch: Batch, base: BaseModel) -> Batch:
+    """For steps that do not scale the pixels themselves."""
+    return batch._replace(images=scaled_images(batch.images, batch.true_shapes, base))
 
 
 def our_step(

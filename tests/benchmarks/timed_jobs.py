@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
-from rounds import HERE, Round, environment, peak_megabytes
+from rounds import HERE, REPOSITORY, Round, environment, peak_megabytes
 
 from sagemaker_object_detection import catalogue
 
@@ -31,10 +31,10 @@ class Line:
 
 
 @contextmanager
-def running(command: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
+def running(command: Sequence[str | Path], repository: Path = REPOSITORY) -> Iterator[subprocess.Popen[str]]:
     """A process with its log to read; it is gone afterwards."""
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(repository)
     ) as process:
         try:
             yield process
@@ -42,11 +42,11 @@ def running(command: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def follow(command: Sequence[str | Path], last: str) -> list[Line]:
+def follow(command: Sequence[str | Path], last: str, repository: Path = REPOSITORY) -> list[Line]:
     """Runs a command until it prints a line that begins with `last`, and kills it then; ends the benchmark where it
     never does."""
     began, lines = time.perf_counter(), []
-    with running(command) as process:
+    with running(command, repository) as process:
         for text in process.stdout or ():
             seconds, times = time.perf_counter() - began, psutil.Process(process.pid).cpu_times()
             cpu_seconds = times.user + times.system + times.children_user + times.children_system
@@ -88,14 +88,22 @@ def job(
 class Epochs:
     """A contestant whose round is a job: it counts the epochs after the first, which traces and fills caches."""
 
-    def __init__(self, training: Path, images: int, epochs: int, hyperparameters: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        training: Path,
+        images: int,
+        epochs: int,
+        hyperparameters: Mapping[str, object],
+        repository: Path = REPOSITORY,
+    ) -> None:
         self._training, self._images, self._epochs = training, images, epochs
+        self._repository = repository
         self._hyperparameters = {**hyperparameters, "epochs": epochs}
         self.facts: Mapping[str, Any] = {"images": images, "epochs": epochs}
 
     def round(self) -> Round:
         with job(self._training, self._hyperparameters) as command:
-            lines = follow(command, TRAINED.format(self._epochs - 1))
+            lines = follow(command, TRAINED.format(self._epochs - 1), self._repository)
         first, last = find(lines, TRAINED.format(0)), lines[-1]
         assert first is not None
         seconds, cpu_seconds = last.seconds - first.seconds, last.cpu_seconds - first.cpu_seconds

@@ -10,6 +10,7 @@ from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
 from sagemaker_object_detection.dataset.pipeline import (
     Batch,
+    _row_counts,
     batch_indices,
     evaluation_batches,
     training_batches,
@@ -60,19 +61,24 @@ def take(batches: tf.data.Dataset, count: int) -> list[Batch]:
 
 
 @both
-def test_one_static_shape(dataset: Dataset, base: catalogue.BaseModel) -> None:
+def test_shapes_are_static_but_for_the_rows_of_ground_truth_and_pixels_are_bytes(
+    dataset: Dataset, base: catalogue.BaseModel
+) -> None:
     expected = Batch(
-        images=tf.TensorSpec([3, 32, 32, 3], tf.float32),
+        images=tf.TensorSpec([3, 32, 32, 3], tf.uint8),
         true_shapes=tf.TensorSpec([3, 3], tf.int32),
-        boxes=tf.TensorSpec([3, 4, 4], tf.float32),
-        classes=tf.TensorSpec([3, 4], tf.int32),
-        box_weights=tf.TensorSpec([3, 4], tf.float32),
+        boxes=tf.TensorSpec([3, None, 4], tf.float32),
+        classes=tf.TensorSpec([3, None], tf.int64),
+        box_weights=tf.TensorSpec([3, None], tf.float32),
         image_weights=tf.TensorSpec([3], tf.float32),
         indices=tf.TensorSpec([3], tf.int64),
     )
     assert training_batches(dataset, base, 3, 4, seed=0, augment=True).element_spec == expected
     assert training_batches(dataset, base, 3, 4, seed=0, augment=False).element_spec == expected
-    assert evaluation_batches(dataset, base, 3, 4).element_spec == expected
+    exact = expected._replace(images=tf.TensorSpec([3, 32, 32, 3], tf.float32))
+    assert evaluation_batches(dataset, base, 3, 4).element_spec == exact
+    batch = next(iter(training_batches(dataset, base, 3, 4, seed=0, augment=True)))
+    assert batch.spec == expected
 
 
 def test_evaluation_sees_every_image_once_in_order_and_fills_up_with_weight_zero(dataset: Dataset) -> None:
@@ -81,11 +87,11 @@ def test_evaluation_sees_every_image_once_in_order_and_fills_up_with_weight_zero
     assert [batch.image_weights.tolist() for batch in batches] == [[1, 1, 1], [1, 1, 0]]
     np.testing.assert_allclose(batches[1].images[0], 120 * 2 / 255 - 1, atol=1e-6)
     assert not batches[1].images[2].any()
-    assert batches[0].box_weights.tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]]
-    np.testing.assert_array_equal(batches[0].boxes[2, :3], dataset.boxes[1:4])
-    assert not batches[0].boxes[2, 3].any()
-    assert batches[1].classes.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert batches[1].box_weights[2].tolist() == [0, 0, 0, 0]
+    assert batches[0].box_weights.tolist() == [[1, 0, 0], [0, 0, 0], [1, 1, 1]]
+    np.testing.assert_array_equal(batches[0].boxes[2], dataset.boxes[1:4])
+    assert not batches[0].boxes[0, 1:].any()
+    assert batches[1].classes.tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert batches[1].box_weights[2].tolist() == [0, 0]
     assert batches[0].true_shapes.tolist() == [[32, 32, 3]] * 3
 
 
@@ -96,9 +102,7 @@ def test_evaluation_images_are_the_references_to_the_last_bit(
     noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "0.png")
     (batch,) = evaluation_batches(dataclasses.replace(only(dataset, 1), images=tmp_path), base, 1, 1)
-    exact, rough = (to_network_input(tf.constant(noise), base, exact=exact)[0].numpy() for exact in (True, False))
-    np.testing.assert_array_equal(batch.images[0], exact)
-    assert not np.array_equal(exact, rough)
+    np.testing.assert_array_equal(batch.images[0], to_network_input(tf.constant(noise), base)[0])
 
 
 def test_shares_of_a_batch_are_the_batch_and_filled_up_with_weight_zero(dataset: Dataset) -> None:
@@ -106,10 +110,14 @@ def test_shares_of_a_batch_are_the_batch_and_filled_up_with_weight_zero(dataset:
         take(training_batches(dataset, BASE, 5, 3, seed=2, augment=True, first_step=1, share=share), 1)[0]
         for share in (None, (0, 3), (3, 6))
     )
+    rows = whole.boxes.shape[1]
     for name, column in whole._asdict().items():
-        together = np.concatenate([getattr(first, name), getattr(second, name)])
-        np.testing.assert_array_equal(together[:5], column, err_msg=name)
+        shares = [getattr(share, name) for share in (first, second)]
+        if name in ("boxes", "classes", "box_weights"):
+            shares = [np.pad(x, [(0, 0), (0, rows - x.shape[1])] + [(0, 0)] * (x.ndim - 2)) for x in shares]
+        np.testing.assert_array_equal(np.concatenate(shares)[:5], column, err_msg=name)
     assert (second.indices[2], second.image_weights[2]) == (-1, 0)
+    assert len(np.unique(second.images[2])) == 1
     assert not second.box_weights[2].any()
 
 
@@ -145,16 +153,31 @@ def test_padded_models_train_on_scaled_and_cropped_images(dataset: Dataset) -> N
     assert batch.boxes.max() <= 1
 
 
-def test_padding_can_be_left_off_up_to_the_fullest_image(dataset: Dataset) -> None:
-    for batch in evaluation_batches(dataset, BASE, 2, 7):
-        counts = batch.box_weights.numpy().sum(axis=1).astype(int)
-        short = tf.function(Batch.without_padding)(batch)
-        assert short.boxes.shape[1] == max(1, *counts)
-        for name in ("boxes", "classes", "box_weights"):
-            column = getattr(batch, name).numpy()
-            np.testing.assert_array_equal(getattr(short, name), column[:, : max(1, *counts)])
-            assert not column[:, max(counts) :].any()
-        np.testing.assert_array_equal(short.images, batch.images)
+def test_a_batch_is_divided_among_devices_in_order(dataset: Dataset) -> None:
+    (whole,) = take(training_batches(dataset, BASE, 4, 3, seed=2, augment=True, share=(0, 6)), 1)
+    parts = take(training_batches(dataset, BASE, 4, 3, seed=2, augment=True, share=(0, 6), parts=3), 3)
+    assert [len(part.indices) for part in parts] == [2, 2, 2]
+    np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), whole.images)
+    assert np.concatenate([part.image_weights for part in parts]).tolist() == [1, 1, 1, 1, 0, 0]
+
+
+def test_rows_of_ground_truth_are_as_many_as_the_fullest_image_needs(dataset: Dataset) -> None:
+    counts = []
+    for batch in evaluation_batches(dataset, BASE, 1, 7).as_numpy_iterator():
+        present = int(batch.box_weights.sum())
+        assert batch.boxes.shape[1] == batch.classes.shape[1] == batch.box_weights.shape[1] == max(1, present)
+        counts.append(present)
+    assert counts == list(BOX_COUNTS)
+
+
+def test_there_are_few_numbers_of_rows_and_none_is_much_too_large() -> None:
+    assert _row_counts(1) == [1]
+    assert _row_counts(20) == [1, 2, 3, 4, 6, 8, 12, 16, 20]
+    for most in (1, 2, 3, 5, 100, 1000):
+        counts = _row_counts(most)
+        assert counts[-1] == most
+        assert len(counts) <= 2 * most.bit_length() + 1
+        assert all(min(count for count in counts if count >= wanted) <= 1.5 * wanted for wanted in range(1, most + 1))
 
 
 def test_evaluation_that_divides_is_not_filled_up(dataset: Dataset) -> None:

@@ -14,7 +14,14 @@ from PIL import Image, ImageOps
 from shared import shared
 
 from sagemaker_object_detection import catalogue
-from sagemaker_object_detection.dataset.preprocess import decode, scale_pixels, to_input_frame, to_network_input
+from sagemaker_object_detection.dataset.preprocess import (
+    decode,
+    scale_pixels,
+    scaled_images,
+    to_input_frame,
+    to_network_input,
+    to_pixels,
+)
 
 EFFICIENTDET = next(base for base in catalogue.CATALOGUE if base.family.keep_aspect_ratio)
 SMALL = dataclasses.replace(EFFICIENTDET, input_size=64)
@@ -320,21 +327,34 @@ def test_every_model_has_its_scaling(base: catalogue.BaseModel) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(375, 500), (33, 1000), (320, 320), (1, 1)])
 @pytest.mark.parametrize(
-    ("name", "value_range"),
+    ("name", "level"),
     [
-        ("ssd_mobilenet_v2_fpnlite_320x320", 2.0),
-        ("ssd_resnet50_v1_fpn_640x640", 255.0),
-        ("ssd_efficientdet_d0_512x512", 5.0),
+        ("ssd_mobilenet_v2_fpnlite_320x320", 2 / 255),
+        ("ssd_resnet50_v1_fpn_640x640", 1.0),
+        ("ssd_efficientdet_d0_512x512", 1 / 255 / 0.224),
     ],
 )
-def test_training_scales_after_resizing_to_the_same_values(
-    name: str, value_range: float, height: int, width: int
+def test_pixels_scaled_later_are_the_exact_input_to_half_a_level(
+    name: str, level: float, height: int, width: int
 ) -> None:
     base = catalogue.find(name)
     assert base is not None
     image = noise(height, width)
     exact, shape = to_network_input(tf.constant(image), base)
-    for pixels in (tf.constant(image), tf.cast(image, tf.float32)):
-        fast, same_shape = to_network_input(pixels, base, exact=False)
-        np.testing.assert_allclose(fast, exact, rtol=0, atol=1e-6 * value_range)
+    for same in (tf.constant(image), tf.cast(image, tf.float32)):
+        pixels, same_shape = to_pixels(same, base)
+        assert pixels.dtype == tf.uint8
+        found = scaled_images(pixels[None], same_shape[None], base)[0]
+        np.testing.assert_allclose(found, exact, rtol=0, atol=0.501 * level)
         np.testing.assert_array_equal(same_shape, shape)
+        assert not np.any(found[shape[0] :])
+        assert not np.any(found[:, shape[1] :])
+
+
+@pytest.mark.parametrize("name", ["ssd_mobilenet_v2_fpnlite_320x320", "ssd_efficientdet_d0_512x512"])
+def test_pixels_that_are_not_resized_are_scaled_to_the_references_last_bit(name: str) -> None:
+    base = catalogue.find(name)
+    assert base is not None
+    image = tf.constant(noise(base.input_size, base.input_size))
+    pixels, shape = to_pixels(image, base)
+    np.testing.assert_array_equal(scaled_images(pixels[None], shape[None], base)[0], to_network_input(image, base)[0])

@@ -10,13 +10,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from tiny_models import TINY, TINY_PADDED
-from training_steps import ALONE, Memory, assign, batch, calibrated, make_step, share_of, values_of
+from training_steps import (
+    ALONE,
+    MEMORY_ERRORS,
+    Memory,
+    assign,
+    batch,
+    calibrated,
+    make_step,
+    raise_instead,
+    share_of,
+    values_of,
+)
 
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.pipeline import Batch
-from sagemaker_object_detection.models.detector import build_detector
+from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.training.replicas import Replicas, find_replicas
 
 SGD = {"optimizer": "sgd", "momentum": "0.9", "learning_rate": "0.0003"}
@@ -32,6 +44,14 @@ class Case:
     dtype: str = "float64"
     memory: int | None = None
     """How many images fit into a device's."""
+    only_second: bool = False
+    """Whether only the second device's memory is that small."""
+    error: type[tf.errors.OpError] = tf.errors.ResourceExhaustedError
+    """What is raised then."""
+    micro_batch: int | None = None
+    """How many images are taken at a time from the beginning."""
+    freeze: bool = True
+    """Whether batch normalization keeps its statistics."""
     overflow: int | None = None
     """The step in which the last image is more than float16 can hold."""
 
@@ -41,6 +61,14 @@ CASES = {
     "adam, 3 images": Case(3, ADAM),
     "sgd, 4 images, memory for 1": Case(4, SGD, memory=1),
     "drop-connect, 3 images": Case(3, ADAM, TINY_PADDED, steps=2),
+    **{
+        f"sgd, 4 images, {error.__name__} on the second replica": Case(4, SGD, memory=1, only_second=True, error=error)
+        for error in MEMORY_ERRORS
+    },
+    "statistics, 4 images": Case(4, SGD, steps=2, freeze=False),
+    "statistics, 4 images, memory for 1": Case(4, SGD, steps=2, freeze=False, memory=1),
+    "statistics, 2 images at a time": Case(4, SGD, steps=2, freeze=False, micro_batch=2),
+    "statistics, 1 image at a time": Case(4, SGD, steps=2, freeze=False, micro_batch=1),
     "float16, 2 images": Case(2, SGD, dtype="mixed_float16", steps=7, overflow=5),
 }
 
@@ -52,6 +80,12 @@ def find(devices: int, hosts: str, own: str) -> Replicas:
         return ALONE
     names = [f"CPU:{number}" for number in range(devices)]
     return Replicas(tf.distribute.MirroredStrategy(names))
+
+
+def parts_of(share: Batch, replicas: Replicas) -> list[Batch]:
+    """Each local replica's."""
+    count = replicas.count // replicas.hosts
+    return [Batch(*columns) for columns in zip(*(tf.split(column, count) for column in share), strict=True)]
 
 
 def whole_batch(case: Case, number: int) -> Batch:
@@ -71,17 +105,34 @@ def run(case: Case, replicas: Replicas) -> dict[str, list[np.ndarray]]:
         detector.variables, values_of(calibrated(base, case.dtype.removeprefix("mixed_").replace("16", "32")).variables)
     )
     before = values_of(detector.variables)
+    with pytest.MonkeyPatch.context() as patch:
+        return taken(case, replicas, detector, before, patch)
+
+
+def taken(
+    case: Case, replicas: Replicas, detector: Detector, before: list[np.ndarray], patch: pytest.MonkeyPatch
+) -> dict[str, list[np.ndarray]]:
     if case.memory is not None:
-        Memory(detector).images = case.memory
+        first = case.batch_size // replicas.count if case.only_second else 0
+        error = RuntimeError(MEMORY_ERRORS[case.error])
+        Memory(detector, first_image=first, error=error).images = case.memory
+        raise_instead(patch, case.error, MEMORY_ERRORS[case.error])
     with replicas.scope():
-        step = make_step(detector, replicas=replicas, freeze=True, warm_up=False, **case.optimizer)
+        step = make_step(
+            detector,
+            replicas=replicas,
+            freeze=case.freeze,
+            warm_up=False,
+            micro_batch=case.micro_batch,
+            **case.optimizer,
+        )
     place = replicas.share(case.batch_size)
     scale = getattr(step.optimizer, "dynamic_scale", None)
     losses, scales = [], []
     for number in range(case.steps):
-        losses.append(float(step(share_of(whole_batch(case, number), *place))))
+        losses.append(float(step(*parts_of(share_of(whole_batch(case, number), *place), replicas))))
         scales.append(1.0 if scale is None else float(scale.numpy()))
-    assert (step.micro_batch is None) == (case.memory is None)
+    assert (step.micro_batch is None) == (case.memory is None and case.micro_batch is None)
     return {
         "before": before,
         "after": values_of(detector.variables),

@@ -50,7 +50,7 @@ def test_only_the_class_prediction_layer_of_a_published_tarball_moves(sample_roo
     from sagemaker_object_detection.weights.model_garden import saved_model_variables
 
     published = build_detector(DEFAULT_MODEL, 90, seed=11)
-    published.moving_average.momentum.assign(0.0)
+    published.moving_average.momentum = 0.0
     noise = np.random.default_rng(0).uniform(-1, 1, (1, 320, 320, 3)).astype(np.float32)
     published(noise, training=True)  # statistics with which features do not vanish
     first = [f"_model/{part}/variables/0{SUFFIX}" for part in ("_feature_extractor", "_box_predictor")]

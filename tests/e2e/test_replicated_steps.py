@@ -19,6 +19,16 @@ pytestmark = pytest.mark.slow
 SAME = ("sgd, 4 images", "adam, 3 images")
 """Three images leave one of four replicas without any, and one of two with a single one."""
 LITTLE_MEMORY, NOISY, FLOAT16 = "sgd, 4 images, memory for 1", "drop-connect, 3 images", "float16, 2 images"
+FULL_SECOND = [
+    f"sgd, 4 images, {error} on the second replica"
+    for error in ("ResourceExhaustedError", "NotFoundError", "InternalError", "UnknownError")
+]
+"""The second device's memory holds one image: the step fails there, and not on the first."""
+STATISTICS = {
+    "statistics, 4 images": "statistics, 2 images at a time",
+    "statistics, 4 images, memory for 1": "statistics, 1 image at a time",
+}
+"""Batch normalization follows the batches: what two devices do, and one that takes as many images at a time as each."""
 TOLERANCE = 1e-8
 MOVING = 27
 """Variables of the tiny model that are not batch normalization's, which 56 are."""
@@ -64,16 +74,16 @@ def on_devices(factory: pytest.TempPathFactory, count: int, *cases: str) -> Foun
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory) -> Found:
-    return on_devices(tmp_path_factory, 1, *SAME)
+    return on_devices(tmp_path_factory, 1, *SAME, *STATISTICS.values())
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Found:
-    return on_devices(tmp_path_factory, 2, *SAME, LITTLE_MEMORY)
+    return on_devices(tmp_path_factory, 2, *SAME, LITTLE_MEMORY, *FULL_SECOND, *STATISTICS)
 
 
 def assert_same(found: Found, one: Found, case: str) -> None:
-    expected = one[case.removesuffix(", memory for 1")]
+    expected = one[", ".join(case.split(", ")[:2])]
     assert deviation(found[case]["after"], expected["after"], expected["before"]) < TOLERANCE
     np.testing.assert_allclose(found[case]["losses"][0], expected["losses"][0], rtol=TOLERANCE)
 
@@ -81,6 +91,19 @@ def assert_same(found: Found, one: Found, case: str) -> None:
 @pytest.mark.parametrize("case", [*SAME, LITTLE_MEMORY])
 def test_two_devices_of_a_host_train_as_one(one, two, case):
     assert_same(two, one, case)
+
+
+@pytest.mark.parametrize("case", FULL_SECOND)
+def test_a_step_that_fails_on_one_of_two_devices_moves_nothing_and_is_taken_in_parts(one, two, case):
+    """Whatever TensorFlow raises there; what had moved on the way would be moved twice."""
+    assert_same(two, one, case)
+
+
+@pytest.mark.parametrize(("case", "alone"), STATISTICS.items())
+def test_moving_statistics_follow_the_mean_of_all_replicas_and_parts(one, two, case, alone):
+    start = one[alone]["before"]
+    assert deviation(two[case]["after"], one[alone]["after"], start) < TOLERANCE
+    assert sum(movement > 0 for movement in movements(two[case]["after"], start)) > 1.5 * MOVING
 
 
 @pytest.mark.nightly

@@ -60,6 +60,7 @@ TABLE = {
     "invalid_boxes": ("one of error, drop", "error", "error", "drop", "drop"),
     "validation_split_ratio": ("a number from 0.0 to 0.5", "0.2", 0.2, "0.5", 0.5),
     "mixed_precision": (AUTO, "Auto", None, "True", True),
+    "xla": (AUTO, "Auto", None, "True", True),
     "seed": ("a whole number from 0 to 2147483647", "0", 0, "0042", 42),
 }
 NUMBERS = [name for name, (expected, *_) in TABLE.items() if "number" in expected]

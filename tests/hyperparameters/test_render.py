@@ -25,6 +25,7 @@ def test_the_readme_table_has_a_line_for_every_row_and_marks_extensions():
         "invalid_boxes",
         "validation_split_ratio",
         "mixed_precision",
+        "xla",
         "seed",
     ]
     assert {line.count(" | ") for line in lines[2:-2]} == {5}

@@ -57,14 +57,17 @@ def test_training_moves_the_statistics_by_one_minus_momentum():
     np.testing.assert_allclose(layer.moving_variance.numpy(), 0.9 + 0.1 * VARIANCE * 18 / 17, rtol=1e-5)
 
 
-def test_assigned_momentum_acts_without_a_new_trace():
+def test_collected_moments_move_nothing_and_the_rule_moves_by_them():
     layer = batch_norm(momentum=0.9)
-    step = tf.function(lambda inputs: layer(inputs, training=True))
-    step(INPUTS)
-    layer.moving_average.momentum.assign(0.0)
-    step(INPUTS)
-    np.testing.assert_allclose(layer.moving_mean.numpy(), MEAN, rtol=1e-5)
-    assert step.experimental_get_tracing_count() == 1
+    with layer.moving_average.collected() as found:
+        layer(INPUTS, training=True)
+    assert not layer.moving_mean.numpy().any()
+    ((mean, variance),) = found.values()
+    np.testing.assert_allclose(mean, MEAN, rtol=1e-5)
+    np.testing.assert_allclose(variance, VARIANCE * 18 / 17, rtol=1e-5)
+    np.testing.assert_allclose(MovingAverage.moved(layer.moving_variance, variance, 0.75), 0.75 + 0.25 * variance)
+    layer(INPUTS, training=True)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), 0.1 * MEAN, rtol=1e-5)
 
 
 def test_inference_uses_the_moving_statistics_and_leaves_them():

@@ -75,14 +75,14 @@ def test_an_image_that_fills_up_a_batch_leaves_no_features(detector, monkeypatch
     computed = counted(detector, monkeypatch)
     kept = KeptFeatures(detector, 2)
     run = tf.function(kept, autograph=False)
-    run(filled)
+    run(filled.inputs)
     assert computed == [2]
-    found = run(whole._replace(indices=tf.constant([1, 0], tf.int64)))
+    found = run(whole._replace(indices=tf.constant([1, 0], tf.int64)).inputs)
     assert computed == [2, 2]  # the other image's were not known yet
     expected = tf.function(lambda images: detector(images, training=True), autograph=False)(whole.images)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)  # of about 1; other operations may be fused
-    again = run(whole._replace(indices=tf.constant([1, 0], tf.int64), images=tf.zeros_like(whole.images)))
+    again = run(whole._replace(indices=tf.constant([1, 0], tf.int64), images=tf.zeros_like(whole.images)).inputs)
     assert computed == [2, 2]
     for one, other in zip(again, found, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -86,12 +86,13 @@ def train(
     checkpoints=None,
     on_epoch=None,
     best_weights=None,
+    replicas=ALONE,
 ):
     checkpoints = checkpoints or Checkpoints(None, {}, Progress[Figures])
     on_epoch = on_epoch or (lambda epoch: None)
-    loop = Loop(detector, step, schedule, evaluate, stop_requested, ALONE, checkpoints, on_epoch)
+    loop = Loop(detector, step, schedule, evaluate, stop_requested, replicas, checkpoints, on_epoch)
     numbers: Any = itertools.count() if batches is None else batches
-    return loop.run(numbers, progress, best_weights)
+    return loop.run(((number,) for number in numbers), progress, best_weights)
 
 
 def run(
@@ -147,6 +148,40 @@ def test_without_validation_the_last_epoch_is_kept():
     assert float(detector.weight) == 12.0
     assert outcome.saved.number == 2
     assert outcome.saved.validation is None
+
+
+def test_several_hosts_are_asked_in_every_step_and_heard_a_step_later():
+    """So that a device has its next step before anyone waits for the others."""
+    events = []
+
+    class TwoHosts:
+        hosts = 2
+
+        def any(self, flag):
+            return flag
+
+        def ask(self, flag):
+            number = sum(event.startswith("ask") for event in events) + 1
+            events.append(f"ask {number}")
+
+            def answer():
+                events.append(f"hear {number}")
+                return flag
+
+            return answer
+
+    class Noted(Step):
+        def __call__(self, batch):
+            events.append("step")
+            return super().__call__(batch)
+
+    detector = Detector()
+    schedule = Schedule(1, 9, 2, 0.25, lambda step: [])
+    progress = Progress(Best(Objective("mAP", True), 0.0, None))
+    stop_requested = lambda: float(detector.weight) >= 2.0  # noqa: E731
+    outcome = train(detector, Noted(detector), schedule, None, progress, stop_requested, replicas=TwoHosts())
+    assert events == ["step", "ask 1", "step", "ask 2", "hear 1", "step", "ask 3", "hear 2"]
+    assert outcome.stopped
 
 
 def test_the_log_lines_of_an_epoch(caplog):

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_models import TINY
-from training_steps import Memory, assign, batch, calibrated, deviation, make_step, movements, values_of
+from training_steps import (
+    MEMORY_ERRORS,
+    Memory,
+    assign,
+    batch,
+    calibrated,
+    deviation,
+    make_step,
+    movements,
+    raise_instead,
+    values_of,
+)
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.models.detector import build_detector
@@ -94,6 +105,31 @@ def test_failed_step_leaves_everything_as_it_was_and_is_the_users_fault(fails_in
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("error", MEMORY_ERRORS, ids=lambda error: error.__name__)
+def test_a_step_is_halved_whatever_tensorflow_raises_where_memory_runs_out(error, monkeypatch, caplog):
+    text = MEMORY_ERRORS[error]
+    raise_instead(monkeypatch, error, text)
+    detector = calibrated(TINY)
+    full = Memory(detector, error=RuntimeError(text))
+    full.images = 1
+    step = make_step(detector)
+    with caplog.at_level(logging.INFO):
+        losses = [float(step(batch(number, 3, 2))) for number in range(2)]
+    assert said(caplog) == [HALVED.format(2, 1, STATISTICS)]
+    assert np.isfinite(losses).all()
+    assert int(step.optimizer.iterations.value) == 2
+
+
+@pytest.mark.slow
+def test_another_error_is_no_lack_of_memory(monkeypatch):
+    raise_instead(monkeypatch, tf.errors.InternalError, "cuDNN launch failure: CUDNN_STATUS_EXECUTION_FAILED")
+    detector = calibrated(TINY)
+    Memory(detector, error=RuntimeError()).images = 1
+    with pytest.raises(tf.errors.InternalError, match="EXECUTION_FAILED"):
+        make_step(detector)(batch(0, 3, 2))
+
+
+@pytest.mark.slow
 def test_a_step_that_failed_goes_on_as_one_that_knew_before():
     detector = calibrated(TINY)
     start = values_of(detector.variables)
@@ -128,9 +164,9 @@ def test_several_hosts_are_told_which_batch_fits():
     """The others wait in the middle of their step: there is no second try."""
     step: Any = object.__new__(training_step.TrainingStep)
     step.micro_batch, step.detector = None, SimpleNamespace(base=TINY)
-    step.replicas = SimpleNamespace(hosts=2, count=4, images_per_replica=lambda size: size // 4)
+    step.replicas = SimpleNamespace(hosts=2, count=4)
     with pytest.raises(UserError) as refused:
-        step._halve(12, tf.errors.ResourceExhaustedError(None, None, "OOM"))
+        step._halve(6, tf.errors.ResourceExhaustedError(None, None, "OOM"))
     assert str(refused.value) == (
         "batch_size: 6 images do not fit into the memory of a device; set batch_size to 12, or choose an instance with "
         "more memory"

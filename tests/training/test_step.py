@@ -1,5 +1,6 @@
 """The training step: one trace, the right variables move, the moving statistics follow the documented rule."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_models import TINY
+from tiny_models import TINY, TINY_PADDED
 from training_steps import assign, batch, calibrated, deviation, make_step, values_of
 
+from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.training.step import TrainingStep
 
@@ -43,7 +45,7 @@ def test_one_trace_for_any_number_of_boxes_and_the_loss_falls():
 def test_only_the_class_prediction_layer_moves(eager):
     detector = build_detector(TINY, 2)
     # With statistics of real maps: by initial ones the features vanish, and with them the gradients.
-    detector.moving_average.momentum.assign(0.0)
+    detector.moving_average.momentum = 0.0
     detector(batch(0, 0).images, training=True)
     before = snapshot(detector)
     step = make_step(detector, only_top_layer=True, warm_up=False)
@@ -111,13 +113,20 @@ def test_the_parts_of_a_step_know_the_place_of_their_first_image(eager, monkeypa
     step = make_step(build_detector(TINY, 2), micro_batch=2)
     places = []
 
-    def gradients(images, in_whole_batch, first, parts):
-        places.append((int(first), len(images.image_weights), parts))
-        return [tf.zeros(variable.shape) for variable in step.variables], tf.zeros([])
+    def gradients_of(shares, images):
+        def gradients(values, share):
+            places.append((int(share.first), len(share.inputs.image_weights), shares, images))
+            return (
+                [tf.zeros(variable.shape) for variable in step.variables],
+                tf.zeros(step.moments_spec[0]),
+                tf.zeros([]),
+            )
 
-    monkeypatch.setattr(step, "gradients", gradients)
+        return gradients
+
+    monkeypatch.setattr(step, "gradients_of", gradients_of)
     step(batch(0, 3, size=5))
-    assert places == [(0, 2, 3), (2, 2, 3), (4, 2, 3)]
+    assert places == [(0, 2, 3, 6), (2, 2, 3, 6), (4, 2, 3, 6)]
 
 
 def test_float16_moves_the_weights_as_float32_does(eager):
@@ -135,7 +144,7 @@ def test_float16_moves_the_weights_as_float32_does(eager):
 @pytest.mark.parametrize(("of_another", "moves"), [(0.0, True), (np.nan, False)])
 def test_a_step_that_overflows_on_another_replica_is_skipped_on_this_one_too(of_another, moves):
     variable = keras.Variable([1.0])
-    detector: Any = SimpleNamespace(dtype_policy=SimpleNamespace(name="mixed_float16"))
+    detector: Any = SimpleNamespace(dtype_policy=SimpleNamespace(name="mixed_float16"), batch_norms=[])
     replicas: Any = SimpleNamespace(count=2, sum_in_step=lambda value: value + of_another)
     step = TrainingStep(
         detector,
@@ -145,5 +154,64 @@ def test_a_step_that_overflows_on_another_replica_is_skipped_on_this_one_too(of_
         warm_up_statistics=False,
         replicas=replicas,
     )
-    step.apply([step.optimizer.scale_loss(tf.ones([1]))])
+    step.apply([step.optimizer.scale_loss(tf.ones([1]))], tf.zeros([0]))
     assert variable.numpy() == ([0.5] if moves else [1.0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("base", "policy"),
+    [
+        (TINY, "float32"),
+        pytest.param(TINY_PADDED, "float32", marks=pytest.mark.nightly),  # draws noise
+        pytest.param(TINY, "mixed_bfloat16", marks=pytest.mark.nightly),
+        pytest.param(TINY_PADDED, "mixed_float16", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_compiled_step_is_the_same_step(base, policy):
+    """For any number of rows of ground truth, whole and in parts, to the number format's rounding."""
+    detector = calibrated(base, policy)
+    start, ways = values_of(detector.variables), {}
+    for xla, micro_batch in ((False, None), (True, None), (True, 1)):
+        assign(detector.variables, start)
+        step = make_step(detector, warm_up=False, freeze=True, optimizer="sgd", xla=xla, micro_batch=micro_batch)
+        losses = [float(step(batch(0, boxes, rows=rows, base=base))) for boxes, rows in ((3, 4), (5, 6))]
+        ways[xla, micro_batch] = losses, values_of(detector.variables)
+        assert step.traces == (0 if micro_batch else 1)
+    expected, weights = ways[False, None]
+    for losses, found in list(ways.values())[1:]:
+        assert losses == pytest.approx(expected, rel=1e-4 if policy == "float32" else 3e-2)
+        assert deviation(found, weights, start) < (5e-3 if policy == "float32" else 0.5)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ssd_mobilenet_v2_fpnlite_320x320",
+        "ssd_mobilenet_v1_fpn_640x640",
+        "ssd_resnet50_v1_fpn_640x640",
+        "ssd_efficientdet_d0_512x512",
+    ],
+)
+def test_the_step_of_every_family_compiles(name):
+    base = catalogue.find(name)
+    assert base is not None
+    detector = build_detector(replace(base, input_size=128), 2)
+    start, losses = values_of(detector.variables), []
+    for xla in (False, True):
+        assign(detector.variables, start)
+        losses.append(float(make_step(detector, xla=xla)(batch(0, 3, base=detector.base))))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.nightly
+def test_a_compiled_step_moves_the_statistics_too():
+    detector = calibrated(TINY)
+    start, moved = values_of(detector.variables), []
+    for xla in (False, True):
+        assign(detector.variables, start)
+        make_step(detector, xla=xla, optimizer="sgd")(batch(0, 3))
+        moved.append(values_of(detector.variables))
+    for one, other in zip(*moved, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)

@@ -6,6 +6,7 @@ that starts at step s sees what the uninterrupted one would have seen.
 """
 
 import logging
+import math
 import os
 from typing import NamedTuple
 
@@ -16,15 +17,18 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.augment import augment as augmented
 from sagemaker_object_detection.dataset.decoded import ImageReader
-from sagemaker_object_detection.dataset.preprocess import to_input_frame, to_network_input
+from sagemaker_object_detection.dataset.preprocess import to_input_frame, to_network_input, to_pixels
 
 log = logging.getLogger(__name__)
 
 _PREFETCH_BYTES = 256 * 2**20
-"""Finished batches wait in at most about this much memory (never less than one batch)."""
-_MAX_WORKERS = 32
+"""Finished batches wait in at most about this much memory, and as many again are put together; never less than one."""
+_COPIERS = 4
+"""Batches that are put together at once: one thread copies a few gigabytes a second."""
 _FILLER = -1
 """The index of an image that only fills up a batch."""
+_GREY = 127
+"""The level of its pixels, close to the mean that every family's scaling makes 0."""
 _as_written = tf.autograph.experimental.do_not_convert
 """There is no Python control flow over tensors here, and rewriting the code would need a writable temporary folder."""
 
@@ -37,8 +41,10 @@ class Batch(NamedTuple):
     answer, speak of the image: [0, 1] spans it without padding. `true_shapes` leads from one to the other; where images
     are stretched they are the same.
 
-    images: float32 [B, S, S, 3]. true_shapes: int32 [B, 3], size of each image inside its network input, at least 1.
-    boxes: float32 [B, G, 4], ymin xmin ymax xmax, normalised to the network input. classes: int32 [B, G], 0-based.
+    images: [B, S, S, 3]; of training uint8 pixels (`preprocess.scaled_images` makes the network input of them), of
+    evaluation the network input, float32 and exact. true_shapes: int32 [B, 3], size of each image inside its network
+    input, at least 1.
+    boxes: float32 [B, G, 4], ymin xmin ymax xmax, normalised to the network input. classes: int64 [B, G], 0-based.
     box_weights: float32 [B, G]. image_weights: float32 [B], 0 for an image that only fills up a batch. indices: int64
     [B], which image of the data set; -1 for one that fills up.
     """
@@ -51,13 +57,49 @@ class Batch(NamedTuple):
     image_weights: tf.Tensor
     indices: tf.Tensor
 
+    @property
+    def inputs(self) -> "Inputs":
+        """What the network sees."""
+        return Inputs(self.images, self.true_shapes, self.image_weights, self.indices)
+
+    @property
+    def spec(self) -> "Batch":
+        """The tf.TensorSpec of every column, for batches like this one with any number of rows of ground truth."""
+        any_number: dict[str, list[int | None]] = {"boxes": [None, 4], "classes": [None], "box_weights": [None]}
+        return Batch(
+            **{
+                name: tf.TensorSpec([column.shape[0], *any_number.get(name, list(column.shape)[1:])], column.dtype)
+                for name, column in self._asdict().items()
+            }
+        )
+
     def without_padding(self) -> "Batch":
-        """With as many box rows as the fullest of its images has boxes, at least 1: G is that of the whole data set."""
-        with tf.device("CPU:0"):  # where batches come from: a GPU would have to be waited for
-            most = tf.reduce_max(tf.math.count_nonzero(self.box_weights, axis=1, dtype=tf.int32))
-            most = tf.maximum(most, 1)
-            columns = {name: getattr(self, name)[:, :most] for name in ("boxes", "classes", "box_weights")}
+        """With as few rows of ground truth as one of `_row_counts` allows: G is that of the whole data set, but the
+        fullest image of most batches has far fewer boxes."""
+        most = tf.reduce_max(tf.math.count_nonzero(self.box_weights, axis=1, dtype=tf.int32))
+        counts = tf.constant(_row_counts(self.boxes.shape[1]))
+        rows = tf.reduce_min(tf.boolean_mask(counts, counts >= most))
+        columns = {name: getattr(self, name)[:, :rows] for name in ("boxes", "classes", "box_weights")}
         return self._replace(**columns)
+
+
+class Inputs(NamedTuple):
+    """The columns of a `Batch` without its ground truth."""
+
+    images: tf.Tensor
+    true_shapes: tf.Tensor
+    image_weights: tf.Tensor
+    indices: tf.Tensor
+
+
+def _row_counts(max_boxes: int) -> list[int]:
+    """Rows of ground truth that a batch may have: 1, 2, 3, 4, 6, 8, 12, 16 and so on, up to `max_boxes`.
+
+    So few that a compiler of fixed shapes can compile for each of them, and so many that no more than a third of the
+    rows are padding for nothing.
+    """
+    counts = [count for power in range(max_boxes.bit_length()) for count in (2**power, 3 * 2**power // 2)]
+    return sorted({*(count for count in counts if count < max_boxes), max_boxes})
 
 
 def training_batches(
@@ -69,6 +111,7 @@ def training_batches(
     augment: bool,
     first_step: int = 0,
     share: tuple[int, int] | None = None,
+    parts: int = 1,
 ) -> tf.data.Dataset:
     """The endless stream of training batches, or of a host's share of each, from step `first_step` on.
 
@@ -82,6 +125,7 @@ def training_batches(
         first_step: batches to leave out, at no cost.
         share: first place in the batch, and the place after the last, of the images that are wanted; places past the
             batch's end are filled up with blank images of weight 0. None for the whole batch.
+        parts: into how many elements of equal size each of these batches is divided, one for each of a host's devices.
 
     Returns:
         a tf.data.Dataset of `Batch`.
@@ -114,7 +158,7 @@ def training_batches(
         if augment:
             key = tf.stack([tf.constant(seed, tf.int64), position])
             image, boxes, classes = augmented(image, boxes, classes, key, base)
-        return _example(image, boxes, classes, index, base, max_boxes, exact=False)
+        return _example(*to_pixels(image, base), boxes, classes, index, base, max_boxes)
 
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
     stream = epochs.flat_map(order).skip(first % count)
@@ -123,10 +167,10 @@ def training_batches(
 
     @_as_written
     def load_or_fill(index: tf.Tensor, position: tf.Tensor) -> Batch:
-        return tf.cond(index == _FILLER, lambda: _filler(base, max_boxes), lambda: load(index, position))
+        return tf.cond(index == _FILLER, lambda: _filler(base, max_boxes, tf.uint8), lambda: load(index, position))
 
     read = load if high <= batch_size else load_or_fill
-    return _batched(stream.map(read, num_parallel_calls=_workers(), deterministic=True), base, high - low)
+    return _batched(stream.map(read, num_parallel_calls=_workers(), deterministic=True), (high - low) // parts)
 
 
 def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, max_boxes: int) -> tf.data.Dataset:
@@ -140,12 +184,13 @@ def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, max_b
 
     @_as_written
     def load(index: tf.Tensor) -> Batch:
-        return _example(*columns.read(index), index, base, max_boxes, exact=True)
+        image, boxes, classes = columns.read(index)
+        return _example(*to_network_input(image, base), boxes, classes, index, base, max_boxes)
 
     images = tf.data.Dataset.range(count).map(load, num_parallel_calls=_workers(), deterministic=True)
-    filler = tf.data.Dataset.from_tensors(_filler(base, max_boxes))
+    filler = tf.data.Dataset.from_tensors(_filler(base, max_boxes, tf.float32))
     filled = images.concatenate(filler.repeat(-count % batch_size))
-    return _batched(filled, base, batch_size)
+    return _batched(filled, batch_size)
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
@@ -188,56 +233,56 @@ class _Columns:
 
 def _example(
     image: tf.Tensor,
+    true_shape: tf.Tensor,
     boxes: tf.Tensor,
     classes: tf.Tensor,
     index: tf.Tensor,
     base: BaseModel,
     max_boxes: int,
-    *,
-    exact: bool,
 ) -> Batch:
-    """A Batch without its first axis."""
-    network_input, true_shape = to_network_input(image, base, exact=exact)
+    """A Batch without its first axis; boxes are of the image."""
     boxes = to_input_frame(boxes, true_shape, base)
     present = tf.shape(boxes)[0]
     padding = max_boxes - present
     return Batch(
-        images=network_input,
+        images=image,
         true_shapes=true_shape,
         boxes=tf.ensure_shape(tf.pad(boxes, [[0, padding], [0, 0]]), [max_boxes, 4]),
-        classes=tf.ensure_shape(tf.pad(classes, [[0, padding]]), [max_boxes]),
+        classes=tf.ensure_shape(tf.pad(tf.cast(classes, tf.int64), [[0, padding]]), [max_boxes]),
         box_weights=tf.cast(tf.range(max_boxes) < present, tf.float32),
         image_weights=tf.ones([]),
         indices=index,
     )
 
 
-def _filler(base: BaseModel, max_boxes: int) -> Batch:
+def _filler(base: BaseModel, max_boxes: int, dtype: tf.DType) -> Batch:
     """A Batch without its first axis, of a blank image of weight 0."""
     size = base.input_size
     return Batch(
-        images=tf.zeros([size, size, 3]),
+        images=tf.fill([size, size, 3], tf.constant(_GREY if dtype == tf.uint8 else 0, dtype)),
         true_shapes=tf.constant([size, size, 3], tf.int32),
         boxes=tf.zeros([max_boxes, 4]),
-        classes=tf.zeros([max_boxes], tf.int32),
+        classes=tf.zeros([max_boxes], tf.int64),
         box_weights=tf.zeros([max_boxes]),
         image_weights=tf.zeros([]),
         indices=tf.constant(_FILLER, tf.int64),
     )
 
 
-def _batched(examples: tf.data.Dataset, base: BaseModel, batch_size: int) -> tf.data.Dataset:
-    batch_bytes = 4 * 3 * base.input_size**2 * batch_size
-    batches = examples.batch(batch_size, drop_remainder=True).prefetch(max(1, min(4, _PREFETCH_BYTES // batch_bytes)))
+def _batched(examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+    spec = examples.element_spec.images
+    ready = max(1, min(_COPIERS, _PREFETCH_BYTES // (batch_size * math.prod(spec.shape) * spec.dtype.size)))
+    batches = examples.batch(batch_size, drop_remainder=True, num_parallel_calls=ready, deterministic=True)
     options = tf.data.Options()
     options.deterministic = True
-    # Every buffer above has a fixed size; tuning them at run time would make the memory of a job hard to foretell.
+    # Every buffer here has a fixed size; tuning them at run time would make the memory of a job hard to foretell.
     options.autotune.enabled = False
-    return batches.with_options(options)
+    return batches.map(_as_written(Batch.without_padding)).prefetch(ready).with_options(options)
 
 
 def _workers() -> int:
-    return min(_MAX_WORKERS, os.cpu_count() or 1)
+    """Images that are read at once."""
+    return os.cpu_count() or 1
 
 
 def _check_max_boxes(dataset: Dataset, max_boxes: int) -> None:

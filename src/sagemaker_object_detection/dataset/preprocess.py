@@ -1,9 +1,11 @@
 """From the bytes of an image file to the network's input, in TensorFlow ops: one decoder for checks and training.
 
 `to_network_input` reproduces the reference's arithmetic: pixels scaled per channel, then bilinear resizing with TF1's
-legacy sampling (source = target * in / out, no half-pixel centres, no antialiasing), in this order where it is to be
-exact: the other one differs in the last bit. Padding comes last, so it has
-the value 0 of scaled pixels: about the mean colour, not black.
+legacy sampling (source = target * in / out, no half-pixel centres, no antialiasing), in this order: the other one
+differs in the last bit. Padding comes last, so it has the value 0 of scaled pixels: about the mean colour, not black.
+
+Training images are resized first, and stay uint8 until they are where the network is (`to_pixels`, `scaled_images`): a
+quarter of the bytes to copy, and rounded by at most half a level of 255.
 """
 
 from collections.abc import Callable
@@ -83,14 +85,13 @@ def apply_orientation(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def to_network_input(image: tf.Tensor, base: BaseModel, *, exact: bool = True) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scale the pixels and resize to the model's input: stretched to the square, or fitted into it and padded.
+def to_network_input(image: tf.Tensor, base: BaseModel) -> tuple[tf.Tensor, tf.Tensor]:
+    """Scale the pixels and resize to the model's input, to the reference's last bit: stretched to the square, or fitted
+    into it and padded.
 
     Args:
         image: uint8 or float32 [H, W, 3], RGB, values 0..255.
         base: the model; its family decides the scaling and the fit, its input size is S.
-        exact: to the reference's last bit. Otherwise the pixels are scaled once they are resized: there are fewer of
-            them then, and what comes out is within 1e-6 of the range of the values (2, 255 or 5).
 
     Returns:
         images: float32 [S, S, 3]. Padding is at the bottom or at the right, and 0.
@@ -99,13 +100,39 @@ def to_network_input(image: tf.Tensor, base: BaseModel, *, exact: bool = True) -
     """
     size, family = base.input_size, base.family
     shape = _fitted(tf.shape(image)[:2], size) if family.keep_aspect_ratio else tf.constant([size, size])
-    if exact:
-        resized = resize(scale_pixels(tf.cast(image, tf.float32), family), shape)
-    else:
-        resized = scale_pixels(resize(image, shape), family)
+    resized = resize(scale_pixels(tf.cast(image, tf.float32), family), shape)
     if family.keep_aspect_ratio:
         resized = pad_to_square(resized, size)
     return tf.ensure_shape(resized, [size, size, 3]), tf.concat([shape, [3]], axis=0)
+
+
+def to_pixels(image: tf.Tensor, base: BaseModel) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `to_network_input`, but not scaled yet: uint8 [S, S, 3], a quarter of the bytes, for `scaled_images`."""
+    size, family = base.input_size, base.family
+    shape = _fitted(tf.shape(image)[:2], size) if family.keep_aspect_ratio else tf.constant([size, size])
+    pixels = tf.cast(tf.round(resize(image, shape)), tf.uint8)
+    if family.keep_aspect_ratio:
+        pixels = pad_to_square(pixels, size)
+    return tf.ensure_shape(pixels, [size, size, 3]), tf.concat([shape, [3]], axis=0)
+
+
+def scaled_images(images: tf.Tensor, true_shapes: tf.Tensor, base: BaseModel) -> tf.Tensor:
+    """The network's input of a batch, float32 [B, S, S, 3], computed where the network is.
+
+    Args:
+        images: [B, S, S, 3]; uint8 from `to_pixels`, or float32, which is scaled already.
+        true_shapes: int32 [B, 3], the size of each image inside its network input.
+    """
+    if images.dtype != tf.uint8:
+        return images
+    scaled = scale_pixels(tf.cast(images, tf.float32), base.family)
+    if not base.family.keep_aspect_ratio:
+        return scaled
+    # Padding is 0 of scaled pixels. Numbers, since a GPU leaves comparing integers to the host.
+    places = tf.range(float(base.input_size))
+    height, width = (tf.cast(true_shapes[:, side, None], tf.float32) for side in (0, 1))
+    rows, columns = (tf.cast(places < sides, tf.float32) for sides in (height, width))
+    return scaled * rows[:, :, None, None] * columns[:, None, :, None]
 
 
 def scale_pixels(pixels: tf.Tensor, family: Family) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -27,16 +28,19 @@ _AT_ONCE = 64
 _AGAIN = "Start the job again."
 
 
+B = TypeVar("B")
+
+
 def readable(
-    batches: Iterable[Batch], dataset: Dataset, upcoming: Callable[[int], Iterable[int]] | None = None
-) -> Iterator[Batch]:
+    batches: Iterable[B], dataset: Dataset, upcoming: Callable[[int], Iterable[int]] | None = None
+) -> Iterator[B]:
     """Lets batches through, and turns the error of one that cannot be read into a sentence about its file.
 
     The first file that is no longer what was checked is looked for when it has happened, beginning with the images of
     the batch that did not come; files that are in order cost a decoding each.
 
     Args:
-        batches: from `training_batches` or `evaluation_batches`, of `dataset`.
+        batches: from `training_batches` or `evaluation_batches`, of `dataset`, also as devices take them.
         upcoming: number of a batch, counted from 0 for the first of `batches`, -> indices of its images. None for the
             order of the data set, which is that of `evaluation_batches`.
 
@@ -46,7 +50,7 @@ def readable(
         Anything else that iterating raises, as it is: also an error of reading for which no file is to blame.
     """
     iterator = iter(batches)
-    count, indices = 0, None
+    count, indices = 0, None  # indices: of the batch before
     while True:
         try:
             batch = next(iterator)
@@ -61,7 +65,7 @@ def readable(
             if told is None:
                 raise
             raise told from error
-        count, indices = count + 1, batch.indices
+        count, indices = count + 1, batch.indices if isinstance(batch, Batch) else None
         yield batch
         del batch  # else it would stay in memory while the next one is made
 

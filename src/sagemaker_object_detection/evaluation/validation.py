@@ -14,6 +14,7 @@ from sagemaker_object_detection.evaluation.coco import CocoFigures, DetectionSet
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.models.postprocess import Detections, detections
 from sagemaker_object_detection.training.losses import detection_losses, regularization_loss
+from sagemaker_object_detection.training.replicas import prefetched
 from sagemaker_object_detection.training.targets import assign_targets
 
 log = logging.getLogger(__name__)
@@ -60,10 +61,12 @@ class Evaluator:
         self._detector = detector
         self._dataset = dataset
         batch_size = min(BATCH_SIZE, len(dataset.file_names))
-        self._batches = evaluation_batches(dataset, detector.base, batch_size, max_boxes)
+        self._batches = prefetched(evaluation_batches(dataset, detector.base, batch_size, max_boxes))
         self._l2 = l2
         self._last: tuple[Evaluation, DetectionSet] | None = None
-        self._compiled = tf.function(self._evaluate_batch, autograph=False)
+        self._compiled = tf.function(
+            self._evaluate_batch, input_signature=[self._batches.element_spec], autograph=False
+        )
 
     def __call__(self) -> Evaluation | None:
         """None where a stop cut the validation short."""
@@ -115,7 +118,6 @@ class Evaluator:
     def _evaluate_batch(self, batch: Batch) -> tuple[tf.Tensor, ...]:
         detector, family = self._detector, self._detector.base.family
         predictions = detector(batch.images, training=False)
-        batch = batch.without_padding()
         targets = assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, family)
         losses = detection_losses(predictions, targets, family)
         matched = tf.maximum(1.0, losses.matched)

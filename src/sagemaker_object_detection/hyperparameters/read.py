@@ -47,6 +47,7 @@ class Hyperparameters:
     invalid_boxes: str
     validation_split_ratio: float
     mixed_precision: bool | None
+    xla: bool | None
     seed: int
     notes: tuple[str, ...] = ()
 

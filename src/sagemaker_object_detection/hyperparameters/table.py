@@ -265,6 +265,15 @@ ROWS: tuple[Row, ...] = (
         extension=True,
     ),
     Row(
+        "xla",
+        _AUTO_FLAG,
+        "Whether XLA compiles the training step. Auto: on a GPU, if the job has 5000 steps or more; not measured on "
+        "GPUs.",
+        default="Auto",
+        used_when=UsedWhen("train_only_on_top_layer", (False,)),
+        extension=True,
+    ),
+    Row(
         "seed",
         Integer(0),
         "Decides the order of the images, their augmentation and the initial weights.",

@@ -6,6 +6,8 @@ operation, moves it towards the unbiased one, N / (N - 1) times larger, which sh
 the coarsest level of a 320 pixel model.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -13,22 +15,37 @@ from keras import ops
 
 
 class MovingAverage:
-    """How fast a detector's moving statistics follow its batches: `new = momentum * old + (1 - momentum) * batch`.
+    """How a detector's moving statistics follow its batches: `new = momentum * old + (1 - momentum) * batch`.
 
-    One momentum is shared by every layer of a detector, as a variable, so that a training step can assign it without
-    a new trace: a detector that starts from random weights has to forget its initial statistics faster than the table's
-    momentum lets it. A plain object, so that Keras does not count the momentum among the layers' weights.
+    One is shared by every layer of a detector.
     """
 
     def __init__(self, momentum: float) -> None:
-        self.momentum = keras.Variable(
-            momentum,
-            dtype="float32",
-            trainable=False,
-            autocast=False,
-            aggregation="only_first_replica",
-            name="momentum",
-        )
+        self.momentum = momentum
+        self._found: dict[BatchNormalization, tuple[Any, Any]] | None = None
+
+    @contextmanager
+    def collected(self) -> "Iterator[dict[BatchNormalization, tuple[Any, Any]]]":
+        """Inside nothing moves: what the layers find of a batch, mean and variance of each, is in the dictionary."""
+        self._found = {}
+        try:
+            yield self._found
+        finally:
+            self._found = None
+
+    def follow(self, layer: "BatchNormalization", mean: Any, variance: Any) -> None:
+        """Moves a layer's statistics towards its batch's, unless they are collected."""
+        if self._found is not None:
+            self._found[layer] = (mean, variance)
+            return
+        layer.moving_mean.assign(self.moved(layer.moving_mean, mean, self.momentum))
+        layer.moving_variance.assign(self.moved(layer.moving_variance, variance, self.momentum))
+
+    @staticmethod
+    def moved(old: Any, batch: Any, momentum: Any) -> Any:
+        """The rule; `momentum` is a number or a float32 scalar."""
+        momentum = ops.cast(ops.convert_to_tensor(momentum, "float32"), old.dtype)
+        return old * momentum + batch * (1.0 - momentum)
 
 
 class BatchNormalization(keras.layers.Layer):
@@ -39,7 +56,7 @@ class BatchNormalization(keras.layers.Layer):
     `trainable` is False, it uses the moving statistics and changes nothing.
 
     Args:
-        moving_average: the momentum, shared by the detector's layers.
+        moving_average: shared by the detector's layers.
         epsilon: added to the variance.
     """
 
@@ -76,7 +93,7 @@ class BatchNormalization(keras.layers.Layer):
         if training and self.trainable:
             normalize_batch = normalize_fused if fused else normalize
             outputs, mean, variance = normalize_batch(inputs, self.gamma, self.beta, self.epsilon)
-            self._move_statistics(mean, variance)
+            self.moving_average.follow(self, mean, variance)
             return outputs
         if training and self.folded:
             return inputs
@@ -88,11 +105,6 @@ class BatchNormalization(keras.layers.Layer):
     def affine(self) -> tuple[Any, Any]:
         """Scale and offset of every channel, [C] each, as the moving statistics have it."""
         return _affine(self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon)
-
-    def _move_statistics(self, mean: Any, variance: Any) -> None:
-        momentum = ops.cast(self.moving_average.momentum, self.variable_dtype)
-        self.moving_mean.assign(self.moving_mean * momentum + mean * (1.0 - momentum))
-        self.moving_variance.assign(self.moving_variance * momentum + variance * (1.0 - momentum))
 
 
 def normalize(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:

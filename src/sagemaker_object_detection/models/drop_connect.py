@@ -26,14 +26,20 @@ class Noise:
             0, dtype="int32", trainable=False, autocast=False, synchronization="on_read", name="first_image"
         )
         """The place in the batch of the first image that a layer is called with; each replica has its own."""
+        self.images: int | None = None
+        """What `begin_step` was told."""
 
-    def begin_step(self, step: Any, first_image: Any = 0) -> None:
+    def begin_step(self, step: Any, first_image: Any = 0, images: int | None = None) -> None:
         """Settles the noise of training step number `step` for images from `first_image` on in its batch.
 
-        Both are integers or scalar tensors.
+        Args:
+            step, first_image: integers or scalar tensors.
+            images: at least the place after the last image that a layer is called with, where that is known: all shapes
+                are known then, as XLA needs them. What is drawn for an image does not depend on it.
         """
         self._step.assign(ops.cast(step, "int32"))
         self.first_image.assign(ops.cast(first_image, "int32"))
+        self.images = images
 
     def new_stream(self) -> "_Stream":
         """The noise of one more layer; the layers of a detector ask in the order they are made."""
@@ -71,5 +77,6 @@ class DropConnect(keras.layers.Layer):
             return inputs
         count, first = ops.shape(inputs)[0], self._noise.first_image.value
         # However many are drawn, the first of them are the same.
-        drawn = ops.slice(self._draw((first + count, 1, 1, 1)), (first, 0, 0, 0), (count, 1, 1, 1))
+        drawn = self._draw((self._noise.images or first + count, 1, 1, 1))
+        drawn = ops.slice(drawn, (first, 0, 0, 0), (count, 1, 1, 1))
         return inputs * ops.cast(drawn >= self.rate, inputs.dtype) / (1.0 - self.rate)

@@ -10,7 +10,8 @@ import math
 
 import tensorflow as tf
 
-from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.dataset.pipeline import Inputs
+from sagemaker_object_detection.dataset.preprocess import scaled_images
 from sagemaker_object_detection.job.memory import available_memory
 from sagemaker_object_detection.models.detector import Detector, Predictions
 
@@ -21,7 +22,7 @@ SHARE = 1 / 4
 
 
 class KeptFeatures:
-    """Callable on a `Batch`, in place of the detector; its images are told apart by their indices.
+    """Callable on `Inputs`, in place of the detector; its images are told apart by their indices.
 
     The features lie on the host whatever device computes: a GPU's memory is smaller, and full of other things.
 
@@ -42,19 +43,20 @@ class KeptFeatures:
             self._known = tf.Variable(tf.zeros([images + 1], tf.bool), trainable=False)
         self._spare = images
 
-    def __call__(self, batch: Batch) -> Predictions:
+    def __call__(self, inputs: Inputs) -> Predictions:
         with tf.device("CPU:0"):
-            counts = batch.image_weights > 0.0
-            rows = tf.where(counts, tf.minimum(batch.indices, self._spare), self._spare)
+            counts = inputs.image_weights > 0.0
+            rows = tf.where(counts, tf.minimum(inputs.indices, self._spare), self._spare)
             known = tf.reduce_all(tf.gather(self._known, rows) | ~counts)
-        found = tf.cond(known, lambda: self._read(rows), lambda: self._compute(batch.images, rows))
+        found = tf.cond(known, lambda: self._read(rows), lambda: self._compute(inputs, rows))
         return self._detector.predict_classes(found)
 
     def _read(self, rows: tf.Tensor) -> list[tf.Tensor]:
         with tf.device("CPU:0"):
             return [tf.gather(kept, rows) for kept in self._kept]
 
-    def _compute(self, images: tf.Tensor, rows: tf.Tensor) -> list[tf.Tensor]:
+    def _compute(self, inputs: Inputs, rows: tf.Tensor) -> list[tf.Tensor]:
+        images = scaled_images(inputs.images, inputs.true_shapes, self._detector.base)
         found = self._detector.features(images, training=True)
         with tf.device("CPU:0"):
             for kept, values in zip(self._kept, found, strict=True):

@@ -93,15 +93,19 @@ class Loop(Generic[V]):
         self._checkpoints = checkpoints
         self._on_epoch = on_epoch
         self._stopped = False
+        self._asked: Callable[[], bool] = lambda: False
 
     def run(
-        self, batches: Iterator[Batch], progress: Progress[V], best_weights: Sequence[np.ndarray] | None = None
+        self,
+        batches: Iterator[tuple[Batch, ...]],
+        progress: Progress[V],
+        best_weights: Sequence[np.ndarray] | None = None,
     ) -> Outcome[V]:
         """Trains to the end and leaves the best epoch's weights in the detector; on other hosts than the chief the
         last epoch's.
 
         Args:
-            batches: from the step on that `progress` leads to.
+            batches: what the step takes, from the one on that `progress` leads to.
             progress: how far the detector's weights have come.
             best_weights: those of the best epoch of `progress`.
 
@@ -173,7 +177,7 @@ class Loop(Generic[V]):
 
     def _run_epoch(
         self,
-        batches: Iterator[Batch],
+        batches: Iterator[tuple[Batch, ...]],
         progress: Progress[V],
         best_weights: Sequence[np.ndarray] | None,
         guard: "_Guard",
@@ -183,9 +187,9 @@ class Loop(Generic[V]):
         first, taken = progress.steps(schedule.steps_per_epoch), len(progress.losses)
         pending: list[tf.Tensor] = []
         heartbeat = _Heartbeat(number, taken, schedule)
-        for index, batch in enumerate(itertools.islice(batches, schedule.steps_per_epoch - taken), taken + 1):
-            pending.append(self._step(batch))
-            last = index == schedule.steps_per_epoch or self._stop()
+        for index, parts in enumerate(itertools.islice(batches, schedule.steps_per_epoch - taken), taken + 1):
+            pending.append(self._step(*parts))
+            last = index == schedule.steps_per_epoch or self._stop_soon()
             save = self._checkpoints.due and not last
             if last or save or len(pending) == CHECK_EVERY_STEPS or heartbeat.due():
                 read = [float(loss) for loss in pending]
@@ -208,6 +212,15 @@ class Loop(Generic[V]):
     def _stop(self) -> bool:
         """Whether any host is to stop: asked by all of them at the same points, and never unsaid."""
         self._stopped = self._stopped or self._replicas.any(self._stop_requested())
+        return self._stopped
+
+    def _stop_soon(self) -> bool:
+        """As `_stop`, in the middle of an epoch: the answer is that to what was asked a step ago, so that a device of
+        several hosts has its next step before anyone waits for this one."""
+        if self._replicas.hosts == 1:
+            return self._stop()
+        earlier, self._asked = self._asked, self._replicas.ask(self._stop_requested())
+        self._stopped = self._stopped or earlier()
         return self._stopped
 
     def _weights(self, guard: "_Guard", epoch: int) -> list[np.ndarray]:

@@ -1,6 +1,5 @@
 """The loss a detector is trained with: smooth L1 on box encodings, focal loss on class logits, L2 on kernels."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -35,19 +34,19 @@ def detection_losses(predictions: Predictions, targets: Targets, family: Family)
     )
 
 
-def batch_terms(
-    losses: DetectionLosses, image_weights: Any, in_whole_batch: Callable[[Any], Any] = lambda count: count
-) -> tuple[Any, Any]:
+def batch_terms(losses: DetectionLosses, image_weights: Any, matched: Any = None) -> tuple[Any, Any]:
     """Localization and classification loss of a batch, scalars: the sums over its anchors, divided by the matches.
 
     Args:
         losses: of B images.
         image_weights: float32 [B], 0 for an image that only fills up the batch.
-        in_whole_batch: makes the matches of these images those of the batch they are a part of, where they are one; the
-            terms of all parts then add up to the batch's.
+        matched: the matches of the batch that these images are a part of; the terms of all parts then add up to the
+            batch's. None: these images are all of it.
     """
     image_weights = ops.cast(image_weights, losses.matched.dtype)
-    matched = ops.maximum(1.0, in_whole_batch(ops.sum(losses.matched * image_weights)))
+    if matched is None:
+        matched = ops.sum(losses.matched * image_weights)
+    matched = ops.maximum(1.0, ops.cast(matched, losses.matched.dtype))
     localization = ops.sum(losses.localization * image_weights) / (4.0 * matched)
     return localization, ops.sum(losses.classification * image_weights) / matched
 
@@ -66,9 +65,11 @@ def classification_per_anchor(predictions: Predictions, targets: Targets, family
     Background anchors have target 0 in every column, the background's own included.
     """
     logits = predictions.class_logits
-    columns = ops.arange(logits.shape[-1], dtype="int32")
+    columns = ops.arange(logits.shape[-1], dtype="int64")
     # Background's -1 becomes 0 where a background column stands before the classes: it must not become its target.
-    target_columns = ops.where(targets.class_targets >= 0, targets.class_targets + family.background_column, -1)
+    classes = ops.cast(targets.class_targets, "int64")
+    background = ops.cast(family.background_column, "int64")
+    target_columns = ops.where(classes >= 0, classes + background, ops.cast(-1, "int64"))
     # Products in place of choices: TensorFlow computes those, and their gradients, much slower. They are exact for an
     # alpha of 0.25, which every family has.
     positive = ops.cast(target_columns[..., None] == columns, logits.dtype)

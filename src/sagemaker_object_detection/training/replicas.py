@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
@@ -59,21 +60,39 @@ class Replicas:
         local = self.images_per_replica(batch_size) * self.count // self.hosts
         return self.host * local, (self.host + 1) * local
 
-    def run(self, step: Callable[[Batch], tf.Tensor], batch: Batch) -> tf.Tensor:
-        """The sum of what a step returns on every replica; `batch` is this host's share. Called while tracing."""
-        if self.count == 1:
-            return step(batch)
-        first = self.host * (self.count // self.hosts)
+    def distributed(self, batches: tf.data.Dataset) -> Iterator[tuple[Batch, ...]]:
+        """The parts of this host's replicas in each step, on their devices, one step ahead.
 
-        def on_replica() -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            size = batch.image_weights.shape[0] // (self.count // self.hosts)
-            place = (context.replica_id_in_sync_group - first) * size
-            with tf.device("CPU:0"):  # so that a device is sent its own part alone
-                part = Batch(*(tf.slice(x, [place] + [0] * (len(x.shape) - 1), [size, *x.shape[1:]]) for x in batch))
-            return step(part)
+        Args:
+            batches: endless; every element is what one replica takes of a step, in the replicas' order.
+        """
+        if self.count == self.hosts:
+            yield from ((batch,) for batch in prefetched(batches))
+            return
+        endless = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+        for batch in self._strategy.distribute_datasets_from_function(lambda context: endless):
+            columns = [self._strategy.experimental_local_results(column) for column in batch]
+            yield tuple(Batch(*part) for part in zip(*columns, strict=True))
 
-        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(on_replica), axis=None)
+    def function(self, step: Callable[..., tf.Tensor], parts: Sequence[Batch], *others: tf.TensorSpec) -> Any:
+        """A tf.function of parts like these: the sum of what `step` returns on every replica for its own part.
+
+        Args:
+            step: takes a part, and what all replicas are given alike, of which `others` are the specs.
+        """
+
+        def on_replicas(parts: Sequence[Batch], *given: tf.Tensor) -> tf.Tensor:
+            if self.count == 1:
+                return step(parts[0], *given)
+            first = self.host * len(parts)
+            own = self._strategy.experimental_distribute_values_from_function(
+                lambda context: parts[context.replica_id_in_sync_group - first]
+            )
+            found = self._strategy.run(step, args=(own, *given))
+            return self._strategy.reduce(tf.distribute.ReduceOp.SUM, found, axis=None)
+
+        signature = (tuple(part.spec for part in parts), *others)
+        return tf.function(on_replicas, input_signature=signature, autograph=False)
 
     def sum_in_step(self, value: tf.Tensor) -> tf.Tensor:
         """Inside of what `run` runs: the sum over all replicas, on each of them."""
@@ -81,11 +100,32 @@ class Replicas:
             return value
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
+    def assign_in_step(self, variables: Sequence[keras.Variable], values: Sequence[tf.Tensor]) -> None:
+        """Inside of what `function` runs: assigns to each replica's copies what that replica computed, which has to be
+        the same on all of them. A plain assignment would send every value from one device to the others."""
+        if self.count == 1:
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+            return
+
+        def on_all(strategy: tf.distribute.Strategy, values: Sequence[Any]) -> None:
+            for variable, value in zip(variables, values, strict=True):
+                strategy.extended.update(
+                    variable.value, lambda copy, value: copy.assign(value), args=(value,), group=False
+                )
+
+        tf.distribute.get_replica_context().merge_call(on_all, args=(values,))
+
     def any(self, flag: bool) -> bool:
         """Whether any host says so. With several hosts, all of them have to ask at the same point."""
+        return self.ask(flag)()
+
+    def ask(self, flag: bool) -> Callable[[], bool]:
+        """As `any`, without waiting for the others: what comes back does that, and tells the answer."""
         if self.hosts == 1:
-            return flag
-        return float(self._sum(tf.constant(float(flag)))) > 0.0
+            return lambda: flag
+        total = self._sum(tf.constant(float(flag)))
+        return lambda: float(total) > 0.0
 
     def tell(self, data: bytes) -> bytes:
         """The chief's data, on every host; called on all of them."""
@@ -155,6 +195,12 @@ class Replicas:
     @tf.function(autograph=False)
     def _sum(self, value: tf.Tensor) -> tf.Tensor:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(lambda: value), axis=None)
+
+
+def prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """With the next batch on the GPU before it is asked for, where there is one."""
+    gpus = tf.config.list_logical_devices("GPU")
+    return batches.apply(tf.data.experimental.prefetch_to_device(gpus[0].name)) if gpus else batches
 
 
 def find_replicas(

@@ -1,24 +1,30 @@
-"""One optimisation step, compiled once: forward, matching, losses, gradients, update."""
+"""One optimisation step: forward, matching, losses, gradients, update."""
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.catalogue import next_smaller
-from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.dataset.pipeline import Batch, Inputs
+from sagemaker_object_detection.dataset.preprocess import scaled_images
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.models.batch_norm import MovingAverage
+from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.training.devices import smallest_memory
 from sagemaker_object_detection.training.features import KeptFeatures
-from sagemaker_object_detection.training.losses import batch_terms, detection_losses, regularization_loss
+from sagemaker_object_detection.training.gradients import LossGradients, Share, following
 from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.targets import Targets, assign_targets
 
 log = logging.getLogger(__name__)
+
+_MEMORY_ERRORS = ("resource_exhausted", "alloc_failed", "out of memory", "oom when allocating")
+"""What TensorFlow says where memory runs out. While cuDNN and cuBLAS choose an algorithm or make a handle, only the
+text tells (NotFoundError, InternalError, UnknownError)."""
 
 
 def choose_trainable(detector: Detector, *, only_top_layer: bool, freeze_batch_norm: bool) -> list[keras.Variable]:
@@ -36,11 +42,12 @@ def choose_trainable(detector: Detector, *, only_top_layer: bool, freeze_batch_n
 
 
 class TrainingStep:
-    """Callable on a `Batch`; returns the step's total loss as a scalar tensor without waiting for it.
+    """Callable on a step's batch; returns its total loss as a scalar tensor without waiting for it.
 
     A step that does not fit into the device's memory is repeated with half as many images at a time, and so are those
     after it: gradients are summed over these micro-batches and divided by the matches of the whole batch. Where batch
-    normalisation is frozen that is the whole batch's step up to rounding.
+    normalisation is frozen that is the whole batch's step up to rounding. Else every micro-batch is normalised by its
+    own statistics, and the moving ones follow their mean.
 
     Args:
         detector: its weights are updated in place.
@@ -51,9 +58,11 @@ class TrainingStep:
             `tf.train.ExponentialMovingAverage(num_updates=n)`: momentum_n = min(momentum, (1 + n) / (10 + n)). With
             momentum 0.997 alone they would still hold mostly their initial values after a few hundred steps, and the
             model, good in training mode, would detect nothing.
-        replicas: what the step is spread over; the batch is this host's share. Made inside their scope.
+        replicas: what the step is spread over. Made inside their scope.
         micro_batch: how many images a replica takes at a time; None for all of its share.
         features: what takes the detector's place, where only its class predictor moves (features.py).
+        xla: whether XLA compiles the step. Each number of rows of ground truth is compiled on its own, of which there
+            are few (`dataset/pipeline.py`), and only the matching depends on it.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class TrainingStep:
         replicas: Replicas,
         micro_batch: int | None = None,
         features: KeptFeatures | None = None,
+        xla: bool = False,
     ) -> None:
         if detector.dtype_policy.name == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -77,16 +87,23 @@ class TrainingStep:
         self.variables = list(variables)
         self._l2 = l2
         self._warm_up_statistics = warm_up_statistics
+        self._statistics = [
+            variable for layer in following(detector) for variable in (layer.moving_mean, layer.moving_variance)
+        ]
         self.replicas = replicas
-        self._predict = features or (lambda batch: detector(batch.images, training=True))
-        self._copy_statistics = tf.function(self._statistics_now, autograph=False)
-        self._whole = tf.function(lambda batch: replicas.run(self._step, batch), autograph=False)
-        self._in_parts: Callable[[Batch], tf.Tensor] | None = None
+        self._predict = features or self._forward
+        self._xla = xla
+        self._match = _compiled(self._match_batch) if xla else self._match_batch
+        # What several replicas do together is not compiled.
+        self.update = _compiled(self.apply) if xla and replicas.count == 1 else self.apply
+        """`apply`, as it is called."""
+        self._whole: _Whole | None = None
+        self._in_parts: _Accumulation | None = None
 
     @property
     def traces(self) -> int:
         """How often the step was traced: once, or memory and time leak."""
-        return self._whole.experimental_get_tracing_count()
+        return 0 if self._whole is None else int(self._whole.run.experimental_get_tracing_count())
 
     @property
     def state(self) -> list[np.ndarray]:
@@ -98,36 +115,31 @@ class TrainingStep:
         for variable, value in zip(self.optimizer.variables, values, strict=True):
             variable.assign(value)
 
-    def __call__(self, batch: Batch) -> tf.Tensor:
+    def __call__(self, *parts: Batch) -> tf.Tensor:
         """Takes the step.
+
+        Args:
+            parts: the images of each of this host's replicas, all of one shape but for the rows of ground truth.
 
         Raises:
             UserError: it does not fit into the device's memory, even one image at a time.
         """
         while True:
-            # The forward pass moves them; nothing else has moved where memory runs out. Copying waits for nothing.
-            statistics = self._copy_statistics()
             try:
                 if self.micro_batch is None:
-                    return self._whole(batch)
-                self._in_parts = self._in_parts or _Accumulation(self, batch, self.micro_batch)
-                return self._in_parts(batch)
-            except tf.errors.ResourceExhaustedError as error:
-                for variable, value in zip(self._moving_statistics, statistics, strict=True):
-                    variable.assign(value)
-                self._halve(len(batch.image_weights), error)
-
-    @property
-    def _moving_statistics(self) -> list[keras.Variable]:
-        moving = [layer for layer in self.detector.batch_norms if layer.trainable]
-        return [variable for layer in moving for variable in (layer.moving_mean, layer.moving_variance)]
-
-    def _statistics_now(self) -> list[tf.Tensor]:
-        return [tf.identity(variable) for variable in self._moving_statistics]
+                    self._whole = self._whole or _Whole(self, parts)
+                    return self._whole(parts)
+                self._in_parts = self._in_parts or _Accumulation(self, parts, self.micro_batch)
+                return self._in_parts(parts)
+            except tf.errors.OpError as error:
+                if not _is_memory_error(error):
+                    raise
+                # Nothing has moved yet: see `apply`.
+                self._halve(_images(parts[0]), error)
 
     def _halve(self, share: int, error: Exception) -> None:
-        """Makes the micro-batch half as large; `share` is how many images of a batch this host takes."""
-        present = self.micro_batch or self.replicas.images_per_replica(share * self.replicas.hosts)
+        """Makes the micro-batch half as large; `share` is how many images of a batch a replica takes."""
+        present = self.micro_batch or share
         base = self.detector.base
         if present == 1:
             smaller, memory = next_smaller(base), smallest_memory()
@@ -144,7 +156,7 @@ class TrainingStep:
                 f"{present // 2 * self.replicas.count}, or choose an instance with more memory"
             ) from error
         self.micro_batch, self._in_parts = -(-present // 2), None
-        moving = bool(self._moving_statistics)
+        moving = bool(self._statistics)
         log.info(
             "A step of %d images at a time does not fit into the device's memory: from now on it takes %d at a time, "
             "and adds up their gradients%s.",
@@ -153,48 +165,92 @@ class TrainingStep:
             "; batch normalization uses the statistics of these" if moving else "",
         )
 
-    def _step(self, batch: Batch) -> tf.Tensor:
-        gradients, total = self.gradients(batch, self.replicas.sum_in_step, first_image(batch.image_weights.shape[0]))
-        self.apply(gradients)
-        return total
+    def values(self) -> list[tf.Tensor]:
+        """What the detector's variables hold; called on a replica."""
+        return [tf.convert_to_tensor(variable.value) for variable in self.detector.variables]
 
-    def apply(self, gradients: Sequence[tf.Tensor]) -> None:
-        """Sums gradients over the replicas and updates the variables."""
-        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer) and self.replicas.count > 1:
-            # Keras asks one replica alone whether they are finite, and there before they are summed.
-            poison = self.replicas.sum_in_step(tf.add_n([tf.reduce_sum(gradient * 0.0) for gradient in gradients]))
-            gradients = [gradient + poison for gradient in gradients]
-        # Nothing moves before the last of them is there: where memory runs out on the way, the step can be repeated.
-        with tf.control_dependencies([tf.group(*gradients)]):
-            self.optimizer.apply(gradients, self.variables)
+    def match(self, batch: Batch) -> tuple[Targets, tf.Tensor]:
+        """The targets of these images, and the sum of the weights of their matches; called on a replica."""
+        return self._match(batch.boxes, batch.classes, batch.box_weights, batch.image_weights)
 
-    def gradients(
-        self, batch: Batch, in_whole_batch: Callable[[tf.Tensor], tf.Tensor], first: tf.Tensor, parts: int = 1
-    ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """The gradients of these images' share of the batch's loss, scaled as the optimizer has it, and that share.
+    def _match_batch(
+        self, boxes: tf.Tensor, classes: tf.Tensor, box_weights: tf.Tensor, image_weights: tf.Tensor
+    ) -> tuple[Targets, tf.Tensor]:
+        targets = assign_targets(self.detector.anchors, boxes, classes, box_weights, self.detector.base.family)
+        return targets, tf.reduce_sum(tf.reduce_sum(targets.box_weights, axis=1) * image_weights)
+
+    @property
+    def moments_spec(self) -> tuple[list[int], str]:
+        """Shape and dtype of the moments of a batch."""
+        size = sum(int(variable.shape[0]) for variable in self._statistics)
+        return [size], self._statistics[0].dtype if self._statistics else "float32"
+
+    def gradients_of(self, shares: int, images: int) -> LossGradients:
+        """Of a batch of at most so many images that is taken in so many shares."""
+        return LossGradients(
+            self.detector, self.variables, self._predict, l2=self._l2, shares=shares, images=images, xla=self._xla
+        )
+
+    def share(self, inputs: Inputs, targets: Targets, matched: tf.Tensor, first: tf.Tensor) -> Share:
+        """As `LossGradients` takes it; called on a replica."""
+        scale = self.optimizer.scale_loss(tf.ones([]))
+        return Share(inputs, targets, matched, first, tf.convert_to_tensor(self.optimizer.iterations.value), scale)
+
+    def _forward(self, inputs: Inputs) -> Predictions:
+        images = scaled_images(inputs.images, inputs.true_shapes, self.detector.base)
+        predictions: Predictions = self.detector(images, training=True)
+        return predictions
+
+    def apply(self, gradients: Sequence[tf.Tensor], moments: tf.Tensor) -> None:
+        """Sums gradients over the replicas and updates the variables; called on each of them.
+
+        Nothing moves before the last gradient of every replica is there: where memory runs out on the way, the step can
+        be repeated.
 
         Args:
-            batch: this replica's images, or one of the `parts` it takes one after the other.
-            in_whole_batch: makes the matches of these images those of the whole batch.
-            first: the place in the whole batch of the first image.
+            gradients: this replica's.
+            moments: float32 [S], of its images.
         """
-        detector, family = self.detector, self.detector.base.family
+        if self.replicas.count > 1:
+            moments = self.replicas.sum_in_step(moments) / self.replicas.count
+            if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+                # Keras asks one replica alone whether they are finite, and there before they are summed.
+                poison = self.replicas.sum_in_step(tf.add_n([tf.reduce_sum(gradient * 0.0) for gradient in gradients]))
+                gradients = [gradient + poison for gradient in gradients]
+        statistics = self._moved_statistics(moments)
+        # What the replicas do together waits for this on all of them.
+        with tf.control_dependencies([tf.group(*gradients, *statistics)]):
+            if statistics:
+                self.replicas.assign_in_step(self._statistics, statistics)
+            self.optimizer.apply(gradients, self.variables)
+
+    def _moved_statistics(self, moments: tf.Tensor) -> list[tf.Tensor]:
+        """What the moving statistics come to with those of the batch: all at once, which is a few operations."""
+        if not self._statistics:
+            return []
+        momentum = tf.constant(self.detector.base.family.batch_norm_momentum)
         if self._warm_up_statistics:
             updates = tf.cast(self.optimizer.iterations, tf.float32)
-            warm = tf.minimum(family.batch_norm_momentum, (1.0 + updates) / (10.0 + updates))
-            detector.moving_average.momentum.assign(warm)
-        detector.noise.begin_step(self.optimizer.iterations, first)
-        targets = _targets(detector, batch)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([variable.value for variable in self.variables])
-            predictions = self._predict(batch)
-            losses = detection_losses(predictions, targets, family)
-            localization, classification = batch_terms(losses, batch.image_weights, in_whole_batch)
-            # Gradients and losses are summed over replicas and parts, and every one of them has the same kernels.
-            regularization = regularization_loss(detector, self._l2) / (self.replicas.count * parts)
-            total = localization + classification + regularization
-            scaled = self.optimizer.scale_loss(total)
-        return tape.gradient(scaled, [variable.value for variable in self.variables]), total
+            momentum = tf.minimum(momentum, (1.0 + updates) / (10.0 + updates))
+        old = tf.concat([variable.value for variable in self._statistics], axis=0)
+        moved = MovingAverage.moved(old, moments, momentum)
+        return list(tf.split(moved, [int(variable.shape[0]) for variable in self._statistics]))
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return tf.function(function, autograph=False, jit_compile=True)
+
+
+def _is_memory_error(error: tf.errors.OpError) -> bool:
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return True
+    text = str(error).lower()
+    return any(sign in text for sign in _MEMORY_ERRORS)
+
+
+def _images(part: Batch) -> int:
+    """How many images it has, blank ones included."""
+    return int(part.image_weights.shape[0])
 
 
 def first_image(share: int) -> tf.Tensor:
@@ -202,67 +258,87 @@ def first_image(share: int) -> tf.Tensor:
     return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32) * share
 
 
-def _targets(detector: Detector, batch: Batch) -> Targets:
-    batch = batch.without_padding()
-    return assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, detector.base.family)
+class _Whole:
+    """A step that takes the whole batch at once."""
+
+    def __init__(self, step: TrainingStep, parts: Sequence[Batch]) -> None:
+        self._step = step
+        count, self._share = step.replicas.count, _images(parts[0])
+        self._gradients = step.gradients_of(count, count * self._share)
+        self.run = step.replicas.function(self._on_replica, parts)
+
+    def __call__(self, parts: Sequence[Batch]) -> tf.Tensor:
+        return self.run(parts)
+
+    def _on_replica(self, batch: Batch) -> tf.Tensor:
+        step = self._step
+        targets, matched = step.match(batch)
+        matched = step.replicas.sum_in_step(matched)
+        share = step.share(batch.inputs, targets, matched, first_image(self._share))
+        gradients, moments, loss = self._gradients(step.values(), share)
+        step.update(gradients, moments)
+        return loss
 
 
 class _Accumulation:
     """A step in parts: matches are counted over the whole batch, gradients summed part by part, then applied."""
 
-    def __init__(self, step: TrainingStep, batch: Batch, micro_batch: int) -> None:
+    def __init__(self, step: TrainingStep, parts: Sequence[Batch], micro_batch: int) -> None:
         self._step = step
-        share = step.replicas.images_per_replica(len(batch.image_weights) * step.replicas.hosts)
-        self._micro_batch = min(micro_batch, share)
-        self._parts = -(-share // micro_batch)
+        self._share = _images(parts[0])
+        self._size = min(micro_batch, self._share)
+        self._rounds = -(-self._share // self._size)
+        count = step.replicas.count
+        # The last replica's last round may reach past the end of the batch.
+        images = (count - 1) * self._share + self._rounds * self._size
+        self._gradients = step.gradients_of(count * self._rounds, images)
         with step.replicas.scope():
-            # Each replica's own, until the optimizer sums them up.
-            self._sums = [
-                tf.Variable(
-                    tf.zeros(variable.shape, variable.dtype),
-                    trainable=False,
-                    synchronization=tf.VariableSynchronization.ON_READ,
-                    aggregation=tf.VariableAggregation.SUM,
-                )
-                for variable in step.variables
-            ]
-        run = step.replicas.run
-        self._count = tf.function(lambda batch: run(self._count_on_replica, batch), autograph=False)
-        self._add = tf.function(
-            lambda batch, part, matched: run(partial(self._add_on_replica, part=part, matched=matched), batch),
-            autograph=False,
-        )
-        self._apply = tf.function(lambda batch: run(self._apply_on_replica, batch), autograph=False)
+            self._sums = [_sum_variable(variable.shape, variable.dtype) for variable in step.variables]
+            self._moments = _sum_variable(*step.moments_spec)
+        function = step.replicas.function
+        self._count = function(self._count_on_replica, parts)
+        self._add = function(self._add_on_replica, parts, tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32))
+        self._apply = function(self._apply_on_replica, parts)
 
-    def __call__(self, batch: Batch) -> tf.Tensor:
-        matched = self._count(batch)
-        losses = [self._add(batch, tf.constant(part), matched) for part in range(self._parts)]
-        self._apply(batch)
+    def __call__(self, parts: Sequence[Batch]) -> tf.Tensor:
+        matched = self._count(parts)
+        losses = [self._add(parts, tf.constant(number), matched) for number in range(self._rounds)]
+        self._apply(parts)
         return tf.add_n(losses)
 
     def _count_on_replica(self, batch: Batch) -> tf.Tensor:
         """The matches of this replica's images."""
-        detector = self._step.detector
-        targets = _targets(detector, batch)
-        return tf.reduce_sum(tf.reduce_sum(targets.box_weights, axis=1) * batch.image_weights)
+        return self._step.match(batch)[1]
 
-    def _add_on_replica(self, batch: Batch, part: tf.Tensor, matched: tf.Tensor) -> tf.Tensor:
-        size, share = self._micro_batch, batch.image_weights.shape[0]
-        missing = size * self._parts - share
+    def _add_on_replica(self, batch: Batch, number: tf.Tensor, matched: tf.Tensor) -> tf.Tensor:
+        step, size = self._step, self._size
+        missing = size * self._rounds - self._share
         filled = (tf.pad(x, [[0, missing]] + [[0, 0]] * (len(x.shape) - 1)) for x in batch)
-        begin = part * size
-        images = Batch(*(tf.slice(x, [begin] + [0] * (len(x.shape) - 1), [size, *x.shape[1:]]) for x in filled))
-        gradients, total = self._step.gradients(
-            images, lambda count: tf.cast(matched, count.dtype), first_image(share) + begin, self._parts
-        )
-        for accumulated, gradient in zip(self._sums, gradients, strict=True):
-            accumulated.assign_add(gradient)
-        return total
+        begin = number * size
+        images = Batch(*(tf.ensure_shape(x[begin : begin + size], [size, *x.shape[1:]]) for x in filled))
+        targets, _ = step.match(images)
+        share = step.share(images.inputs, targets, matched, first_image(self._share) + begin)
+        gradients, moments, loss = self._gradients(step.values(), share)
+        for total, gradient in zip(self._sums, gradients, strict=True):
+            total.assign_add(gradient)
+        self._moments.assign_add(moments)
+        return loss
 
     def _apply_on_replica(self, batch: Batch) -> tf.Tensor:
-        gradients = [accumulated.read_value() for accumulated in self._sums]
-        self._step.apply(gradients)
-        with tf.control_dependencies(gradients):
-            for accumulated in self._sums:
-                accumulated.assign(tf.zeros_like(accumulated))
+        gradients = [total.read_value() for total in self._sums]
+        moments = self._moments.read_value()
+        self._step.update(gradients, moments / self._rounds)
+        with tf.control_dependencies([*gradients, moments]):
+            for total in (*self._sums, self._moments):
+                total.assign(tf.zeros_like(total))
         return tf.zeros([])
+
+
+def _sum_variable(shape: Sequence[int], dtype: str) -> tf.Variable:
+    """Each replica's own, until the optimizer sums them up."""
+    return tf.Variable(
+        tf.zeros(shape, dtype),
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.SUM,
+    )

@@ -1,7 +1,12 @@
-"""What every anchor should predict: ground-truth boxes assigned to anchors."""
+"""What every anchor should predict: ground-truth boxes assigned to anchors.
+
+Indices and classes are int64: TensorFlow computes with int32 on the host, and on a GPU all of them would cross the bus,
+there and back, in every step.
+"""
 
 from typing import Any, NamedTuple
 
+import keras
 from keras import ops
 
 from sagemaker_object_detection.catalogue import Family
@@ -14,9 +19,9 @@ class Targets(NamedTuple):
     """Targets of every anchor; B images, A anchors."""
 
     matches: Any
-    """int32 [B, A]: row of the ground truth the anchor is responsible for, -1 for background."""
+    """int64 [B, A]: row of the ground truth the anchor is responsible for, -1 for background."""
     class_targets: Any
-    """int32 [B, A]: 0-based class, -1 for background."""
+    """int64 [B, A]: 0-based class, -1 for background."""
     class_weights: Any
     """float32 [B, A]: 1 for background, else the ground truth's weight."""
     box_targets: Any
@@ -42,9 +47,10 @@ def assign_targets(anchors: Any, boxes: Any, classes: Any, box_weights: Any, fam
     """
     anchors = ops.convert_to_tensor(anchors, "float32")
     boxes = ops.convert_to_tensor(boxes, "float32")
+    classes, background = ops.cast(classes, "int64"), ops.cast(-1, "int64")
     iou = pairwise_iou(boxes, anchors)
-    matches = ops.where(ops.max(iou, axis=1) >= MATCH_IOU, ops.cast(ops.argmax(iou, axis=1), "int32"), -1)
-    forced = _forced_matches(ops.cast(ops.argmax(iou, axis=2), "int32"), box_weights > 0, anchors.shape[0])
+    matches = ops.where(ops.max(iou, axis=1) >= MATCH_IOU, _argmax(iou, axis=1), background)
+    forced = _forced_matches(_argmax(iou, axis=2), box_weights > 0, anchors.shape[0])
     matches = ops.where(forced >= 0, forced, matches)
 
     matched = matches >= 0
@@ -53,18 +59,28 @@ def assign_targets(anchors: Any, boxes: Any, classes: Any, box_weights: Any, fam
     encodings = encode_boxes(ops.take(ops.reshape(boxes, (-1, 4)), rows, axis=0), anchors, family.box_code_scale)
     return Targets(
         matches=matches,
-        class_targets=ops.where(matched, ops.take(ops.reshape(ops.cast(classes, "int32"), (-1,)), rows), -1),
+        class_targets=ops.where(matched, ops.take(ops.reshape(classes, (-1,)), rows), background),
         class_weights=ops.where(matched, weights, 1.0),
         box_targets=encodings * ops.cast(matched, "float32")[..., None],  # much faster than a choice
         box_weights=ops.where(matched, weights, 0.0),
     )
 
 
+def _argmax(values: Any, axis: int) -> Any:
+    """Place of the largest value, the first of equals, int64."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.cast(ops.argmax(values, axis=axis), "int64")
+    # Keras's own looks for negative zeros first, with int32.
+    import tensorflow as tf
+
+    return tf.argmax(values, axis=axis, output_type=tf.int64)
+
+
 def _forced_matches(best_anchors: Any, valid: Any, num_anchors: int) -> Any:
-    """The box that each anchor is forced on, or -1: int32 [B, num_anchors].
+    """The box that each anchor is forced on, or -1: int64 [B, num_anchors].
 
     Args:
-        best_anchors: int32 [B, G], the anchor each box picks.
+        best_anchors: int64 [B, G], the anchor each box picks.
         valid: bool [B, G], whether the box may pick.
     """
     count = ops.shape(best_anchors)[1]
@@ -74,7 +90,7 @@ def _forced_matches(best_anchors: Any, valid: Any, num_anchors: int) -> Any:
     taken = ops.any(same_pick & earlier & valid[:, None, :], axis=2)
     winners = valid & ~taken
     # Winners have an anchor each to themselves, so that the scattered sum of row + 1 is one row + 1, or 0.
-    values = ops.where(winners, ops.arange(1, count + 1, dtype="int32"), 0)
+    values = ops.where(winners, ops.arange(1, count + 1, dtype="int64"), ops.cast(0, "int64"))
     images = ops.shape(best_anchors)[0]
     flat = ops.reshape(_flat_rows(best_anchors, num_anchors), (-1, 1))
     scattered = ops.scatter(flat, ops.reshape(values, (-1,)), (images * num_anchors,))
@@ -83,5 +99,5 @@ def _forced_matches(best_anchors: Any, valid: Any, num_anchors: int) -> Any:
 
 def _flat_rows(indices: Any, rows_per_image: int) -> Any:
     """Indices [B, N] into the rows of each image, as indices into the rows of all images laid end to end."""
-    images = ops.arange(ops.shape(indices)[0], dtype="int32")
-    return indices + images[:, None] * rows_per_image
+    images = ops.arange(ops.shape(indices)[0], dtype="int64")
+    return indices + images[:, None] * ops.cast(rows_per_image, "int64")
