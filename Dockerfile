@@ -4,6 +4,7 @@
 #   VARIANT       gpu or cpu: which lock file is installed
 #   BAKED_MODELS  model ids, separated by spaces, whose weights the image is to hold
 #   BAKED_FROM    where the weights of a single BAKED_MODELS lie, if not on TensorFlow Hub
+#   CUDA_COMPAT   a file in container/: NVIDIA's package cuda-compat-12-N
 
 ARG BASE=python:3.11-slim-bookworm
 
@@ -32,10 +33,30 @@ RUN python -m venv /opt/venv \
     && /opt/venv/bin/python -m pip install --no-cache-dir --no-compile --no-deps --require-hashes --no-build-isolation \
         -r /dependencies.lock \
     && rm /opt/venv/bin/train
+# TensorFlow 2.21 looks for libcusolver in the folders of CUDA's other libraries alone (tensorflow/tensorflow#117538), and
+# does without any GPU where it is not. Unlike LD_LIBRARY_PATH, a link holds in a job that sets that variable.
+RUN cd /opt/venv/lib/python3.11/site-packages \
+    && if [ -d nvidia ]; then cd nvidia/cusparse/lib && ln -s ../../cusolver/lib/libcusolver.so.* .; fi
 # TensorFlow's C++ headers are 287 MB, and an image without a compiler has no use for them.
 RUN rm -rf /opt/venv/lib/python3.11/site-packages/tensorflow/include \
     && find /opt/venv -name __pycache__ -prune -exec rm -rf {} + \
     && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv
+
+# What starts a container, as a tree to be laid over the root: one script under the name of every verb, and NVIDIA's
+# cuda-compat, which the script uses on hosts with an older driver.
+FROM ${BASE} AS start
+COPY container /container
+RUN mkdir -p /start/usr/local/bin \
+    && cd /start/usr/local/bin \
+    && install --mode 755 /container/train train \
+    && for verb in serve check describe predict fetch-weights sample-data; do ln -s train "$verb"; done
+ARG CUDA_COMPAT=""
+RUN if [ -n "$CUDA_COMPAT" ]; then \
+        dpkg-deb --extract "/container/$CUDA_COMPAT" /package \
+        && mkdir /start/usr/local/cuda \
+        && mv /package/usr/local/cuda-*/compat /start/usr/local/cuda/ \
+        && test -e /start/usr/local/cuda/compat/libcuda.so.1; \
+    fi
 
 # This package, as a tree to be laid over /opt/venv.
 FROM dependencies AS package
@@ -49,9 +70,7 @@ RUN /opt/venv/bin/python -m pip install --no-index --no-cache-dir --no-compile -
 FROM python AS program
 COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=package /opt/package /opt/venv
-COPY container/train /usr/local/bin/train
-RUN chmod 755 /usr/local/bin/train \
-    && for verb in serve check describe predict fetch-weights sample-data; do ln -s train "/usr/local/bin/$verb"; done
+COPY --from=start /start /
 # NVIDIA_*: what the NVIDIA container runtime puts into a container. The driver is the host's, CUDA comes with the lock.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

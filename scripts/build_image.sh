@@ -1,23 +1,26 @@
 #!/bin/sh
 # Builds the image and prints its size.
 #   scripts/build_image.sh [--variant gpu|cpu] [--tag TAG] [--bake MODEL_ID]... [--bake-from ADDRESS] [-- DOCKER BUILD OPTIONS]
+#   scripts/build_image.sh --cuda-compat DEB [AS ABOVE]
 # --variant: gpu if not given. --tag: sagemaker-object-detection:gpu or :cpu if not given. --bake puts a base model's weights
-# into the image, --bake-from says where those of a single one come from. Where pip and the proxies of this machine point is
-# handed on to the build.
+# into the image, --bake-from says where those of a single one come from. --cuda-compat names the file of NVIDIA's package
+# cuda-compat-12-N, for hosts whose driver is too old for CUDA 12. Where pip and the proxies of this machine point is handed
+# on to the build.
 set -eu
 # shellcheck source=scripts/arguments.sh
 . "$(dirname "$0")/arguments.sh"
 
-variant=gpu tag='' models='' address=''
+variant=gpu tag='' models='' address='' compat=''
 while [ $# -gt 0 ]; do
     case $1 in
-    --variant | --tag | --bake | --bake-from) needs_value "$@" ;;
+    --variant | --tag | --bake | --bake-from | --cuda-compat) needs_value "$@" ;;
     esac
     case $1 in
     --variant) variant=$2 && shift 2 ;;
     --tag) tag=$2 && shift 2 ;;
     --bake) models="${models:+$models }$2" && shift 2 ;;
     --bake-from) address=$2 && shift 2 ;;
+    --cuda-compat) compat=$(absolute "$2") && shift 2 ;;
     --) shift && break ;;
     *) unknown "$1" ;;
     esac
@@ -26,10 +29,18 @@ case $variant in
 cpu | gpu) ;;
 *) fail "--variant is '$variant'; expected gpu or cpu" ;;
 esac
+[ -z "$compat" ] || [ -f "$compat" ] || fail "--cuda-compat: there is no file $compat; name that of NVIDIA's package"
 tag=${tag:-sagemaker-object-detection:$variant}
 cd "$(dirname "$0")/.."
 command -v docker >/dev/null || fail "there is no docker command; install a Docker engine"
 docker info >/dev/null 2>&1 || fail "no Docker engine answers; start it, or use a user who may talk to it"
+
+# The builder sees only what lies in this folder.
+if [ -n "$compat" ]; then
+    trap 'rm -f container/cuda-compat.deb' EXIT
+    cp "$compat" container/cuda-compat.deb
+    set -- --build-arg CUDA_COMPAT=cuda-compat.deb "$@"
+fi
 
 # An index of pip's configuration, if the build could reach it: a folder of this machine is not there in it.
 pip_setting() {

@@ -76,7 +76,8 @@ in_image() {
     docker run --rm --name "$name" --network none --user "$(id -u):$(id -g)" --volume "$folder:/opt/ml" "$@"
 }
 in_image "$image" sample-data /opt/ml/input/data --images 80 --validation-images 16 --seed 1
-if [ "$variant" = gpu ]; then in_image --gpus all "$image"; else in_image "$image"; fi
+# NCCL, with which several GPUs exchange gradients, needs more shared memory than Docker's 64 MB.
+if [ "$variant" = gpu ]; then in_image --gpus all --shm-size 1g "$image"; else in_image "$image"; fi
 echo "model:    $folder/model"
 echo "metrics:  $folder/output/data/metrics.json"
 echo "report:   $folder/output/data/report.html"

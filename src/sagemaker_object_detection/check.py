@@ -10,8 +10,9 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Value
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import SCRIPT, Job, requested_script
+from sagemaker_object_detection.job.driver import find_driver_problem
 from sagemaker_object_detection.job.paths import Paths
-from sagemaker_object_detection.preflight import preflight
+from sagemaker_object_detection.preflight import examine
 from sagemaker_object_detection.weights.sources import Source
 
 
@@ -56,9 +57,11 @@ def check(paths: Paths) -> Check:
     if (program := requested_script(paths)) is not None:
         note = f"{SCRIPT}: got {program!r}: script mode; neither the script nor what it is given was checked"
         return Check({}, (note,), ())
-    found = preflight(paths)
+    found = examine(paths)
     problems = list(found.problems)
     notes = list(found.hyperparameters.notes)
+    if (problem := find_driver_problem()) is not None:
+        notes.append(f"on this machine the job would end with exit code 3: {problem}")
     named = catalogue.find(found.hyperparameters.model_id or "")
     base: BaseModel | None = named or catalogue.DEFAULT_MODEL
     known, anchors = base, list[str]()
@@ -91,7 +94,9 @@ def _check_data_and_weights(
     from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
     from sagemaker_object_detection.dataset.load import load_job_data
     from sagemaker_object_detection.models.detector import build_detector
+    from sagemaker_object_detection.training.devices import use_the_cpu
 
+    use_the_cpu()
     data = load_job_data(job, hyperparameters, report_folder=None).training
     weights = source.fetch() if source is not None else None
     if weights is not None:

@@ -136,12 +136,14 @@ def _verify(weights: Weights, base: BaseModel) -> None:
     """Raises a UserError where a job could not start from the files: down to the last variable, its shape and value."""
     # Late, because it brings TensorFlow.
     from sagemaker_object_detection.models.detector import build_detector
+    from sagemaker_object_detection.training.devices import use_the_cpu
     from sagemaker_object_detection.weights.checkpoint import read_model_garden
     from sagemaker_object_detection.weights.coco_classes import COLUMNS
     from sagemaker_object_detection.weights.install import install_model_garden, stored_classes
     from sagemaker_object_detection.weights.recognition import configured_size, recognise_variables
 
     assert weights.checkpoint is not None
+    use_the_cpu()
     with told_of(weights.origin, weights.checkpoint):
         stored = read_model_garden(weights.checkpoint)
         found = recognise_variables(stored)

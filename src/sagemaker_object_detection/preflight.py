@@ -1,10 +1,11 @@
 """What can be known of a job in its first second: its files, its hyperparameters, and where its weights lie."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read_what_is_right
 from sagemaker_object_detection.job.config import Job, read_job, user_values
+from sagemaker_object_detection.job.driver import find_driver_problem
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.training.checkpoints import checkpoint_problems
 from sagemaker_object_detection.weights.sources import Source, find_source
@@ -25,6 +26,21 @@ class Preflight:
 
 
 def preflight(paths: Paths) -> Preflight:
+    """As `examine`, for a job that is to run here: problems of this machine count too, and come last.
+
+    Raises:
+        PlatformError: nothing is wrong but the machine.
+    """
+    found = examine(paths)
+    problem = find_driver_problem()
+    if problem is None:
+        return found
+    if not found.problems:
+        raise PlatformError(problem)
+    return replace(found, problems=(*found.problems, problem))
+
+
+def examine(paths: Paths) -> Preflight:
     """Reads the job below `paths`; never raises a UserError, whose sentences are in `problems`."""
     job, source = None, None
     problems: list[str] = []

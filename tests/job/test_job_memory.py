@@ -1,8 +1,9 @@
 import os
+import shutil
 
 import pytest
 
-from sagemaker_object_detection.job.memory import available_memory, memory_limit
+from sagemaker_object_detection.job.memory import available_memory, memory_limit, shared_memory
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -44,3 +45,11 @@ def test_what_a_container_uses_is_not_available_but_for_files_it_has_read(tmp_pa
     assert available_memory(tmp_path) == 800_000
     (tmp_path / folder / usage).write_text("2400000\n")
     assert available_memory(tmp_path) == 0
+
+
+def test_shared_memory_is_what_is_free_where_there_is_any(tmp_path):
+    assert shared_memory(tmp_path) is None
+    (tmp_path / "dev/shm").mkdir(parents=True)
+    free = shared_memory(tmp_path)
+    assert free is not None
+    assert 0 <= free <= shutil.disk_usage(tmp_path).total

@@ -12,7 +12,10 @@ case "${0##*/} $*" in
 "docker image inspect --format {{index"*) [ -n "${LABEL+set}" ] && echo "$LABEL" || exit 1 ;;
 "docker image inspect --format"*) echo 1709000000 ;;
 "docker login"*) echo "password: $(cat)" >>"$CALLS" ;;
-"docker build"*) echo "index: ${PIP_INDEX_URL:-} proxy: ${https_proxy:-}" >>"$CALLS" ;;
+"docker build"*)
+    echo "index: ${PIP_INDEX_URL:-} proxy: ${https_proxy:-}" >>"$CALLS"
+    [ ! -e container/cuda-compat.deb ] || echo "cuda-compat: $(cat container/cuda-compat.deb)" >>"$CALLS"
+    ;;
 "aws sts"*) echo 123456789012 ;;
 "aws configure"*) echo eu-central-1 ;;
 "aws ecr get-login-password"*) echo secret ;;

@@ -80,10 +80,10 @@ def test_a_job_in_a_container_runs_an_image_beside_the_users_own(call, tmp_path)
         ([], {"LABEL": "cpu"}, "mine:1"),
         ([], {"LABEL": "gpu"}, "mine:1"),
         ([], {"LABEL": "cpu", "GPU": "1"}, "mine:1"),
-        ([], {"LABEL": "gpu", "GPU": "1"}, "--gpus all mine:1"),
-        ([], {"LABEL": "", "GPU": "1"}, "--gpus all mine:1"),
+        ([], {"LABEL": "gpu", "GPU": "1"}, "--gpus all --shm-size 1g mine:1"),
+        ([], {"LABEL": "", "GPU": "1"}, "--gpus all --shm-size 1g mine:1"),
         (["--variant", "cpu"], {"LABEL": "gpu", "GPU": "1"}, "mine:1"),
-        (["--variant", "gpu"], {"LABEL": "gpu"}, "--gpus all mine:1"),
+        (["--variant", "gpu"], {"LABEL": "gpu"}, "--gpus all --shm-size 1g mine:1"),
     ],
 )
 def test_an_image_that_is_given_is_run_as_it_is(call, tmp_path, arguments, environment, expected):

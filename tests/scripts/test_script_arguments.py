@@ -20,6 +20,12 @@ def call(tmp_path):
         ("build_image.sh", ["--tag"], "build_image: --tag needs a value"),
         ("build_image.sh", ["--tag", ""], "build_image: --tag is empty; give it a value, or leave it out"),
         ("build_image.sh", ["--bake", ""], "build_image: --bake is empty; give it a value, or leave it out"),
+        ("build_image.sh", ["--cuda-compat"], "build_image: --cuda-compat needs a value"),
+        (
+            "build_image.sh",
+            ["--cuda-compat", "/nowhere/compat.deb"],
+            "build_image: --cuda-compat: there is no file /nowhere/compat.deb; name that of NVIDIA's package",
+        ),
         ("push_image.sh", ["--dry-run"], "push_image: no region: give --region, or set AWS_REGION"),
         ("push_image.sh", REGION, "push_image: no account: --dry-run asks nobody, so give --account"),
         ("push_image.sh", [*REGION, "--account", "12"], "push_image: the account is '12'; expected 12 digits"),
@@ -99,7 +105,8 @@ USAGES = {
     "benchmark.sh": ["scripts/benchmark.sh [--only ROW,...] [--repeat N] [--json FILE] [--work DIR] [--quick]"],
     "build_image.sh": [
         "scripts/build_image.sh [--variant gpu|cpu] [--tag TAG] [--bake MODEL_ID]... [--bake-from ADDRESS] "
-        "[-- DOCKER BUILD OPTIONS]"
+        "[-- DOCKER BUILD OPTIONS]",
+        "scripts/build_image.sh --cuda-compat DEB [AS ABOVE]",
     ],
     "demo.sh": ["scripts/demo.sh [--epochs N] [FOLDER]"],
     "lock.sh": ["scripts/lock.sh"],
@@ -114,6 +121,7 @@ USAGES = {
         "scripts/test_clients.sh sdk2 sdk3     and v3, whose environment is large",
         "scripts/test_clients.sh --smoke sdk2  one fit of v2, as .ci/run has it for every change",
     ],
+    "test_gpu.sh": ["scripts/test_gpu.sh [PYTEST ARGUMENTS]"],
     "train_docker.sh": ["scripts/train_docker.sh [--variant cpu|gpu] [--image IMAGE] [FOLDER]"],
 }
 
@@ -138,8 +146,11 @@ def test_help_is_found_behind_other_arguments(call):
     assert done.stdout.startswith("Pushes an image to Amazon ECR, ")
 
 
-# benchmark.sh and test.sh hand their arguments on, to what knows what to refuse.
-@pytest.mark.parametrize("script", [script for script in USAGES if script not in ("benchmark.sh", "test.sh")])
+# These hand their arguments on, to what knows what to refuse.
+HANDING_ON = ("benchmark.sh", "test.sh", "test_gpu.sh")
+
+
+@pytest.mark.parametrize("script", [script for script in USAGES if script not in HANDING_ON])
 def test_an_unknown_argument_is_refused_with_the_usage(call, script):
     done, calls = call(script, "--frobnicate")
     usage = "".join(f"   {line}\n" for line in USAGES[script])

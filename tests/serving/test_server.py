@@ -3,7 +3,6 @@
 import http.client
 import io
 import json
-import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import requests
 from constant_model import LABELS, save_model
 from PIL import Image
 from servers import Server, serving, started
+from shared import fake_driver
 
 pytestmark = pytest.mark.slow
 JPEG = {"Content-Type": "image/jpeg"}
@@ -225,13 +225,10 @@ def test_sigterm_while_the_model_loads_ends_with_0(model: Path) -> None:
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_named_and_the_cpu_answers(model: Path, tmp_path: Path) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA T4 (UUID: GPU-1)'\n")
-    program.chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    with serving(model, PATH=path, CUDA_VISIBLE_DEVICES="0") as server:
+    with serving(model, LD_LIBRARY_PATH=str(fake_driver(tmp_path)), CUDA_VISIBLE_DEVICES="0") as server:
         server.wait_for(
-            r"^WARNING: this machine has a GPU \(nvidia-smi: GPU 0: NVIDIA T4\), but TensorFlow .* sees none;"
+            r"^WARNING: The CPU answers: this machine has a GPU \(Fake H100 \(compute capability 9\.0\)\), but "
+            r"TensorFlow \S+, the CPU variant, sees none: "
         )
         server.wait_for("^Ready after .* on the CPU")
 

@@ -1,6 +1,7 @@
 """How much of the machine's memory a job may take."""
 
 import os
+import shutil
 from pathlib import Path
 
 _CGROUPS = (
@@ -39,6 +40,18 @@ def available_memory(root: Path = Path("/")) -> int:
         files = [line.split()[1] for line in _lines(root / folder / "memory.stat") if line.startswith("inactive_file ")]
         available = min(available, max(0, limit - usage + sum(map(int, files))))
     return available
+
+
+def shared_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that are free in /dev/shm; None where there is none.
+
+    Args:
+        root: where dev/ of the machine lies.
+    """
+    try:
+        return shutil.disk_usage(root / "dev/shm").free
+    except OSError:
+        return None
 
 
 def _bytes(path: Path) -> int | None:

@@ -19,6 +19,7 @@ from sagemaker_object_detection.serving.predictor import Predictor
 from sagemaker_object_detection.serving.queue import DamagedImageError
 from sagemaker_object_detection.serving.response import Response, response
 from sagemaker_object_detection.serving.whole_files import whole_file, writing
+from sagemaker_object_detection.training.devices import prepare_to_answer
 
 _PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _MAX_NAME = 255
@@ -70,6 +71,7 @@ def predict_files(
     headers = _headers(files)
     ids = image_ids(files, annotations) if format == "coco" else []
     targets = _drawing_paths(drawings, files)
+    prepare_to_answer()
     predictor = Predictor(model)
     if drawings is not None:
         with writing("--draw", drawings):

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ import uvicorn
 from PIL import Image
 
 from sagemaker_object_detection.artifact.model_info import read_model_info
-from sagemaker_object_detection.errors import PlatformError, UserError
+from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.serving.app import Model, Service
 from sagemaker_object_detection.serving.queue import BatchQueue
@@ -124,30 +124,22 @@ class _Server(uvicorn.Server):
 
 def _load(folder: Path) -> tuple[Model, str]:
     """The model, once it has answered an image, as the first answer takes seconds; and for the log, on what."""
-    import tensorflow as tf
-
     from sagemaker_object_detection.serving.predictor import Predictor
-    from sagemaker_object_detection.training.devices import tensorflow_build, why_no_gpu
+    from sagemaker_object_detection.training.devices import prepare_to_answer
 
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    if not gpus:
-        try:
-            why_no_gpu(tensorflow_build())
-        except PlatformError as error:  # a job would end here; answers of the CPU are worth having
-            log.warning("%s", error)
-    batch_size = _GPU_BATCH if gpus else min(os.cpu_count() or 1, _GPU_BATCH)
+    on_gpu = prepare_to_answer()
+    batch_size = _GPU_BATCH if on_gpu else min(os.cpu_count() or 1, _GPU_BATCH)
     predictor = Predictor(folder)
-    _warm_up(predictor, batch_size)
-    device = f"{'a GPU' if gpus else 'the CPU'}, up to {batch_size} images at a time"
+    # A GPU chooses its algorithms for every size of a batch on its own.
+    _warm_up(predictor, range(batch_size, 0, -1) if on_gpu else {1, batch_size})
+    device = f"{'a GPU' if on_gpu else 'the CPU'}, up to {batch_size} images at a time"
     return Model(BatchQueue(predictor, batch_size), predictor.labels), device
 
 
-def _warm_up(predictor: "Predictor", batch_size: int) -> None:
+def _warm_up(predictor: "Predictor", sizes: Iterable[int]) -> None:
     file = io.BytesIO()
     Image.new("RGB", (64, 64)).save(file, "PNG")
-    for size in {1, batch_size}:
+    for size in sizes:
         predictor([file.getvalue()] * size)
 
 

@@ -2,23 +2,31 @@
 
 import logging
 import os
-import re
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from sagemaker_object_detection.errors import PlatformError
-from sagemaker_object_detection.job.memory import memory_limit
+from sagemaker_object_detection.job.driver import (
+    CPU_ON_PURPOSE,
+    LIBRARY,
+    Driver,
+    device_files,
+    driver_problem,
+    hidden_by,
+    read_driver,
+)
+from sagemaker_object_detection.job.memory import memory_limit, shared_memory
+from sagemaker_object_detection.training.gpu_probe import probe_gpus
 
 log = logging.getLogger(__name__)
 
-NVIDIA_SMI_SECONDS = 20.0
-"""nvidia-smi takes seconds where the driver has to wake the GPUs up, and hangs where one of them is broken."""
-_ON_PURPOSE = "to use the CPU on purpose, set the environment variable CUDA_VISIBLE_DEVICES to -1"
+SHARED_MEMORY_PER_GPU = 64 * 2**20
+"""Bytes. NCCL takes segments of 9.6 MB for GPUs that cannot reach each other's memory, and Docker's 64 MB in all were
+too few for four of them (NVIDIA/nccl#342, #525)."""
 
 
 def prepare_devices(mixed_precision: bool | None) -> str:
@@ -31,23 +39,52 @@ def prepare_devices(mixed_precision: bool | None) -> str:
         "float32", "mixed_bfloat16" or "mixed_float16" (the last needs loss scaling).
 
     Raises:
-        PlatformError: the machine has a GPU that TensorFlow does not see.
+        PlatformError: the machine has a GPU that TensorFlow does not see, or cannot compute on.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    tensorflow = tensorflow_build()
+    tensorflow, capability = tensorflow_build(), None
     if gpus:
+        _check(gpus)
+        _let_memory_grow(gpus)
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        capability = details[0].get("compute_capability")
         names = ", ".join(f"{detail.get('device_name')} ({_capability(detail)})" for detail in details)
-        count = f"{len(gpus)} GPU{'' if len(gpus) == 1 else 's'}"
-        log.info("Training on %s: %s; TensorFlow %s for CUDA %s.", count, names, tensorflow.version, tensorflow.cuda)
+        log.info(
+            "Training on %s: %s; TensorFlow %s for CUDA %s.", _count(gpus), names, tensorflow.version, tensorflow.cuda
+        )
+        _warn_of_little_shared_memory(len(gpus), shared_memory())
     else:
         log.info("Training on the CPU: %s.", why_no_gpu(tensorflow))
-    policy = dtype_policy(mixed_precision, details[0].get("compute_capability") if details else None)
+    policy = dtype_policy(mixed_precision, capability)
     if policy != "float32":
         log.info("Mixed precision: %s", policy)
     return policy
+
+
+def prepare_to_answer() -> bool:
+    """Turns memory growth on. A GPU that cannot be used costs a warning, and is hidden: the CPU answers as well.
+
+    Returns:
+        Whether a GPU answers.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    try:
+        if gpus:
+            _check(gpus)
+        else:
+            why_no_gpu(tensorflow_build())
+    except PlatformError as error:
+        log.warning("The CPU answers: %s", error)
+        use_the_cpu()
+        return False
+    _let_memory_grow(gpus)
+    return bool(gpus)
+
+
+def use_the_cpu() -> None:
+    """Hides every GPU from TensorFlow, for what needs none: it may not work. Called before anything is computed."""
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.set_visible_devices([], "GPU")
 
 
 def dtype_policy(mixed_precision: bool | None, compute_capability: tuple[int, int] | None) -> str:
@@ -77,112 +114,101 @@ def tensorflow_build() -> TensorFlowBuild:
 
 
 def why_no_gpu(
-    tensorflow: TensorFlowBuild,
-    *,
-    root: Path = Path("/"),
-    environment: Mapping[str, str] = os.environ,
-    patience: float = NVIDIA_SMI_SECONDS,
+    tensorflow: TensorFlowBuild, *, root: Path = Path("/"), environment: Mapping[str, str] = os.environ
 ) -> str:
-    """Why TensorFlow rightly sees no GPU, for the log.
+    """Why TensorFlow rightly sees no GPU, for the log; a warning where only other containers of the machine have one.
 
     Args:
         root: where dev/ and proc/ of the machine lie.
-        environment: what hides a GPU on purpose, and the PATH on which nvidia-smi is.
-        patience: seconds to wait for nvidia-smi.
+        environment: what hides a GPU on purpose.
 
     Raises:
         PlatformError: there is a GPU, and nobody hid it: the user pays for it, and the CPU takes many times as long.
     """
-    if hidden := _hidden_by(environment):
+    if hidden := hidden_by(environment):
         return f"{hidden} hides any GPU from TensorFlow {tensorflow.version}"
-    device_files = sorted(str(path.relative_to(root)) for path in (root / "dev").glob("nvidia[0-9]*"))
-    driver_files = sorted(str(path.relative_to(root)) for path in (root / "proc/driver/nvidia/gpus").glob("*"))
-    listed = [
-        re.sub(r" \(UUID:.*", "", line).strip()
-        for line in _nvidia_smi(["-L"], environment, patience)
-        if re.match(r"GPU \d", line)
-    ]
-    found = [f"/{path}" for path in device_files or driver_files]
-    found += [f"nvidia-smi: {line}" for line in listed]
-    if not found:
-        return f"TensorFlow {tensorflow.version} sees no GPU, and the machine has none"
-    variant = f"built for CUDA {tensorflow.cuda}" if tensorflow.cuda else "the CPU variant"
-    raise PlatformError(
-        f"this machine has a GPU ({', '.join(found)}), but TensorFlow {tensorflow.version}, {variant}, sees none; "
-        f"{_advice(tensorflow, root, in_container=bool(device_files or listed))}, or choose an instance type without a "
-        f"GPU; {_ON_PURPOSE}"
-    )
+    driver = read_driver(root)
+    if found := [str(gpu) for gpu in driver.gpus] if driver and driver.gpus else device_files(root):
+        variant = f"built for CUDA {tensorflow.cuda}" if tensorflow.cuda else "the CPU variant"
+        raise PlatformError(
+            f"this machine has a GPU ({', '.join(found)}), but TensorFlow {tensorflow.version}, {variant}, sees none: "
+            f"{_reason(tensorflow, driver)}; {CPU_ON_PURPOSE}"
+        )
+    # What the kernel says is the same in every container of the machine, with a GPU or without.
+    if elsewhere := sorted(path.name for path in (root / "proc/driver/nvidia/gpus").glob("*")):
+        log.warning(
+            "This machine has a GPU (%s in /proc/driver/nvidia/gpus) that this container was not given; to use it, "
+            "start the container with --gpus all, or in the SDK's local mode with the instance type local_gpu",
+            ", ".join(elsewhere),
+        )
+        return f"TensorFlow {tensorflow.version} sees no GPU, and the container was given none"
+    return f"TensorFlow {tensorflow.version} sees no GPU, and the machine has none"
 
 
-def smallest_memory(
-    *, root: Path = Path("/"), environment: Mapping[str, str] = os.environ, patience: float = NVIDIA_SMI_SECONDS
-) -> int | None:
+def smallest_memory(*, root: Path = Path("/")) -> int | None:
     """Bytes of the smallest GPU, or without one of what this container may use of the machine; None if unknown.
 
     Args:
-        root, environment, patience: as for `why_no_gpu`.
+        root: where sys/ of the machine lies.
     """
     if tf.config.list_physical_devices("GPU"):
-        query = ["--query-gpu=memory.total", "--format=csv,noheader,nounits"]  # MiB
-        sizes = [int(line) * 2**20 for line in _nvidia_smi(query, environment, patience) if line.strip().isdigit()]
-        return min(sizes, default=None)
+        driver = read_driver()
+        return min((gpu.memory for gpu in driver.gpus), default=None) if driver else None
     return memory_limit(root)
 
 
-def _advice(tensorflow: TensorFlowBuild, root: Path, *, in_container: bool) -> str:
-    if tensorflow.cuda is None:
-        return "use the GPU variant of the image (build argument VARIANT=gpu), started with --gpus all"
-    if not in_container:  # only /proc tells, which every container of the machine sees
-        return "start the container with --gpus all, and the NVIDIA container toolkit installed on the machine"
-    driver = _driver_version(root)
-    is_there = f"it is {driver}" if driver else "nvidia-smi shows its version"
-    return (
-        f"see that the machine's NVIDIA driver is one for CUDA {tensorflow.cuda} or newer ({is_there}), and that the "
-        "container was started with --gpus all (TF_CPP_MIN_LOG_LEVEL=0 logs what TensorFlow could not load)"
-    )
-
-
-def _hidden_by(environment: Mapping[str, str]) -> str | None:
-    """The setting that hides every GPU: CUDA ignores what follows the first device that does not exist."""
-    cuda = environment.get("CUDA_VISIBLE_DEVICES")
-    if cuda is not None and cuda.split(",")[0].strip() in ("", "-1", "NoDevFiles"):
-        return f'CUDA_VISIBLE_DEVICES="{cuda}"'
-    nvidia = environment.get("NVIDIA_VISIBLE_DEVICES")
-    if nvidia is not None and nvidia.strip() in ("", "none", "void"):
-        return f'NVIDIA_VISIBLE_DEVICES="{nvidia}"'
-    return None
-
-
-def _nvidia_smi(arguments: Sequence[str], environment: Mapping[str, str], patience: float) -> list[str]:
-    """The lines that nvidia-smi prints; none where it is missing, fails or hangs."""
-    command = shutil.which("nvidia-smi", path=environment.get("PATH", os.defpath))
-    if command is None:
-        return []
-    try:
-        process = subprocess.Popen(
-            [command, *arguments],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+def _check(gpus: Sequence[Any]) -> None:
+    """Raises PlatformError where TensorFlow lists GPUs and cannot compute on one of them."""
+    driver = read_driver()
+    if driver and (problem := driver_problem(driver)):
+        raise PlatformError(f"{problem}; {CPU_ON_PURPOSE}")
+    if failures := probe_gpus().failures:
+        raise PlatformError(
+            f"TensorFlow lists {_count(gpus)} and cannot compute: {'; '.join(failures)}; the machine's NVIDIA driver "
+            f"is {driver or 'unknown'}; start the job again, and choose another instance type if that does not help; "
+            f"{CPU_ON_PURPOSE}"
         )
-    except OSError:
-        return []
-    try:
-        output, _ = process.communicate(timeout=patience)
-    except subprocess.TimeoutExpired:
-        process.kill()  # and not waited for: one that is stuck in the driver does not even end now
-        return []
-    return output.decode(errors="replace").splitlines()
 
 
-def _driver_version(root: Path) -> str | None:
-    try:
-        text = (root / "proc/driver/nvidia/version").read_text(errors="replace")
-    except OSError:
-        return None
-    match = re.search(r"\b\d+\.\d+(\.\d+)*\b", text)
-    return match[0] if match else None
+def _reason(tensorflow: TensorFlowBuild, driver: Driver | None) -> str:
+    """Why TensorFlow sees no GPU where there is one, and what to do."""
+    if tensorflow.cuda is None:
+        return "use the GPU variant of the image (build argument VARIANT=gpu), or an instance type without a GPU"
+    if driver is None:
+        return (
+            f"the driver's {LIBRARY} is not in the container; start it with --gpus all and the environment variable "
+            "NVIDIA_DRIVER_CAPABILITIES=compute,utility, which the image sets"
+        )
+    if problem := driver_problem(driver):
+        return problem
+    if not driver.gpus:
+        return f"the NVIDIA driver, {driver}, finds none; start the job again"
+    if not_loaded := probe_gpus().not_loaded:
+        return (
+            f"it cannot load {', '.join(not_loaded)}; build the image anew, whose lock file brings CUDA's libraries, "
+            "or for libnvidia-ml.so.1 set NVIDIA_DRIVER_CAPABILITIES=compute,utility"
+        )
+    return "it does not say why; with TF_CPP_MIN_LOG_LEVEL=0 and TF_CPP_VMODULE=gpu_device=1 its log says more"
+
+
+def _let_memory_grow(gpus: Sequence[Any]) -> None:
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _warn_of_little_shared_memory(gpus: int, free: int | None) -> None:
+    if gpus > 1 and free is not None and free < gpus * SHARED_MEMORY_PER_GPU:
+        log.warning(
+            "/dev/shm has %d MB, and %d GPUs may need %d MB to exchange gradients, or end with an error of NCCL; start "
+            "the container with --shm-size 1g",
+            free // 10**6,
+            gpus,
+            gpus * SHARED_MEMORY_PER_GPU // 10**6,
+        )
+
+
+def _count(gpus: Sequence[Any]) -> str:
+    return f"{len(gpus)} GPU{'' if len(gpus) == 1 else 's'}"
 
 
 def _capability(detail: Mapping[str, tuple[int, int]]) -> str:

@@ -1,0 +1,191 @@
+"""What libcuda says of a machine, and for which GPUs its driver is new enough."""
+
+import ctypes
+
+import pytest
+from shared import fake_driver
+
+from sagemaker_object_detection.job import driver
+from sagemaker_object_detection.job.driver import (
+    CPU_ON_PURPOSE,
+    Driver,
+    Gpu,
+    device_files,
+    driver_problem,
+    find_driver_problem,
+    hidden_by,
+    read_driver,
+)
+
+T4 = Gpu("Tesla T4", (7, 5), 15 * 2**30)
+V100 = Gpu("Tesla V100-SXM2-16GB", (7, 0), 16 * 2**30)
+A10G = Gpu("NVIDIA A10G", (8, 6), 22 * 2**30)
+H100 = Gpu("NVIDIA H100 80GB HBM3", (9, 0), 80 * 2**30)
+ADVICE = (
+    "choose an instance type with a newer one, or for an endpoint a newer InferenceAmiVersion, or build the image with "
+    "NVIDIA's cuda-compat (build_image.sh --cuda-compat)"
+)
+KERNEL = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021\nGCC version: 7.3.1\n"
+OPEN_KERNEL = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build  (dvs-builder@U16)\n"
+
+
+class Cuda:
+    """Stands for libcuda: `failing` maps a function to the code with which it fails."""
+
+    def __init__(self, version, *gpus, **failing):
+        self.version, self.gpus, self.failing = version, gpus, failing
+
+    def __getattr__(self, name):
+        return lambda *arguments: self.failing.get(name) or getattr(self, f"_{name}")(*arguments) or 0
+
+    def _cuInit(self, flags): ...  # noqa: N802
+
+    def _cuDriverGetVersion(self, number):  # noqa: N802
+        number._obj.value = self.version
+
+    def _cuDeviceGetCount(self, count):  # noqa: N802
+        count._obj.value = len(self.gpus)
+
+    def _cuDeviceGet(self, device, index):  # noqa: N802
+        device._obj.value = index
+
+    def _cuDeviceGetName(self, name, size, device):  # noqa: N802
+        name.value = self.gpus[device.value].name.encode()[: size - 1]
+
+    def _cuDeviceTotalMem_v2(self, memory, device):  # noqa: N802
+        memory._obj.value = self.gpus[device.value].memory
+
+    def _cuDeviceGetAttribute(self, value, attribute, device):  # noqa: N802
+        value._obj.value = self.gpus[device.value].compute_capability[attribute - 75]
+
+    def _cuGetErrorName(self, code, name):  # noqa: N802
+        names = {
+            3: b"CUDA_ERROR_NOT_INITIALIZED",
+            100: b"CUDA_ERROR_NO_DEVICE",
+            803: b"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
+        }
+        name._obj.value = names.get(code)
+
+
+def read(tmp_path, cuda):
+    return read_driver(tmp_path, lambda library: cuda)
+
+
+def test_without_libcuda_there_is_no_driver(tmp_path):
+    def load(library):
+        assert library == "libcuda.so.1"
+        raise OSError("cannot open shared object file")
+
+    assert read_driver(tmp_path, load) is None
+
+
+def test_versions_and_gpus_are_read(tmp_path):
+    assert read(tmp_path, Cuda(12040, T4, A10G)) == Driver((12, 4), (T4, A10G))
+    assert str(Driver((12, 4), (T4,))) == "for CUDA 12.4"
+
+
+@pytest.mark.parametrize(("text", "version"), [(KERNEL, "470.57.02"), (OPEN_KERNEL, "550.54.15"), ("NVRM\n", None)])
+def test_the_kernel_tells_the_version_of_its_module(tmp_path, text, version):
+    (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
+    (tmp_path / "proc/driver/nvidia/version").write_text(text)
+    assert read(tmp_path, Cuda(11040)).version == version
+
+
+def test_a_driver_that_finds_no_gpu_has_not_failed(tmp_path):
+    found = read(tmp_path, Cuda(12040, cuInit=100))
+    assert (found.gpus, found.failure) == ((), None)
+    assert driver_problem(found) is None
+    assert driver_problem(Driver((11, 4))) is None
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "failure"),
+    [
+        ("cuInit", 803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"),
+        ("cuDeviceGetCount", 3, "CUDA_ERROR_NOT_INITIALIZED"),
+        ("cuDeviceGet", 4711, "error 4711"),
+    ],
+)
+def test_a_driver_that_fails_says_with_what(tmp_path, function, code, failure):
+    found = read(tmp_path, Cuda(12040, T4, **{function: code}))
+    assert (found.gpus, found.failure) == ((), failure)
+    assert driver_problem(found) == (
+        f"the machine's NVIDIA driver (for CUDA 12.4) shows no GPU and fails with {failure}; start the job again, "
+        "choose another instance type, or build the image without cuda-compat if it has it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cuda", "needed"),
+    [
+        ((T4,), (11, 4), "525 or newer, for CUDA 12.0"),
+        ((V100,), (11, 8), "525 or newer, for CUDA 12.0"),
+        ((A10G,), (12, 0), None),
+        ((T4,), (12, 2), None),
+        ((T4, H100), (11, 4), "555 or newer, for CUDA 12.5"),
+        ((H100, T4), (12, 4), "555 or newer, for CUDA 12.5"),
+        ((H100,), (12, 5), None),
+        ((H100,), (13, 0), None),
+    ],
+)
+def test_the_most_demanding_gpu_decides_which_driver_is_needed(gpus, cuda, needed):
+    demanding = H100 if H100 in gpus else gpus[0]
+    found = Driver(cuda, gpus, version="470.57.02")
+    problem = needed and (
+        f"the machine's NVIDIA driver is too old: it is 470.57.02, for CUDA {cuda[0]}.{cuda[1]}, and {demanding} "
+        f"needs driver {needed}; {ADVICE}"
+    )
+    assert driver_problem(found) == problem
+
+
+def test_the_problem_of_a_machine_is_found_where_a_gpu_is_meant_to_be_used(tmp_path, monkeypatch):
+    old = Driver((11, 4), (T4,), version="470.57.02")
+    monkeypatch.setattr(driver, "has_cuda", lambda: True)
+    monkeypatch.setattr(driver, "read_driver", lambda root: old)
+    assert find_driver_problem(root=tmp_path, environment={}) == f"{driver_problem(old)}; {CPU_ON_PURPOSE}"
+    assert find_driver_problem(root=tmp_path, environment={"CUDA_VISIBLE_DEVICES": "-1"}) is None
+    monkeypatch.setattr(driver, "has_cuda", lambda: False)
+    assert find_driver_problem(root=tmp_path, environment={}) is None
+
+
+def test_a_driver_on_a_machine_without_a_device_is_no_problem(tmp_path, monkeypatch):
+    failing = Driver((12, 4), failure="CUDA_ERROR_UNKNOWN")
+    monkeypatch.setattr(driver, "has_cuda", lambda: True)
+    monkeypatch.setattr(driver, "read_driver", lambda root: failing)
+    assert find_driver_problem(root=tmp_path, environment={}) is None
+    (tmp_path / "dev").mkdir()
+    for name in ("nvidia0", "nvidia10", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / "dev" / name).touch()
+    assert device_files(tmp_path) == ["/dev/nvidia0", "/dev/nvidia10"]
+    assert find_driver_problem(root=tmp_path, environment={}) == f"{driver_problem(failing)}; {CPU_ON_PURPOSE}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CUDA_VISIBLE_DEVICES", ""),
+        ("CUDA_VISIBLE_DEVICES", "-1"),
+        ("CUDA_VISIBLE_DEVICES", "-1,0"),
+        ("CUDA_VISIBLE_DEVICES", "NoDevFiles"),
+        ("NVIDIA_VISIBLE_DEVICES", "none"),
+        ("NVIDIA_VISIBLE_DEVICES", "void"),
+        ("NVIDIA_VISIBLE_DEVICES", ""),
+    ],
+)
+def test_settings_that_hide_every_gpu(name, value):
+    assert hidden_by({name: value}) == f'{name}="{value}"'
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("CUDA_VISIBLE_DEVICES", "0"), ("CUDA_VISIBLE_DEVICES", "GPU-1"), ("NVIDIA_VISIBLE_DEVICES", "all")],
+)
+def test_settings_that_hide_none(name, value):
+    assert hidden_by({name: value}) is None
+
+
+def test_a_library_is_called_as_cuda_h_declares_it(tmp_path, monkeypatch):
+    libraries = fake_driver(tmp_path)
+    monkeypatch.setenv("FAKE_DRIVER", "11040")
+    found = read_driver(tmp_path, lambda library: ctypes.CDLL(str(libraries / library)))
+    assert found == Driver((11, 4), (Gpu("Fake H100", (9, 0), 80 * 2**30),))
