@@ -2,11 +2,14 @@
 
 `python replicated_steps.py OUT DEVICES HOSTS ME CASE...`: HOSTS is "alone", or the hosts' names with commas between, ME
 this one's. Every case starts from the same weights and draws from the same whole batches; what its variables hold
-before and after is written to OUT, as `CASE/before/0` and so on, its losses and its loss scales.
+before and after is written to OUT, as `CASE/before/0` and so on, its losses and its loss scales. "pipeline" is one too.
 """
 
+import itertools
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +30,10 @@ from training_steps import (
 )
 
 from sagemaker_object_detection.catalogue import BaseModel
-from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.dataset.load import load_splits
+from sagemaker_object_detection.dataset.pipeline import Batch, training_batches
 from sagemaker_object_detection.models.detector import Detector, build_detector
+from sagemaker_object_detection.sample_data import write_sample_data
 from sagemaker_object_detection.training.replicas import Replicas, find_replicas
 
 SGD = {"optimizer": "sgd", "momentum": "0.9", "learning_rate": "0.0003"}
@@ -142,11 +147,34 @@ def taken(
     }
 
 
+def dealt_out(replicas: Replicas) -> dict[str, list[np.ndarray]]:
+    """Images and their indices of three steps of five images of the pipeline, as this host's replicas are handed them,
+    laid end to end; each has to lie on its own device."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_sample_data(Path(folder), images=6, validation_images=0, seed=0)
+        data = load_splits(
+            Path(folder) / "training",
+            None,
+            bbox_format="xyxy",
+            invalid_boxes="error",
+            validation_split_ratio=0.0,
+            seed=0,
+            report_folder=None,
+        ).training
+        local = replicas.count // replicas.hosts
+        stream = training_batches(data, TINY, 5, data.max_boxes, 0, True, share=replicas.share(5), parts=local)
+        steps = list(itertools.islice(replicas.distributed(stream), 3))
+    for parts in steps:
+        assert [part.images.device[-5:] for part in parts] == [f"CPU:{number}" for number in range(local)]
+    flat = [part for parts in steps for part in parts]
+    return {"images": [part.images.numpy() for part in flat], "indices": [part.indices.numpy() for part in flat]}
+
+
 def main(out: str, devices: str, hosts: str, own: str, *names: str) -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(devices))
     replicas = find(int(devices), hosts, own)
-    found = {name: run(CASES[name], replicas) for name in names}
+    found = {name: dealt_out(replicas) if name == "pipeline" else run(CASES[name], replicas) for name in names}
     replicas.wait()
     arrays: dict[str, Any] = {
         f"{name}/{group}/{place}": value

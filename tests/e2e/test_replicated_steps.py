@@ -74,12 +74,12 @@ def on_devices(factory: pytest.TempPathFactory, count: int, *cases: str) -> Foun
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory) -> Found:
-    return on_devices(tmp_path_factory, 1, *SAME, *STATISTICS.values())
+    return on_devices(tmp_path_factory, 1, *SAME, *STATISTICS.values(), "pipeline")
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Found:
-    return on_devices(tmp_path_factory, 2, *SAME, LITTLE_MEMORY, *FULL_SECOND, *STATISTICS)
+    return on_devices(tmp_path_factory, 2, *SAME, LITTLE_MEMORY, *FULL_SECOND, *STATISTICS, "pipeline")
 
 
 def assert_same(found: Found, one: Found, case: str) -> None:
@@ -97,6 +97,17 @@ def test_two_devices_of_a_host_train_as_one(one, two, case):
 def test_a_step_that_fails_on_one_of_two_devices_moves_nothing_and_is_taken_in_parts(one, two, case):
     """Whatever TensorFlow raises there; what had moved on the way would be moved twice."""
     assert_same(two, one, case)
+
+
+def test_two_devices_are_handed_their_own_images_of_each_batch(one, two):
+    """Of five images the second device has two, and one that fills up."""
+    assert [len(part) for part in two["pipeline"]["indices"]] == [3] * 6
+    for name in ("indices", "images"):
+        parts = two["pipeline"][name]
+        for number, whole in enumerate(one["pipeline"][name]):
+            together = np.concatenate(parts[2 * number : 2 * number + 2])
+            np.testing.assert_array_equal(together[:5], whole)
+    assert [int(part[-1]) for part in two["pipeline"]["indices"][1::2]] == [-1] * 3
 
 
 @pytest.mark.parametrize(("case", "alone"), STATISTICS.items())
