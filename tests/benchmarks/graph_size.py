@@ -11,9 +11,10 @@ are what one of two logical devices, or the host, receives from another in a ste
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
@@ -41,21 +42,27 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--trainable", action="store_true", help="batch normalization follows the batches")
     options = parser.parse_args()
+    print(
+        "| model | operations | Pow | adam's updates | crossings with two devices |\n|---|---|---|---|---|", flush=True
+    )
+    for name in options.models:
+        # A process for each: what two strategies of one process sum up is mistaken for each other's.
+        with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+            print(alone.submit(row, name, options.image_size, frozen=not options.trainable).result(), flush=True)
+
+
+def row(name: str, image_size: int, *, frozen: bool) -> str:
+    """A model's row of the table."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 3)
-    print("| model | operations | Pow | adam's updates | crossings with two devices |\n|---|---|---|---|---|")
-    for name in options.models:
-        base = catalogue.find(name)
-        assert base is not None
-        base = replace(base, input_size=options.image_size)
-        alone = step_graphs(base, [], frozen=not options.trainable)
-        both = step_graphs(base, ["CPU:1", "CPU:2"], frozen=not options.trainable)
-        kinds = Counter(node.op for graph in alone for node in graph.node)
-        computed = sum(count for kind, count in kinds.items() if kind not in _NOTHING_COMPUTED)
-        print(
-            f"| {name} | {computed} | {kinds['Pow']} | {kinds['ResourceApplyAdam']} | {crossings(both)} |", flush=True
-        )
-        keras.backend.clear_session()
+    base = catalogue.find(name)
+    assert base is not None
+    base = replace(base, input_size=image_size)
+    alone = step_graphs(base, [], frozen=frozen)
+    both = step_graphs(base, ["CPU:1", "CPU:2"], frozen=frozen)
+    kinds = Counter(node.op for graph in alone for node in graph.node)
+    computed = sum(count for kind, count in kinds.items() if kind not in _NOTHING_COMPUTED)
+    return f"| {name} | {computed} | {kinds['Pow']} | {kinds['ResourceApplyAdam']} | {crossings(both)} |"
 
 
 def step_graphs(base: BaseModel, devices: Sequence[str], *, frozen: bool) -> list[tf.compat.v1.GraphDef]:

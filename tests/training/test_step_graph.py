@@ -1,5 +1,6 @@
 """What a training step asks of a GPU, counted in the graphs that TensorFlow runs on a CPU."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,28 @@ from conftest import child_environment
 pytestmark = pytest.mark.slow
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks/graph_size.py"
+LARGEST = {
+    "ssd_mobilenet_v2_fpnlite_320x320": 1700,
+    "ssd_resnet50_v1_fpn_640x640": 2000,
+    "ssd_efficientdet_d0_512x512": 4600,
+}
+"""Operations of a step, a little above what was counted; before they were 1977 to 6904."""
 
 
-@pytest.mark.parametrize("normalization", [[], ["--trainable"]], ids=["frozen", "following"])
-def test_powers_are_raised_once_and_little_crosses_between_two_devices(normalization):
-    """Adam's 921 powers and the 304 statistics that went from one device to the other, one by one, are gone."""
+@pytest.mark.parametrize(
+    ("name", "normalization"),
+    [
+        ("ssd_mobilenet_v2_fpnlite_320x320", ["--trainable"]),
+        *(
+            pytest.param(name, normalization, marks=pytest.mark.nightly)
+            for name, normalization in itertools.product(LARGEST, ([], ["--trainable"]))
+        ),
+    ],
+)
+def test_powers_are_raised_once_and_little_crosses_between_two_devices(name, normalization):
+    """Adam raised its betas for each variable, and statistics went from one device to the other one by one."""
     done = subprocess.run(
-        [sys.executable, PROGRAM, "--models", "ssd_mobilenet_v2_fpnlite_320x320", *normalization],
+        [sys.executable, PROGRAM, "--models", name, *normalization],
         env=child_environment(),
         capture_output=True,
         text=True,
@@ -25,6 +41,6 @@ def test_powers_are_raised_once_and_little_crosses_between_two_devices(normaliza
     row = done.stdout.splitlines()[-1].strip("| ").split(" | ")
     operations, powers, updates, crossings = map(int, row[1:])
     assert powers == 2
-    assert updates >= 80
+    assert updates >= 75
     assert crossings <= 20
-    assert operations < 3000
+    assert operations <= LARGEST[name]

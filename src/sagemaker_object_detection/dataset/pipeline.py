@@ -170,7 +170,7 @@ def training_batches(
         return tf.cond(index == _FILLER, lambda: _filler(base, max_boxes, tf.uint8), lambda: load(index, position))
 
     read = load if high <= batch_size else load_or_fill
-    return _batched(stream.map(read, num_parallel_calls=_workers(), deterministic=True), (high - low) // parts)
+    return _batched(stream.map(read, num_parallel_calls=_workers(), deterministic=True), (high - low) // parts, parts)
 
 
 def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, max_boxes: int) -> tf.data.Dataset:
@@ -269,9 +269,10 @@ def _filler(base: BaseModel, max_boxes: int, dtype: tf.DType) -> Batch:
     )
 
 
-def _batched(examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+def _batched(examples: tf.data.Dataset, batch_size: int, parts: int = 1) -> tf.data.Dataset:
     spec = examples.element_spec.images
-    ready = max(1, min(_COPIERS, _PREFETCH_BYTES // (batch_size * math.prod(spec.shape) * spec.dtype.size)))
+    room = _PREFETCH_BYTES // (batch_size * math.prod(spec.shape) * spec.dtype.size)
+    ready = max(1, min(_COPIERS, room // parts)) * parts
     batches = examples.batch(batch_size, drop_remainder=True, num_parallel_calls=ready, deterministic=True)
     options = tf.data.Options()
     options.deterministic = True

@@ -75,8 +75,10 @@ def classification_per_anchor(predictions: Predictions, targets: Targets, family
     positive = ops.cast(target_columns[..., None] == columns, logits.dtype)
     # With z the logit, negated for a positive target, the cross entropy is softplus(z) and 1 - p_t is sigmoid(z).
     z = logits * (1.0 - 2.0 * positive)
-    focus = ops.sigmoid(z)
-    focus = ops.square(focus) if family.focal_gamma == 2.0 else ops.power(focus, family.focal_gamma)
+    if family.focal_gamma == 2.0:
+        focus = ops.square(ops.sigmoid(z))
+    else:  # a power of the sigmoid, by its logarithm, which is -softplus(-z)
+        focus = ops.exp(-family.focal_gamma * ops.softplus(-z))
     alpha = (1.0 - family.focal_alpha) - (1.0 - 2.0 * family.focal_alpha) * positive
     return ops.sum(alpha * focus * ops.softplus(z), axis=-1) * targets.class_weights
 
