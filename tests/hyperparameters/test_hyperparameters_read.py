@@ -321,13 +321,13 @@ def test_a_model_channel_comes_before_pretrained_weights():
 def test_values_are_shown_as_a_person_would_write_them():
     resolved = read({"optimizer": "SGD", "early_stopping": "true", "mixed_precision": "false"}).resolved()
     defaults = {row.name: row.default_value for row in ROWS}
-    defaults |= {"reinitialize_top_layer": "Auto", "freeze_batch_norm": "Auto"}
+    defaults |= {"reinitialize_top_layer": "Auto", "freeze_batch_norm": "Auto", "xla": "Auto"}
     assert resolved == defaults | {"optimizer": "sgd", "early_stopping": True, "mixed_precision": False}
 
 
 def test_values_without_effect_are_not_among_the_effective_ones():
     given = read({"optimizer": "rmsprop", "train_only_on_top_layer": "True"})
-    unused = {"beta_1", "beta_2", "initial_accumulator_value", "momentum", "freeze_batch_norm"}
+    unused = {"beta_1", "beta_2", "initial_accumulator_value", "momentum", "freeze_batch_norm", "xla"}
     unused |= {"early_stopping_min_delta", "early_stopping_patience"}
     assert given.effective() == {name: value for name, value in given.resolved().items() if name not in unused}
 

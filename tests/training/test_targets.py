@@ -120,4 +120,4 @@ def test_encodings_are_scaled_and_zero_for_background():
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
 def test_dtypes_do_not_depend_on_the_classes(dtype):
     found = assign([[ANCHORS[0]]], np.array([[2]], dtype), [[1]])
-    assert [field.dtype for field in found] == [np.int32, np.int32, np.float32, np.float32, np.float32]
+    assert [field.dtype for field in found] == [np.int64, np.int64, np.float32, np.float32, np.float32]
