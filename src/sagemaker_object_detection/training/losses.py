@@ -75,10 +75,9 @@ def classification_per_anchor(predictions: Predictions, targets: Targets, family
     positive = ops.cast(target_columns[..., None] == columns, logits.dtype)
     # With z the logit, negated for a positive target, the cross entropy is softplus(z) and 1 - p_t is sigmoid(z).
     z = logits * (1.0 - 2.0 * positive)
-    if family.focal_gamma == 2.0:
-        focus = ops.square(ops.sigmoid(z))
-    else:  # a power of the sigmoid, by its logarithm, which is -softplus(-z)
-        focus = ops.exp(-family.focal_gamma * ops.softplus(-z))
+    # Any other power of the sigmoid by its logarithm, which is -softplus(-z).
+    gamma = family.focal_gamma
+    focus = ops.square(ops.sigmoid(z)) if gamma == 2.0 else ops.exp(-gamma * ops.softplus(-z))
     alpha = (1.0 - family.focal_alpha) - (1.0 - 2.0 * family.focal_alpha) * positive
     return ops.sum(alpha * focus * ops.softplus(z), axis=-1) * targets.class_weights
 
