@@ -313,7 +313,7 @@ class _Accumulation:
     def _add_on_replica(self, batch: Batch, number: tf.Tensor, matched: tf.Tensor) -> tf.Tensor:
         step, size = self._step, self._size
         missing = size * self._rounds - self._share
-        filled = (tf.pad(x, [[0, missing]] + [[0, 0]] * (len(x.shape) - 1)) for x in batch)
+        filled = (tf.concat([x, tf.zeros_like(x[:missing])], axis=0) for x in batch)  # no GPU pads integers
         begin = number * size
         images = Batch(*(tf.ensure_shape(x[begin : begin + size], [size, *x.shape[1:]]) for x in filled))
         targets, _ = step.match(images)

@@ -86,7 +86,8 @@ def _forced_matches(best_anchors: Any, valid: Any, num_anchors: int) -> Any:
     count = ops.shape(best_anchors)[1]
     # [B, G, G]: does an earlier valid box pick the same anchor? [B, G, A] would be much larger.
     same_pick = best_anchors[:, :, None] == best_anchors[:, None, :]
-    earlier = ops.arange(count)[None, :] < ops.arange(count)[:, None]
+    rows = ops.arange(count, dtype="int64")
+    earlier = rows[None, :] < rows[:, None]
     taken = ops.any(same_pick & earlier & valid[:, None, :], axis=2)
     winners = valid & ~taken
     # Winners have an anchor each to themselves, so that the scattered sum of row + 1 is one row + 1, or 0.
