@@ -19,11 +19,8 @@ pytestmark = pytest.mark.slow
 SAME = ("sgd, 4 images", "adam, 3 images")
 """Three images leave one of four replicas without any, and one of two with a single one."""
 LITTLE_MEMORY, NOISY, FLOAT16 = "sgd, 4 images, memory for 1", "drop-connect, 3 images", "float16, 2 images"
-FULL_SECOND = [
-    f"sgd, 4 images, {error} on the second replica"
-    for error in ("ResourceExhaustedError", "NotFoundError", "InternalError", "UnknownError")
-]
-"""The second device's memory holds one image: the step fails there, and not on the first."""
+FULL_SECOND = "sgd, 4 images, {} on the second replica"
+"""The second device's memory holds one image: the step fails there with this error, and not on the first."""
 STATISTICS = {
     "statistics, 4 images": "statistics, 2 images at a time",
     "statistics, 4 images, memory for 1": "statistics, 1 image at a time",
@@ -79,7 +76,9 @@ def one(tmp_path_factory) -> Found:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Found:
-    return on_devices(tmp_path_factory, 2, *SAME, LITTLE_MEMORY, *FULL_SECOND, *STATISTICS, "pipeline")
+    return on_devices(
+        tmp_path_factory, 2, *SAME, LITTLE_MEMORY, FULL_SECOND.format("InternalError"), *STATISTICS, "pipeline"
+    )
 
 
 def assert_same(found: Found, one: Found, case: str) -> None:
@@ -93,10 +92,17 @@ def test_two_devices_of_a_host_train_as_one(one, two, case):
     assert_same(two, one, case)
 
 
-@pytest.mark.parametrize("case", FULL_SECOND)
-def test_a_step_that_fails_on_one_of_two_devices_moves_nothing_and_is_taken_in_parts(one, two, case):
-    """Whatever TensorFlow raises there; what had moved on the way would be moved twice."""
-    assert_same(two, one, case)
+def test_a_step_that_fails_on_one_of_two_devices_moves_nothing_and_is_taken_in_parts(one, two):
+    """What had moved on the way would be moved twice."""
+    assert_same(two, one, FULL_SECOND.format("InternalError"))
+
+
+@pytest.mark.nightly
+def test_so_it_is_whatever_tensorflow_raises_there(one, tmp_path_factory):
+    cases = [FULL_SECOND.format(f"{name}Error") for name in ("ResourceExhausted", "NotFound", "Unknown")]
+    found = on_devices(tmp_path_factory, 2, *cases)
+    for case in cases:
+        assert_same(found, one, case)
 
 
 def test_two_devices_are_handed_their_own_images_of_each_batch(one, two):
