@@ -135,7 +135,7 @@ MEMORY_ERRORS: dict[type[tf.errors.OpError], str] = {
     tf.errors.NotFoundError: "No algorithm worked!  Error messages: Profiling failure on CUDNN engine 0: "
     "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8557823 bytes.",
     tf.errors.InternalError: "Failed to create cuBLAS handle: CUBLAS_STATUS_ALLOC_FAILED",
-    tf.errors.UnknownError: "Failed to get convolution algorithm: CUDNN_STATUS_ALLOC_FAILED",
+    tf.errors.UnknownError: "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED in tensorflow/core",
 }
 """What TensorFlow raises where a GPU's memory runs out."""
 

@@ -65,7 +65,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         return stop.requested and replicas.hosts == 1 and not has_checkpoints(job.checkpoints)
 
     # 1. The data, checked to the last box.
-    policy = prepare_devices(hyperparameters.mixed_precision)
+    policy = prepare_devices(hyperparameters.mixed_precision, lambda: stop.requested)
     replicas = find_replicas(job.hosts, job.current_host, lambda: stop.requested)
     report_folder = job.paths.output_data if replicas.is_chief else None
     splits = load_job_data(job, hyperparameters, report_folder=report_folder, stop_requested=stop_early)

@@ -55,6 +55,7 @@ class Case:
     """What is raised then."""
     micro_batch: int | None = None
     """How many images are taken at a time from the beginning."""
+    xla: bool = False
     freeze: bool = True
     """Whether batch normalization keeps its statistics."""
     overflow: int | None = None
@@ -72,6 +73,7 @@ CASES = {
     },
     "statistics, 4 images": Case(4, SGD, steps=2, freeze=False),
     "statistics, 4 images, memory for 1": Case(4, SGD, steps=2, freeze=False, memory=1),
+    "sgd, 4 images, compiled": Case(4, SGD, steps=2, xla=True),
     "statistics, 2 images at a time": Case(4, SGD, steps=2, freeze=False, micro_batch=2),
     "statistics, 1 image at a time": Case(4, SGD, steps=2, freeze=False, micro_batch=1),
     "float16, 2 images": Case(2, SGD, dtype="mixed_float16", steps=7, overflow=5),
@@ -129,6 +131,7 @@ def taken(
             freeze=case.freeze,
             warm_up=False,
             micro_batch=case.micro_batch,
+            xla=case.xla,
             **case.optimizer,
         )
     place = replicas.share(case.batch_size)

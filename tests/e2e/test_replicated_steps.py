@@ -124,6 +124,13 @@ def test_moving_statistics_follow_the_mean_of_all_replicas_and_parts(one, two, c
 
 
 @pytest.mark.nightly
+def test_compiled_steps_of_two_devices_are_those_of_one(tmp_path_factory):
+    case = "sgd, 4 images, compiled"
+    one, two = (on_devices(tmp_path_factory, count, case, "pipeline") for count in (1, 2))
+    assert_same(two, {"sgd, 4 images": one[case]}, case)
+
+
+@pytest.mark.nightly
 def test_two_devices_draw_the_noise_of_one(tmp_path_factory):
     assert_same(on_devices(tmp_path_factory, 2, NOISY), on_devices(tmp_path_factory, 1, NOISY), NOISY)
 

@@ -184,6 +184,13 @@ def test_settings_that_hide_none(name, value):
     assert hidden_by({name: value}) is None
 
 
+def test_gpus_that_a_container_engine_brings_itself_are_not_hidden(tmp_path):
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/nvidia0").touch()
+    assert hidden_by({"NVIDIA_VISIBLE_DEVICES": "void"}, tmp_path) is None
+    assert hidden_by({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path) == 'CUDA_VISIBLE_DEVICES="-1"'
+
+
 def test_a_library_is_called_as_cuda_h_declares_it(tmp_path, monkeypatch):
     libraries = fake_driver(tmp_path)
     monkeypatch.setenv("FAKE_DRIVER", "11040")

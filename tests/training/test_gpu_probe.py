@@ -1,5 +1,7 @@
 """What a process that tries the GPUs finds out, and that the job does not depend on its end."""
 
+import json
+import signal
 import sys
 import time
 
@@ -24,6 +26,10 @@ W0000 00:00:1795918965.349793   25123 gpu_device.cc:2365] Cannot dlopen some GPU
 MISSING = "cannot open shared object file: No such file or directory"
 
 
+def printed(*results):
+    return "".join(f"gpu-probe {json.dumps(result)}\n" for result in results)
+
+
 def test_libraries_that_could_not_be_loaded_are_named_once_with_the_reason():
     assert read_probe("", LOG, 0) == Probe(
         not_loaded=(
@@ -35,18 +41,29 @@ def test_libraries_that_could_not_be_loaded_are_named_once_with_the_reason():
 
 
 def test_gpus_that_compute_are_no_failures():
-    assert read_probe('["GPU:0", ""]\n["GPU:1", ""]\n', "", 0) == Probe()
+    assert read_probe(printed(2, ["GPU:0", ""], ["GPU:1", ""]), "", 0) == Probe()
 
 
 def test_a_gpu_that_fails_is_told_with_its_error():
-    output = 'something else\n["GPU:0", ""]\n["GPU:1", "InternalError: no kernel image is available"]\n'
+    failure = "InternalError: no kernel image is available"
+    output = "[something else]\n" + printed(2, ["GPU:0", ""], ["GPU:1", failure])
     assert read_probe(output, "", 0).failures == ("GPU:1 fails with InternalError: no kernel image is available",)
 
 
 def test_a_gpu_that_ends_the_process_is_told_with_the_signal():
-    assert read_probe('["GPU:0", ""]\n', "", -11).failures == (
-        "a small operation on GPU:1 ends its process with SIGSEGV",
+    assert read_probe(printed(2, ["GPU:0", ""]), "", -11).failures == (
+        "a small operation on GPU:1 ends its process: Segmentation fault",
     )
+    assert read_probe("", "", -64).failures != ()
+
+
+def test_a_process_that_ends_badly_once_all_computed_says_nothing_against_them():
+    assert read_probe(printed(1, ["GPU:0", ""]), "", -11) == Probe()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_process_that_somebody_ends_says_nothing_against_the_gpus(number):
+    assert read_probe(printed(1), "", -number) == Probe()
 
 
 @pytest.fixture
@@ -74,6 +91,14 @@ def test_a_process_that_does_not_end_is_not_waited_for(program, caplog):
     assert probe_gpus(patience=0.1) == Probe()
     assert time.monotonic() - before < 10
     assert caplog.messages == ["A first small operation on the GPU has not ended within 0 seconds."]
+
+
+def test_a_stop_is_not_kept_waiting(program, caplog):
+    program("exec sleep 60")
+    before = time.monotonic()
+    assert probe_gpus(stop_requested=lambda: True) == Probe()
+    assert time.monotonic() - before < 10
+    assert caplog.messages == []
 
 
 @pytest.mark.slow

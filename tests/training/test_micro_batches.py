@@ -120,6 +120,40 @@ def test_a_step_is_halved_whatever_tensorflow_raises_where_memory_runs_out(error
     assert int(step.optimizer.iterations.value) == 2
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *MEMORY_ERRORS.values(),
+        "CUDNN_STATUS_ALLOC_FAILED",
+        "CUBLAS_STATUS_NOT_INITIALIZED",
+        "failed to allocate 2.0GiB from device: CUDA_ERROR_OUT_OF_MEMORY",
+        "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+    ],
+)
+def test_what_the_libraries_say_where_memory_runs_out_is_known(text):
+    assert training_step._is_memory_error(tf.errors.InternalError(None, None, text))
+
+
+@pytest.mark.slow
+def test_a_last_part_that_is_not_full_moves_the_statistics_as_its_own_images_do():
+    """Of four equal images every part has the same moments, whatever it is filled up with."""
+    detector = calibrated(TINY)
+    start = values_of(detector.variables)
+    same = batch(0, 3, 1)
+    whole = type(same)(*(tf.repeat(column, 4, axis=0) for column in same))
+    side = TINY.input_size
+    grey = tf.cast(tf.random.stateless_uniform([1, side, side, 3], [1, 2], 90, 160, tf.int32), tf.uint8)
+    whole = whole._replace(images=tf.repeat(grey, 4, axis=0))
+    found = []
+    for micro_batch in (None, 3):
+        assign(detector.variables, start)
+        make_step(detector, micro_batch=micro_batch, optimizer="sgd")(whole)
+        found.append(values_of(detector.variables))
+    for variable, one, other in zip(detector.variables, *found, strict=True):
+        if "moving" in variable.name:
+            np.testing.assert_allclose(other, one, rtol=5e-2, atol=2e-3, err_msg=variable.path)
+
+
 @pytest.mark.slow
 def test_another_error_is_no_lack_of_memory(monkeypatch):
     raise_instead(monkeypatch, tf.errors.InternalError, "cuDNN launch failure: CUDNN_STATUS_EXECUTION_FAILED")

@@ -13,6 +13,7 @@ from training_steps import assign, batch, calibrated, deviation, make_step, valu
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.models.detector import build_detector
+from sagemaker_object_detection.training import step as step_module
 from sagemaker_object_detection.training.step import TrainingStep
 
 
@@ -215,3 +216,20 @@ def test_a_compiled_step_moves_the_statistics_too():
         moved.append(values_of(detector.variables))
     for one, other in zip(*moved, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_step_that_xla_cannot_compile_is_taken_without(monkeypatch, caplog):
+    def refuse(*arguments, **named):
+        def fail(*arguments, **named):
+            raise tf.errors.InternalError(None, None, "libdevice not found at ./libdevice.10.bc")
+
+        return fail
+
+    monkeypatch.setattr(step_module, "_compiled", refuse)
+    step = make_step(build_detector(TINY, 2), xla=True)
+    with caplog.at_level("WARNING"):
+        assert np.isfinite(float(step(batch(0, 3))))
+    assert caplog.messages == [
+        "XLA cannot compile the training step (libdevice not found at ./libdevice.10.bc): it goes on without."
+    ]

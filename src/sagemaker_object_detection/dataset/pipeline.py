@@ -283,7 +283,7 @@ def _batched(examples: tf.data.Dataset, batch_size: int, parts: int = 1) -> tf.d
 
 def _workers() -> int:
     """Images that are read at once."""
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def _check_max_boxes(dataset: Dataset, max_boxes: int) -> None:

@@ -123,7 +123,7 @@ def find_driver_problem(*, root: Path = Path("/"), environment: Mapping[str, str
         root: where dev/ and proc/ of the machine lie.
         environment: what hides a GPU on purpose.
     """
-    if hidden_by(environment) is not None or not has_cuda():
+    if hidden_by(environment, root) is not None or not has_cuda():
         return None
     driver = read_driver(root)
     # A library without a device is a driver that someone installed on a machine without a GPU.
@@ -143,13 +143,17 @@ def has_cuda() -> bool:
     return importlib.util.find_spec("nvidia") is not None
 
 
-def hidden_by(environment: Mapping[str, str]) -> str | None:
-    """The setting that hides every GPU: CUDA ignores what follows the first device that does not exist."""
+def hidden_by(environment: Mapping[str, str], root: Path = Path("/")) -> str | None:
+    """The setting that hides every GPU: CUDA ignores what follows the first device that does not exist.
+
+    Container engines that bring the GPUs themselves set NVIDIA_VISIBLE_DEVICES to "void" (CDI), so that this one counts
+    only if there are no device files.
+    """
     cuda = environment.get("CUDA_VISIBLE_DEVICES")
     if cuda is not None and cuda.split(",")[0].strip() in ("", "-1", "NoDevFiles"):
         return f'CUDA_VISIBLE_DEVICES="{cuda}"'
     nvidia = environment.get("NVIDIA_VISIBLE_DEVICES")
-    if nvidia is not None and nvidia.strip() in ("", "none", "void"):
+    if nvidia is not None and nvidia.strip() in ("", "none", "void") and not device_files(root):
         return f'NVIDIA_VISIBLE_DEVICES="{nvidia}"'
     return None
 

@@ -41,20 +41,19 @@ class Noise:
         self.first_image.assign(ops.cast(first_image, "int32"))
         self.images = images
 
-    def new_stream(self) -> "_Stream":
-        """The noise of one more layer; the layers of a detector ask in the order they are made."""
+    def new_stream(self) -> Callable[[Any], Any]:
+        """The noise of one more layer: a number of values -> so many, float32, uniform in [0, 1). The layers of a
+        detector ask in the order they are made."""
         self._layers += 1
-        return _Stream((self._seed * 1009 + self._layers) % 2**31, self._step)
+        return partial(self._draw, (self._seed * 1009 + self._layers) % 2**31)
 
+    def _draw(self, key: int, count: Any) -> Any:
+        import tensorflow as tf
 
-class _Stream(keras.random.SeedGenerator):
-    """A generator without a state: what it gives depends on the step. Keras asks for this class, not for a protocol."""
-
-    def __init__(self, key: int, step: keras.Variable) -> None:
-        self._key, self._step = key, step
-
-    def next(self, ordered: bool = True) -> Any:
-        return ops.stack([ops.convert_to_tensor(self._key, "int32"), self._step.value])
+        seed = tf.stack([tf.constant(key, tf.int32), tf.convert_to_tensor(self._step.value)])
+        # Of the same bits XLA makes other numbers than TensorFlow. So bits are drawn; the numbers are TensorFlow's.
+        bits = tf.random.stateless_uniform([count], seed, minval=None, maxval=None, dtype=tf.int32)
+        return tf.cast(tf.bitwise.bitwise_and(bits, 2**23 - 1), tf.float32) / 2**23
 
 
 class DropConnect(keras.layers.Layer):
@@ -67,7 +66,7 @@ class DropConnect(keras.layers.Layer):
         super().__init__(**kwargs)
         self.rate = rate
         self._noise = noise
-        self._draw: Callable[..., Any] = partial(keras.random.uniform, seed=noise.new_stream())
+        self._draw = noise.new_stream()
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
@@ -77,6 +76,6 @@ class DropConnect(keras.layers.Layer):
             return inputs
         count, first = ops.shape(inputs)[0], self._noise.first_image.value
         # However many are drawn, the first of them are the same.
-        drawn = self._draw((self._noise.images or first + count, 1, 1, 1))
-        drawn = ops.slice(drawn, (first, 0, 0, 0), (count, 1, 1, 1))
+        drawn = ops.slice(self._draw(self._noise.images or first + count), (first,), (count,))
+        drawn = ops.reshape(drawn, (-1, 1, 1, 1))
         return inputs * ops.cast(drawn >= self.rate, inputs.dtype) / (1.0 - self.rate)

@@ -9,6 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 from PIL import Image
 
+from sagemaker_object_detection.artifact.model_info import read_model_info
 from sagemaker_object_detection.dataset.images import Header, UnusableImageError, read_headers, unreadable
 from sagemaker_object_detection.dataset.preprocess import decode
 from sagemaker_object_detection.errors import UserError
@@ -71,6 +72,7 @@ def predict_files(
     headers = _headers(files)
     ids = image_ids(files, annotations) if format == "coco" else []
     targets = _drawing_paths(drawings, files)
+    read_model_info(model)  # before what takes longer
     prepare_to_answer()
     predictor = Predictor(model)
     if drawings is not None:

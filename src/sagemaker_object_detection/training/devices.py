@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,12 @@ SHARED_MEMORY_PER_GPU = 64 * 2**20
 too few for four of them (NVIDIA/nccl#342, #525)."""
 
 
-def prepare_devices(mixed_precision: bool | None) -> str:
+def prepare_devices(mixed_precision: bool | None, stop_requested: Callable[[], bool] = lambda: False) -> str:
     """Turns memory growth on, logs what is trained on in one line, and chooses the Keras dtype policy.
 
     Args:
         mixed_precision: the hyperparameter; None (Auto) means on where the GPU has fast bfloat16 or float16.
+        stop_requested: once it is true nothing is waited for.
 
     Returns:
         "float32", "mixed_bfloat16" or "mixed_float16" (the last needs loss scaling).
@@ -44,10 +45,10 @@ def prepare_devices(mixed_precision: bool | None) -> str:
     gpus = tf.config.list_physical_devices("GPU")
     tensorflow, capability = tensorflow_build(), None
     if gpus:
-        _check(gpus)
+        _check(gpus, stop_requested)
         _let_memory_grow(gpus)
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        capability = details[0].get("compute_capability")
+        capability = min((detail.get("compute_capability", (0, 0)) for detail in details), default=None)
         names = ", ".join(f"{detail.get('device_name')} ({_capability(detail)})" for detail in details)
         log.info(
             "Training on %s: %s; TensorFlow %s for CUDA %s.", _count(gpus), names, tensorflow.version, tensorflow.cuda
@@ -125,14 +126,14 @@ def why_no_gpu(
     Raises:
         PlatformError: there is a GPU, and nobody hid it: the user pays for it, and the CPU takes many times as long.
     """
-    if hidden := hidden_by(environment):
+    if hidden := hidden_by(environment, root):
         return f"{hidden} hides any GPU from TensorFlow {tensorflow.version}"
     driver = read_driver(root)
     if found := [str(gpu) for gpu in driver.gpus] if driver and driver.gpus else device_files(root):
         variant = f"built for CUDA {tensorflow.cuda}" if tensorflow.cuda else "the CPU variant"
         raise PlatformError(
             f"this machine has a GPU ({', '.join(found)}), but TensorFlow {tensorflow.version}, {variant}, sees none: "
-            f"{_reason(tensorflow, driver)}; {CPU_ON_PURPOSE}"
+            f"{_reason(tensorflow, driver, environment)}; {CPU_ON_PURPOSE}"
         )
     # What the kernel says is the same in every container of the machine, with a GPU or without.
     if elsewhere := sorted(path.name for path in (root / "proc/driver/nvidia/gpus").glob("*")):
@@ -157,12 +158,12 @@ def smallest_memory(*, root: Path = Path("/")) -> int | None:
     return memory_limit(root)
 
 
-def _check(gpus: Sequence[Any]) -> None:
+def _check(gpus: Sequence[Any], stop_requested: Callable[[], bool] = lambda: False) -> None:
     """Raises PlatformError where TensorFlow lists GPUs and cannot compute on one of them."""
     driver = read_driver()
     if driver and (problem := driver_problem(driver)):
         raise PlatformError(f"{problem}; {CPU_ON_PURPOSE}")
-    if failures := probe_gpus().failures:
+    if failures := probe_gpus(stop_requested=stop_requested).failures:
         raise PlatformError(
             f"TensorFlow lists {_count(gpus)} and cannot compute: {'; '.join(failures)}; the machine's NVIDIA driver "
             f"is {driver or 'unknown'}; start the job again, and choose another instance type if that does not help; "
@@ -170,7 +171,7 @@ def _check(gpus: Sequence[Any]) -> None:
         )
 
 
-def _reason(tensorflow: TensorFlowBuild, driver: Driver | None) -> str:
+def _reason(tensorflow: TensorFlowBuild, driver: Driver | None, environment: Mapping[str, str]) -> str:
     """Why TensorFlow sees no GPU where there is one, and what to do."""
     if tensorflow.cuda is None:
         return "use the GPU variant of the image (build argument VARIANT=gpu), or an instance type without a GPU"
@@ -181,6 +182,8 @@ def _reason(tensorflow: TensorFlowBuild, driver: Driver | None) -> str:
         )
     if problem := driver_problem(driver):
         return problem
+    if not driver.gpus and (chosen := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return f'CUDA_VISIBLE_DEVICES="{chosen}" names none that there is; set it to numbers from 0 on, or leave it out'
     if not driver.gpus:
         return f"the NVIDIA driver, {driver}, finds none; start the job again"
     if not_loaded := probe_gpus().not_loaded:
@@ -201,9 +204,9 @@ def _warn_of_little_shared_memory(gpus: int, free: int | None) -> None:
         log.warning(
             "/dev/shm has %d MB, and %d GPUs may need %d MB to exchange gradients, or end with an error of NCCL; start "
             "the container with --shm-size 1g",
-            free // 10**6,
+            free // 2**20,
             gpus,
-            gpus * SHARED_MEMORY_PER_GPU // 10**6,
+            gpus * SHARED_MEMORY_PER_GPU // 2**20,
         )
 
 

@@ -12,7 +12,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -21,8 +22,14 @@ from sagemaker_object_detection.errors import first_line
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 300.0
-"""The first use of a GPU takes seconds, and more where the driver has to translate kernels for it."""
+PATIENCE_SECONDS = 120.0
+"""The first use of a GPU takes seconds, and more where the driver has to translate kernels for it. Hosts wait for each
+other for 300 seconds."""
+_POLL_SECONDS = 0.5
+_RESULT = "gpu-probe "
+"""What a line of the process begins with."""
+_FROM_OUTSIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+"""Signals that say nothing of a GPU."""
 _SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "0",
     "TF_CPP_VMODULE": "dso_loader=1",
@@ -33,7 +40,7 @@ _NOT_LOADED = re.compile(r"Could not load dynamic library '([^']+)'; dlerror: ([
 
 @dataclass(frozen=True)
 class Probe:
-    """What became of it.
+    """What the process found.
 
     failures: sentences, one for each GPU that TensorFlow lists and cannot compute on.
     not_loaded: the libraries that TensorFlow needs for any GPU and could not load, each with the reason.
@@ -43,12 +50,17 @@ class Probe:
     not_loaded: tuple[str, ...] = ()
 
 
-def probe_gpus(environment: Mapping[str, str] = os.environ, patience: float = PATIENCE_SECONDS) -> Probe:
+def probe_gpus(
+    environment: Mapping[str, str] = os.environ,
+    patience: float = PATIENCE_SECONDS,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> Probe:
     """Tries every GPU that TensorFlow lists.
 
     Args:
         environment: of the process.
         patience: seconds after which a process that does not end says nothing against the GPUs.
+        stop_requested: once it is true nothing is waited for.
     """
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
@@ -56,15 +68,22 @@ def probe_gpus(environment: Mapping[str, str] = os.environ, patience: float = PA
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        start_new_session=True,  # a signal of the terminal is the job's
     )
-    try:
-        output, errors = process.communicate(timeout=patience)
-    except subprocess.TimeoutExpired:
-        process.kill()  # and not waited for: one that is stuck in the driver does not even end now
-        log.warning("A first small operation on the GPU has not ended within %.0f seconds.", patience)
-        return Probe()
+    ends = time.monotonic() + patience
+    while True:
+        try:
+            output, errors = process.communicate(timeout=min(_POLL_SECONDS, patience))
+            break
+        except subprocess.TimeoutExpired:
+            if not stop_requested() and time.monotonic() < ends:
+                continue
+            process.kill()  # and not waited for: one that is stuck in the driver does not even end now
+            if not stop_requested():
+                log.warning("A first small operation on the GPU has not ended within %.0f seconds.", patience)
+            return Probe()
     said = errors.decode(errors="replace")
-    if process.returncode > 0:
+    if process.returncode > 0 or -process.returncode in _FROM_OUTSIDE:
         log.warning("A first small operation on the GPU could not be tried: %s", said.strip().rpartition("\n")[2])
     return read_probe(output.decode(errors="replace"), said, process.returncode)
 
@@ -77,24 +96,28 @@ def read_probe(output: str, errors: str, code: int) -> Probe:
         errors: its stderr, to which TensorFlow writes.
         code: its exit code; below zero the signal that ended it.
     """
-    tried = [json.loads(line) for line in output.splitlines() if line.startswith("[")]
+    results = [json.loads(line.removeprefix(_RESULT)) for line in output.splitlines() if line.startswith(_RESULT)]
+    tried = results[1:]
     failures = [f"{name} fails with {failure}" for name, failure in tried if failure]
-    if code < 0:
-        failures.append(f"a small operation on GPU:{len(tried)} ends its process with {signal.Signals(-code).name}")
+    # One that ends badly once every GPU has computed says nothing of them.
+    if code < 0 and -code not in _FROM_OUTSIDE and not (results and len(tried) == results[0]):
+        failures.append(f"a small operation on GPU:{len(tried)} ends its process: {signal.strsignal(-code)}")
     found = dict.fromkeys(match.groups() for match in _NOT_LOADED.finditer(errors))
     return Probe(tuple(failures), tuple(f"{name} ({reason})" for name, reason in found))
 
 
 def main() -> None:
-    """The process: prints name and failure of each GPU, the failure "" where there is none, as one JSON line."""
-    for index in range(len(tf.config.list_physical_devices("GPU"))):
+    """The process: prints how many GPUs there are, then name and failure of each, "" for one that computes."""
+    count = len(tf.config.list_physical_devices("GPU"))
+    print(_RESULT + json.dumps(count), flush=True)
+    for index in range(count):
         failure = ""
         try:
             with tf.device(f"GPU:{index}"):
                 _compute()
         except Exception as error:
             failure = f"{type(error).__name__}: {first_line(error)}"
-        print(json.dumps([f"GPU:{index}", failure]), flush=True)
+        print(_RESULT + json.dumps([f"GPU:{index}", failure]), flush=True)
 
 
 def _compute() -> None:

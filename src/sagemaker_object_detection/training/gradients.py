@@ -1,7 +1,7 @@
 """The gradients of a detector's loss, as a function of its variables' values alone.
 
-It reads and moves no variable, so that one trace serves every replica: each hands in the values it has. For the same
-reason nothing has to be undone where memory runs out on the way.
+It reads and moves no variable but those of kept features (features.py), which only a single replica has. So one trace
+serves every replica, each of which hands in the values it has, and nothing has to be undone where memory runs out.
 """
 
 from collections.abc import Callable, Sequence

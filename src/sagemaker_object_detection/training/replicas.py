@@ -95,7 +95,7 @@ class Replicas:
         return tf.function(on_replicas, input_signature=signature, autograph=False)
 
     def sum_in_step(self, value: tf.Tensor) -> tf.Tensor:
-        """Inside of what `run` runs: the sum over all replicas, on each of them."""
+        """Inside of what `function` runs: the sum over all replicas, on each of them."""
         if self.count == 1:
             return value
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
@@ -198,9 +198,9 @@ class Replicas:
 
 
 def prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """With the next batch on the GPU before it is asked for, where there is one."""
+    """With the next batch on the GPU before it is asked for, where there is one, and no more than that one."""
     gpus = tf.config.list_logical_devices("GPU")
-    return batches.apply(tf.data.experimental.prefetch_to_device(gpus[0].name)) if gpus else batches
+    return batches.apply(tf.data.experimental.prefetch_to_device(gpus[0].name, buffer_size=1)) if gpus else batches
 
 
 def find_replicas(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from sagemaker_object_detection.catalogue import next_smaller
 from sagemaker_object_detection.dataset.pipeline import Batch, Inputs
 from sagemaker_object_detection.dataset.preprocess import scaled_images
-from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.models.batch_norm import MovingAverage
 from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.training.devices import smallest_memory
@@ -22,7 +22,12 @@ from sagemaker_object_detection.training.targets import Targets, assign_targets
 
 log = logging.getLogger(__name__)
 
-_MEMORY_ERRORS = ("resource_exhausted", "alloc_failed", "out of memory", "oom when allocating")
+_MEMORY_ERRORS = (
+    *("resource_exhausted", "out of memory", "oom when allocating"),
+    # cuDNN's and CUDA's names for it, and what their libraries say where there is no room for a handle.
+    *("alloc_failed", "allocation_failed", "error_out_of_memory"),
+    *("cublas_status_not_initialized", "cudnn_status_not_initialized"),
+)
 """What TensorFlow says where memory runs out. While cuDNN and cuBLAS choose an algorithm or make a handle, only the
 text tells (NotFoundError, InternalError, UnknownError)."""
 
@@ -92,10 +97,16 @@ class TrainingStep:
         ]
         self.replicas = replicas
         self._predict = features or self._forward
+        self._taken = False
+        """Whether a step has come to its end."""
+        self._compile_with(xla)
+
+    def _compile_with(self, xla: bool) -> None:
+        """Settles what XLA compiles; traces of before are gone."""
         self._xla = xla
         self._match = _compiled(self._match_batch) if xla else self._match_batch
         # What several replicas do together is not compiled.
-        self.update = _compiled(self.apply) if xla and replicas.count == 1 else self.apply
+        self.update = _compiled(self.apply) if xla and self.replicas.count == 1 else self.apply
         """`apply`, as it is called."""
         self._whole: _Whole | None = None
         self._in_parts: _Accumulation | None = None
@@ -126,20 +137,30 @@ class TrainingStep:
         """
         while True:
             try:
-                if self.micro_batch is None:
-                    self._whole = self._whole or _Whole(self, parts)
-                    return self._whole(parts)
-                self._in_parts = self._in_parts or _Accumulation(self, parts, self.micro_batch)
-                return self._in_parts(parts)
+                loss = self._take(parts)
             except tf.errors.OpError as error:
-                if not _is_memory_error(error):
-                    raise
                 # Nothing has moved yet: see `apply`.
-                self._halve(_images(parts[0]), error)
+                if _is_memory_error(error):
+                    self._halve(_images(parts[0]), error)
+                elif self._xla and not self._taken and self.replicas.hosts == 1:
+                    log.warning("XLA cannot compile the training step (%s): it goes on without.", first_line(error))
+                    self._compile_with(False)
+                else:
+                    raise
+            else:
+                self._taken = True
+                return loss
+
+    def _take(self, parts: Sequence[Batch]) -> tf.Tensor:
+        if self.micro_batch is None:
+            self._whole = self._whole or _Whole(self, parts)
+            return self._whole(parts)
+        self._in_parts = self._in_parts or _Accumulation(self, parts, self.micro_batch)
+        return self._in_parts(parts)
 
     def _halve(self, share: int, error: Exception) -> None:
         """Makes the micro-batch half as large; `share` is how many images of a batch a replica takes."""
-        present = self.micro_batch or share
+        present = min(self.micro_batch or share, share)
         base = self.detector.base
         if present == 1:
             smaller, memory = next_smaller(base), smallest_memory()
@@ -212,7 +233,8 @@ class TrainingStep:
             moments: float32 [S], of its images.
         """
         if self.replicas.count > 1:
-            moments = self.replicas.sum_in_step(moments) / self.replicas.count
+            with tf.control_dependencies(gradients):  # a sum that another replica never comes to would be aborted
+                moments = self.replicas.sum_in_step(tf.identity(moments)) / self.replicas.count
             if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
                 # Keras asks one replica alone whether they are finite, and there before they are summed.
                 poison = self.replicas.sum_in_step(tf.add_n([tf.reduce_sum(gradient * 0.0) for gradient in gradients]))
@@ -313,7 +335,9 @@ class _Accumulation:
     def _add_on_replica(self, batch: Batch, number: tf.Tensor, matched: tf.Tensor) -> tf.Tensor:
         step, size = self._step, self._size
         missing = size * self._rounds - self._share
-        filled = (tf.concat([x, tf.zeros_like(x[:missing])], axis=0) for x in batch)  # no GPU pads integers
+        # The last round is filled up with its first images again, at no weight: blank ones would move the statistics.
+        weights = tf.concat([batch.image_weights, tf.zeros([missing])], axis=0)
+        filled = Batch(*(tf.concat([x, x[:missing]], axis=0) for x in batch))._replace(image_weights=weights)
         begin = number * size
         images = Batch(*(tf.ensure_shape(x[begin : begin + size], [size, *x.shape[1:]]) for x in filled))
         targets, _ = step.match(images)
