@@ -225,7 +225,7 @@ def test_gpus_with_too_little_shared_memory_are_warned_of(two_gpus, monkeypatch,
     monkeypatch.setattr(devices, "shared_memory", lambda: free)
     prepare_devices(False)
     assert caplog.messages == warns * [
-        "/dev/shm has 128 MB, and 2 GPUs may need 128 MB to exchange gradients, or end with an error of NCCL; start "
+        "/dev/shm has 127 MB, and 2 GPUs may need 128 MB to exchange gradients, or end with an error of NCCL; start "
         "the container with --shm-size 1g"
     ]
 

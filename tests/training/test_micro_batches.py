@@ -105,7 +105,18 @@ def test_failed_step_leaves_everything_as_it_was_and_is_the_users_fault(fails_in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("error", MEMORY_ERRORS, ids=lambda error: error.__name__)
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.NotFoundError,
+        *(
+            pytest.param(error, marks=pytest.mark.nightly)
+            for error in MEMORY_ERRORS
+            if error is not tf.errors.NotFoundError
+        ),
+    ],
+    ids=lambda error: error.__name__,
+)
 def test_a_step_is_halved_whatever_tensorflow_raises_where_memory_runs_out(error, monkeypatch, caplog):
     text = MEMORY_ERRORS[error]
     raise_instead(monkeypatch, error, text)

@@ -95,3 +95,12 @@ def test_fused_updates_are_those_of_keras(name, theirs, dtype):
     assert np.abs(found[0] - start).max() > 0.01
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6 if dtype == "float64" else 1e-5, atol=1e-7)
+
+
+def test_adam_raises_its_betas_once_for_all_variables():
+    optimizer = build_optimizer(read({"optimizer": "adam"}), total_steps=10)
+    variables = [keras.Variable([1.0]) for _ in range(5)]
+    optimizer.build(variables)
+    step = tf.function(lambda: optimizer.apply([tf.ones([1])] * 5, variables), autograph=False)
+    operations = [operation.type for operation in step.get_concrete_function().graph.get_operations()]
+    assert (operations.count("Pow"), operations.count("ResourceApplyAdam")) == (2, 5)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import child_environment
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 PROGRAM = Path(__file__).parents[1] / "benchmarks/graph_size.py"
 LARGEST = {
@@ -21,13 +21,7 @@ LARGEST = {
 
 @pytest.mark.parametrize(
     ("name", "normalization"),
-    [
-        ("ssd_mobilenet_v2_fpnlite_320x320", ["--trainable"]),
-        *(
-            pytest.param(name, normalization, marks=pytest.mark.nightly)
-            for name, normalization in itertools.product(LARGEST, ([], ["--trainable"]))
-        ),
-    ],
+    list(itertools.product(LARGEST, ([], ["--trainable"]))),
 )
 def test_powers_are_raised_once_and_little_crosses_between_two_devices(name, normalization):
     """Adam raised its betas for each variable, and statistics went from one device to the other one by one."""
