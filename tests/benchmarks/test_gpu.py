@@ -19,6 +19,9 @@ def planned(*arguments: str) -> list[str]:
     return [gpu.name_of(spec) for spec in gpu.plan(gpu._options(arguments), "folder")]
 
 
+pytestmark = pytest.mark.slow
+
+
 def test_most_telling_measurements_come_first():
     mobilenet, resnet, efficientdet = gpu.MODELS
     assert planned()[:11] == [
@@ -146,7 +149,6 @@ def test_process_is_ended_when_its_time_is_over(tmp_path, monkeypatch):
     assert measured.ended == "was ended after 2 s, its share of the time"
 
 
-@pytest.mark.slow
 def test_without_a_gpu_it_says_so():
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU")

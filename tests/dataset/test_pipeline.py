@@ -186,7 +186,7 @@ def test_evaluation_that_divides_is_not_filled_up(dataset: Dataset) -> None:
 
 
 @both
-@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("augment", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_starting_later_gives_the_batches_of_the_uninterrupted_stream(
     dataset: Dataset, augment: bool, base: catalogue.BaseModel
 ) -> None:

@@ -60,6 +60,7 @@ def ground_truth(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(ground_truth())
+@pytest.mark.slow
 def test_equals_the_rules_followed_one_by_one(drawn):
     boxes, weights = drawn
     found = assign(boxes, [[4, 5, 6], [7, 8, 9]], weights)
