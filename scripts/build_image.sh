@@ -38,6 +38,8 @@ docker info >/dev/null 2>&1 || fail "no Docker engine answers; start it, or use 
 # The builder sees only what lies in this folder.
 if [ -n "$compat" ]; then
     trap 'rm -f container/cuda-compat.deb' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     cp "$compat" container/cuda-compat.deb
     set -- --build-arg CUDA_COMPAT=cuda-compat.deb "$@"
 fi
