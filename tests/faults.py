@@ -83,7 +83,7 @@ FAULTS = (
     ),
     Fault(
         "micro-batch-gradients-not-divided-by-the-total",
-        f"{_SRC}/training/step.py",
+        f"{_SRC}/training/passes.py",
         "        targets, _ = step.match(images)\n",
         "        targets, matched = step.match(images)\n",
     ),
@@ -358,7 +358,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "regularization-counted-by-every-replica",
-        f"{_SRC}/training/step.py",
+        f"{_SRC}/training/passes.py",
         "step.gradients_of(count, count * self._share)",
         "step.gradients_of(1, count * self._share)",
     ),
@@ -370,7 +370,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "step-out-of-memory-moves-statistics-twice",
-        f"{_SRC}/training/step.py",
+        f"{_SRC}/training/replica_step.py",
         "with tf.control_dependencies([tf.group(*gradients, *statistics)]):",
         "with tf.control_dependencies([]):",
     ),
@@ -382,7 +382,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "statistics-of-one-replica-alone",
-        f"{_SRC}/training/step.py",
+        f"{_SRC}/training/replica_step.py",
         "moments = self.replicas.sum_in_step(tf.identity(moments)) / self.replicas.count",
         "pass",
     ),

@@ -207,7 +207,7 @@ def test_an_epoch_ends_with_a_step_that_takes_what_is_left(handed):
 
 
 def test_training_and_validation_have_the_same_l2_term(handed):
-    assert handed.step._l2 == handed.evaluate.l2 == 0.5
+    assert handed.step.on_replica._l2 == handed.evaluate.l2 == 0.5
 
 
 def test_random_weights_are_those_of_the_seed(handed):

@@ -12,7 +12,7 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
-from sagemaker_object_detection.training import step as training_step
+from sagemaker_object_detection.training import passes
 from sagemaker_object_detection.training.features import KeptFeatures
 from sagemaker_object_detection.training.optimizer import build_optimizer
 from sagemaker_object_detection.training.replicas import Replicas
@@ -142,7 +142,7 @@ MEMORY_ERRORS: dict[type[tf.errors.OpError], str] = {
 
 def raise_instead(monkeypatch: pytest.MonkeyPatch, error: type[tf.errors.OpError], text: str) -> None:
     """Lets a step whose operations fail with an UnknownError fail with this one."""
-    for kind in (training_step._Whole, training_step._Accumulation):
+    for kind in (passes.Whole, passes.InParts):
         take = kind.__call__
 
         def failing(self: Any, parts: Any, take: Any = take) -> tf.Tensor:

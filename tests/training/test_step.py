@@ -13,7 +13,7 @@ from training_steps import assign, batch, calibrated, deviation, make_step, valu
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.training import step as step_module
+from sagemaker_object_detection.training import replica_step
 from sagemaker_object_detection.training.step import TrainingStep
 
 
@@ -119,13 +119,13 @@ def test_the_parts_of_a_step_know_the_place_of_their_first_image(eager, monkeypa
             places.append((int(share.first), len(share.inputs.image_weights), shares, images))
             return (
                 [tf.zeros(variable.shape) for variable in step.variables],
-                tf.zeros(step.moments_spec[0]),
+                tf.zeros(step.on_replica.moments_spec[0]),
                 tf.zeros([]),
             )
 
         return gradients
 
-    monkeypatch.setattr(step, "gradients_of", gradients_of)
+    monkeypatch.setattr(step.on_replica, "gradients_of", gradients_of)
     step(batch(0, 3, size=5))
     assert places == [(0, 2, 3, 6), (2, 2, 3, 6), (4, 2, 3, 6)]
 
@@ -155,7 +155,7 @@ def test_a_step_that_overflows_on_another_replica_is_skipped_on_this_one_too(of_
         warm_up_statistics=False,
         replicas=replicas,
     )
-    step.apply([step.optimizer.scale_loss(tf.ones([1]))], tf.zeros([0]))
+    step.on_replica.apply([step.optimizer.scale_loss(tf.ones([1]))], tf.zeros([0]))
     assert variable.numpy() == ([0.5] if moves else [1.0])
 
 
@@ -226,7 +226,7 @@ def test_a_step_that_xla_cannot_compile_is_taken_without(monkeypatch, caplog):
 
         return fail
 
-    monkeypatch.setattr(step_module, "_compiled", refuse)
+    monkeypatch.setattr(replica_step, "_compiled", refuse)
     step = make_step(build_detector(TINY, 2), xla=True)
     with caplog.at_level("WARNING"):
         assert np.isfinite(float(step(batch(0, 3))))
