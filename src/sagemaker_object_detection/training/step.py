@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import keras
 import numpy as np
@@ -89,19 +89,23 @@ class TrainingStep:
         self.optimizer = optimizer
         self.variables = list(variables)
         self.replicas = replicas
-        self._settings: dict[str, Any] = {
-            "l2": l2,
-            "warm_up_statistics": warm_up_statistics,
-            "replicas": replicas,
-            "features": features,
-        }
+        self._replica_step = partial(
+            ReplicaStep,
+            detector,
+            optimizer,
+            self.variables,
+            l2=l2,
+            warm_up_statistics=warm_up_statistics,
+            replicas=replicas,
+            features=features,
+        )
         self._taken = False
         """Whether a step has come to its end."""
         self._compile_with(xla)
 
     def _compile_with(self, xla: bool) -> None:
         """Settles whether XLA compiles; traces of before are gone."""
-        self.on_replica = ReplicaStep(self.detector, self.optimizer, self.variables, xla=xla, **self._settings)
+        self.on_replica = self._replica_step(xla=xla)
         self._whole: Whole | None = None
         self._in_parts: InParts | None = None
 
