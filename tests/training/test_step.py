@@ -183,7 +183,7 @@ def test_a_compiled_step_is_the_same_step(base, policy):
     expected, weights = ways[False, None]
     for losses, found in list(ways.values())[1:]:
         assert losses == pytest.approx(expected, rel=1e-4 if policy == "float32" else 3e-2)
-        assert deviation(found, weights, start) < (5e-3 if policy == "float32" else 0.5)
+        assert deviation(found, weights, start) < (5e-3 if policy == "float32" else 0.6)
 
 
 @pytest.mark.nightly
