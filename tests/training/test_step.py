@@ -98,9 +98,9 @@ def test_l2_replaces_the_models_own_coefficient(eager):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.slow
-def test_mixed_precision_computes_in_16_bits_and_keeps_float32_weights(policy):
-    # Of the tiny model's 24 channels, oneDNN's bfloat16 on AMD's Zen 5 makes NaN now and then; of whole sixteens never.
-    detector = build_detector(replace(TINY, pyramid_depth=32), 2, dtype=policy)
+def test_mixed_precision_computes_in_16_bits_and_keeps_float32_weights(eager, policy):
+    # Eagerly: in a graph, oneDNN's bfloat16 on AMD's Zen 5 makes NaN of the tiny maps now and then.
+    detector = build_detector(TINY, 2, dtype=policy)
     before = snapshot(detector)
     step = make_step(detector)
     losses = [float(step(batch(0, 2))) for _ in range(2)]

@@ -59,6 +59,11 @@ def prepare_devices(mixed_precision: bool | None, stop_requested: Callable[[], b
     policy = dtype_policy(mixed_precision, capability)
     if policy != "float32":
         log.info("Mixed precision: %s", policy)
+    if policy != "float32" and not gpus:
+        log.warning(
+            "mixed_precision: on a CPU 16 bits save memory but no time, and on some processors TensorFlow makes NaN of "
+            "right numbers in them: leave it at Auto for float32."
+        )
     return policy
 
 
