@@ -242,8 +242,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "false-read-as-true",
         f"{_SRC}/hyperparameters/kinds.py",
-        'return None if word == "Auto" else word == "True"',
-        'return None if word == "Auto" else bool(word)',
+        'return None if word == AUTO else word == "True"',
+        "return None if word == AUTO else bool(word)",
     ),
     Fault(
         "unknown-hyperparameter-ignored",
@@ -353,8 +353,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "l2-term-missing",
         f"{_SRC}/training/gradients.py",
-        "loss = localization + classification + regularization_loss(detector, self._l2) / self._shares",
-        "loss = localization + classification",
+        "loss = localization + classification + regularization\n",
+        "loss = localization + classification\n",
     ),
     Fault(
         "regularization-counted-by-every-replica",
@@ -406,9 +406,51 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "random-weights-frozen",
-        f"{_SRC}/train.py",
-        "freeze = start.loaded and batch_size / replicas.count < FEW_IMAGES_PER_REPLICA",
-        "freeze = batch_size / replicas.count < FEW_IMAGES_PER_REPLICA",
+        f"{_SRC}/training/recipe.py",
+        '    if not situation.loaded:\n        return False, "from random weights"\n    images',
+        "    images",
+    ),
+    Fault(
+        "new-layers-have-the-rate-of-loaded-ones",
+        f"{_SRC}/training/optimizer.py",
+        "if id(variable) in started_anew or len(variable.shape) < 2",
+        "if len(variable.shape) < 2",
+    ),
+    Fault(
+        "loaded-kernels-have-the-whole-rate",
+        f"{_SRC}/training/optimizer.py",
+        "lr=self.own_rate(variable, tf.cast(learning_rate, variable.dtype)),",
+        "lr=tf.cast(learning_rate, variable.dtype),",
+    ),
+    Fault(
+        "older-checkpoints-take-the-new-recipe",
+        f"{_SRC}/training/checkpoints.py",
+        "known = row.before if given == AUTO else given",
+        "known = None if given == AUTO else given",
+    ),
+    Fault(
+        "auto-overrules-the-checkpoint",
+        f"{_SRC}/training/recipe.py",
+        "if name in in_force:",
+        "if name in ():",
+    ),
+    Fault(
+        "recipe-for-random-weights",
+        f"{_SRC}/training/recipe.py",
+        "if situation.loaded else (PLAIN",
+        "if True else (PLAIN",
+    ),
+    Fault(
+        "collapse-judged-by-precision-alone",
+        f"{_SRC}/evaluation/verdict.py",
+        "if now.spread is not None and now.spread < min(",
+        "if now.spread is not None and finds_nothing(now) and now.spread < min(",
+    ),
+    Fault(
+        "channels-dead-that-live-in-one-image",
+        f"{_SRC}/evaluation/validation.py",
+        "np.minimum(seen[0], low)",
+        "np.maximum(seen[0], low)",
     ),
     Fault(
         "learning-rate-not-warmed-up",
@@ -617,7 +659,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "legal-range-described-as-the-tuning-range",
         f"{_SRC}/hyperparameters/render.py",
-        '"MaxValue": row.tunable.high,',
+        '"MaxValue": tunable.high,',
         '"MaxValue": str(row.kind.high),',
     ),
     # GPUs.

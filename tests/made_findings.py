@@ -16,7 +16,7 @@ from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.report.figures import compute_figures
 from sagemaker_object_detection.report.page import Findings
 from sagemaker_object_detection.report.pictures import draw_worst
-from sagemaker_object_detection.training.progress import Epoch
+from sagemaker_object_detection.training.progress import Epoch, Slice
 
 CORNERS = [[[10, 10, 60, 60], [70, 20, 110, 70]], [[20, 20, 90, 90]], []]
 CLASSES = [[0, 1], [1], []]
@@ -49,19 +49,26 @@ def channel(name: str, dataset: Dataset) -> ChannelReport:
 
 def evaluation(dataset: Dataset, mean: float, confident: int = 2) -> Evaluation:
     metrics = {"localization_loss": 0.25, "classification_loss": 0.5, "mAP": mean, "mAP_50": 0.75}
-    return Evaluation(metrics, 1.5, coco_figures(dataset, found_in(dataset)), confident)
+    return Evaluation(metrics, 1.5, coco_figures(dataset, found_in(dataset)), confident, 0.5, 0.0625)
 
 
 def findings(folder: Path, names: tuple[str, ...] = NAMES, files: tuple[str, ...] = FILES, **changes) -> Findings:
     """Everything a job can come to; the second of three epochs was saved."""
     dataset = data(folder, names, files)
     figures = compute_figures(dataset, found_in(dataset))
-    epochs = tuple(Epoch(n, 2.0 - n, 10.0, evaluation(dataset, mean)) for n, mean in enumerate((0.125, 0.5, 0.25)))
+    steps = (Slice(2, 1.0, (2.0, 4.0, 0.0, 8.0)), Slice(1, 0.5, (1.0, 2.0, 0.0, 4.0)))
+    epochs = tuple(
+        Epoch(n, 2.0 - n, 10.0, evaluation(dataset, mean), steps, (0.25, 0.125, 0.0, 0.5))
+        for n, mean in enumerate((0.125, 0.5, 0.25))
+    )
     report = DataReport((channel("training", dataset), channel("validation", dataset)), ("A <b>warning</b>.",))
     return replace(
         Findings(
             base=DEFAULT_MODEL,
-            hyperparameters=read({"epochs": "3"}),
+            hyperparameters=read(
+                {"epochs": "3", "passes_per_epoch": "1", "learning_rate_schedule": "cosine", "recipe": "plain"}
+            ),
+            fault=None,
             versions={"python": "3.11.0"},
             splits=Splits(dataset, dataset, report),
             epochs=epochs,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +11,18 @@ import tensorflow as tf
 from made_findings import data, findings, found_in
 
 from sagemaker_object_detection import outputs
+from sagemaker_object_detection.artifact.restore import Start
+from sagemaker_object_detection.evaluation import verdict
+from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.job.paths import Paths, prepare_outputs
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.report import page
 from sagemaker_object_detection.report.tensorboard import TensorBoard
+from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.loop import Outcome
+from sagemaker_object_detection.training.progress import Progress
+
+BEST = Best(Objective("mAP", maximize=True), min_delta=0.0, patience=None)
 
 
 class Evaluator:
@@ -57,6 +65,7 @@ def write(tmp_path, monkeypatch, exported):
             detector,
             Outcome(found.epochs if saved else (), found.saved if saved else None, stopped_since is not None),
             found.hyperparameters,
+            Start(found.base, lambda detector: None, None, "random weights", new_top_layer=True),
             found.splits,
             evaluator,
             TensorBoard(tmp_path / "board"),
@@ -84,7 +93,7 @@ def test_the_report_comes_with_thresholds_in_the_metrics_and_the_log(write, tmp_
 def test_the_last_validation_lines_and_the_model_are_of_the_saved_epoch(write, exported, monkeypatch, caplog):
     useful = []
     monkeypatch.setattr(page, "write_page", lambda *_: "a place")
-    monkeypatch.setattr(outputs, "warn_if_useless", useful.append)
+    monkeypatch.setattr(verdict, "sentence", lambda now, *_, **named: useful.append(now))
     with caplog.at_level(logging.INFO):
         metrics = write()
     assert [message for message in caplog.messages if "Val_" in message] == [
@@ -94,6 +103,7 @@ def test_the_last_validation_lines_and_the_model_are_of_the_saved_epoch(write, e
     (info,) = exported
     assert (info["epoch"], info["metrics"]["mAP"], metrics["saved_epoch"]) == (1, 0.5, 1)
     assert [evaluation.metrics["mAP"] for evaluation in useful] == [0.5]
+    assert info["weights"] == {"origin": "none", "fingerprint": "random weights"}
     assert set(info["data_fingerprints"]) == {"training", "validation"}
 
 
@@ -130,3 +140,30 @@ def test_only_some_of_many_thresholds_are_in_the_log():
     assert shown.startswith("'class 0' 0.500, 'class 1' 0.500")
     assert shown.endswith("'class 19' 0.500, 5 more in metrics.json")
     assert outputs._shown({}) == "none, as no detection is right"
+
+
+def test_a_collapse_is_told_in_the_epoch_in_which_it_happens(tmp_path, caplog):
+    found = findings(tmp_path / "images")
+    board = TensorBoard(None)
+    hyperparameters = read({"recipe": "plain", "relative_learning_rate": "1"})
+    start = found.epochs[0].validation
+    first, second, third = found.epochs[0], collapsed(found.epochs[1]), collapsed(found.epochs[2])
+    for epochs, count in (((first,), 0), ((first, second), 1), ((first, second, third), 1)):
+        outputs.tell_epoch(Progress(BEST, epochs=epochs, start=start), board, hyperparameters)
+        assert len(caplog.messages) == count
+    (message,) = caplog.messages
+    assert message.startswith(
+        "After epoch 1 the model is collapsing: its scores hardly depend on the image. The cause: a "
+    )
+
+
+def test_a_job_that_ends_in_a_collapse_says_so_at_its_end_and_in_the_report(write, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(verdict, "collapse", lambda now, start: ["a sign"])
+    write()
+    (warning,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.startswith("The model has collapsed: a sign. The cause: ")
+    assert "The model has collapsed" in (tmp_path / "output/data/report.html").read_text()
+
+
+def collapsed(epoch):
+    return replace(epoch, validation=replace(epoch.validation, spread=0.0))

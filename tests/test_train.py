@@ -21,7 +21,6 @@ from tiny_models import TINY, add_backbones, add_to_catalogue
 from training_steps import values_of
 
 from sagemaker_object_detection import outputs
-from sagemaker_object_detection import train as job_module
 from sagemaker_object_detection.artifact import restore
 from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset import anchor_coverage, load, readable
@@ -33,12 +32,13 @@ from sagemaker_object_detection.models import detector as detector_module
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.preflight import preflight
 from sagemaker_object_detection.train import train
-from sagemaker_object_detection.training import devices, loop, replicas, resume
+from sagemaker_object_detection.training import devices, loop, recipe, replicas, resume
 from sagemaker_object_detection.training import step as step_module
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoint, Checkpoints
 from sagemaker_object_detection.training.loop import Outcome
 from sagemaker_object_detection.training.progress import Epoch, Progress
+from sagemaker_object_detection.training.recipe import ENOUGH_STEPS, RELATIVE_RATE
 from sagemaker_object_detection.training.replicas import Replicas
 
 STEP_4 = [4, 0, 8, 7]
@@ -57,6 +57,7 @@ class Handed:
     replicas: Any
     checkpoints: Any
     on_epoch: Any
+    measure_start: bool
 
     def run(self, batches: Any, progress: Any, best_weights: Any) -> Outcome[Evaluation]:
         self.batches, self.named = batches
@@ -76,7 +77,7 @@ class Jobs:
     written: list[tuple[Any, ...]]
 
     def run(self, **values: object) -> None:
-        write_job(self.root, {**TINY_JOB_VALUES, "batch_size": "4", "seed": "3", **values})
+        write_job(self.root, {**TINY_JOB_VALUES, "batch_size": "4", "seed": "3", "passes_per_epoch": "1", **values})
         train(Paths(self.root))
 
 
@@ -86,8 +87,8 @@ def jobs_below(root: Path, sample_root: Path) -> Iterator[Jobs]:
     (root / "input/data").symlink_to(sample_root / "input/data")
     jobs = Jobs(root, [], [])
 
-    def hand_over(*arguments: Any) -> Handed:
-        jobs.loops.append(Handed(*arguments))
+    def hand_over(*arguments: Any, **named: Any) -> Handed:
+        jobs.loops.append(Handed(*arguments, **named))
         return jobs.loops[-1]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -147,8 +148,8 @@ def interrupted(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def start_from(patch: pytest.MonkeyPatch, *, loaded: bool) -> None:
-    weights: Any = SimpleNamespace() if loaded else None
-    start = Start(TINY, lambda detector: None, weights, f"loaded: {loaded}")
+    weights: Any = SimpleNamespace(origin="somewhere") if loaded else None
+    start = Start(TINY, lambda detector: None, weights, f"loaded: {loaded}", new_top_layer=True)
     patch.setattr(restore, "find_start", lambda *_: start)
 
 
@@ -190,7 +191,7 @@ def test_the_objective_of_a_tuning_job_chooses_the_best_epoch(handed):
 
 
 def test_checkpoints_tell_the_jobs_weights_and_both_of_its_data_sets_apart(finished, handed):
-    ((_, _, _, splits, *_),) = finished.written
+    ((_, _, _, _, splits, *_),) = finished.written
     names = [f"the fingerprint of the {what}" for what in ("starting weights", "training data", "validation data")]
     expected = ["random weights", splits.training.fingerprint[:16], splits.validation.fingerprint[:16]]
     assert [handed.checkpoints.identity[name] for name in names] == expected
@@ -223,25 +224,21 @@ def test_what_is_written_has_the_hyperparameters_that_the_base_model_decides(fin
     assert handed.schedule.epochs == TINY.default_epochs
 
 
-@pytest.mark.parametrize(
-    ("loaded", "setting", "batch_size", "count", "frozen"),
-    [
-        (False, "Auto", 4, 1, False),
-        (True, "Auto", 31, 1, True),
-        (True, "Auto", 32, 1, False),
-        (True, "Auto", 62, 2, True),
-        (True, "False", 4, 1, False),
-        (False, "True", 32, 1, True),
-    ],
-)
-def test_auto_freezes_loaded_statistics_of_few_images(jobs, monkeypatch, loaded, setting, batch_size, count, frozen):
-    start_from(monkeypatch, loaded=loaded)
-    monkeypatch.setattr(detector_module, "build_detector", lambda *_, **named: None)
-    if count == 2:
-        monkeypatch.setattr(replicas, "find_replicas", lambda *_: TwoReplicas(hosts=1))
-    call = ending_at(monkeypatch, resume, "find_progress")
-    jobs.run(freeze_batch_norm=setting, batch_size=str(batch_size))
-    assert call().arguments[1].freeze_batch_norm == frozen
+def test_what_auto_comes_to_decides_what_may_move_and_how_far(jobs, monkeypatch):
+    start_from(monkeypatch, loaded=True)
+    jobs.run(passes_per_epoch="Auto")
+    (handed,) = jobs.loops
+    assert not any(layer.trainable for layer in handed.detector.batch_norms)
+    kernel = handed.detector.backbone.get_layer("level_1").kernel
+    rate = RELATIVE_RATE * float(np.sqrt(np.mean(np.square(kernel.numpy()))))
+    optimizer, new = handed.step.optimizer, handed.detector.class_predictor.pointwise_kernel
+    assert optimizer.own_rate(kernel, 0.001) == pytest.approx(rate)
+    assert optimizer.own_rate(new, 0.001) == 0.001
+    assert handed.schedule.total_steps == ENOUGH_STEPS
+    assert handed.progress.in_force["freeze_batch_norm"] == "True"
+    assert handed.measure_start
+    ((*_, hyperparameters, start, _, _, _, _, _),) = jobs.written
+    assert (hyperparameters.freeze_batch_norm, start.origin) == (True, "somewhere")
 
 
 @pytest.mark.parametrize("loaded", [True, False])
@@ -274,7 +271,7 @@ def test_a_host_that_is_not_the_first_takes_its_images_and_writes_nothing(jobs, 
     assert handed.evaluate is None
     # Of five images each replica takes three, or two and a blank one.
     assert handed.images_of_steps(1) == [[*handed.named(0).tolist(), -1]] == [[0, 3, -1]]
-    handed.on_epoch(Epoch(0, 0.5, 1.0, None))
+    handed.on_epoch(replace(handed.progress, epochs=(Epoch(0, 0.5, 1.0, None),)))
     handed.checkpoints.save(lambda: pytest.fail("taken"), last=True)
     assert jobs.written == []
     assert [path for path in jobs.root.rglob("*") if path.is_file() and path.parent.name != "config"] == []
@@ -285,11 +282,11 @@ def test_a_restarted_job_is_handed_all_that_its_checkpoint_holds(jobs, interrupt
     shutil.copytree(folder, jobs.root / "checkpoints")
     start_from(monkeypatch, loaded=True)
     # As with more replicas: "Auto" would not freeze now what it froze before.
-    monkeypatch.setattr(job_module, "FEW_IMAGES_PER_REPLICA", 0)
+    monkeypatch.setattr(recipe, "FEW_IMAGES_PER_REPLICA", 0)
     jobs.run(early_stopping="True", early_stopping_patience="7", early_stopping_min_delta="0.25")
     (handed,) = jobs.loops
     assert handed.progress == replace(stored.progress, best=replace(stored.progress.best, patience=7, min_delta=0.25))
-    assert stored.progress.freeze_batch_norm
+    assert stored.progress.in_force["freeze_batch_norm"] == "True"
     assert not any(layer.trainable for layer in handed.detector.batch_norms)
     assert handed.step.micro_batch == 2
     for found, expected in (

@@ -14,7 +14,7 @@ from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
 from sagemaker_object_detection.training import passes
 from sagemaker_object_detection.training.features import KeptFeatures
-from sagemaker_object_detection.training.optimizer import build_optimizer
+from sagemaker_object_detection.training.optimizer import build_optimizer, layer_shares
 from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
@@ -76,9 +76,13 @@ def make_step(
     xla: bool = False,
     **values: str,
 ) -> TrainingStep:
-    """The step of a job with these hyperparameters. Called in the replicas' scope."""
-    optimizer = build_optimizer(read({"learning_rate": "0.01", **values}), total_steps=10)
+    """The step of a job with these hyperparameters, whose kernels were loaded but for the class predictor's. Called in
+    the replicas' scope."""
+    given = {"learning_rate": "0.01", "learning_rate_schedule": "constant", "relative_learning_rate": "0.02", **values}
+    hyperparameters = read(given)
     variables = choose_trainable(detector, only_top_layer=only_top_layer, freeze_batch_norm=freeze)
+    shares = layer_shares(variables, detector.class_predictor.variables, hyperparameters)
+    optimizer = build_optimizer(hyperparameters, 10, shares)
     return TrainingStep(
         detector,
         optimizer,

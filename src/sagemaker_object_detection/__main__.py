@@ -82,7 +82,12 @@ def _check(options: argparse.Namespace) -> int:
 def _describe(options: argparse.Namespace) -> None:
     from sagemaker_object_detection.describe import describe_json, describe_markdown
 
-    print(json.dumps(describe_json(), indent=2) if options.format == "json" else describe_markdown())
+    built_in = options.ranges == "built-in"
+    print(
+        json.dumps(describe_json(built_in_ranges=built_in), indent=2)
+        if options.format == "json"
+        else describe_markdown()
+    )
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -163,6 +168,12 @@ def _parser() -> argparse.ArgumentParser:
         "describe", help="print hyperparameters, metrics, channels and the CreateAlgorithm call"
     )
     describe.add_argument("--format", choices=("json", "markdown"), default="markdown")
+    describe.add_argument(
+        "--ranges",
+        choices=("recommended", "built-in"),
+        default="recommended",
+        help="of a tuning job, in JSON; the tables show both",
+    )
     describe.set_defaults(run=_describe)
 
     predict = verbs.add_parser("predict", help="run a trained model on images, one JSON line each or as COCO results")

@@ -23,8 +23,9 @@ INSTANCE_TYPES = tuple(
 )
 
 
-def describe_json(image: str = IMAGE_PLACEHOLDER) -> dict[str, Any]:
-    """The TrainingSpecification of a CreateAlgorithm call, and the ParameterRanges recommended to a tuning job."""
+def describe_json(image: str = IMAGE_PLACEHOLDER, *, built_in_ranges: bool = False) -> dict[str, Any]:
+    """The TrainingSpecification of a CreateAlgorithm call, and the ParameterRanges recommended to a tuning job, or
+    those of the built-in algorithm."""
     return {
         "TrainingSpecification": {
             "TrainingImage": image,
@@ -49,7 +50,7 @@ def describe_json(image: str = IMAGE_PLACEHOLDER) -> dict[str, Any]:
                 if metric.name.startswith("validation:")  # the training loss ranks by how well a trial memorises
             ],
         },
-        "ParameterRanges": render.parameter_ranges(),
+        "ParameterRanges": render.parameter_ranges(built_in=built_in_ranges),
     }
 
 

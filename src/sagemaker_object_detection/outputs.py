@@ -5,10 +5,12 @@ from collections.abc import Mapping
 
 from sagemaker_object_detection.artifact.export import export
 from sagemaker_object_detection.artifact.model_info import model_info
+from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
+from sagemaker_object_detection.evaluation import verdict
 from sagemaker_object_detection.evaluation.report import epoch_figures, write_metrics
-from sagemaker_object_detection.evaluation.validation import Evaluation, Evaluator, warn_if_useless
+from sagemaker_object_detection.evaluation.validation import CONFIDENT, Evaluation, Evaluator
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.job.paths import Paths
@@ -19,6 +21,8 @@ from sagemaker_object_detection.report.optional import optional
 from sagemaker_object_detection.report.pictures import Picture, draw_worst
 from sagemaker_object_detection.report.tensorboard import TensorBoard
 from sagemaker_object_detection.training.loop import Outcome
+from sagemaker_object_detection.training.progress import Progress
+from sagemaker_object_detection.training.recipe import recorded
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +32,28 @@ report alone."""
 _CLASSES_SHOWN = 20
 
 
+def tell_epoch(progress: Progress[Evaluation], board: TensorBoard, hyperparameters: Hyperparameters) -> None:
+    """Writes the newest epoch's event file, and warns of a collapse in the epoch in which it happens."""
+    epoch = progress.epochs[-1]
+    board.write(epoch)
+    before, signs = (
+        verdict.collapse(each.validation, progress.start) if each and each.validation else []
+        for each in ([None, *progress.epochs][-2], epoch)
+    )
+    if signs and not before:
+        log.warning(
+            "After epoch %d the model is collapsing: %s. The cause: %s.",
+            epoch.number,
+            "; ".join(signs),
+            verdict.collapse_advice(hyperparameters),
+        )
+
+
 def write_outputs(
     detector: Detector,
     outcome: Outcome[Evaluation],
     hyperparameters: Hyperparameters,
+    start: Start,
     splits: Splits,
     evaluator: Evaluator | None,
     board: TensorBoard,
@@ -43,17 +65,19 @@ def write_outputs(
     The last validation lines of the log belong to the weights that are saved: SageMaker takes a metric's last value.
 
     Args:
+        start: what training started from.
         evaluator: that of the validation set, None where there is none.
         stop: how much time is left.
     """
     if outcome.stopped:
         log.info("Saving the model; %.0f seconds are left before the process is killed.", stop.seconds_left)
-    saved, result = outcome.saved, outcome.saved.validation if outcome.saved else None
+    saved, result, fault = outcome.saved, outcome.saved.validation if outcome.saved else None, None
     training, validation = splits.training, splits.validation
     info = model_info(
         detector.base,
         training.labels,
-        hyperparameters=hyperparameters.resolved(),
+        hyperparameters=recorded(hyperparameters, detector.base),
+        weights={"origin": start.origin, "fingerprint": start.fingerprint},
         fingerprints={
             "training": training.fingerprint,
             **({"validation": validation.fingerprint} if validation else {}),
@@ -66,7 +90,9 @@ def write_outputs(
     if saved is not None and result is not None:
         for line in metrics.validation_lines(saved.number, result.metrics):
             log.info(line)
-        warn_if_useless(result)
+        fault = verdict.sentence(result, outcome.start, hyperparameters, loaded=start.loaded)
+        if fault:
+            log.warning("%s", fault)
     log.info("The model is in %s.", paths.model)
     with optional("The report", "the model is whole"):
         # Late: what draws takes a second to import, and training does not wait for it.
@@ -79,6 +105,7 @@ def write_outputs(
         findings = Findings(
             base=detector.base,
             hyperparameters=hyperparameters,
+            fault=fault,
             versions=info["versions"],
             splits=splits,
             epochs=outcome.epochs,
@@ -90,7 +117,7 @@ def write_outputs(
 
 
 def _write_figures(outcome: Outcome[Evaluation], paths: Paths, thresholds: Mapping[str, float] | None = None) -> None:
-    figures = [epoch_figures(e.number, e.loss, e.samples_per_second, e.validation) for e in outcome.epochs]
+    figures = [epoch_figures(epoch) for epoch in outcome.epochs]
     write_metrics(figures, outcome.saved.number if outcome.saved else None, paths.output_data, thresholds)
 
 
@@ -114,6 +141,11 @@ def _find_mistakes(
     _write_figures(outcome, paths, thresholds)
     if len(validation.boxes):
         log.info("Suggested score thresholds, by the best F1 at IoU 0.5: %s.", _shown(thresholds))
+        if verdict.shy(result):
+            log.info(
+                "No score is above %.1f, which is how focal loss leaves them and no fault: go by these thresholds.",
+                CONFIDENT,
+            )
     return figures, draw_worst(validation, figures)
 
 

@@ -1,7 +1,7 @@
 """The whole job, top to bottom: what a run does, in the order in which it does it."""
 
 import logging
-import math
+from dataclasses import replace
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
@@ -12,9 +12,6 @@ from sagemaker_object_detection.preflight import preflight
 from sagemaker_object_detection.weights.sources import Source
 
 log = logging.getLogger(__name__)
-
-FEW_IMAGES_PER_REPLICA = 32
-"""Below this, freeze_batch_norm "Auto" freezes loaded statistics: frozen was better at 2 to 16 (README, "Measured")."""
 
 
 def train(paths: Paths) -> None:
@@ -44,18 +41,19 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.dataset.load import load_job_data
     from sagemaker_object_detection.dataset.pipeline import batch_indices, training_batches
     from sagemaker_object_detection.dataset.readable import readable
+    from sagemaker_object_detection.evaluation.collapse import Channels
     from sagemaker_object_detection.evaluation.validation import Evaluation, Evaluator
     from sagemaker_object_detection.models.detector import build_detector
-    from sagemaker_object_detection.outputs import write_outputs
+    from sagemaker_object_detection.outputs import tell_epoch, write_outputs
     from sagemaker_object_detection.report.tensorboard import TensorBoard
     from sagemaker_object_detection.training.best import Best, choose_objective
-    from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity
-    from sagemaker_object_detection.training.compilation import use_xla
-    from sagemaker_object_detection.training.devices import prepare_devices
+    from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity, in_force
+    from sagemaker_object_detection.training.devices import has_gpu, prepare_devices
     from sagemaker_object_detection.training.features import keep_features
     from sagemaker_object_detection.training.loop import Loop, Schedule
-    from sagemaker_object_detection.training.optimizer import build_optimizer
+    from sagemaker_object_detection.training.optimizer import build_optimizer, layer_shares
     from sagemaker_object_detection.training.progress import Progress
+    from sagemaker_object_detection.training.recipe import Situation, settle, steps_per_epoch
     from sagemaker_object_detection.training.replicas import find_replicas
     from sagemaker_object_detection.training.resume import find_progress, restore
     from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
@@ -77,7 +75,6 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     # 2. The model, with the weights it starts from: they are fetched now that nothing else can be wrong.
     weights = source.fetch(stop_early)
     start = find_start(weights, hyperparameters, data.labels)
-    hyperparameters = hyperparameters.for_model(start.base)
     with replicas.scope():
         detector = build_detector(start.base, len(data.labels), dtype=policy, seed=seed)
     start.install(detector)
@@ -91,38 +88,51 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         hyperparameters.early_stopping_min_delta,
         hyperparameters.early_stopping_patience if hyperparameters.early_stopping else None,
     )
-    freeze = hyperparameters.freeze_batch_norm
-    if freeze is None:
-        freeze = start.loaded and batch_size / replicas.count < FEW_IMAGES_PER_REPLICA
     checkpoints: Checkpoints[Evaluation] = Checkpoints(
         job.checkpoints if replicas.is_chief else None,
         identity(hyperparameters, start.base, start.fingerprint, data, validation, best.objective, policy),
         Progress[Evaluation],
     )
     with replicas.blamed(), checkpoints:
-        progress, checkpoint = find_progress(checkpoints, Progress(best, freeze_batch_norm=freeze), detector, replicas)
-        replicas.log_share(batch_size, frozen=progress.freeze_batch_norm)
+        progress, checkpoint = find_progress(checkpoints, Progress(best), detector, replicas)
+        situation = Situation(
+            base=start.base,
+            loaded=start.loaded,
+            origin=start.origin,
+            images=count,
+            replicas=replicas.count,
+            objective=best.objective.key,
+            new_top_layer=start.new_top_layer,
+            number_format=policy,
+            gpu=has_gpu(),
+        )
+        hyperparameters = settle(hyperparameters, situation, progress.in_force)
+        progress = replace(progress, in_force=in_force(hyperparameters))
+        freeze, l2 = bool(hyperparameters.freeze_batch_norm), hyperparameters.regularizers_l2
+        replicas.log_share(batch_size, frozen=freeze)
 
         # 4. The training step, and the order of the images.
         schedule = Schedule(
             epochs=hyperparameters.epochs or start.base.default_epochs,
-            steps_per_epoch=math.ceil(count / batch_size),
+            steps_per_epoch=steps_per_epoch(hyperparameters, count),
             batch_size=batch_size,
             learning_rate=hyperparameters.learning_rate,
             file_names=lambda step: [data.file_names[index] for index in batch_indices(count, batch_size, seed, step)],
         )
         only_top, augment = hyperparameters.train_only_on_top_layer, hyperparameters.augmentation
         with replicas.scope():
+            variables = choose_trainable(detector, only_top_layer=only_top, freeze_batch_norm=freeze)
+            shares = layer_shares(variables, start.new_variables(detector), hyperparameters)
             step = TrainingStep(
                 detector,
-                build_optimizer(hyperparameters, schedule.total_steps),
-                choose_trainable(detector, only_top_layer=only_top, freeze_batch_norm=progress.freeze_batch_norm),
-                l2=hyperparameters.regularizers_l2,
+                build_optimizer(hyperparameters, schedule.total_steps, shares),
+                variables,
+                l2=l2,
                 warm_up_statistics=not start.loaded,
                 replicas=replicas,
                 micro_batch=progress.micro_batch,
                 features=keep_features(detector, count) if only_top and not augment and replicas.count == 1 else None,
-                xla=not only_top and use_xla(hyperparameters.xla, schedule.total_steps),
+                xla=not only_top and bool(hyperparameters.xla),
             )
         restore(checkpoint, detector, step, replicas)
         first, (low, high) = progress.steps(schedule.steps_per_epoch), replicas.share(batch_size)
@@ -138,17 +148,31 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         # 5. Train, with a validation after every epoch; the detector comes out with the best epoch's weights.
         evaluate = None
         if validation is not None and replicas.is_chief:
-            l2 = hyperparameters.regularizers_l2
             evaluate = Evaluator(
-                detector, validation, max_boxes=max_boxes, l2=l2, stop_requested=lambda: stop.requested
+                detector,
+                validation,
+                max_boxes=max_boxes,
+                l2=l2,
+                stop_requested=lambda: stop.requested,
+                channels=Channels(detector),
             )
         if replicas.any(stop.requested) and not progress.begun:
             raise StoppedError
         board = TensorBoard(job.paths.tensorboard if replicas.is_chief else None, progress.epochs)
-        loop = Loop(detector, step, schedule, evaluate, lambda: stop.requested, replicas, checkpoints, board.write)
+        loop = Loop(
+            detector,
+            step,
+            schedule,
+            evaluate,
+            lambda: stop.requested,
+            replicas,
+            checkpoints,
+            lambda progress: tell_epoch(progress, board, hyperparameters),
+            measure_start=start.loaded,
+        )
         outcome = loop.run(batches, progress, checkpoint.best_weights if checkpoint else None)
 
         # 6. What the job leaves behind; the other hosts wait until it is written.
         if replicas.is_chief:
-            write_outputs(detector, outcome, hyperparameters, splits, evaluate, board, stop, job.paths)
+            write_outputs(detector, outcome, hyperparameters, start, splits, evaluate, board, stop, job.paths)
         replicas.wait()

@@ -38,7 +38,7 @@ def test_what_is_needed_is_read_and_the_rest_ignored(tmp_path: Path) -> None:
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     labels = Labels(ids=(9, "a", 2), names=("zebra", "apple", "cat"))
-    content = model_info(DEFAULT_MODEL, labels, hyperparameters={}, fingerprints={}, epoch=None, metrics={})
+    content = model_info(DEFAULT_MODEL, labels, hyperparameters={}, weights={}, fingerprints={}, epoch=None, metrics={})
     (tmp_path / "model_info.json").write_text(json.dumps(content))
     assert read_model_info(tmp_path) == ModelInfo(DEFAULT_MODEL, labels)
 

@@ -54,8 +54,8 @@ if __name__ == "__main__":
     checkpoints: Any = import_module(f"{PACKAGE}.training.checkpoints")
     checkpoints.SECONDS_BETWEEN = 0.0
     if few:
-        train: Any = import_module(f"{PACKAGE}.train")
-        train.FEW_IMAGES_PER_REPLICA = int(few[-1])
+        recipe: Any = import_module(f"{PACKAGE}.training.recipe")
+        recipe.FEW_IMAGES_PER_REPLICA = int(few[-1])
     if moment != "never":
         strike(root, signal.Signals[number], moment, int(count))
     sys.exit(main(["train", "--root", root]))

@@ -138,7 +138,7 @@ def taken(
     scale = getattr(step.optimizer, "dynamic_scale", None)
     losses, scales = [], []
     for number in range(case.steps):
-        losses.append(float(step(*parts_of(share_of(whole_batch(case, number), *place), replicas))))
+        losses.append(float(step(*parts_of(share_of(whole_batch(case, number), *place), replicas))[0]))
         scales.append(1.0 if scale is None else float(scale.numpy()))
     assert (step.micro_batch is None) == (case.memory is None and case.micro_batch is None)
     return {

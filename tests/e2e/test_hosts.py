@@ -34,7 +34,7 @@ def job(root: Path, data: Path, model: Path | None, **values: object) -> Path:
     shutil.copytree(data, root / "input/data")
     if model is not None:
         shutil.copytree(model, root / "input/data/model")
-    write_job(root, {"epochs": "2", "seed": "1", "batch_size": "4", **values})
+    write_job(root, {"epochs": "2", "seed": "1", "batch_size": "4", "passes_per_epoch": "1", **values})
     return root
 
 

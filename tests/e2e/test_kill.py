@@ -65,10 +65,17 @@ def metric_lines(*runs: Run) -> set[str]:
 
 
 @pytest.fixture(scope="module", params=["tiny", pytest.param(DEFAULT_MODEL.name, marks=pytest.mark.nightly)])
-def reference(request, tmp_path_factory) -> Run:
+def reference(request, trained, tmp_path_factory) -> Run:
+    """A tiny model that is fine-tuned by the recipe, and the default model from random weights."""
+
     def make(root: Path) -> Run:
         write_sample_data(root / "input/data", images=10, validation_images=4, seed=11)
-        values = {"model_id": request.param, "pretrained_weights": "none", "epochs": EPOCHS, "batch_size": "4"}
+        values = {"model_id": request.param, "epochs": EPOCHS, "batch_size": "4", "passes_per_epoch": "1"}
+        if request.param == "tiny":
+            shutil.copytree(trained.root / "model", root / "input/data/model")
+            values["reinitialize_top_layer"] = "True"
+        else:
+            values["pretrained_weights"] = "none"
         write_job(root, {**values, "seed": "2"})
         (root / "checkpoints").mkdir()
         return run(root)

@@ -83,7 +83,9 @@ def test_model_info_says_what_the_model_is(trained):
     assert info["category_ids"] == [1, 3, 7]
     assert info["hyperparameters"]["epochs"] == 2
     assert info["hyperparameters"]["batch_size"] == 4
-    assert info["hyperparameters"]["freeze_batch_norm"] == "Auto"
+    assert info["hyperparameters"]["freeze_batch_norm"] is False
+    assert info["hyperparameters"]["regularizers_l2"] == 2e-5
+    assert info["weights"] == {"origin": "none", "fingerprint": "random weights"}
     assert info["epoch"] == metrics["saved_epoch"]
     assert info["metrics"]["mAP"] == metrics["epochs"][info["epoch"]]["validation"]["mAP"]
     assert set(info["data_fingerprints"]) == {"training", "validation"}
@@ -123,7 +125,8 @@ def test_incremental_training_takes_the_archive_and_refuses_other_classes(traine
     with tarfile.open(root / "input/data/model/model.tar.gz", "w:gz") as archive:
         for path in (trained.root / "model").iterdir():
             archive.add(path, path.name)
-    write_job(root, {"epochs": "1", "batch_size": "4", "learning_rate": "0", "freeze_batch_norm": "True"})
+    values = {"epochs": "1", "batch_size": "4", "learning_rate": "0", "freeze_batch_norm": "True"}
+    write_job(root, {**values, "passes_per_epoch": "1"})
     done = run_tiny("train", "--root", root)
     assert done.code == 0, done.output + done.errors
     assert 'Starting tiny_64x64 from the model of channel "model"' in done.output

@@ -23,8 +23,7 @@ from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.dataset.preprocess import scale_pixels
-from sagemaker_object_detection.evaluation.coco import CocoFigures
-from sagemaker_object_detection.evaluation.validation import Evaluation, Evaluator, warn_if_useless
+from sagemaker_object_detection.evaluation.validation import Evaluator
 from sagemaker_object_detection.geometry.box_coder import encode_boxes
 from sagemaker_object_detection.models.detector import Predictions, build_detector
 from sagemaker_object_detection.models.postprocess import detections
@@ -102,7 +101,7 @@ def dataset(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Datase
 @pytest.fixture(scope="module")
 def model(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    info = model_info(base, LABELS, hyperparameters={}, fingerprints={}, epoch=None, metrics={})
+    info = model_info(base, LABELS, hyperparameters={}, weights={}, fingerprints={}, epoch=None, metrics={})
     export(brightness_detector(base), LABELS, info, folder)
     return folder
 
@@ -281,12 +280,3 @@ def test_losses_are_the_mean_over_images_whatever_the_batch_size(
     assert evaluation.metrics["classification_loss"] == pytest.approx(classification, rel=1e-6)
     assert evaluation.total_loss == pytest.approx(localization + classification + 0.25 * (1 + 4), rel=1e-6)
     assert evaluation.confident_images == 0  # at a half, and not above
-
-
-def test_nothing_found_is_no_fault_where_there_is_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    losses = {"localization_loss": 0.1, "classification_loss": 0.1}
-    none = CocoFigures({}, {})
-    warn_if_useless(Evaluation(losses, 0.2, none, confident_images=0))
-    assert caplog.messages == []
-    warn_if_useless(Evaluation({**losses, "mAP": 0.0}, 0.2, none, confident_images=0))
-    assert "it is of no use yet" in caplog.messages[0]

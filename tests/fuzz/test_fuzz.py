@@ -127,7 +127,13 @@ def trees(detector: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     published = checkpoint_variables(detector)
     own = {f"weights/{v.path.replace('/', '.S')}{SUFFIX}": v for v in detector.variables}
     info = model_info(
-        detector.base, Labels((7, 42), ("cat", "dog")), hyperparameters={}, fingerprints={}, epoch=0, metrics={}
+        detector.base,
+        Labels((7, 42), ("cat", "dog")),
+        hyperparameters={},
+        weights={},
+        fingerprints={},
+        epoch=0,
+        metrics={},
     )
     import msgspec
 

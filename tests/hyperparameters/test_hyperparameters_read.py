@@ -53,7 +53,10 @@ TABLE = {
         "s3://b/W.tar.gz",
     ),
     "objective": ("one of Auto, mAP, localization_loss, total_loss", "Auto", "Auto", "map", "mAP"),
-    "learning_rate_schedule": ("one of constant, cosine", "constant", "constant", "cosine", "cosine"),
+    "recipe": ("one of Auto, fine-tuning, plain", "Auto", "Auto", "PLAIN", "plain"),
+    "learning_rate_schedule": ("one of Auto, constant, cosine", "Auto", "Auto", "cosine", "cosine"),
+    "relative_learning_rate": ("Auto or a number from 0.0 to 1.0", "Auto", None, "0.01", 0.01),
+    "passes_per_epoch": ("Auto or a whole number from 1 to 2147483647", "Auto", None, "3", 3),
     "augmentation": (FLAG, "True", True, "False", False),
     "freeze_batch_norm": (AUTO, "Auto", None, "true", True),
     "bbox_format": ("one of xyxy, xywh", "xyxy", "xyxy", "xywh", "xywh"),
@@ -321,13 +324,14 @@ def test_a_model_channel_comes_before_pretrained_weights():
 def test_values_are_shown_as_a_person_would_write_them():
     resolved = read({"optimizer": "SGD", "early_stopping": "true", "mixed_precision": "false"}).resolved()
     defaults = {row.name: row.default_value for row in ROWS}
-    defaults |= {"reinitialize_top_layer": "Auto", "freeze_batch_norm": "Auto", "xla": "Auto"}
+    defaults |= {row.name: "Auto" for row in ROWS if row.default == "Auto"}
     assert resolved == defaults | {"optimizer": "sgd", "early_stopping": True, "mixed_precision": False}
 
 
 def test_values_without_effect_are_not_among_the_effective_ones():
     given = read({"optimizer": "rmsprop", "train_only_on_top_layer": "True"})
     unused = {"beta_1", "beta_2", "initial_accumulator_value", "momentum", "freeze_batch_norm", "xla"}
+    unused |= {"relative_learning_rate"}
     unused |= {"early_stopping_min_delta", "early_stopping_patience"}
     assert given.effective() == {name: value for name, value in given.resolved().items() if name not in unused}
 

@@ -1,24 +1,29 @@
 from sagemaker_object_detection.hyperparameters import render
 from sagemaker_object_detection.hyperparameters.kinds import Integer, Number
 from sagemaker_object_detection.hyperparameters.table import ROWS, TunableRange
+from sagemaker_object_detection.training.recipe import RELATIVE_RATE
 
 
 def test_the_readme_table_has_a_line_for_every_row_and_marks_extensions():
     lines = render.markdown().splitlines()
     assert len(lines) == 2 + len(ROWS) + 2
     assert lines[2] == (
-        "| `batch_size` | a whole number from 1 to 2147483647 | 3 | always | 8 to 512, Logarithmic | "
-        "Images per training step, over all devices together. |"
+        "| `batch_size` | a whole number from 1 to 2147483647 | 3 | always | 2 to 16, Logarithmic | "
+        "8 to 512, Logarithmic | Images per training step, over all devices together. |"
     )
     assert lines[9] == (
         "| `epsilon` | a number from 0.0 to 1.0 | 1e-7 | optimizer is adam or rmsprop or adadelta or adagrad | "
-        "1e-8 to 1.0, Logarithmic | Added to denominators for numerical stability. Also accepted as `eps`. |"
+        "1e-8 to 1e-5, Logarithmic | 1e-8 to 1.0, Logarithmic | Added to denominators for numerical stability. Also "
+        "accepted as `eps`. |"
     )
     assert [line.split("`")[1] for line in lines[2:-2] if " † | " in line] == [
         "model_id",
         "pretrained_weights",
         "objective",
+        "recipe",
         "learning_rate_schedule",
+        "relative_learning_rate",
+        "passes_per_epoch",
         "augmentation",
         "freeze_batch_norm",
         "bbox_format",
@@ -28,11 +33,24 @@ def test_the_readme_table_has_a_line_for_every_row_and_marks_extensions():
         "xla",
         "seed",
     ]
-    assert {line.count(" | ") for line in lines[2:-2]} == {5}
+    assert {line.count(" | ") for line in lines[2:-2]} == {6}
 
 
 def test_the_tuning_ranges_are_the_recommended_ones():
     ranges = render.parameter_ranges()
+    low_and_high = {
+        row["Name"]: (float(row["MinValue"]), float(row["MaxValue"]))
+        for kind in ("Integer", "Continuous")
+        for row in ranges[f"{kind}ParameterRanges"]
+    }
+    for name, default in (("learning_rate", 1e-3), ("batch_size", 3), ("relative_learning_rate", RELATIVE_RATE)):
+        low, high = low_and_high[name]
+        assert low < default < high
+    assert ranges["CategoricalParameterRanges"] == [{"Name": "optimizer", "Values": ["adam", "rmsprop"]}]
+
+
+def test_the_built_in_algorithms_ranges_are_there_for_those_who_want_them():
+    ranges = render.parameter_ranges(built_in=True)
     assert ranges["IntegerParameterRanges"] == [
         {"Name": "batch_size", "MinValue": "8", "MaxValue": "512", "ScalingType": "Logarithmic"}
     ]
@@ -52,13 +70,15 @@ def test_the_tuning_ranges_are_the_recommended_ones():
 
 
 def test_scalings_are_ones_a_tuning_job_accepts_for_their_range():
-    for row in ROWS:
-        if isinstance(row.tunable, TunableRange):
-            low, high = float(row.tunable.low), float(row.tunable.high)
-            assert row.tunable.scaling != "Logarithmic" or low > 0
-            assert row.tunable.scaling != "ReverseLogarithmic" or 0 <= low < high < 1
+    for row, tunable in [(each, tunable) for each in ROWS for tunable in (each.tunable, each.built_in)]:
+        if isinstance(tunable, TunableRange):
+            low, high = float(tunable.low), float(tunable.high)
+            assert tunable.scaling != "Logarithmic" or low > 0
+            assert tunable.scaling != "ReverseLogarithmic" or 0 <= low < high < 1
             assert isinstance(row.kind, Integer | Number)
             assert row.kind.low <= low < high <= row.kind.high
+        for word in tunable if isinstance(tunable, tuple) else ():
+            row.kind.parse(word)
 
 
 def test_specifications_hold_type_legal_range_and_default():
@@ -83,8 +103,13 @@ def test_specifications_hold_type_legal_range_and_default():
         "epochs",
         "regularizers_l2",
         "model_id",
+        # A number that may be Auto is left out for Auto: CreateAlgorithm has no word among numbers.
+        "relative_learning_rate",
+        "passes_per_epoch",
     ]
-    assert [name for name, row in rows.items() if row["IsTunable"]] == [row.name for row in ROWS if row.tunable]
+    assert [name for name, row in rows.items() if row["IsTunable"]] == [
+        row.name for row in ROWS if row.tunable or row.built_in
+    ]
     for row in ROWS:
         limits = rows[row.name].get("Range", {}).get("CategoricalParameterRangeSpecification")
         assert limits is None or (

@@ -30,6 +30,13 @@ def test_whatever_is_given_is_a_range_or_one_problem(name, text):
         assert len(read_tuned([given_text], problems)) + len(problems) == 1
 
 
+def test_the_built_in_algorithms_range_can_be_asked_for():
+    problems = []
+    learning_rate, optimizer = read_tuned(["learning_rate=built-in", "optimizer = built-in"], problems)
+    assert (learning_rate.low, learning_rate.high, learning_rate.scaling) == ("1e-6", "0.5", "Logarithmic")
+    assert (len(optimizer.words), problems) == (6, [])
+
+
 def test_whole_numbers_are_sent_as_the_service_reads_them():
     problems = []
     (tuned,) = read_tuned(["batch_size=8.0:16.0"], problems)

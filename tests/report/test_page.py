@@ -115,7 +115,7 @@ def test_box_tables_are_of_training_boxes_as_the_network_sees_them(tmp_path, und
 
 def test_it_needs_nothing_beside_it_and_every_image_decodes(tmp_path):
     page = written(findings(tmp_path / "images"), tmp_path / "data")
-    assert len(page.images) == 4 + 3
+    assert len(page.images) == 8 + 3
     for source in page.images:
         kind, content = re.fullmatch(r"data:image/(png|jpeg);base64,(.+)", source).groups()
         with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as image:
@@ -126,9 +126,13 @@ def test_it_needs_nothing_beside_it_and_every_image_decodes(tmp_path):
     pictures = sorted((tmp_path / "data/report").iterdir())
     assert [path.name for path in pictures] == [
         "box_sizes.png",
+        "channels.png",
+        "gradients.png",
         "losses.png",
         "map.png",
+        "movement.png",
         "precision_recall.png",
+        "rate.png",
         "worst_1.png",
         "worst_2.png",
         "worst_3.png",
@@ -149,13 +153,35 @@ def test_names_are_text_whatever_they_hold(tmp_path):
     assert all(source.startswith("data:") for source in page.images)
 
 
-def test_a_model_that_detects_nothing_is_called_so_loudly(tmp_path, undrawn):
-    found = findings(tmp_path / "images")
-    useless = replace(found.epochs[1], validation=evaluation(found.splits.validation, 0.0, confident=0))
-    page = written(replace(found, saved=useless), tmp_path / "data")
-    assert "This model is of no use yet." in page.text
-    assert "on any of the 3 validation images" in page.text
+def test_what_is_wrong_with_a_model_is_said_loudly(tmp_path, undrawn):
+    fault = "The model has collapsed: its scores hardly depend on the image. The cause: a rate."
+    page = written(findings(tmp_path / "images", fault=fault), tmp_path / "data")
+    assert f"The model has collapsed. {fault}" in page.text
     assert ("div", {"class": "loud"}) in page.tags
+
+
+def test_low_scores_of_a_good_model_are_no_fault(tmp_path, undrawn):
+    found = findings(tmp_path / "images")
+    shy = replace(found.epochs[1], validation=evaluation(found.splits.validation, 0.5, confident=0))
+    page = written(replace(found, saved=shy), tmp_path / "data")
+    assert "No score is above 0.5, which is how focal loss leaves them and no fault: go by the thresholds" in page.text
+    assert ("div", {"class": "loud"}) not in page.tags
+
+
+def test_the_charts_of_training_show_each_part_of_the_network_that_moves(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(charts, "over_steps", lambda title, lines, **_: drawn.update({title: lines}) or b"")
+    monkeypatch.setattr(charts, "over_epochs", lambda title, values, *_, **__: drawn.update({title: values}) or b"")
+    written(findings(tmp_path / "images"), tmp_path / "data")
+    gradients = drawn["Norm of the gradient"]
+    assert list(gradients) == ["backbone", "pyramid", "class predictor"]
+    assert [list(values) for values in gradients["backbone"]] == [[0.25, 0.75, 1.25, 1.75, 2.25, 2.75], [1.0] * 6]
+    assert drawn["Weights' movement in an epoch"]["class predictor"] == ([0, 1, 2], [0.5] * 3)
+    epochs, rates = drawn["Learning rate"][""]
+    assert (epochs[0], rates[0], max(rates)) == (0.0, pytest.approx(0.001), pytest.approx(0.001))
+    assert list(rates) == sorted(rates, reverse=True)
+    assert drawn["Losses"]["of which L2"] == [0.5] * 3
+    assert drawn["Share of the backbone's channels that are dead"] == {"dead channels": [0.0625] * 3}
 
 
 def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path, undrawn):
@@ -164,7 +190,9 @@ def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path, undrawn
     splits = replace(found.splits, validation=None)
     page = written(replace(found, epochs=epochs, saved=epochs[2], splits=splits), tmp_path / "data")
     assert "There is no validation set: the job has no validation channel and validation_split_ratio is 0." in page.text
-    assert [path.stem for path in sorted((tmp_path / "data/report").iterdir())] == ["box_sizes", "losses"]
+    assert [path.stem for path in sorted((tmp_path / "data/report").iterdir())] == [
+        *("box_sizes", "gradients", "losses", "movement", "rate"),
+    ]
     assert "2 saved epoch" in page.text
     assert "cat 1 dog 2" in page.text
     assert "threshold" not in page.text.replace("score thresholds and no pictures", "")
@@ -182,7 +210,7 @@ def test_after_a_stop_without_time_it_has_the_figures_of_the_epoch_and_says_why(
     page = written(findings(tmp_path / "images", figures=None, pictures=[]), tmp_path / "data")
     assert "too little time was left to go over the validation images once more" in page.text
     assert "0.500 mAP@[.5:.95]" in page.text
-    assert len(page.images) == 3
+    assert len(page.images) == 7
 
 
 @pytest.mark.parametrize("count", [MAX_CONFUSION, MAX_CONFUSION + 1])

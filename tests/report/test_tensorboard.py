@@ -11,6 +11,7 @@ from PIL import Image
 
 from sagemaker_object_detection.evaluation.coco import CocoFigures
 from sagemaker_object_detection.report.tensorboard import TensorBoard
+from sagemaker_object_detection.training.readings import PARTS
 
 
 def scalars(folder) -> dict[str, list[tuple[int, float]]]:
@@ -36,6 +37,11 @@ def test_scalars_are_there_as_soon_as_their_epoch_is_finished(found, tmp_path):
     assert {tag: values for tag, values in seen.items() if not tag.startswith("AP/")} == {
         "train/loss": [(0, 2.0)],
         "train/samples_per_second": [(0, 10.0)],
+        "train/regularization": [(0, 0.5)],
+        **{f"gradient/{part}": [(0, norm)] for part, norm in zip(PARTS, (1.0, 2.0, 0.0, 4.0), strict=True)},
+        **{f"movement/{part}": [(0, share)] for part, share in zip(PARTS, (0.25, 0.125, 0.0, 0.5), strict=True)},
+        "validation/spread": [(0, 0.5)],
+        "validation/dead_channels": [(0, 0.0625)],
         "validation/localization_loss": [(0, 0.25)],
         "validation/classification_loss": [(0, 0.5)],
         "validation/total_loss": [(0, 1.5)],
@@ -63,7 +69,7 @@ def test_a_resumed_job_writes_the_earlier_epochs_and_replaces_its_own_files(foun
 
 
 def test_an_epoch_without_validation_has_its_loss(found, tmp_path):
-    TensorBoard(tmp_path).write(replace(found.epochs[1], validation=None))
+    TensorBoard(tmp_path).write(replace(found.epochs[1], validation=None, slices=(), movement=()))
     assert scalars(tmp_path) == {"train/loss": [(1, 1.0)], "train/samples_per_second": [(1, 10.0)]}
 
 

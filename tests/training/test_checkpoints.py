@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import logging
+import math
 import os
 import re
 import zipfile
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import tensorflow as tf
 from tiny_models import TINY
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
@@ -27,12 +29,21 @@ from sagemaker_object_detection.training.checkpoints import (
     identity,
     settings,
 )
-from sagemaker_object_detection.training.progress import Epoch, Progress
+from sagemaker_object_detection.training.progress import Epoch, Progress, Slice
+from sagemaker_object_detection.training.readings import Reading
 from sagemaker_object_detection.training.resume import find_progress, restore
 
 DETECTOR = [np.zeros((2, 3)), np.zeros(())]
 """Variables, of which their shapes are looked at."""
 IDENTITY = {"learning_rate": "0.1", "the base model": "small"}
+
+IN_FORCE = {
+    "recipe": "fine-tuning",
+    "learning_rate_schedule": "cosine",
+    "relative_learning_rate": "0.25",
+    "passes_per_epoch": "7",
+    "freeze_batch_norm": "True",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class Figures:
 def progress(epochs: int = 1, **values: Any) -> Progress[Figures]:
     best = Best(Objective("mAP", True), 0.01, 3, epoch=0, value=1 / 3, total_loss=0.1 + 0.2, reference=1 / 3, waited=2)
     done = tuple(Epoch(number, 0.1 * number, 12.5, Figures({"mAP": 1 / 7}, 2 / 3)) for number in range(epochs))
-    return Progress(best, done, losses=(1e-7, 1 / 3), loss_limit=1e4, freeze_batch_norm=True, micro_batch=3, **values)
+    return Progress(best, done, losses=(1e-7, 1 / 3), loss_limit=1e4, in_force=IN_FORCE, micro_batch=3, **values)
 
 
 def checkpoint(value: float = 1.0, best: float | None = 2.0, **values: Any) -> Checkpoint[Figures]:
@@ -241,8 +252,8 @@ def test_what_may_differ_between_a_job_and_its_restart():
     assert settings(first) == settings(longer)
     assert set(settings(read({}))) == {
         *("augmentation", "batch_size", "beta_1", "beta_2", "epsilon", "freeze_batch_norm", "learning_rate"),
-        *("learning_rate_schedule", "optimizer", "regularizers_l2", "reinitialize_top_layer", "seed"),
-        "train_only_on_top_layer",
+        *("learning_rate_schedule", "optimizer", "passes_per_epoch", "recipe", "regularizers_l2"),
+        *("reinitialize_top_layer", "relative_learning_rate", "seed", "train_only_on_top_layer"),
     }
 
 
@@ -422,3 +433,74 @@ def test_a_folder_that_cannot_be_one_is_refused_in_words(tmp_path):
     assert checkpoint_problems(folder, read({})) == [
         f"checkpoints: {folder} cannot be a folder (File name too long); expected one such as /opt/ml/checkpoints"
     ]
+
+
+def older(folder, identity: dict[str, str], **fields: Any) -> None:
+    """Turns the checkpoint in a folder into one of a version that knew none of the rows that have come since."""
+    (path,) = folder.glob("*.npz")
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    document = msgspec.json.decode(members["progress.json"])
+    for name in ("in_force", "slices", "start"):
+        del document["progress"][name]
+    document["progress"] |= fields
+    document["identity"] = identity
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (members | {"progress.json": msgspec.json.encode(document)}).items():
+            archive.writestr(name, content)
+
+
+BEFORE = {"recipe", "relative_learning_rate", "passes_per_epoch"}
+"""Rows that came later."""
+
+
+@pytest.mark.parametrize(
+    ("given_before", "given_now", "in_force"),
+    [
+        ({}, {}, {"learning_rate_schedule": "constant", "recipe": "plain", "passes_per_epoch": "1"}),
+        ({"learning_rate_schedule": "cosine"}, {}, {"learning_rate_schedule": "cosine", "recipe": "plain"}),
+        ({}, {"recipe": "plain", "relative_learning_rate": "1"}, {"relative_learning_rate": "1.0"}),
+        ({}, {"freeze_batch_norm": "True"}, {"freeze_batch_norm": "True"}),
+    ],
+)
+def test_a_checkpoint_of_before_a_row_goes_on_with_what_was_in_force_then(tmp_path, given_before, given_now, in_force):
+    save(tmp_path, 1.0)
+    known = {name: text for name, text in settings(read(given_before)).items() if name not in BEFORE}
+    constant = {"learning_rate_schedule": "constant"} if not given_before else {}  # the default of that time
+    older(tmp_path, known | constant, freeze_batch_norm=True)
+    job = read(given_now)
+    assert checkpoint_problems(tmp_path, job) == []
+    found = newest(tmp_path, settings(job)).progress
+    assert {name: found.in_force[name] for name in in_force} == in_force
+    assert (found.in_force["freeze_batch_norm"], found.losses) == ("True", progress().losses)
+
+
+def test_what_a_row_is_set_to_must_be_what_was_in_force_before_it(tmp_path):
+    save(tmp_path, 1.0)
+    older(tmp_path, {name: text for name, text in settings(read({})).items() if name not in BEFORE})
+    (problem,) = checkpoint_problems(tmp_path, read({"recipe": "fine-tuning", "passes_per_epoch": "2"}))
+    assert "recipe was plain and is fine-tuning; passes_per_epoch was 1 and is 2; expected its own" in problem
+
+
+def test_what_was_left_to_auto_may_be_set_to_what_it_came_to(tmp_path):
+    with opened(tmp_path, settings(read({}))) as checkpoints:
+        checkpoints.save(checkpoint)
+    assert checkpoint_problems(tmp_path, read({"passes_per_epoch": "7", "relative_learning_rate": "0.25"})) == []
+    (problem,) = checkpoint_problems(tmp_path, read({"passes_per_epoch": "8"}))
+    assert "passes_per_epoch was 7 and is 8" in problem
+
+
+def test_whether_the_top_layer_starts_anew_is_never_taken_from_a_checkpoint(tmp_path):
+    with opened(tmp_path, settings(read({"reinitialize_top_layer": "True"}))) as checkpoints:
+        checkpoints.save(checkpoint)
+    (problem,) = checkpoint_problems(tmp_path, read({}))
+    assert "reinitialize_top_layer was True and is Auto" in problem
+
+
+def test_a_step_that_overflows_leaves_a_checkpoint_that_can_be_read(tmp_path):
+    reading = Reading.of(tf.constant([0.5, 0.25, math.inf, math.nan, 4.0, 0.0]))
+    assert reading == Reading(0.5, 0.25, (0.0, 0.0, 2.0, 0.0))
+    slices = (Slice(1, reading.regularization, reading.gradients),)
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(lambda: checkpoint(slices=slices))
+    assert newest(tmp_path).progress.slices == slices

@@ -35,7 +35,7 @@ def train(detector, start, kept, micro_batch=None):
     step = make_step(
         detector, only_top_layer=True, warm_up=False, micro_batch=micro_batch, features=kept, optimizer="sgd"
     )
-    losses = [float(step(rows_of(whole, rows))) for rows in ORDERS]
+    losses = [float(step(rows_of(whole, rows))[0]) for rows in ORDERS]
     return values_of(detector.class_predictor.variables), losses, step
 
 

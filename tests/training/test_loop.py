@@ -15,11 +15,12 @@ import tensorflow as tf
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job.metrics import METRICS
+from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.training import loop
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoints
 from sagemaker_object_detection.training.loop import Loop, Schedule
-from sagemaker_object_detection.training.progress import Epoch, Progress
+from sagemaker_object_detection.training.progress import Epoch, Progress, Slice
 from sagemaker_object_detection.training.replicas import find_replicas
 
 ALONE = find_replicas(["algo-1"], "algo-1")
@@ -42,7 +43,10 @@ class Step:
 
     def __call__(self, batch):
         self.detector.weight.assign_add(1.0)
-        return tf.constant(self.losses[batch] if self.losses else 0.5)
+        return tf.constant([self.losses[batch] if self.losses else 0.5, 0.125, 1.0, 4.0, 9.0, 16.0])
+
+    def movement(self, before, after):
+        return (float(after[0] - before[0]),)
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,21 @@ def train(
     on_epoch=None,
     best_weights=None,
     replicas=ALONE,
+    measure_start=False,
 ):
     checkpoints = checkpoints or Checkpoints(None, {}, Progress[Figures])
-    on_epoch = on_epoch or (lambda epoch: None)
-    loop = Loop(detector, step, schedule, evaluate, stop_requested, replicas, checkpoints, on_epoch)
+    on_epoch = on_epoch or (lambda progress: None)
+    loop = Loop(
+        detector,
+        step,
+        schedule,
+        evaluate,
+        stop_requested,
+        replicas,
+        checkpoints,
+        on_epoch,
+        measure_start=measure_start,
+    )
     numbers: Any = itertools.count() if batches is None else batches
     return loop.run(((number,) for number in numbers), progress, best_weights)
 
@@ -139,8 +154,7 @@ def test_the_best_epochs_weights_are_kept():
 def test_every_finished_epoch_is_told_and_one_that_a_stop_cut_short_is_not():
     told = []
     _, outcome = run(validations=[0.1, 0.9, 0.4], stop_after=10, on_epoch=told.append)
-    assert [epoch.number for epoch in told] == [0, 1]
-    assert tuple(told) == outcome.epochs
+    assert [progress.epochs for progress in told] == [outcome.epochs[:1], outcome.epochs]
 
 
 def test_without_validation_the_last_epoch_is_kept():
@@ -191,6 +205,7 @@ def test_the_log_lines_of_an_epoch(caplog):
     assert speed.startswith("[Epoch 0], Speed: ")
     assert speed.endswith(" samples/sec, loss=0.500000.")
     assert rest == [
+        "[Epoch 0], 0.125000 of the loss is L2 regularization, 0.375000 is of the images.",
         "[Epoch 0], Val_localization=0.250000, Val_classification=0.500000",
         "[Epoch 0], Val_mAP=0.125000, Val_mAP_50=0.750000",
     ]
@@ -209,12 +224,12 @@ def test_speed_and_time_left_are_told_of_the_steps_of_this_run(caplog, monkeypat
     begun = Progress(Best(Objective("mAP", True), 0.0, None), losses=(0.5,))
     with caplog.at_level(logging.INFO):
         run(epochs=2, steps=3, progress=begun, batches=batches())
-    beats = caplog.messages[::2]
+    beats = caplog.messages[::3]
     assert beats == [
         "[Epoch 0], step 3 of 3, 1.0 images per second, 0 s left in this epoch, 6 s in all",
         "[Epoch 1], step 2 of 3, 1.0 images per second, 2 s left in this epoch, 2 s in all",
     ]
-    assert caplog.messages[1::2] == [f"[Epoch {n}], Speed: 1.000 samples/sec, loss=0.500000." for n in (0, 1)]
+    assert caplog.messages[1::3] == [f"[Epoch {n}], Speed: 1.000 samples/sec, loss=0.500000." for n in (0, 1)]
     assert not any(re.search(metric.regex, beat) for metric in METRICS for beat in beats)
 
 
@@ -338,7 +353,7 @@ def test_weights_ruined_by_an_update_that_no_loss_has_seen_are_not_saved(stop_af
     class Ruining(Step):
         def __call__(self, batch):
             self.detector.weight.assign_add(1.0 if batch == 0 else math.nan)
-            return tf.constant(0.5)
+            return tf.constant([0.5] * 6)
 
     best = Best(Objective("mAP", True), 0.0, None)
     with pytest.raises(UserError, match=r"weights are no longer finite after epoch 0"):
@@ -473,3 +488,71 @@ def test_a_finished_training_says_why_it_does_not_go_on(caplog, patience, epochs
         )
     assert caplog.messages == [said]
     assert (float(detector.weight), outcome.saved.number, outcome.stopped) == (7.0, 0, False)
+
+
+def test_gradients_and_movement_of_an_epoch_are_kept_whatever_interrupts_it():
+    def kept(progress=None, batches=None):
+        _, outcome = run(epochs=1, steps=50, progress=progress, batches=batches)
+        return outcome.epochs[0]
+
+    whole = kept()
+    assert [one.steps for one in whole.slices] == [3, 2] * 10
+    assert whole.slices[0] == Slice(3, 0.375, (3.0, 6.0, 9.0, 12.0))  # the roots of what the step tells, summed
+    assert (whole.regularization, whole.gradients, whole.movement) == (0.125, (1.0, 2.0, 3.0, 4.0), (50.0,))
+    begun = Progress(
+        Best(Objective("mAP", True), 0.0, None),
+        losses=(0.5,) * 4,
+        slices=(whole.slices[0], Slice(1, 0.125, (1.0, 2.0, 3.0, 4.0))),
+    )
+    resumed = kept(begun)
+    assert (resumed.slices, resumed.movement) == (whole.slices, ())
+    of_an_older_version = kept(Progress(begun.best, losses=(0.5,) * 4))
+    assert (of_an_older_version.regularization, len(of_an_older_version.slices)) == (0.125, 19)
+
+
+def test_the_start_is_measured_once(caplog):
+    detector = Detector()
+    schedule = Schedule(1, 1, 2, 0.25, lambda number: [])
+    progress = Progress(Best(Objective("mAP", True), 0.0, None))
+    values = iter([0.25, 0.5])
+    evaluate = lambda: Figures({"mAP": next(values)})  # noqa: E731
+    told = []
+    outcome = train(
+        detector, Step(detector), schedule, evaluate, progress, lambda: False, measure_start=True, on_epoch=told.append
+    )
+    assert (outcome.start, outcome.saved.validation) == (Figures({"mAP": 0.25}), Figures({"mAP": 0.5}))
+    assert told[0].start == outcome.start
+
+
+def test_an_older_versions_epoch_that_only_lacks_its_validation_goes_on():
+    losses = Progress(Best(Objective("mAP", True), 0.0, None), losses=(0.5,) * 4)
+    _, outcome = run(epochs=1, validations=[0.25], progress=losses)
+    assert (outcome.saved.loss, outcome.saved.regularization) == (0.5, None)
+
+
+def test_a_stop_while_the_start_is_measured_leaves_nothing():
+    stopping = []
+
+    def evaluate():
+        stopping.append(True)
+        return
+
+    progress = Progress(Best(Objective("mAP", True), 0.0, None))
+    schedule = Schedule(1, 1, 2, 0.25, lambda number: [])
+    with pytest.raises(StoppedError):
+        train(Detector(), Step(Detector()), schedule, evaluate, progress, lambda: bool(stopping), measure_start=True)
+
+
+def test_weights_that_are_not_finite_end_the_job_before_the_first_step():
+    progress = Progress(Best(Objective("mAP", True), 0.0, None))
+    schedule = Schedule(1, 1, 2, 0.25, lambda number: [])
+    with pytest.raises(UserError, match="total_loss of the validation became nan before the first step"):
+        train(
+            Detector(),
+            Step(Detector()),
+            schedule,
+            lambda: Figures({"mAP": 0.5}, math.nan),
+            progress,
+            lambda: False,
+            measure_start=True,
+        )

@@ -49,7 +49,7 @@ def trained(detector, start, steps, *, size, memory=None, micro_batch=None, free
     for number in range(steps):
         if memory is not None and number == memory[1]:
             full.images = memory[0]
-        losses.append(float(step(batch(number, 3, size))))
+        losses.append(float(step(batch(number, 3, size))[0]))
     return values_of(detector.variables), step, losses
 
 
@@ -125,7 +125,7 @@ def test_a_step_is_halved_whatever_tensorflow_raises_where_memory_runs_out(error
     full.images = 1
     step = make_step(detector)
     with caplog.at_level(logging.INFO):
-        losses = [float(step(batch(number, 3, 2))) for number in range(2)]
+        losses = [float(step(batch(number, 3, 2))[0]) for number in range(2)]
     assert said(caplog) == [HALVED.format(2, 1, STATISTICS)]
     assert np.isfinite(losses).all()
     assert int(step.optimizer.iterations.value) == 2

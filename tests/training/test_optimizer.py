@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 
 from sagemaker_object_detection.hyperparameters.read import read
-from sagemaker_object_detection.training.optimizer import build_optimizer, learning_rate
+from sagemaker_object_detection.training.optimizer import build_optimizer, layer_shares, learning_rate
 
 GIVEN = {
     "learning_rate": "0.25",
+    "learning_rate_schedule": "constant",
     "beta_1": "0.8",
     "beta_2": "0.95",
     "epsilon": "0.001",
@@ -98,9 +99,44 @@ def test_fused_updates_are_those_of_keras(name, theirs, dtype):
 
 
 def test_adam_raises_its_betas_once_for_all_variables():
-    optimizer = build_optimizer(read({"optimizer": "adam"}), total_steps=10)
+    optimizer = build_optimizer(read({"optimizer": "adam", "learning_rate_schedule": "constant"}), total_steps=10)
     variables = [keras.Variable([1.0]) for _ in range(5)]
     optimizer.build(variables)
     step = tf.function(lambda: optimizer.apply([tf.ones([1])] * 5, variables), autograph=False)
     operations = [operation.type for operation in step.get_concrete_function().graph.get_operations()]
     assert (operations.count("Pow"), operations.count("ResourceApplyAdam")) == (2, 5)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd", "nesterov", "rmsprop", "adagrad", "adadelta"])
+def test_a_share_of_the_rate_is_a_smaller_rate_for_that_variable_alone(name):
+    given = {**GIVEN, "optimizer": name}
+    gradient = tf.constant([[1.0, -2.0], [0.5, 4.0]])
+
+    def moved(shares, rate="0.25"):
+        variables = [keras.Variable(np.ones((2, 2), np.float32)) for _ in range(2)]
+        optimizer = build_optimizer(read({**given, "learning_rate": rate}), 10, shares)
+        optimizer.build(variables)
+        for _ in range(3):
+            optimizer.apply([gradient, gradient], variables)
+        return [variable.numpy() for variable in variables]
+
+    whole, fifth = moved(None)[0], moved(None, rate="0.05")[0]
+    first, second = moved([1.0, 0.2])
+    np.testing.assert_array_equal(first, whole)
+    np.testing.assert_allclose(second, fifth, rtol=1e-6)
+
+
+def test_the_rate_of_a_loaded_kernel_is_bounded_by_the_size_of_its_weights():
+    kernel = keras.Variable(np.full((2, 2), -0.5, np.float32))
+    small = keras.Variable(np.array([[0.003, -0.004]], np.float32))
+    bias, new = keras.Variable(np.ones(2, np.float32)), keras.Variable(np.full((2, 2), 1e-6, np.float32))
+    variables = [kernel, small, bias, new]
+    shares = layer_shares(variables, [new], read({"relative_learning_rate": "0.01", "learning_rate": "0.001"}))
+    assert shares == [1.0, pytest.approx(0.01 * math.sqrt(12.5e-6) / 0.001), 1.0, 1.0]
+    for values in ({"relative_learning_rate": "1", "learning_rate": "1"}, {"learning_rate": "0"}):
+        assert layer_shares(variables, [new], read({"relative_learning_rate": "0.01", **values})) == [1.0] * 4
+
+
+def test_a_schedule_that_nobody_settled_is_refused():
+    with pytest.raises(ValueError, match="no schedule is called 'Auto'"):
+        build_optimizer(read({}), total_steps=10)

@@ -14,6 +14,7 @@ from training_steps import assign, batch, calibrated, deviation, make_step, valu
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.training import replica_step
+from sagemaker_object_detection.training.readings import PARTS, Reading, part_of
 from sagemaker_object_detection.training.step import TrainingStep
 
 
@@ -36,9 +37,9 @@ def moved(before, after):
 def test_one_trace_for_any_number_of_boxes_and_the_loss_falls():
     step = make_step(build_detector(TINY, 2))
     same = batch(0, 3)
-    losses = [float(step(same)) for _ in range(4)]
+    losses = [float(step(same)[0]) for _ in range(4)]
     for boxes in (0, 1, 4):
-        assert np.isfinite(float(step(batch(boxes, boxes))))
+        assert np.isfinite(float(step(batch(boxes, boxes))[0]))
     assert step.traces == 1
     assert losses[-1] < losses[0]
 
@@ -91,7 +92,9 @@ def test_l2_replaces_the_models_own_coefficient(eager):
     def loss(l2):
         for variable in detector.variables:
             variable.assign(weights[variable.path])
-        return float(make_step(detector, l2=l2, freeze=True, warm_up=False)(first))
+        total, of_l2, *_ = make_step(detector, l2=l2, freeze=True, warm_up=False)(first).numpy()
+        assert of_l2 == pytest.approx(l2 * squares, rel=1e-4)
+        return float(total)
 
     assert loss(0.5) - loss(0.0) == pytest.approx(0.5 * squares, rel=1e-4)
 
@@ -103,7 +106,7 @@ def test_mixed_precision_computes_in_16_bits_and_keeps_float32_weights(eager, po
     detector = build_detector(TINY, 2, dtype=policy)
     before = snapshot(detector)
     step = make_step(detector)
-    losses = [float(step(batch(0, 2))) for _ in range(2)]
+    losses = [float(step(batch(0, 2))[0]) for _ in range(2)]
     assert np.isfinite(losses).all()
     assert detector.backbone.get_layer("level_1").compute_dtype == policy.removeprefix("mixed_")
     assert {value.dtype for value in snapshot(detector).values()} == {np.dtype("float32")}
@@ -121,7 +124,7 @@ def test_the_parts_of_a_step_know_the_place_of_their_first_image(eager, monkeypa
             return (
                 [tf.zeros(variable.shape) for variable in step.variables],
                 tf.zeros(step.on_replica.moments_spec[0]),
-                tf.zeros([]),
+                tf.zeros([2]),
             )
 
         return gradients
@@ -146,7 +149,11 @@ def test_float16_moves_the_weights_as_float32_does(eager):
 @pytest.mark.parametrize(("of_another", "moves"), [(0.0, True), (np.nan, False)])
 def test_a_step_that_overflows_on_another_replica_is_skipped_on_this_one_too(of_another, moves):
     variable = keras.Variable([1.0])
-    detector: Any = SimpleNamespace(dtype_policy=SimpleNamespace(name="mixed_float16"), batch_norms=[])
+    detector: Any = SimpleNamespace(
+        dtype_policy=SimpleNamespace(name="mixed_float16"),
+        batch_norms=[],
+        class_predictor=SimpleNamespace(variables=[variable]),
+    )
     replicas: Any = SimpleNamespace(count=2, sum_in_step=lambda value: value + of_another)
     step = TrainingStep(
         detector,
@@ -177,7 +184,7 @@ def test_a_compiled_step_is_the_same_step(base, policy):
     for xla, micro_batch in ((False, None), (True, None), (True, 1)):
         assign(detector.variables, start)
         step = make_step(detector, warm_up=False, freeze=True, optimizer="sgd", xla=xla, micro_batch=micro_batch)
-        losses = [float(step(batch(0, boxes, rows=rows, base=base))) for boxes, rows in ((3, 4), (5, 6))]
+        losses = [float(step(batch(0, boxes, rows=rows, base=base))[0]) for boxes, rows in ((3, 4), (5, 6))]
         ways[xla, micro_batch] = losses, values_of(detector.variables)
         assert step.traces == (0 if micro_batch else 1)
     expected, weights = ways[False, None]
@@ -230,7 +237,32 @@ def test_a_step_that_xla_cannot_compile_is_taken_without(monkeypatch, caplog):
     monkeypatch.setattr(replica_step, "_compiled", refuse)
     step = make_step(build_detector(TINY, 2), xla=True)
     with caplog.at_level("WARNING"):
-        assert np.isfinite(float(step(batch(0, 3))))
+        assert np.isfinite(float(step(batch(0, 3))[0]))
     assert caplog.messages == [
         "XLA cannot compile the training step (libdevice not found at ./libdevice.10.bc): it goes on without."
     ]
+
+
+@pytest.mark.parametrize("micro_batch", [None, 1])
+def test_gradients_are_told_by_part_of_the_network(eager, micro_batch):
+    detector = calibrated(TINY)
+    step = make_step(detector, warm_up=False, freeze=True, micro_batch=micro_batch, optimizer="sgd", momentum="0")
+    before = values_of(step.variables)
+    reading = Reading.of(step(batch(0, 3)))
+    # The optimizer's plain step is rate times gradient; each variable's rate is known.
+    moved = [float(step.optimizer.own_rate(variable, tf.constant(0.01))) for variable in step.variables]
+    squares = [0.0] * len(PARTS)
+    for variable, old, rate in zip(step.variables, before, moved, strict=True):
+        squares[part_of(detector, variable)] += float(np.square((variable.numpy() - old) / rate).sum())
+    assert reading.gradients == pytest.approx(np.sqrt(squares), rel=1e-3)
+    assert min(reading.gradients) > 0.0
+
+
+def test_what_may_not_move_has_no_gradient_and_no_movement(eager):
+    detector = build_detector(TINY, 2)
+    step = make_step(detector, only_top_layer=True)
+    assert [norm > 0.0 for norm in Reading.of(step(batch(0, 3))).gradients] == [False, False, False, True]
+    before = values_of(detector.variables)
+    after = [value * 1.5 for value in before]
+    assert step.movement(before, after) == (0.0, 0.0, 0.0, pytest.approx(0.5))
+    assert make_step(detector).movement(before, after) == pytest.approx((0.5,) * 4)

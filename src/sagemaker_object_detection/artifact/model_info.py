@@ -47,6 +47,7 @@ def model_info(
     labels: Labels,
     *,
     hyperparameters: Mapping[str, object],
+    weights: Mapping[str, str],
     fingerprints: Mapping[str, str],
     epoch: int | None,
     metrics: Mapping[str, float],
@@ -55,7 +56,8 @@ def model_info(
 
     Args:
         base, labels: what the model is.
-        hyperparameters: resolved, as the job ran with them.
+        hyperparameters: as the job ran with them, without Auto.
+        weights: "origin" and "fingerprint" of what training started from.
         fingerprints: of each data set the job read, by channel.
         epoch: whose weights these are, 0-based; None for a first epoch that a stop cut short.
         metrics: of those weights, by the keys of `job.metrics`; empty where nothing was validated.
@@ -71,6 +73,7 @@ def model_info(
         "labels": list(labels.names),
         "category_ids": list(labels.ids),
         "hyperparameters": dict(hyperparameters),
+        "weights": dict(weights),
         "data_fingerprints": dict(fingerprints),
         "epoch": epoch,
         "metrics": dict(metrics),

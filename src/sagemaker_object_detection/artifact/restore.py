@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
+
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.artifact.export import SAVED_MODEL
 from sagemaker_object_detection.artifact.model_info import read_model_info
@@ -43,10 +45,23 @@ class Start:
     weights: Weights | None
     fingerprint: str
     """Differs where the weights do."""
+    new_top_layer: bool
+    """Whether the class prediction layer is not among what is installed."""
 
     @property
     def loaded(self) -> bool:
         return self.weights is not None
+
+    def new_variables(self, detector: Detector) -> list[keras.Variable]:
+        """Those of a detector that `install` leaves as they are."""
+        if not self.loaded:
+            return list(detector.variables)
+        return list(detector.class_predictor.variables) if self.new_top_layer else []
+
+    @property
+    def origin(self) -> str:
+        """Where the weights came from, as the user knows the place."""
+        return "none" if self.weights is None else self.weights.origin
 
 
 def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels: Labels) -> Start:
@@ -64,7 +79,7 @@ def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels
     if weights is None:
         base = named or catalogue.DEFAULT_MODEL
         log.info("Starting %s from random weights.", base.name)
-        return Start(base, lambda detector: None, None, "random weights")
+        return Start(base, lambda detector: None, None, "random weights", new_top_layer=True)
     if weights.checkpoint is not None:
         stored = read_model_garden(weights.checkpoint)
         base = choose_size(recognise_variables(stored), weights, named)
@@ -76,7 +91,7 @@ def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels
                 columns = _class_columns(weights.origin, stored_classes(detector, stored), labels)
             install_model_garden(detector, stored, class_columns=columns)
 
-        return Start(base, install_published, weights, fingerprint(weights.checkpoint))
+        return Start(base, install_published, weights, fingerprint(weights.checkpoint), new_top_layer=anew is not False)
     assert weights.artifact is not None
     artifact, info = weights.artifact, read_model_info(weights.artifact)
     if named is not None and named != info.base:
@@ -94,7 +109,7 @@ def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels
     def install_own(detector: Detector) -> None:
         _install_artifact(detector, artifact, columns)
 
-    return Start(info.base, install_own, weights, fingerprint(_variables(artifact)))
+    return Start(info.base, install_own, weights, fingerprint(_variables(artifact)), new_top_layer=anew is True)
 
 
 def _class_columns(origin: str, count: int | None, labels: Labels) -> list[int]:

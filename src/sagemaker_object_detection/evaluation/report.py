@@ -6,18 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_object_detection.evaluation.validation import Evaluation
+from sagemaker_object_detection.training.progress import Epoch
+from sagemaker_object_detection.training.readings import PARTS
 
 FILE_NAME = "metrics.json"
 
 
-def epoch_figures(number: int, loss: float, samples_per_second: float, evaluation: Evaluation | None) -> dict[str, Any]:
+def epoch_figures(epoch: Epoch[Evaluation]) -> dict[str, Any]:
     """One epoch as it stands in the file; `validation` is absent where there is no validation set."""
-    figures: dict[str, Any] = {"epoch": number, "loss": loss, "samples_per_second": samples_per_second}
+    figures: dict[str, Any] = {
+        "epoch": epoch.number,
+        "loss": epoch.loss,
+        "samples_per_second": epoch.samples_per_second,
+    }
+    if epoch.regularization is not None:
+        figures["regularization"] = epoch.regularization
+        figures["gradients"] = dict(zip(PARTS, epoch.gradients, strict=True))
+    if epoch.movement:
+        figures["movement"] = dict(zip(PARTS, epoch.movement, strict=True))
+    evaluation = epoch.validation
     if evaluation is not None:
         figures["validation"] = {**evaluation.metrics, "total_loss": evaluation.total_loss}
         figures["coco"] = dict(evaluation.coco.overall)
         figures["per_class"] = {name: dict(values) for name, values in evaluation.coco.per_class.items()}
         figures["images_with_a_confident_detection"] = evaluation.confident_images
+        figures["dead_channels"] = evaluation.dead_channels
+        figures["spread"] = evaluation.spread
     return figures
 
 

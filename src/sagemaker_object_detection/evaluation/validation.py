@@ -11,6 +11,7 @@ from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches
 from sagemaker_object_detection.dataset.readable import readable
 from sagemaker_object_detection.evaluation.coco import CocoFigures, DetectionSet, coco_figures
+from sagemaker_object_detection.evaluation.collapse import Channels, Spread
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.models.postprocess import Detections, detections
 from sagemaker_object_detection.training.losses import detection_losses, regularization_loss
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 BATCH_SIZE = 8
 CONFIDENT = 0.5
-"""A detection a person would act upon. A model without a single one on its validation set is of no use."""
+"""What many take for the score from which on a detection is to be believed."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,10 @@ class Evaluation:
     total_loss: float
     coco: CocoFigures
     confident_images: int
-
-    @property
-    def is_useless(self) -> bool:
-        """Whether nothing is found where there is something; without a single box there is nothing to find."""
-        return self.confident_images == 0 and "mAP" in self.metrics
+    spread: float | None = None
+    """What share of the variance of the scores differs from image to image (`collapse.Spread`)."""
+    dead_channels: float | None = None
+    """The share of the backbone's channels that are dead (`collapse.Channels`)."""
 
 
 class Evaluator:
@@ -56,8 +56,11 @@ class Evaluator:
         max_boxes: int,
         l2: float | None,
         stop_requested: Callable[[], bool] = lambda: False,
+        channels: Channels | None = None,
     ) -> None:
         self._stop_requested = stop_requested
+        self._channels = channels
+        self._extremes = np.zeros((2, 0), np.float32)
         self._detector = detector
         self._dataset = dataset
         batch_size = min(BATCH_SIZE, len(dataset.file_names))
@@ -70,7 +73,8 @@ class Evaluator:
 
     def __call__(self) -> Evaluation | None:
         """None where a stop cut the validation short."""
-        columns = self._run(self._stop_requested)
+        spread = Spread()
+        columns = self._run(self._stop_requested, spread)
         if columns is None:
             return None
         localization, classification, *found_columns = columns
@@ -86,7 +90,8 @@ class Evaluator:
         best_score = np.where(np.arange(found.scores.shape[1]) < found.count[:, None], found.scores, 0.0).max(axis=1)
         confident = int((best_score > CONFIDENT).sum())
         log.info("%d of %d validation images have a detection above %.1f.", confident, images, CONFIDENT)
-        evaluation = Evaluation(metrics, total_loss, coco, confident)
+        dead = self._channels.dead(self._extremes) if self._channels else None
+        evaluation = Evaluation(metrics, total_loss, coco, confident, spread.share, dead)
         self._last = evaluation, found
         return evaluation
 
@@ -106,37 +111,41 @@ class Evaluator:
         columns = self._run(abort)
         return DetectionSet(*columns[2:]) if columns is not None else None
 
-    def _run(self, abort: Callable[[], bool]) -> list[np.ndarray] | None:
-        """The columns of `_evaluate_batch` over the N images of the data set; None where `abort` said so."""
-        parts = []
+    def _run(self, abort: Callable[[], bool], spread: Spread | None = None) -> list[np.ndarray] | None:
+        """The columns of `_evaluate_batch` over the N images of the data set; None where `abort` said so. What there is
+        of every anchor is too much to keep: it goes to `spread`."""
+        parts, left = [], len(self._dataset.file_names)
+        seen = np.array([[np.inf], [-np.inf]], np.float32)
         for batch in readable(self._batches, self._dataset):
             if abort():
                 return None
-            parts.append([part.numpy() for part in self._compiled(batch)])
-        return [np.concatenate(column)[: len(self._dataset.file_names)] for column in zip(*parts, strict=True)]
+            (low, high), best_logits, *columns = (part.numpy() for part in self._compiled(batch))
+            seen = np.stack([np.minimum(seen[0], low), np.maximum(seen[1], high)])
+            if spread is not None:
+                spread.add(best_logits[:left])
+            parts.append([column[:left] for column in columns])
+            left -= len(best_logits)
+        self._extremes = seen
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def _evaluate_batch(self, batch: Batch) -> tuple[tf.Tensor, ...]:
         detector, family = self._detector, self._detector.base.family
-        predictions = detector(batch.images, training=False)
+        if self._channels is None:
+            predictions, extremes = detector(batch.images, training=False), tf.zeros([2, 1])
+        else:
+            maps, extremes = self._channels(batch.images)
+            predictions = detector.after_backbone(maps)
         targets = assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, family)
         losses = detection_losses(predictions, targets, family)
         matched = tf.maximum(1.0, losses.matched)
         found: Detections = detections(predictions, detector.anchors, batch.true_shapes, detector.base)
         return (
+            extremes,
+            tf.reduce_max(predictions.class_logits[..., family.background_column :], axis=2),
             losses.localization / (4.0 * matched),
             losses.classification / matched,
             found.boxes,
             found.scores,
             found.classes,
             found.count,
-        )
-
-
-def warn_if_useless(evaluation: Evaluation) -> None:
-    """Warns loudly when the weights that are saved detect nothing a person would act upon."""
-    if evaluation.is_useless:
-        log.warning(
-            "The model detects nothing with a score above %.1f on any validation image: it is of no use yet. Train "
-            "for more epochs, raise learning_rate if the loss falls slowly, and start from trained weights if you can.",
-            CONFIDENT,
         )

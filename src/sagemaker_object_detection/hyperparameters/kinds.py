@@ -15,6 +15,9 @@ MAX_INTEGER = 2**31 - 1
 
 Value = bool | int | float | str | None
 
+AUTO = "Auto"
+"""The word by which a hyperparameter is left to the job."""
+
 # Python's own float() and int() also read nan, inf, underscores, hexadecimal and other scripts' digits.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
@@ -29,31 +32,37 @@ class Kind(Protocol):
 
 @dataclass(frozen=True)
 class Number:
-    """A float in [low, high]."""
+    """A float in [low, high]; Auto, where there is one, is None."""
 
     low: float
     high: float
+    auto: bool = False
 
     @property
     def expected(self) -> str:
-        return f"a number from {self.low} to {self.high}"
+        return f"{'Auto or ' * self.auto}a number from {self.low} to {self.high}"
 
-    def parse(self, text: str) -> float:
+    def parse(self, text: str) -> float | None:
+        if self.auto and text.lower() == AUTO.lower():
+            return None
         return _within(self.low, _number(text), self.high) + 0.0  # + 0.0: "-0" is plain zero
 
 
 @dataclass(frozen=True)
 class Integer:
-    """A whole number in [low, high]; "5.0" is one."""
+    """A whole number in [low, high]; "5.0" is one. Auto, where there is one, is None."""
 
     low: int
     high: int = MAX_INTEGER
+    auto: bool = False
 
     @property
     def expected(self) -> str:
-        return f"a whole number from {self.low} to {self.high}"
+        return f"{'Auto or ' * self.auto}a whole number from {self.low} to {self.high}"
 
-    def parse(self, text: str) -> int:
+    def parse(self, text: str) -> int | None:
+        if self.auto and text.lower() == AUTO.lower():
+            return None
         if _DIGITS.fullmatch(text):
             return int(_within(self.low, int(text), self.high))
         number = _within(self.low, _number(text), self.high)
@@ -84,7 +93,7 @@ class Flag:
 
     @property
     def options(self) -> tuple[str, ...]:
-        return ("Auto", "True", "False") if self.auto else ("True", "False")
+        return (AUTO, "True", "False") if self.auto else ("True", "False")
 
     @property
     def expected(self) -> str:
@@ -92,7 +101,7 @@ class Flag:
 
     def parse(self, text: str) -> bool | None:
         word = _word(text, self.options)
-        return None if word == "Auto" else word == "True"
+        return None if word == AUTO else word == "True"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.hyperparameters.kinds import Flag, Value
+from sagemaker_object_detection.hyperparameters.kinds import AUTO, Value
 from sagemaker_object_detection.hyperparameters.table import ROWS, Row
 from sagemaker_object_detection.job.text import is_given, nearest, unquote
 
@@ -40,7 +40,10 @@ class Hyperparameters:
     model_id: str | None
     pretrained_weights: str
     objective: str
+    recipe: str
     learning_rate_schedule: str
+    relative_learning_rate: float | None
+    passes_per_epoch: int | None
     augmentation: bool
     freeze_batch_norm: bool | None
     bbox_format: str
@@ -57,9 +60,9 @@ class Hyperparameters:
         return replace(self, model_id=base.name, epochs=epochs)
 
     def resolved(self) -> dict[str, Value]:
-        """Value by name, as a person would write it: Auto where a flag is left to the job."""
-        auto = {row.name for row in ROWS if isinstance(row.kind, Flag) and getattr(self, row.name) is None}
-        return {row.name: "Auto" if row.name in auto else getattr(self, row.name) for row in ROWS}
+        """Value by name, as a person would write it: Auto where it is left to the job."""
+        auto = {row.name for row in ROWS if row.default == AUTO and getattr(self, row.name) is None}
+        return {row.name: AUTO if row.name in auto else getattr(self, row.name) for row in ROWS}
 
     def effective(self) -> dict[str, Value]:
         """`resolved` without what has no effect beside the others, such as another optimizer's settings."""

@@ -3,14 +3,14 @@
 from typing import Any
 
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, ModelName, Number
-from sagemaker_object_detection.hyperparameters.table import ROWS, Row, TunableRange
+from sagemaker_object_detection.hyperparameters.table import ROWS, Row, Tunable, TunableRange
 
 
 def markdown() -> str:
     """The README's table; names of extensions are marked with a dagger."""
     lines = [
-        "| name | legal | default | used when | tuning range | meaning |",
-        "|---|---|---|---|---|---|",
+        "| name | legal | default | used when | tuning range | the built-in's | meaning |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
         cells = (
@@ -18,33 +18,35 @@ def markdown() -> str:
             row.kind.expected,
             row.shown_default,
             str(row.used_when or "always"),
-            _tuning_range(row),
+            _tuning_range(row.tunable),
+            _tuning_range(row.built_in),
             row.help + (f" Also accepted as `{'`, `'.join(row.aliases)}`." if row.aliases else ""),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", "† An extension of this container; the built-in algorithm does not have it."])
 
 
-def parameter_ranges() -> dict[str, list[dict[str, Any]]]:
-    """The recommended ranges, as the ParameterRanges of a HyperParameterTuningJobConfig."""
+def parameter_ranges(*, built_in: bool = False) -> dict[str, list[dict[str, Any]]]:
+    """The recommended ranges, or those of the built-in algorithm, as the ParameterRanges of a tuning job's config."""
     ranges: dict[str, list[dict[str, Any]]] = {
         "IntegerParameterRanges": [],
         "ContinuousParameterRanges": [],
         "CategoricalParameterRanges": [],
     }
     for row in ROWS:
-        if isinstance(row.tunable, TunableRange):
+        tunable = row.built_in if built_in else row.tunable
+        if isinstance(tunable, TunableRange):
             kind = "Integer" if isinstance(row.kind, Integer) else "Continuous"
             ranges[f"{kind}ParameterRanges"].append(
                 {
                     "Name": row.name,
-                    "MinValue": row.tunable.low,
-                    "MaxValue": row.tunable.high,
-                    "ScalingType": row.tunable.scaling,
+                    "MinValue": tunable.low,
+                    "MaxValue": tunable.high,
+                    "ScalingType": tunable.scaling,
                 }
             )
-        elif row.tunable and isinstance(row.kind, Choice | Flag):
-            ranges["CategoricalParameterRanges"].append({"Name": row.name, "Values": list(row.kind.options)})
+        elif tunable is not None:
+            ranges["CategoricalParameterRanges"].append({"Name": row.name, "Values": list(tunable)})
     return ranges
 
 
@@ -57,16 +59,16 @@ def _specification(row: Row) -> dict[str, Any]:
     specification: dict[str, Any] = {
         "Name": row.name,
         "Description": row.help,
-        "IsTunable": bool(row.tunable),
+        "IsTunable": row.tunable is not None or row.built_in is not None,
         "IsRequired": False,
     }
-    if row.default is not None:
+    if row.default is not None and not (isinstance(row.kind, Integer | Number) and row.kind.auto):
         specification["DefaultValue"] = row.default
     match row.kind:
-        case Integer(low, high):
+        case Integer(low, high, _):
             limits = {"MinValue": str(low), "MaxValue": str(high)}
             return {**specification, "Type": "Integer", "Range": {"IntegerParameterRangeSpecification": limits}}
-        case Number(low, high):
+        case Number(low, high, _):
             limits = {"MinValue": str(low), "MaxValue": str(high)}
             return {**specification, "Type": "Continuous", "Range": {"ContinuousParameterRangeSpecification": limits}}
         case Flag() | Choice() | ModelName():
@@ -79,7 +81,7 @@ def _specification(row: Row) -> dict[str, Any]:
             return {**specification, "Type": "FreeText"}
 
 
-def _tuning_range(row: Row) -> str:
-    if isinstance(row.tunable, TunableRange):
-        return f"{row.tunable.low} to {row.tunable.high}, {row.tunable.scaling}"
-    return "every value" if row.tunable else ""
+def _tuning_range(tunable: Tunable) -> str:
+    if isinstance(tunable, TunableRange):
+        return f"{tunable.low} to {tunable.high}, {tunable.scaling}"
+    return ", ".join(tunable or ())

@@ -4,16 +4,30 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sagemaker_object_detection import catalogue
-from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, Kind, ModelName, Number, Text, Value
+from sagemaker_object_detection.hyperparameters.kinds import (
+    AUTO,
+    Choice,
+    Flag,
+    Integer,
+    Kind,
+    ModelName,
+    Number,
+    Text,
+    Value,
+)
 
 
 @dataclass(frozen=True)
 class TunableRange:
-    """The range recommended to a tuning job, in its own words. The legal range is the kind's."""
+    """What a tuning job may try of a number, in its own words. The legal range is the kind's."""
 
     low: str
     high: str
     scaling: Literal["Linear", "Logarithmic", "ReverseLogarithmic"]
+
+
+Tunable = TunableRange | tuple[str, ...] | None
+"""What a tuning job may try: numbers, or words."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +46,8 @@ class Row:
     """One hyperparameter.
 
     `default` is the text that means the same as leaving it out; where there is none the value is None, what that
-    means is decided later, and `default_help` says how. `tunable` is a range for numbers, True for words of which a
-    tuning job may try any.
+    means is decided later, and `default_help` says how. `tunable` is what is recommended to a tuning job, `built_in`
+    what the built-in algorithm's page recommends.
     """
 
     name: str
@@ -42,10 +56,13 @@ class Row:
     default: str | None = None
     default_help: str = ""
     used_when: UsedWhen | None = None
-    tunable: TunableRange | bool = False
+    tunable: Tunable = None
+    built_in: Tunable = None
     aliases: tuple[str, ...] = ()
     extension: bool = False
     """Not one of the built-in algorithm's."""
+    before: str | None = None
+    """Text of what was in force before there was this row, or its Auto: a checkpoint of that time goes on with it."""
 
     @property
     def default_value(self) -> Value:
@@ -56,11 +73,14 @@ class Row:
         return self.default_help if self.default is None else self.default
 
 
+FINE_TUNING, PLAIN = "fine-tuning", "plain"
+"""Recipes."""
 _UNIT = Number(0.0, 1.0)
 _FLAG = Flag()
 _AUTO_FLAG = Flag(auto=True)
 _BETAS = TunableRange("1e-6", "0.999", "ReverseLogarithmic")
 _FROM_ZERO = TunableRange("0.0", "0.999", "Linear")
+_OPTIMIZERS = ("adam", "sgd", "nesterov", "rmsprop", "adagrad", "adadelta")
 _EARLY_STOPPING = UsedWhen("early_stopping", (True,))
 
 
@@ -74,7 +94,8 @@ ROWS: tuple[Row, ...] = (
         Integer(1),
         "Images per training step, over all devices together.",
         default="3",
-        tunable=TunableRange("8", "512", "Logarithmic"),
+        tunable=TunableRange("2", "16", "Logarithmic"),
+        built_in=TunableRange("8", "512", "Logarithmic"),
     ),
     Row(
         "beta_1",
@@ -82,7 +103,8 @@ ROWS: tuple[Row, ...] = (
         "Decay rate of the first moment estimates.",
         default="0.9",
         used_when=_with_optimizer("adam"),
-        tunable=_BETAS,
+        tunable=TunableRange("0.8", "0.97", "ReverseLogarithmic"),
+        built_in=_BETAS,
     ),
     Row(
         "beta_2",
@@ -90,7 +112,8 @@ ROWS: tuple[Row, ...] = (
         "Decay rate of the second moment estimates.",
         default="0.999",
         used_when=_with_optimizer("adam"),
-        tunable=_BETAS,
+        tunable=TunableRange("0.98", "0.9999", "ReverseLogarithmic"),
+        built_in=_BETAS,
     ),
     Row(
         "early_stopping",
@@ -115,7 +138,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "epochs",
         Integer(1),
-        "Passes over the training images.",
+        "Epochs: each goes passes_per_epoch times over the training images, and is followed by a validation.",
         default_help="the base model's: 5 for the smaller, 1 for the larger",
     ),
     Row(
@@ -124,7 +147,8 @@ ROWS: tuple[Row, ...] = (
         "Added to denominators for numerical stability.",
         default="1e-7",
         used_when=_with_optimizer("adam", "rmsprop", "adadelta", "adagrad"),
-        tunable=TunableRange("1e-8", "1.0", "Logarithmic"),
+        tunable=TunableRange("1e-8", "1e-5", "Logarithmic"),
+        built_in=TunableRange("1e-8", "1.0", "Logarithmic"),
         aliases=("eps",),
     ),
     Row(
@@ -133,14 +157,15 @@ ROWS: tuple[Row, ...] = (
         "Where the accumulators of the squared gradients begin.",
         default="0.1",
         used_when=_with_optimizer("adagrad"),
-        tunable=_FROM_ZERO,
+        built_in=_FROM_ZERO,
     ),
     Row(
         "learning_rate",
         _UNIT,
         "The optimizer's learning rate; with a schedule, its peak.",
         default="0.001",
-        tunable=TunableRange("1e-6", "0.5", "Logarithmic"),
+        tunable=TunableRange("3e-4", "1e-2", "Logarithmic"),
+        built_in=TunableRange("1e-6", "0.5", "Logarithmic"),
     ),
     Row(
         "momentum",
@@ -148,14 +173,15 @@ ROWS: tuple[Row, ...] = (
         "The momentum of gradient descent.",
         default="0.9",
         used_when=_with_optimizer("sgd", "nesterov"),
-        tunable=_FROM_ZERO,
+        built_in=_FROM_ZERO,
     ),
     Row(
         "optimizer",
-        Choice(("adam", "sgd", "nesterov", "rmsprop", "adagrad", "adadelta")),
+        Choice(_OPTIMIZERS),
         "The optimizer.",
         default="adam",
-        tunable=True,
+        tunable=("adam", "rmsprop"),
+        built_in=_OPTIMIZERS,
     ),
     Row(
         "reinitialize_top_layer",
@@ -176,7 +202,7 @@ ROWS: tuple[Row, ...] = (
         _FLAG,
         "Whether only the class prediction layer is trained and everything else stays as it was loaded.",
         default="False",
-        tunable=True,
+        built_in=_FLAG.options,
         aliases=("train_only_top_layer",),
     ),
     Row(
@@ -184,7 +210,8 @@ ROWS: tuple[Row, ...] = (
         _UNIT,
         "Replaces every coefficient of the L2 regularization, coefficient * sum(w^2).",
         default_help="the base model's own",
-        tunable=_FROM_ZERO,
+        tunable=TunableRange("1e-6", "1e-3", "Logarithmic"),
+        built_in=_FROM_ZERO,
     ),
     Row(
         "model_id",
@@ -213,10 +240,42 @@ ROWS: tuple[Row, ...] = (
         extension=True,
     ),
     Row(
+        "recipe",
+        Choice((AUTO, FINE_TUNING, PLAIN)),
+        "What the hyperparameters below come to where they are Auto: fine-tuning for what keeps trained weights, plain "
+        "for what the built-in algorithm does. Auto: fine-tuning where trained weights are trained further, plain from "
+        "random weights and with train_only_on_top_layer.",
+        default=AUTO,
+        before=PLAIN,
+        extension=True,
+    ),
+    Row(
         "learning_rate_schedule",
-        Choice(("constant", "cosine")),
-        "cosine: a linear warm-up over the first 5% of the steps, then a cosine to zero.",
-        default="constant",
+        Choice((AUTO, "constant", "cosine")),
+        "cosine: a linear warm-up over the first 5% of the steps, then a cosine to zero. Auto: cosine with the recipe "
+        "fine-tuning, else constant.",
+        default=AUTO,
+        before="constant",
+        extension=True,
+    ),
+    Row(
+        "relative_learning_rate",
+        Number(0.0, 1.0, auto=True),
+        "Bounds the learning rate of every loaded kernel: it is at most this times the root mean square of its "
+        "weights; 1 is no bound. Auto: 0.002 with the recipe fine-tuning, else 1.",
+        default=AUTO,
+        tunable=TunableRange("5e-4", "1e-2", "Logarithmic"),
+        before="1.0",
+        used_when=UsedWhen("train_only_on_top_layer", (False,)),
+        extension=True,
+    ),
+    Row(
+        "passes_per_epoch",
+        Integer(1, auto=True),
+        "How often an epoch goes over the training images. Auto: with the recipe fine-tuning as often as it takes to "
+        "come to some 1000 steps in all epochs together, fewer of more than 8 images, else once.",
+        default=AUTO,
+        before="1",
         extension=True,
     ),
     Row(

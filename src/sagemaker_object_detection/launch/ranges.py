@@ -1,14 +1,16 @@
-"""What a tuning job may try of each hyperparameter: the table's own range, or one that was given."""
+"""What a tuning job may try of each hyperparameter: what the table recommends, the built-in's, or what was given."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, ModelName, Number
-from sagemaker_object_detection.hyperparameters.table import ROWS, Row, TunableRange
+from sagemaker_object_detection.hyperparameters.table import ROWS, Row, Tunable, TunableRange
 from sagemaker_object_detection.job.text import nearest
 from sagemaker_object_detection.launch import api
 
 _SCALINGS = ("Auto", "Linear", "Logarithmic", "ReverseLogarithmic")
+BUILT_IN = "built-in"
+"""In place of a range: the one that the built-in algorithm's page recommends."""
 MAX_VALUES = 30
 """Of one hyperparameter, and hyperparameters of one tuning job: the developer guide's quotas."""
 
@@ -42,7 +44,8 @@ class Tuned:
 
 
 def read_tuned(texts: list[str], problems: list[str]) -> tuple[Tuned, ...]:
-    """What to tune, from texts such as `learning_rate`, `learning_rate=1e-5:1e-2`, `optimizer=adam,sgd`.
+    """What to tune, from texts such as `learning_rate`, `learning_rate=1e-5:1e-2`, `optimizer=adam,sgd`,
+    `learning_rate=built-in`.
 
     What is wrong is added to `problems`.
     """
@@ -58,7 +61,10 @@ def read_tuned(texts: list[str], problems: list[str]) -> tuple[Tuned, ...]:
         elif row.name in found:
             problems.append(f"--tune {api.shown(text)}: {row.name} is given twice; expected every name once")
         else:
-            one = _given(row, given) if equals else _recommended(row)
+            if given.strip() == BUILT_IN:
+                one = _recommended(row, row.built_in)
+            else:
+                one = _given(row, given) if equals else _recommended(row, row.tunable or row.built_in)
             if isinstance(one, str):
                 problems.append(f"--tune {api.shown(text)}: {one}")
             else:
@@ -66,12 +72,12 @@ def read_tuned(texts: list[str], problems: list[str]) -> tuple[Tuned, ...]:
     return tuple(found.values())
 
 
-def _recommended(row: Row) -> Tuned | str:
-    """The table's own range; where it has none, what to do."""
-    if isinstance(row.tunable, TunableRange):
-        return Tuned(row, low=row.tunable.low, high=row.tunable.high, scaling=row.tunable.scaling)
-    if row.tunable and isinstance(row.kind, Choice | Flag):
-        return Tuned(row, words=row.kind.options)
+def _recommended(row: Row, tunable: Tunable) -> Tuned | str:
+    """A range of the table; if it has none, what to do."""
+    if isinstance(tunable, TunableRange):
+        return Tuned(row, low=tunable.low, high=tunable.high, scaling=tunable.scaling)
+    if tunable is not None:
+        return Tuned(row, words=tunable)
     return f"the table recommends no range; expected one, such as {_example(row)}"
 
 
@@ -88,7 +94,8 @@ def _given(row: Row, text: str) -> Tuned | str:
             return f"got {api.shown(end)}; expected {row.kind.expected} at both ends, such as {_example(row)}"
     if not float(low) < float(high):
         return f"the low end is {low} and the high end {high}; expected a low end below the high one"
-    own = row.tunable.scaling if isinstance(row.tunable, TunableRange) else "Auto"
+    known = row.tunable or row.built_in
+    own = known.scaling if isinstance(known, TunableRange) else "Auto"
     scaling = parts[2] if len(parts) == 3 else own if _can_scale(own, float(low), float(high)) else "Auto"
     scaling = next(known for known in _SCALINGS if known.lower() == scaling.lower())
     if not _can_scale(scaling, float(low), float(high)):
@@ -126,8 +133,9 @@ def _is_legal(row: Row, text: str) -> bool:
 
 
 def _example(row: Row) -> str:
-    if isinstance(row.tunable, TunableRange):
-        return f"{row.name}={row.tunable.low}:{row.tunable.high}"
+    known = row.tunable or row.built_in
+    if isinstance(known, TunableRange):
+        return f"{row.name}={known.low}:{known.high}"
     if isinstance(row.kind, Number):
         return f"{row.name}={row.kind.low}:{row.kind.high}"
     if isinstance(row.kind, Integer):

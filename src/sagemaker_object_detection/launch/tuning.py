@@ -151,8 +151,8 @@ def _tuned_problems(tuned: tuple[Tuned, ...], arguments: JobArguments) -> list[s
                     f"{name}: got {api.shown(arguments.hyperparameters[name])} and is tuned too; expected it in "
                     "--hyperparameters or in --tune"
                 )
-        if "--algorithm" in arguments.values and not one.row.tunable:
-            names = ", ".join(row.name for row in ROWS if row.tunable)
+        if "--algorithm" in arguments.values and not (one.row.tunable or one.row.built_in):
+            names = ", ".join(row.name for row in ROWS if row.tunable or row.built_in)
             problems.append(f"--tune: {one.row.name} is not tunable with --algorithm; expected one of {names}")
     if len(tuned) > MAX_VALUES:
         problems.append(f"--tune: {len(tuned)} hyperparameters; expected at most {MAX_VALUES}")

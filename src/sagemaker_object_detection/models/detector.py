@@ -84,6 +84,10 @@ class Detector(keras.Model):
     def call(self, images: Any, training: bool = False) -> Predictions:
         return Predictions(*self.heads(self._levels(images, training), training=training))
 
+    def after_backbone(self, maps: Sequence[Any]) -> Predictions:
+        """The rest of a forward pass in inference, from the backbone's maps on."""
+        return Predictions(*self.heads(self.pyramid(list(maps)[-3:], training=False), training=False))
+
     def features(self, images: Any, training: bool = False) -> list[Any]:
         """The forward pass up to the class predictor: box encodings [B, A, 4] as in `Predictions`, then that layer's
         inputs, [B, H, W, C] of every level."""

@@ -24,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 _MAX_DOTS = 5000
 _INK, _FAINT, _GREY = "#374151", "#e5e7eb", "#b6bcc6"
-_LINES = ("#2563eb", "#ea580c", "#059669")
+_LINES = ("#2563eb", "#ea580c", "#059669", "#9333ea")
 _DOTS_PER_INCH = 150
 _NAME_LENGTH = 28
 
@@ -35,7 +35,7 @@ def over_epochs(
     """Lines over the epochs 0, 1, ..., with the saved epoch marked. Values that are not finite leave a gap.
 
     Args:
-        values: by name, one for each epoch; at most three names.
+        values: by name, one for each epoch; at most four names.
         least_top: how far the axis reaches at least.
     """
     figure, (axes,) = _figure(1, width=5.4)
@@ -52,6 +52,30 @@ def over_epochs(
     axes.margins(x=0.06)
     axes.set_ylim(0, max(least_top, axes.get_ylim()[1]))
     axes.legend(frameon=False, fontsize=9, labelcolor=_INK)
+    return _png(figure)
+
+
+def over_steps(
+    title: str, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, logarithmic: bool = False
+) -> bytes:
+    """Lines over the steps, which are told in epochs.
+
+    Args:
+        lines: epochs and values by name; at most four names.
+        logarithmic: whether the values differ by orders of magnitude; those that are not above 0 leave a gap.
+    """
+    figure, (axes,) = _figure(1, width=5.4)
+    for (name, (epochs, values)), colour in zip(lines.items(), _LINES, strict=False):
+        marker = "o" if len(values) < 2 else None  # a line needs two points
+        axes.plot(epochs, values, color=colour, linewidth=2, marker=marker, label=name)
+    _title(axes, title)
+    axes.set_xlabel("epoch", color=_INK)
+    if logarithmic:
+        axes.set_yscale("log", nonpositive="mask")
+    else:
+        axes.set_ylim(0, axes.get_ylim()[1])
+    if len(lines) > 1:
+        axes.legend(frameon=False, fontsize=9, labelcolor=_INK)
     return _png(figure)
 
 

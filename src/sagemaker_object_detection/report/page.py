@@ -17,6 +17,7 @@ from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
 from sagemaker_object_detection.evaluation.validation import CONFIDENT, Evaluation
+from sagemaker_object_detection.evaluation.verdict import shy
 from sagemaker_object_detection.geometry.anchors import MATCH_IOU
 from sagemaker_object_detection.geometry.coverage import best_anchor_iou, boxes_in_input
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
@@ -24,7 +25,10 @@ from sagemaker_object_detection.report import charts
 from sagemaker_object_detection.report.drawing import colour_of
 from sagemaker_object_detection.report.figures import Figures
 from sagemaker_object_detection.report.pictures import Picture
+from sagemaker_object_detection.training.optimizer import learning_rate
 from sagemaker_object_detection.training.progress import Epoch
+from sagemaker_object_detection.training.readings import PARTS
+from sagemaker_object_detection.training.recipe import recorded, steps_per_epoch, total_steps
 
 FILE_NAME = "report.html"
 PICTURES = "report"
@@ -32,6 +36,7 @@ _TEMPLATE = "report.html.j2"
 MAX_CONFUSION = 30
 """Classes that a confusion matrix is legible with; of more, the pairs that are confused most are listed."""
 _MAX_PAIRS = 20
+_RATE_POINTS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +46,7 @@ class Findings:
 
     base: BaseModel
     hyperparameters: Hyperparameters
+    fault: str | None
     versions: Mapping[str, str]
     splits: Splits
     epochs: tuple[Epoch[Evaluation], ...]
@@ -98,6 +104,8 @@ def render(findings: Findings, drawn: Mapping[str, bytes]) -> str:
         saved=saved,
         epochs=findings.epochs,
         result=result,
+        fault=findings.fault,
+        shy=result is not None and shy(result),
         confident=CONFIDENT,
         validation_images=len(splits.validation.file_names) if splits.validation else 0,
         missing=_missing(findings),
@@ -110,7 +118,7 @@ def render(findings: Findings, drawn: Mapping[str, bytes]) -> str:
         anchor_iou=MATCH_IOU,
         advice=[finding.text for finding in find_coverage(splits.training, findings.base) if finding.bad],
         report=splits.report,
-        hyperparameters=findings.hyperparameters.resolved(),
+        hyperparameters=recorded(findings.hyperparameters, findings.base),
         effective=findings.hyperparameters.effective(),
         versions=findings.versions,
     )
@@ -143,11 +151,14 @@ def _missing(findings: Findings) -> list[str]:
 
 def _charts(findings: Findings) -> dict[str, bytes]:
     """PNG by name."""
-    drawn, epochs = {}, findings.epochs
+    epochs = findings.epochs
+    drawn = _training_charts(findings) if epochs else {}
     saved = findings.saved.number if findings.saved else None
     results = [epoch.validation for epoch in epochs]
     if epochs:
         losses: dict[str, Sequence[float]] = {"training": [epoch.loss for epoch in epochs]}
+        of_l2 = [math.nan if epoch.regularization is None else epoch.regularization for epoch in epochs]
+        losses |= {"of which L2": of_l2} if np.isfinite(of_l2).any() else {}
         for key in ("localization", "classification"):
             values = _over(results, f"{key}_loss")
             losses |= {f"validation: {key}": values} if np.isfinite(values).any() else {}
@@ -168,6 +179,40 @@ def _charts(findings: Findings) -> dict[str, bytes]:
     base = findings.base
     sizes, names = _input_sizes(training, base), training.labels.names
     drawn["box_sizes"] = charts.box_sizes(sizes, training.classes, names, _anchor_sides(base), base.input_size)
+    return drawn
+
+
+def _training_charts(findings: Findings) -> dict[str, bytes]:
+    """How it was trained: PNG by name."""
+    h, epochs, images = findings.hyperparameters, findings.epochs, len(findings.splits.training.file_names)
+    steps = steps_per_epoch(h, images)
+    shown = np.linspace(0, len(epochs) * steps, _RATE_POINTS, dtype=int, endpoint=False)
+    rate = learning_rate(h.learning_rate_schedule, h.learning_rate, total_steps(h, images))
+    rates = [rate if isinstance(rate, float) else float(rate(step)) for step in shown]
+    drawn = {"rate": charts.over_steps("Learning rate", {"": ((shown / steps).tolist(), rates)})}
+    slices = [(epoch.number, place, epoch) for epoch in epochs for place in range(len(epoch.slices))]
+    at = [number + (place + 0.5) / len(epoch.slices) for number, place, epoch in slices]
+    gradients: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
+    for part, name in enumerate(PARTS):
+        values = [epoch.slices[place].gradients[part] / epoch.slices[place].steps for _, place, epoch in slices]
+        if any(values):
+            gradients[name] = (at, values)
+    if gradients:
+        drawn["gradients"] = charts.over_steps("Norm of the gradient", gradients, logarithmic=True)
+    moved = [epoch for epoch in epochs if epoch.movement]
+    if moved:
+        movement = {
+            name: ([epoch.number for epoch in moved], [epoch.movement[part] for epoch in moved])
+            for part, name in enumerate(PARTS)
+            if any(epoch.movement[part] for epoch in moved)
+        }
+        drawn["movement"] = charts.over_steps("Weights' movement in an epoch", movement, logarithmic=True)
+    dead = [epoch.validation.dead_channels if epoch.validation else None for epoch in epochs]
+    if any(share is not None for share in dead):
+        shares = {"dead channels": [math.nan if share is None else share for share in dead]}
+        drawn["channels"] = charts.over_epochs(
+            "Share of the backbone's channels that are dead", shares, None, least_top=0.1
+        )
     return drawn
 
 

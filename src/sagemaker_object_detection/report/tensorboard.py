@@ -14,6 +14,7 @@ from sagemaker_object_detection.evaluation.validation import Evaluation
 from sagemaker_object_detection.report.optional import optional
 from sagemaker_object_detection.report.pictures import Picture
 from sagemaker_object_detection.training.progress import Epoch
+from sagemaker_object_detection.training.readings import PARTS
 
 _SUFFIX = ".detection"
 """Tells our event files from those that others may have put there."""
@@ -70,7 +71,13 @@ class TensorBoard:
 def _scalars(epoch: Epoch[Evaluation]) -> dict[str, float]:
     """Values by tag; TensorBoard groups them by what stands before the slash."""
     scalars = {"train/loss": epoch.loss, "train/samples_per_second": epoch.samples_per_second}
+    if epoch.regularization is not None:
+        scalars["train/regularization"] = epoch.regularization
+        scalars |= {f"gradient/{part}": value for part, value in zip(PARTS, epoch.gradients, strict=True)}
+    scalars |= {f"movement/{part}": value for part, value in zip(PARTS, epoch.movement, strict=False)}
     if epoch.validation is not None:
+        known = {"dead_channels": epoch.validation.dead_channels, "spread": epoch.validation.spread}
+        scalars |= {f"validation/{name}": value for name, value in known.items() if value is not None}
         figures = {**epoch.validation.metrics, "total_loss": epoch.validation.total_loss}
         scalars |= {f"validation/{name}": value for name, value in figures.items()}
         scalars |= {f"AP/{name}": values["mAP"] for name, values in epoch.validation.coco.per_class.items()}

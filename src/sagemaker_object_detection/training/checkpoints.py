@@ -23,7 +23,9 @@ import numpy as np
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.errors import UserError, first_line
+from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.hyperparameters.table import ROWS
 from sagemaker_object_detection.training.best import Objective, Validation
 from sagemaker_object_detection.training.progress import Progress
 
@@ -51,7 +53,11 @@ _MAY_DIFFER = frozenset(
         "xla",
     ]
 )
+_SETTLED_BEFORE = frozenset(["reinitialize_top_layer"])
+"""What Auto comes to before a checkpoint is read: it cannot go on with what another job set."""
 V = TypeVar("V", bound=Validation)
+_KEPT = tuple(row.name for row in ROWS if row.default == AUTO and row.name not in _MAY_DIFFER | _SETTLED_BEFORE)
+"""What a job that goes on from a checkpoint keeps, if it is left to Auto."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +75,34 @@ class _Document(msgspec.Struct):
     """`progress.json`. `arrays`: names of the detector's weights, the optimizer's variables, the best weights."""
 
     identity: dict[str, str]
-    progress: Any
+    progress: dict[str, Any]
     best_is_present: bool
     arrays: tuple[list[str], list[str], list[str]]
+
+    def in_force(self) -> dict[str, str]:
+        """What each hyperparameter that a job may leave to Auto was when this was written, as text by name.
+
+        Of a row that is newer than the checkpoint that is what the program did before there was such a row.
+        """
+        # Before there was `in_force`, one of them was kept, under its own name.
+        kept = {name: str(self.progress[name]) for name in ("freeze_batch_norm",) if name in self.progress}
+        kept |= self.progress.get("in_force", {})
+        for row in ROWS:
+            given = self.identity.get(row.name, AUTO)
+            known = row.before if given == AUTO else given
+            if row.name in _KEPT and known is not None:
+                kept.setdefault(row.name, known)
+        return kept
 
 
 def settings(hyperparameters: Hyperparameters) -> dict[str, str]:
     """The hyperparameters that have to stay the same when a training is resumed, as text by name."""
     return {name: str(value) for name, value in hyperparameters.effective().items() if name not in _MAY_DIFFER}
+
+
+def in_force(settled: Hyperparameters) -> dict[str, str]:
+    """What a job that goes on keeps of what Auto came to, as text by name."""
+    return {name: str(getattr(settled, name)) for name in _KEPT}
 
 
 def identity(
@@ -177,9 +203,9 @@ class Checkpoints(Generic[V]):
             except Exception as error:  # whatever a damaged file makes of its reader
                 log.warning("%s is damaged (%s): the checkpoint before it is used.", path, first_line(error))
                 continue
-            if problems := _other_job(self._folder, stored, self.identity):
-                raise UserError(problems)
             progress = checkpoint.progress
+            if problems := _other_job(self._folder, {**stored, **progress.in_force}, self.identity):
+                raise UserError(problems)
             log.info(
                 "Resuming from %s: %d epochs are done, and %d steps of the next.",
                 path,
@@ -193,7 +219,7 @@ class Checkpoints(Generic[V]):
         """What the job is that a checkpoint is of, and the checkpoint."""
         with zipfile.ZipFile(path) as archive:
             document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
-            progress = msgspec.convert(document.progress, self.progress_type)
+            progress = msgspec.convert({**document.progress, "in_force": document.in_force()}, self.progress_type)
             weights, optimizer, best = ([_array(archive, name) for name in names] for names in document.arrays)
         if document.best_is_present:
             best = weights
@@ -269,17 +295,22 @@ def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters) -> list[
         ]
     for path in reversed(_stored(folder)):
         with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
-            stored = msgspec.json.decode(archive.read(_PROGRESS), type=_Document).identity
-            return _other_job(folder, stored, settings(hyperparameters))
+            document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
+            return _other_job(folder, {**document.identity, **document.in_force()}, settings(hyperparameters))
     return []
 
 
 def _other_job(folder: Path, stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
-    """The problem with a checkpoint of another job than this one; only names of `present` count."""
+    """The problem with a checkpoint of another job than this one; only names of `present` count.
+
+    What the job leaves to Auto goes on as it was. What a checkpoint does not know, because the row is newer, was what
+    the program did before.
+    """
+    before = {row.name: row.before for row in ROWS if row.before is not None}
     found = [
         f"{name} was {stored.get(name, 'not known')} and is {value}"
         for name, value in present.items()
-        if stored.get(name) != value
+        if value != {**before, **stored}.get(name) and not (value == AUTO and name in _KEPT)
     ]
     return found and [
         f"checkpoints: {folder} holds those of another job: {'; '.join(found)}; expected its own: give this job an "

@@ -67,6 +67,11 @@ def prepare_devices(mixed_precision: bool | None, stop_requested: Callable[[], b
     return policy
 
 
+def has_gpu() -> bool:
+    """Whether TensorFlow trains on one."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def prepare_to_answer() -> bool:
     """Turns memory growth on. A GPU that cannot be used costs a warning, and is hidden: the CPU answers as well.
 

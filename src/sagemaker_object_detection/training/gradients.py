@@ -38,8 +38,8 @@ class Derivatives(NamedTuple):
     """Of the scaled loss, one for each variable that may move."""
     moments: tf.Tensor
     """float32 [S]: their mean and variance at every batch normalization that follows its batches."""
-    loss: tf.Tensor
-    """[]: their share of the batch's total loss."""
+    losses: tf.Tensor
+    """[2]: their share of the batch's total loss, and of the regularisation in it."""
 
 
 class LossGradients:
@@ -99,10 +99,12 @@ class LossGradients:
             losses = detection_losses(predictions, share.targets, family)
             localization, classification = batch_terms(losses, share.inputs.image_weights, share.matched)
             # Gradients and losses are summed over the shares, and every one of them has the same kernels.
-            loss = localization + classification + regularization_loss(detector, self._l2) / self._shares
+            regularization = regularization_loss(detector, self._l2) / self._shares
+            loss = localization + classification + regularization
             scaled = loss * tf.cast(share.loss_scale, loss.dtype)
         found = [moment for layer in following(detector) for moment in moments[layer]]
-        return Derivatives(tape.gradient(scaled, moving), tf.concat(found, axis=0) if found else tf.zeros([0]), loss)
+        moved = tf.concat(found, axis=0) if found else tf.zeros([0])
+        return Derivatives(tape.gradient(scaled, moving), moved, tf.stack([loss, regularization]))
 
 
 def following(detector: Detector) -> list[keras.layers.Layer]:

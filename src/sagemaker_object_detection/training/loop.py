@@ -14,10 +14,12 @@ import tensorflow as tf
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job import metrics
+from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.training.best import Validation
 from sagemaker_object_detection.training.checkpoints import Checkpoint, Checkpoints
-from sagemaker_object_detection.training.progress import Epoch, Progress
+from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, mean_regularization
+from sagemaker_object_detection.training.readings import Reading
 from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.step import TrainingStep
 
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 60.0
 CHECK_EVERY_STEPS = 20
 """How many steps may be under way before their losses are read: reading waits for the device."""
+SLICES = 20
+"""An epoch's gradients are told in so many parts."""
 EXPLOSION = 1e4
 """A loss this many times the first step's never recovered in our runs; the built-in trained on with 942796.3."""
 
@@ -40,6 +44,8 @@ class Outcome(Generic[V]):
     epochs: tuple[Epoch[V], ...]
     saved: Epoch[V] | None
     stopped: bool
+    start: V | None = None
+    """As in `Progress`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ class Loop(Generic[V]):
         stop_requested: once it is true the step under way ends, and what the validated epochs brought is kept; before
             the first of them, the weights as they are.
         checkpoints: where the progress is kept, after every epoch, every few minutes, and when a stop ends the run.
-        on_epoch: told of every epoch that is finished; it must not raise.
+        on_epoch: told how far things are after every epoch; it must not raise.
+        measure_start: whether the weights are validated before the first step, as what later ones are held against.
     """
 
     def __init__(
@@ -82,7 +89,9 @@ class Loop(Generic[V]):
         stop_requested: Callable[[], bool],
         replicas: Replicas,
         checkpoints: Checkpoints[V],
-        on_epoch: Callable[[Epoch[V]], None] = lambda epoch: None,
+        on_epoch: Callable[[Progress[V]], None] = lambda progress: None,
+        *,
+        measure_start: bool = False,
     ) -> None:
         self._detector = detector
         self._step = step
@@ -92,6 +101,7 @@ class Loop(Generic[V]):
         self._replicas = replicas
         self._checkpoints = checkpoints
         self._on_epoch = on_epoch
+        self._measure_start = measure_start
         self._stopped = False
         self._asked: Callable[[], bool] = lambda: False
 
@@ -112,11 +122,17 @@ class Loop(Generic[V]):
         Raises:
             UserError: the loss or the weights are not finite, or the loss explodes; names epoch, step, learning rate
                 and images. Or: a step does not fit into the device's memory.
+            StoppedError: a stop came before the first step, while the weights were measured.
         """
         schedule = self._schedule
         guard = _Guard(schedule, progress.loss_limit)
         if progress.finished(schedule.epochs):
             self._say_why_finished(progress)
+        if self._measure_start and not progress.begun:
+            progress = replace(progress, start=self._start(guard))
+            if self._stop():
+                raise StoppedError
+        begin = None if progress.losses else self._values()
         while not self._replicas.any(progress.finished(schedule.epochs)):
             if self._stop():
                 log.warning("Stopped by a signal before another step.")
@@ -127,6 +143,14 @@ class Loop(Generic[V]):
             loss = float(np.mean(progress.losses)) if progress.losses else math.nan
             if complete:
                 log.info(metrics.training_line(number, speed, loss))
+                if progress.slices:  # of an older version's epoch there are none
+                    of_l2 = mean_regularization(progress.slices)
+                    log.info(
+                        "[Epoch %d], %.6f of the loss is L2 regularization, %.6f is of the images.",
+                        number,
+                        of_l2,
+                        loss - of_l2,
+                    )
                 validation = self._evaluate() if self._evaluate and not self._stop_requested() else None
             if self._replicas.any(not complete or (self._evaluate is not None and validation is None)):
                 self._stopped = True
@@ -139,14 +163,15 @@ class Loop(Generic[V]):
                 for line in metrics.validation_lines(number, validation.metrics):
                     log.info(line)
                 best = best.seen(number, validation)
-            epochs = (*progress.epochs, Epoch(number, loss, speed, validation))
-            progress = replace(progress, best=best, epochs=epochs, losses=())
             weights = self._weights(guard, number)
+            movement = self._step.movement(begin, weights) if begin is not None else ()
+            epochs = (*progress.epochs, Epoch(number, loss, speed, validation, progress.slices, movement))
+            progress, begin = replace(progress, best=best, epochs=epochs, losses=(), slices=()), weights
             if validation is None or best.epoch == number:
                 best_weights = weights
             stopped = self._stop()
             self._save(progress, weights, best_weights, last=stopped or progress.finished(schedule.epochs))
-            self._on_epoch(epochs[-1])
+            self._on_epoch(progress)
             if stopped:
                 log.warning("Stopped by a signal after epoch %d.", number)
                 break
@@ -163,7 +188,18 @@ class Loop(Generic[V]):
             return Outcome((), None, stopped)
         for variable, value in zip(self._detector.variables, best_weights, strict=True):
             variable.assign(value)
-        return Outcome(progress.epochs, progress.epochs[progress.best.epoch if self._evaluate else -1], stopped)
+        saved = progress.epochs[progress.best.epoch if self._evaluate else -1]
+        return Outcome(progress.epochs, saved, stopped, progress.start)
+
+    def _start(self, guard: "_Guard") -> V | None:
+        """What the weights are worth that training starts from, on the host that validates."""
+        if self._evaluate is None:
+            return None
+        log.info("Before the first step the weights are validated as they are, for later ones to be held against.")
+        start = self._evaluate()
+        if start is not None:
+            guard.check_validation(None, start)
+        return start
 
     def _say_why_finished(self, progress: Progress[V]) -> None:
         if progress.epoch >= self._schedule.epochs:
@@ -192,13 +228,16 @@ class Loop(Generic[V]):
             last = index == schedule.steps_per_epoch or self._stop_soon()
             save = self._checkpoints.due and not last
             if last or save or len(pending) == CHECK_EVERY_STEPS or heartbeat.due():
-                read = [float(loss) for loss in pending]
+                readings = [Reading.of(vector) for vector in pending]
+                read = [reading.loss for reading in readings]
                 guard.check(number, first, read)
+                slices = self._sliced(progress.slices, readings, len(progress.losses))
                 first += len(read)
                 pending.clear()
                 progress = replace(
                     progress,
                     losses=(*progress.losses, *read),
+                    slices=slices,
                     loss_limit=guard.limit,
                     micro_batch=self._step.micro_batch,
                 )
@@ -223,8 +262,23 @@ class Loop(Generic[V]):
         self._stopped = self._stopped or earlier()
         return self._stopped
 
+    def _values(self) -> list[np.ndarray]:
+        return [variable.numpy() for variable in self._detector.variables]
+
     def _weights(self, guard: "_Guard", epoch: int) -> list[np.ndarray]:
-        return guard.checked(epoch, [variable.numpy() for variable in self._detector.variables])
+        return guard.checked(epoch, self._values())
+
+    def _sliced(self, slices: tuple[Slice, ...], readings: Sequence[Reading], taken: int) -> tuple[Slice, ...]:
+        """`slices` of an epoch of which `taken` steps were taken before these."""
+        found, steps = list(slices), self._schedule.steps_per_epoch
+        for place, reading in enumerate(readings, taken):
+            one = Slice(1, reading.regularization, reading.gradients)
+            # An epoch of few steps has one for each; one that is taken up from an older checkpoint begins late.
+            if not found or place * SLICES // steps > (place - 1) * SLICES // steps:
+                found.append(one)
+            else:
+                found[-1] += one
+        return tuple(found)
 
     def _save(
         self,
@@ -255,11 +309,16 @@ class _Guard:
                 shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
                 raise self._diverged(f"the loss became {loss:g} in epoch {epoch}, step {step}, on images {shown}")
 
-    def check_validation(self, epoch: int, validation: Validation) -> None:
-        """A network can blow up in inference mode alone: its moving statistics lag behind its weights."""
+    def check_validation(self, epoch: int | None, validation: Validation) -> None:
+        """A network can blow up in inference mode alone: its moving statistics lag behind its weights.
+
+        Args:
+            epoch: None before the first.
+        """
+        when = "before the first step" if epoch is None else f"after epoch {epoch}"
         for key, value in {**validation.metrics, "total_loss": validation.total_loss}.items():
             if self._is_bad(value):
-                raise self._diverged(f"{key} of the validation became {value:g} after epoch {epoch}")
+                raise self._diverged(f"{key} of the validation became {value:g} {when}")
 
     def checked(self, epoch: int, weights: list[np.ndarray]) -> list[np.ndarray]:
         """The weights. The last step's update comes after its loss, so that no loss vouches for it."""

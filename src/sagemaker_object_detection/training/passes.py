@@ -30,9 +30,8 @@ class Whole:
         targets, matched = step.match(batch)
         matched = step.replicas.sum_in_step(matched)
         share = step.share(batch.inputs, targets, matched, _first_image(self._share))
-        gradients, moments, loss = self._gradients(step.values(), share)
-        step.update(gradients, moments)
-        return loss
+        gradients, moments, losses = self._gradients(step.values(), share)
+        return tf.concat([losses, step.update(gradients, moments)], axis=0)
 
 
 class InParts:
@@ -64,8 +63,8 @@ class InParts:
     def __call__(self, parts: Sequence[Batch]) -> tf.Tensor:
         matched = self._count(parts)
         losses = [self._add(parts, tf.constant(number), matched) for number in range(self._rounds)]
-        self._apply(parts)
-        return tf.add_n(losses)
+        squares = self._apply(parts)
+        return tf.concat([tf.add_n(losses), squares], axis=0)
 
     def _count_on_replica(self, batch: Batch) -> tf.Tensor:
         """The matches of this replica's images."""
@@ -81,20 +80,20 @@ class InParts:
         images = Batch(*(tf.ensure_shape(x[begin : begin + size], [size, *x.shape[1:]]) for x in filled))
         targets, _ = step.match(images)
         share = step.share(images.inputs, targets, matched, _first_image(self._share) + begin)
-        gradients, moments, loss = self._gradients(step.values(), share)
+        gradients, moments, losses = self._gradients(step.values(), share)
         for total, gradient in zip(self._sums, gradients, strict=True):
             total.assign_add(gradient)
         self._moments.assign_add(moments)
-        return loss
+        return losses
 
     def _apply_on_replica(self, batch: Batch) -> tf.Tensor:
         gradients = [total.read_value() for total in self._sums]
         moments = self._moments.read_value()
-        self._step.update(gradients, moments / self._rounds)
+        squares = self._step.update(gradients, moments / self._rounds)
         with tf.control_dependencies([*gradients, moments]):
             for total in (*self._sums, self._moments):
                 total.assign(tf.zeros_like(total))
-        return tf.zeros([])
+        return squares
 
 
 def _sum_variable(shape: Sequence[int], dtype: str) -> tf.Variable:

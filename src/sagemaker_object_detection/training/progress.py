@@ -1,6 +1,7 @@
 """Where a training stands between two steps: everything but the arrays."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from sagemaker_object_detection.training.best import Best, Validation
@@ -16,6 +17,40 @@ class Epoch(Generic[V]):
     loss: float
     samples_per_second: float
     validation: V | None
+    slices: tuple["Slice", ...] = ()
+    movement: tuple[float, ...] = ()
+    """How far the weights of each of `readings.PARTS` came in it, relative to their norm before; empty where the epoch
+    was taken up in its middle."""
+
+    @property
+    def regularization(self) -> float | None:
+        """What L2 regularisation is of the loss; None in what an older version wrote."""
+        return mean_regularization(self.slices) if self.slices else None
+
+    @property
+    def gradients(self) -> tuple[float, ...]:
+        """Mean norm of the gradient of each of `readings.PARTS`; empty in what an older version wrote."""
+        steps = sum(one.steps for one in self.slices)
+        return tuple(sum(norms) / steps for norms in zip(*(one.gradients for one in self.slices), strict=True))
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Sums over some consecutive steps of an epoch."""
+
+    steps: int
+    regularization: float
+    gradients: tuple[float, ...]
+    """Norms of the gradient of each of `readings.PARTS`."""
+
+    def __add__(self, other: "Slice") -> "Slice":
+        gradients = tuple(mine + its for mine, its in zip(self.gradients, other.gradients, strict=True))
+        return Slice(self.steps + other.steps, self.regularization + other.regularization, gradients)
+
+
+def mean_regularization(slices: Sequence[Slice]) -> float:
+    """Over their steps; there is at least one."""
+    return sum(one.regularization for one in slices) / sum(one.steps for one in slices)
 
 
 @dataclass(frozen=True)
@@ -27,12 +62,17 @@ class Progress(Generic[V]):
     """Those that are finished, validation included."""
     losses: tuple[float, ...] = ()
     """Of the steps of the epoch under way."""
+    slices: tuple[Slice, ...] = ()
+    """Of the epoch under way, in as many steps as `losses` has."""
     loss_limit: float | None = None
     """A loss above it counts as an explosion; None before the first step."""
-    freeze_batch_norm: bool = False
-    """What "Auto" came to: with another number of replicas it might come to something else."""
+    in_force: Mapping[str, str] = field(default_factory=dict)
+    """Hyperparameters of which "Auto" is a value, and what they came to: with other devices, or another version of this
+    package, they might come to something else. Empty until they are settled."""
     micro_batch: int | None = None
     """How many images a replica takes at a time, where a whole batch did not fit into its memory."""
+    start: V | None = None
+    """What the weights that training starts from come to, where they were trained before."""
 
     @property
     def epoch(self) -> int:

@@ -12,6 +12,7 @@ from sagemaker_object_detection.models.batch_norm import MovingAverage
 from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.training.features import KeptFeatures
 from sagemaker_object_detection.training.gradients import LossGradients, Share, following
+from sagemaker_object_detection.training.readings import part_of, squared_norms
 from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.targets import Targets, assign_targets
 
@@ -37,6 +38,7 @@ class ReplicaStep:
         self.variables = list(variables)
         self.replicas = replicas
         self.xla = xla
+        self._parts = [part_of(detector, variable) for variable in self.variables]
         self._detector = detector
         self._optimizer = optimizer
         self._l2 = l2
@@ -87,7 +89,7 @@ class ReplicaStep:
         predictions: Predictions = self._detector(images, training=True)
         return predictions
 
-    def apply(self, gradients: Sequence[tf.Tensor], moments: tf.Tensor) -> None:
+    def apply(self, gradients: Sequence[tf.Tensor], moments: tf.Tensor) -> tf.Tensor:
         """Sums gradients over the replicas and updates the variables; called on each of them.
 
         Nothing moves before the last gradient of every replica is there: where memory runs out on the way, the step can
@@ -96,7 +98,12 @@ class ReplicaStep:
         Args:
             gradients: this replica's.
             moments: float32 [S], of its images.
+
+        Returns:
+            the squared norms of its gradients, as in `Reading`.
         """
+        scale = tf.cast(self._optimizer.scale_loss(tf.ones([])), gradients[0].dtype)
+        squares = squared_norms(self._parts, gradients) / tf.square(scale)
         if self.replicas.count > 1:
             with tf.control_dependencies(gradients):  # a sum that another replica never comes to would be aborted
                 moments = self.replicas.sum_in_step(tf.identity(moments)) / self.replicas.count
@@ -110,6 +117,7 @@ class ReplicaStep:
             if statistics:
                 self.replicas.assign_in_step(self.statistics, statistics)
             self._optimizer.apply(gradients, self.variables)
+        return squares
 
     def _moved_statistics(self, moments: tf.Tensor) -> list[tf.Tensor]:
         """What the moving statistics come to with those of the batch: all at once, which is a few operations."""

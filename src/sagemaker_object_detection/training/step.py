@@ -15,6 +15,7 @@ from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.training.devices import smallest_memory
 from sagemaker_object_detection.training.features import KeptFeatures
 from sagemaker_object_detection.training.passes import InParts, Whole, images_of
+from sagemaker_object_detection.training.readings import PARTS, part_of
 from sagemaker_object_detection.training.replica_step import ReplicaStep
 from sagemaker_object_detection.training.replicas import Replicas
 
@@ -45,7 +46,7 @@ def choose_trainable(detector: Detector, *, only_top_layer: bool, freeze_batch_n
 
 
 class TrainingStep:
-    """Callable on a step's batch; returns its total loss as a scalar tensor without waiting for it.
+    """Callable on a step's batch; returns what `Reading` makes of it, without waiting for it.
 
     A step that does not fit into the device's memory is repeated with half as many images at a time, and so are those
     after it: gradients are summed over these micro-batches and divided by the matches of the whole batch. Where batch
@@ -105,6 +106,8 @@ class TrainingStep:
 
     def _compile_with(self, xla: bool) -> None:
         """Settles whether XLA compiles; traces of before are gone."""
+        if xla:
+            log.info("XLA compiles the training step: the first step takes a minute or more, those after it less.")
         self.on_replica = self._replica_step(xla=xla)
         self._whole: Whole | None = None
         self._in_parts: InParts | None = None
@@ -123,6 +126,20 @@ class TrainingStep:
     def state(self, values: Sequence[np.ndarray]) -> None:
         for variable, value in zip(self.optimizer.variables, values, strict=True):
             variable.assign(value)
+
+    def movement(self, before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> tuple[float, ...]:
+        """How far what may move of each of `PARTS` came, relative to its norm before; 0 where nothing may.
+
+        Args:
+            before, after: values of the detector's variables.
+        """
+        own = {id(variable) for variable in self.variables}
+        squares = np.zeros((2, len(PARTS)))
+        for variable, old, new in zip(self.detector.variables, before, after, strict=True):
+            if id(variable) in own:
+                moved_and_was = [np.square(value, dtype=np.float64).sum() for value in (new - old, old)]
+                squares[:, part_of(self.detector, variable)] += moved_and_was
+        return tuple(np.sqrt(squares[0] / np.maximum(squares[1], 1e-30)).tolist())
 
     def __call__(self, *parts: Batch) -> tf.Tensor:
         """Takes the step.

@@ -1,0 +1,172 @@
+"""The recipe of a job: what each hyperparameter that is left to Auto comes to, and why.
+
+What the user sets stands. A job that goes on from a checkpoint goes on as it began, whatever Auto would come to now.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.hyperparameters.kinds import AUTO, Value
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.hyperparameters.table import FINE_TUNING, PLAIN, ROWS
+
+log = logging.getLogger(__name__)
+
+FEW_IMAGES_PER_REPLICA = 32
+"""Below this, freeze_batch_norm "Auto" freezes loaded statistics: frozen was better at 2 to 16 (README, "Measured")."""
+RELATIVE_RATE = 0.002
+"""Of the root mean square of a loaded kernel's weights: how far a step of Adam moves them at most."""
+WORTHWHILE_STEPS = 5000
+"""Steps from which XLA compiles a GPU's. Compiling takes a minute or more. A step is thousands of operations, each of
+which takes some 10 microseconds to start on a GPU; compiled, it is hundreds. Nobody has measured this on a GPU yet."""
+ENOUGH_STEPS = 1000
+"""Steps after which the smallest sets had learned what they could (tests/benchmarks/fine_tuning.py)."""
+LARGE_BATCH = 8
+"""Images, from which on fewer steps are enough."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What Auto depends on.
+
+    Attributes:
+        loaded: whether training starts from trained weights.
+        origin: where the weights came from.
+        images: of the training set.
+        replicas: devices that divide a batch.
+        objective: key of the figure that chooses the best epoch.
+        new_top_layer: whether the class predictor starts anew.
+        number_format: Keras's dtype policy.
+        gpu: whether there is one.
+    """
+
+    base: BaseModel
+    loaded: bool
+    origin: str
+    images: int
+    replicas: int
+    objective: str
+    new_top_layer: bool
+    number_format: str
+    gpu: bool
+
+
+def settle(given: Hyperparameters, situation: Situation, in_force: Mapping[str, str]) -> Hyperparameters:
+    """The hyperparameters without Auto; says once what each that was left to it came to.
+
+    Args:
+        in_force: what they came to when the job began, as text by name, if it goes on from a checkpoint.
+    """
+    settled, found = replace(given.for_model(situation.base), pretrained_weights=situation.origin), []
+    for name, rule in _RULES.items():
+        if getattr(given, name) not in (None, AUTO):
+            continue
+        if name in in_force:
+            row = next(row for row in ROWS if row.name == name)
+            value, why = row.kind.parse(in_force[name]), "as the checkpoint has it"
+        else:
+            value, why = rule(settled, situation)
+        chosen: dict[str, Any] = {name: value}
+        settled = replace(settled, **chosen)
+        if name in settled.effective():
+            found.append(f"{name} {_shown(value)} ({why})")
+    if found:
+        log.info("What Auto came to: %s.", "; ".join(found))
+    settled = replace(settled, objective=situation.objective)
+    if given.train_only_on_top_layer:  # nothing else moves, and nothing is compiled
+        settled = replace(settled, freeze_batch_norm=True, relative_learning_rate=1.0, xla=False)
+    return settled
+
+
+def _recipe(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    if settled.train_only_on_top_layer:
+        return PLAIN, "nothing that was loaded is trained"
+    return (FINE_TUNING, "trained weights are fine-tuned") if situation.loaded else (PLAIN, "from random weights")
+
+
+def _by_recipe(fine_tuning: Value, plain: Value) -> "_Rule":
+    """What the recipe decides alone."""
+
+    def rule(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+        return fine_tuning if settled.recipe == FINE_TUNING else plain, f"recipe {settled.recipe}"
+
+    return rule
+
+
+def _passes(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    if settled.recipe != FINE_TUNING:
+        return 1, f"recipe {settled.recipe}"
+    assert settled.epochs is not None
+    steps = settled.epochs * situation.images / settled.batch_size
+    wanted = ENOUGH_STEPS * min(1.0, LARGE_BATCH / settled.batch_size)
+    passes = max(1, round(wanted / steps))
+    return passes, f"one pass makes {steps:.0f} steps in {settled.epochs} epochs, of some {wanted:.0f} that are wanted"
+
+
+def _freeze_batch_norm(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    if not situation.loaded:
+        return False, "from random weights"
+    images = settled.batch_size / situation.replicas
+    few = images < FEW_IMAGES_PER_REPLICA
+    return few, f"{images:g} images on a device, which is {'below' if few else 'not below'} {FEW_IMAGES_PER_REPLICA}"
+
+
+def _reinitialize_top_layer(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    why = "a model of this container" if not situation.new_top_layer else "the weights are of other classes"
+    return situation.new_top_layer, why if situation.loaded else "from random weights"
+
+
+def _mixed_precision(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    return situation.number_format != "float32", situation.number_format
+
+
+def _xla(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    steps = total_steps(settled, situation.images)
+    if not situation.gpu:
+        return False, "no GPU"
+    return steps >= WORTHWHILE_STEPS, f"{steps} steps, {WORTHWHILE_STEPS} are worth the minute it takes"
+
+
+def _objective(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    return situation.objective, "that of the tuning job, else mAP where there are boxes to find"
+
+
+_Rule = Callable[[Hyperparameters, Situation], tuple[Value, str]]
+_RULES: dict[str, _Rule] = {
+    "recipe": _recipe,  # first, as others follow it
+    "learning_rate_schedule": _by_recipe("cosine", "constant"),
+    "relative_learning_rate": _by_recipe(RELATIVE_RATE, 1.0),
+    "passes_per_epoch": _passes,
+    "freeze_batch_norm": _freeze_batch_norm,
+    "reinitialize_top_layer": _reinitialize_top_layer,
+    "objective": _objective,
+    "mixed_precision": _mixed_precision,
+    "xla": _xla,
+}
+
+
+def steps_per_epoch(settled: Hyperparameters, images: int) -> int:
+    """So many that every image is drawn as often as the epoch has passes."""
+    assert settled.passes_per_epoch is not None
+    return math.ceil(settled.passes_per_epoch * images / settled.batch_size)
+
+
+def total_steps(settled: Hyperparameters, images: int) -> int:
+    """Of the whole job, so that one that is restarted comes to the same."""
+    assert settled.epochs is not None
+    return settled.epochs * steps_per_epoch(settled, images)
+
+
+def recorded(settled: Hyperparameters, base: BaseModel) -> dict[str, Value]:
+    """Value by name, for what is kept of a job: also what the base model's own L2 coefficient is."""
+    own, backbone = base.family.l2, base.family.backbone_l2
+    l2: Value = own if own == backbone else f"{backbone:g} in the backbone, {own:g} elsewhere"
+    return settled.resolved() | ({"regularizers_l2": l2} if settled.regularizers_l2 is None else {})
+
+
+def _shown(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
