@@ -67,6 +67,7 @@ def main() -> None:
                 "batch_size": 8,
                 "learning_rate": 0.001,
                 "learning_rate_schedule": "cosine",
+                "recipe": "plain",
                 "reinitialize_top_layer": True,
                 "invalid_boxes": "drop",
                 "seed": seed,

@@ -59,6 +59,7 @@ def main() -> None:
                 "batch_size": batch_size,
                 "learning_rate": options.learning_rate,
                 "learning_rate_schedule": "cosine",
+                "recipe": "plain",
                 "freeze_batch_norm": frozen,
                 "reinitialize_top_layer": True,
                 "invalid_boxes": "drop",

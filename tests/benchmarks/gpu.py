@@ -51,9 +51,9 @@ from sagemaker_object_detection.job.driver import read_driver
 from sagemaker_object_detection.job.memory import memory_limit
 from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.serving.predictor import Predictor
-from sagemaker_object_detection.train import FEW_IMAGES_PER_REPLICA
 from sagemaker_object_detection.training.devices import dtype_policy, prepare_devices, tensorflow_build, why_no_gpu
 from sagemaker_object_detection.training.optimizer import build_optimizer
+from sagemaker_object_detection.training.recipe import FEW_IMAGES_PER_REPLICA
 from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
@@ -331,7 +331,7 @@ def losses(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for variable, value in zip(detector.variables, start, strict=True):
             variable.assign(value)
         step = _step(detector, xla=spec["xla"] == "on", frozen=frozen)
-        yield {name: [float(step(fixed_batch(base, spec["batch_size"], seed))) for seed in range(count)]}
+        yield {name: [float(step(fixed_batch(base, spec["batch_size"], seed))[0]) for seed in range(count)]}
 
 
 def _wide_kernel(variable: keras.Variable, random: np.random.Generator) -> np.ndarray:
@@ -369,7 +369,7 @@ def exported(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Writes the model that `serving` answers with; without a GPU, so that the answers are the first work of one."""
     base = _base(spec)
     labels = Labels(ids=tuple(range(CLASSES)), names=tuple(f"class {number}" for number in range(CLASSES)))
-    info = model_info(base, labels, hyperparameters={}, fingerprints={}, epoch=None, metrics={})
+    info = model_info(base, labels, hyperparameters={}, weights={}, fingerprints={}, epoch=None, metrics={})
     export(build_detector(base, CLASSES), labels, info, Path(spec["folder"]))
     yield {}
 
@@ -477,7 +477,7 @@ def _step(detector: Detector, *, xla: bool, frozen: bool, **hyperparameters: str
     """The step of a job with these hyperparameters, and defaults for the others."""
     return WitnessedStep(
         detector,
-        build_optimizer(read(hyperparameters), total_steps=1000),
+        build_optimizer(read({"learning_rate_schedule": "constant", **hyperparameters}), total_steps=1000),
         choose_trainable(detector, only_top_layer=False, freeze_batch_norm=frozen),
         l2=None,
         warm_up_statistics=not frozen,
@@ -491,7 +491,7 @@ def _seconds(step: TrainingStep, batches: Iterator[tuple[Batch, ...]], count: in
     began = time.perf_counter()
     for _ in range(count):
         loss = step(*next(batches))
-    float(loss)
+    float(loss[0])
     return (time.perf_counter() - began) / count
 
 

@@ -73,7 +73,7 @@ def step_graphs(base: BaseModel, devices: Sequence[str], *, frozen: bool) -> lis
         detector = build_detector(base, 3)
         step = TrainingStep(
             detector,
-            build_optimizer(read({}), total_steps=1000),
+            build_optimizer(read({"learning_rate_schedule": "constant"}), total_steps=1000),
             choose_trainable(detector, only_top_layer=False, freeze_batch_norm=frozen),
             l2=None,
             warm_up_statistics=False,
@@ -81,7 +81,7 @@ def step_graphs(base: BaseModel, devices: Sequence[str], *, frozen: bool) -> lis
         )
     context.enable_run_metadata()
     try:
-        float(step(*_parts(fixed_batch(base), devices)))
+        float(step(*_parts(fixed_batch(base), devices))[0])
         metadata = context.export_run_metadata()
     finally:
         context.disable_run_metadata()

@@ -157,7 +157,8 @@ def _finished(root: Path, texts: Mapping[str, str], start: Path | None) -> Finis
     if start is None:
         same_start = not channel.exists()
     else:
-        older = (start / "model_info.json").stat().st_mtime <= metrics_file.stat().st_mtime
+        info = start / "model_info.json"  # published weights have none, and never change
+        older = not info.exists() or info.stat().st_mtime <= metrics_file.stat().st_mtime
         same_start = channel.resolve() == start.resolve() and older
     if not same_start:
         return None

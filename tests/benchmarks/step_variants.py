@@ -57,7 +57,7 @@ def our_step(
     """The step of a job with default hyperparameters, as train.py builds it."""
     return TrainingStep(
         detector,
-        build_optimizer(read({}), total_steps=1000),
+        build_optimizer(read({"learning_rate_schedule": "constant"}), total_steps=1000),
         choose_trainable(detector, only_top_layer=only_top_layer, freeze_batch_norm=freeze_batch_norm),
         l2=None,
         warm_up_statistics=not (freeze_batch_norm or only_top_layer),
@@ -82,7 +82,7 @@ def bare_step(detector: Detector, *, freeze_batch_norm: bool = False) -> Callabl
 def plain_step(detector: Detector, *, freeze_batch_norm: bool = False) -> Callable[[Batch], tf.Tensor]:
     """A plain loop over the network: our targets and losses, Keras's adam, one tf.function."""
     variables = _trainable(detector, freeze_batch_norm)
-    optimizer = build_optimizer(read({}), total_steps=1000)
+    optimizer = build_optimizer(read({"learning_rate_schedule": "constant"}), total_steps=1000)
     optimizer.build(variables)
 
     @tf.function
@@ -100,7 +100,7 @@ def plain_step(detector: Detector, *, freeze_batch_norm: bool = False) -> Callab
 def fit_step(detector: Detector) -> Callable[[Batch, int], float]:
     """`keras.Model.fit` over the network with our targets and losses: takes a batch and how often to train on it."""
     model = _FitModel(detector)
-    model.compile(optimizer=build_optimizer(read({}), total_steps=1000))
+    model.compile(optimizer=build_optimizer(read({"learning_rate_schedule": "constant"}), total_steps=1000))
 
     def fit(batch: Batch, steps: int) -> float:
         data = tf.data.Dataset.from_tensors((batch.images, (batch.boxes, batch.classes, batch.box_weights))).repeat()

@@ -35,6 +35,7 @@ def main() -> None:
         "batch_size": 8,
         "learning_rate": 0.001,
         "learning_rate_schedule": "cosine",
+        "recipe": "plain",
         "invalid_boxes": "drop",
         "seed": 1,
     }
