@@ -1,5 +1,6 @@
 """The training step: one trace, the right variables move, the moving statistics follow the documented rule."""
 
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.training import replica_step
 from sagemaker_object_detection.training.readings import PARTS, Reading, part_of
+from sagemaker_object_detection.training.recipe import RELATIVE_RATE
 from sagemaker_object_detection.training.step import TrainingStep
 
 
@@ -266,3 +268,32 @@ def test_what_may_not_move_has_no_gradient_and_no_movement(eager):
     after = [value * 1.5 for value in before]
     assert step.movement(before, after) == (0.0, 0.0, 0.0, pytest.approx(0.5))
     assert make_step(detector).movement(before, after) == pytest.approx((0.5,) * 4)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [
+        ("ssd_mobilenet_v2_fpnlite_320x320", "mixed_float16"),  # slow on a CPU
+        *itertools.product(
+            [
+                "ssd_mobilenet_v2_fpnlite_320x320",
+                "ssd_mobilenet_v1_fpn_640x640",
+                "ssd_resnet50_v1_fpn_640x640",
+                "ssd_efficientdet_d0_512x512",
+            ],
+            ["float32", "mixed_bfloat16"],
+        ),
+    ],
+)
+def test_every_family_starts_with_the_recipe(name, policy):
+    """Twenty steps on the same images, from weights of the published scale: the loss falls, and nothing diverges."""
+    base = catalogue.find(name)
+    assert base is not None
+    recipe = {"learning_rate": "0.001", "relative_learning_rate": str(RELATIVE_RATE)}
+    step = make_step(calibrated(base, policy), warm_up=False, freeze=True, **recipe)
+    same = batch(0, 3, base=base)
+    losses = [float(step(same)[0]) for _ in range(20)]
+    assert np.isfinite(losses).all()
+    assert max(losses) < 2 * losses[0]
+    assert np.mean(losses[-3:]) < losses[0]
