@@ -135,7 +135,8 @@ def test_random_weights_cannot_collapse_but_may_have_learned_nothing():
     assert "set train_only_on_top_layer to False" in said(
         evaluation(map_50=0.01), evaluation(), train_only_on_top_layer="True"
     )
-    assert "look at the boxes in the pictures" in said(evaluation(map_50=0.01), evaluation())
+    advice = said(evaluation(map_50=0.01), evaluation(), passes_per_epoch="7")
+    assert "set passes_per_epoch above 7, raise learning_rate" in advice
 
 
 def test_nothing_found_is_no_fault_where_there_is_nothing():

@@ -65,8 +65,8 @@ def nothing_advice(hyperparameters: Hyperparameters, *, loaded: bool) -> str:
     if h.train_only_on_top_layer:
         return "the top layer alone cannot tell these classes apart: set train_only_on_top_layer to False"
     return (
-        "train for more epochs, raise learning_rate and relative_learning_rate if the loss falls slowly, and look at "
-        "the boxes in the pictures"
+        f"set passes_per_epoch above {h.passes_per_epoch}, raise learning_rate and relative_learning_rate if the loss "
+        "falls slowly, and look at the boxes in the pictures"
     )
 
 
