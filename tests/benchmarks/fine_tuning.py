@@ -4,15 +4,16 @@
     SHARED_DIR=... python tests/benchmarks/fine_tuning.py --work FOLDER [--arms ARM,...] [--data NAME,...]
         [--sizes N,...] [--forms NAME,...] [--seeds N ...] [--search]
 
-Every job is the real command on `bccd` and `cards` of SHARED_DIR, from each form of the weights in its `weights/`, in
-five epochs, which is the default; the training set is cut to 20 and 60 images, or not ("all"). It prints mean and
-spread of mAP@0.5 and mAP@[.5:.95] of the saved weights for each arm, and whether the recipe is where it should be: in
-the mean at most 0.02 behind the best of the search, nowhere more than 0.03 behind the top layer alone, nowhere behind
-the plain way by more than the spread, and with no collapse.
+Every job is the real command on `bccd` and `cards` of SHARED_DIR (or on pictures of single objects that are cut out of
+them, `--data single-cards,white-cells`), from each form of the weights in its `weights/`, in five epochs, which is the
+default; the training set is cut to 20 and 60 images, or not ("all"). It prints mean and spread of mAP@0.5 and
+mAP@[.5:.95] of the saved weights for each arm, and whether the recipe is where it should be: in the mean at most 0.02
+behind the best of the search, nowhere more than 0.03 behind the top layer alone, nowhere behind the plain way by more
+than the spread, and with no collapse.
 
-`--search` looks for the best of 32 settings by halving: all of them on 60 images, one seed and one form, then the
-better half on two forms, and the best four on all sets; what comes out is the arm "best of the search". Complete jobs
-in FOLDER are used again, so that an interrupted benchmark goes on where it was.
+`--search` looks for the best of 32 settings by halving: all of them on 60 images in a fifth of the steps, with one seed
+and one form of the weights, the best six in all steps, and the best two on all sets; what comes out is the arm "best of
+the search". Complete jobs in FOLDER are used again, so that an interrupted benchmark goes on where it was.
 """
 
 import itertools
@@ -22,10 +23,11 @@ import shutil
 import statistics
 import sys
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crops import one_object_each
 from jobs import Finished, arguments, stop_the_job_with_the_benchmark, train
 from shared import SHARED_DIR
 
@@ -40,12 +42,16 @@ SEARCHED = [
         "relative_learning_rate": relative,
         "learning_rate": rate,
         "learning_rate_schedule": schedule,
-        "passes_per_epoch": passes,
+        "freeze_batch_norm": frozen,
     }
-    for relative, rate, schedule, passes in itertools.product(
-        (0.0005, 0.002, 0.008, 1), (0.0003, 0.001), ("constant", "cosine"), ("Auto", 1)
+    for relative, rate, schedule, frozen in itertools.product(
+        (0.0005, 0.002, 0.008, 1), (0.0003, 0.001), ("constant", "cosine"), (True, False)
     )
 ]
+SHORT = {"passes_per_epoch": 2}
+"""Of the first round of the search: a fifth of the steps."""
+CROPS = {"single-cards": ("cards", None), "white-cells": ("bccd", "WBC")}
+"""Sets of one class, one large object in each picture: what they are cut out of, and the class, None for all."""
 BEHIND_SEARCH, BEHIND_TOP = 0.02, 0.03
 FIGURES = {"mAP_50": "mAP@0.5", "mAP": "mAP@[.5:.95]"}
 
@@ -98,13 +104,15 @@ def main() -> None:
 
 def _search(work: Path, data: Sequence[str], forms: Sequence[str], seed: int) -> dict[str, object]:
     """The best setting in the mean of both figures, found by halving."""
-    rounds = [([Cell(name, "60", forms[0]) for name in data], len(SEARCHED) // 2)]
-    rounds += [([Cell(name, "60", form) for name in data for form in forms], 4)]
-    rounds += [([Cell(name, size, form) for name in data for size in ("20", "all") for form in forms], 1)]
+    first = [Cell(name, "60", forms[0]) for name in data]
+    rounds = [(first, SHORT, 6), (first, {}, 2)]
+    rounds += [([Cell(name, size, form) for name in data for size in ("20", "all") for form in forms], {}, 1)]
     left = SEARCHED
-    for cells, kept in rounds:
+    for cells, length, kept in rounds:
         scores = {
-            number: statistics.mean(statistics.mean(_run(work, cell, seed, values).figures.values()) for cell in cells)
+            number: statistics.mean(
+                statistics.mean(_run(work, cell, seed, values | length).figures.values()) for cell in cells
+            )
             for number, values in enumerate(left)
         }
         left = [left[number] for number in sorted(scores, key=lambda number: -scores[number])[:kept]]
@@ -145,29 +153,31 @@ def _result(done: Finished) -> Result:
 
 def _data(work: Path, cell: Cell) -> Path:
     """The folder of a data set, its training images cut to as many as the cell says, the same in every run."""
-    whole = SHARED_DIR / "datasets" / cell.data
+    source, category = CROPS.get(cell.data, (cell.data, None))
+    whole = SHARED_DIR / "datasets" / source
     if not (whole / "training/annotations.json").exists():
-        sys.exit(f"{whole} is not there: set SHARED_DIR to the folder that holds datasets/{cell.data}")
+        sys.exit(f"{whole} is not there: set SHARED_DIR to the folder that holds datasets/{source}")
+    if cell.data in CROPS:
+        photographs = whole
+        whole = _made(work / "data" / cell.data, lambda folder: one_object_each(photographs, folder, category))
     if cell.size == "all":
         return whole
-    folder = work / "data" / f"{cell.data}-{cell.size}"
-    if not folder.exists():
-        unfinished = folder.with_name(folder.name + ".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        (unfinished / "training/images").mkdir(parents=True)
-        document = json.loads((whole / "training/annotations.json").read_text(encoding="utf-8"))
-        images = sorted(document["images"], key=lambda image: str(image["id"]))
-        random.Random(5).shuffle(images)
-        document["images"] = images[: int(cell.size)]
-        ids = {image["id"] for image in document["images"]}
-        document["annotations"] = [box for box in document["annotations"] if box["image_id"] in ids]
-        (unfinished / "training/annotations.json").write_text(json.dumps(document), encoding="utf-8")
-        for image in document["images"]:
-            name = image["file_name"]
-            shutil.copyfile(whole / "training/images" / name, unfinished / "training/images" / name)
-        (unfinished / "validation").symlink_to(whole / "validation")
-        unfinished.rename(folder)
-    return folder
+    return _made(work / "data" / f"{cell.data}-{cell.size}", lambda folder: _cut(whole, folder, int(cell.size)))
+
+
+def _cut(whole: Path, folder: Path, size: int) -> None:
+    (folder / "training/images").mkdir(parents=True)
+    document = json.loads((whole / "training/annotations.json").read_text(encoding="utf-8"))
+    images = sorted(document["images"], key=lambda image: str(image["id"]))
+    random.Random(5).shuffle(images)
+    document["images"] = images[:size]
+    ids = {image["id"] for image in document["images"]}
+    document["annotations"] = [box for box in document["annotations"] if box["image_id"] in ids]
+    (folder / "training/annotations.json").write_text(json.dumps(document), encoding="utf-8")
+    for image in document["images"]:
+        name = image["file_name"]
+        shutil.copyfile(whole / "training/images" / name, folder / "training/images" / name)
+    (folder / "validation").symlink_to((whole / "validation").resolve())
 
 
 def _weights(work: Path, form: str) -> Path:
@@ -175,13 +185,21 @@ def _weights(work: Path, form: str) -> Path:
     archive = SHARED_DIR / "weights" / f"{form}.tar.gz"
     if not archive.exists():
         sys.exit(f"{archive} is not there: set SHARED_DIR to the folder that holds weights/")
-    folder = work / "weights" / form
+
+    def unpack(folder: Path) -> None:
+        with tarfile.open(archive) as opened:
+            opened.extractall(folder, filter="data")
+
+    return _made(work / "weights" / form, unpack)
+
+
+def _made(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder`, which `make` fills if it is not there yet; it is never there in part."""
     if not folder.exists():
-        unfinished = folder.with_name(form + ".unfinished")
+        unfinished = folder.with_name(folder.name + ".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        with tarfile.open(archive) as opened:
-            opened.extractall(unfinished, filter="data")
+        make(unfinished)
         unfinished.rename(folder)
     return folder
 
