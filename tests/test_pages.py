@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from markdown_pages import README, ROOT, anchors, blocks, commands, links, pages, prose
 
 from sagemaker_object_detection import __version__
@@ -151,7 +152,7 @@ def check_shell_script(script: str, arguments: list[str]) -> None:
     assert path.stat().st_mode & 0o111, "is not executable"
     usage = "".join(line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[:1] == "#")
     for option in options_of(arguments[: arguments.index("--")] if "--" in arguments else arguments):
-        assert option in usage, f"{option}: its help does not name it"
+        assert re.search(rf"(?<![\w-]){option}(?![\w-])", usage), f"{option}: its help does not name it"
 
 
 def check_docker(words: list[str]) -> None:
@@ -239,6 +240,14 @@ def test_every_code_block_is_read(page):
     """Blocks that are neither shell nor Python nor JSON show output or a tree. One that is not closed is found here."""
     found = sum(len(blocks(text(page), language)) for language in ("sh", "python", "json", "text", ""))
     assert text(page).count("```") == 2 * found
+
+
+def test_workflow_runs_what_must_pass_and_everything_at_night():
+    workflow = yaml.safe_load(text(ROOT / ".github/workflows/ci.yml"))
+    run = workflow["jobs"]["run"]["steps"][-1]
+    assert run["run"].endswith(" .ci/run")
+    assert "schedule" in run["env"]["CI_NIGHTLY"]
+    assert yaml.safe_load(text(ROOT / ".github/dependabot.yml"))["version"] == 2
 
 
 def test_changelog_has_the_version():
