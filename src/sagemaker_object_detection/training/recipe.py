@@ -17,7 +17,7 @@ from sagemaker_object_detection.hyperparameters.table import FINE_TUNING, PLAIN,
 log = logging.getLogger(__name__)
 
 FEW_IMAGES_PER_REPLICA = 32
-"""Below this, freeze_batch_norm "Auto" freezes loaded statistics: frozen was better at 2 to 16 (README, "Measured")."""
+"""Below this, freeze_batch_norm "Auto" freezes loaded statistics: frozen was better at 2 to 16 (tests/benchmarks)."""
 RELATIVE_RATE = 0.002
 """Of the root mean square of a loaded kernel's weights: how far a step of Adam moves them at most."""
 WORTHWHILE_STEPS = 5000
