@@ -14,7 +14,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
-from sagemaker_object_detection.job.failure import PLATFORM_ERRNOS
+from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
 from sagemaker_object_detection.weights.archive import unpack
 from sagemaker_object_detection.weights.bounds import Progress, Transfer
 
