@@ -14,7 +14,7 @@ FLOW = [
     {"errors", "catalogue", "__init__"},
     {"files", "sentences"},
     {"job"},
-    {"hyperparameters"},
+    {"hyperparameters", "guard"},
     {"geometry"},
     {"dataset", "sample_data", "describe"},
     {"models"},
