@@ -49,7 +49,7 @@ class Handed:
 
     step: Any
     schedule: Any
-    guard: Any
+    divergence: Any
     evaluate: Any
     stop: Any
     replicas: Any
@@ -202,8 +202,8 @@ def test_checkpoints_tell_the_jobs_weights_and_both_of_its_data_sets_apart(finis
 
 def test_the_order_of_the_images_is_the_same_in_every_process(handed):
     assert handed.images_of_steps(5)[-1] == STEP_4
-    assert handed.guard.order.batch(4).tolist() == STEP_4
-    assert handed.guard.file_names == tuple(f"0000{index}.jpg" for index in range(10))
+    assert handed.divergence.order.batch(4).tolist() == STEP_4
+    assert handed.divergence.file_names == tuple(f"0000{index}.jpg" for index in range(10))
 
 
 def test_an_epoch_ends_with_a_step_that_takes_what_is_left(handed):

@@ -49,8 +49,8 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.training.best import Best, choose_objective
     from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity, in_force
     from sagemaker_object_detection.training.devices import has_gpu, prepare_devices
+    from sagemaker_object_detection.training.divergence import DivergenceCheck
     from sagemaker_object_detection.training.features import keep_features
-    from sagemaker_object_detection.training.guard import Guard
     from sagemaker_object_detection.training.loop import Loop, Schedule
     from sagemaker_object_detection.training.optimizer import build_optimizer, layer_shares
     from sagemaker_object_detection.training.recipe import Situation, settle, steps_per_epoch
@@ -151,7 +151,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         loop = Loop(
             step,
             schedule,
-            Guard(hyperparameters.learning_rate, order, data.file_names),
+            DivergenceCheck(hyperparameters.learning_rate, order, data.file_names),
             evaluate,
             stop,
             replicas,

@@ -22,7 +22,7 @@ from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.training import loop
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoints
-from sagemaker_object_detection.training.guard import Guard
+from sagemaker_object_detection.training.divergence import DivergenceCheck
 from sagemaker_object_detection.training.loop import Loop, Schedule
 from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State
 from sagemaker_object_detection.training.replicas import find_replicas
@@ -100,10 +100,18 @@ def train(
     images=2,
 ):
     names = [f"{letter}.jpg" for letter in "abcdefghij"[:images]]
-    guard = Guard(0.25, Order(images, images, seed=1), names)
+    divergence = DivergenceCheck(0.25, Order(images, images, seed=1), names)
     checkpoints = checkpoints or Checkpoints(None, {})
     loop = Loop(
-        step, schedule, guard, evaluate, StopWhen(stop), replicas, checkpoints, on_epoch, measure_start=measure_start
+        step,
+        schedule,
+        divergence,
+        evaluate,
+        StopWhen(stop),
+        replicas,
+        checkpoints,
+        on_epoch,
+        measure_start=measure_start,
     )
     numbers: Any = itertools.count() if batches is None else batches
     progress = progress or Progress(BEST)
