@@ -38,7 +38,7 @@ from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoint, Checkpoints
 from sagemaker_object_detection.training.loop import Outcome
 from sagemaker_object_detection.training.progress import Epoch, Progress
-from sagemaker_object_detection.training.recipe import ENOUGH_STEPS, RELATIVE_RATE
+from sagemaker_object_detection.training.recipe import ENOUGH_STEPS
 from sagemaker_object_detection.training.replicas import Replicas
 
 STEP_4 = [4, 0, 8, 7]
@@ -230,7 +230,7 @@ def test_what_auto_comes_to_decides_what_may_move_and_how_far(jobs, monkeypatch)
     (handed,) = jobs.loops
     assert not any(layer.trainable for layer in handed.detector.batch_norms)
     kernel = handed.detector.backbone.get_layer("level_1").kernel
-    rate = RELATIVE_RATE * float(np.sqrt(np.mean(np.square(kernel.numpy()))))
+    rate = 0.002 * float(np.sqrt(np.mean(np.square(kernel.numpy()))))
     optimizer, new = handed.step.optimizer, handed.detector.class_predictor.pointwise_kernel
     assert optimizer.own_rate(kernel, 0.001) == pytest.approx(rate)
     assert optimizer.own_rate(new, 0.001) == 0.001
