@@ -239,7 +239,8 @@ def prepare(paths):
         if missing:
             missing.clear()
             raise OSError(111, "Connection refused")
-    hosts.await_hosts(["algo-2"], reach, sleep=lambda seconds: None)
+    hosts.time.sleep = lambda seconds: None
+    hosts.await_hosts(["algo-2"], reach)
     raise script_launch.UserError("enough")
 script_launch.prepare = prepare
 script_launch.main(1)

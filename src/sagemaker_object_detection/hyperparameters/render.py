@@ -1,4 +1,4 @@
-"""The hyperparameter table as the README, a tuning job and a CreateAlgorithm call want it."""
+"""The hyperparameter table as its page, a tuning job and a CreateAlgorithm call want it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _ON_RESUME: dict[Resume, str] = {
 
 
 def markdown() -> str:
-    """The table for people; names of extensions are marked with a dagger."""
+    """The table of hyperparameters/README.md; names of extensions are marked with a dagger."""
     lines = [
         "| name | legal | default | used when | tuning range | the built-in's | a job that resumes | meaning |",
         "|---|---|---|---|---|---|---|---|",

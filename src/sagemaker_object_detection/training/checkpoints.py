@@ -10,12 +10,11 @@ import os
 import re
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,8 +25,8 @@ from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.hyperparameters.table import ROWS
-from sagemaker_object_detection.training.best import Objective, Validation
-from sagemaker_object_detection.training.progress import Progress
+from sagemaker_object_detection.training.best import Objective
+from sagemaker_object_detection.training.progress import Progress, State
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +45,6 @@ _MAY_DIFFER = frozenset(row.name for row in ROWS if row.resume in ("free", "comp
 _FREE = tuple(row.name for row in ROWS if row.resume == "free")
 _KEPT = tuple(row.name for row in ROWS if row.resume == "kept")
 """What a job that goes on from a checkpoint keeps, if it is left to Auto."""
-V = TypeVar("V", bound=Validation)
-
-
-@dataclass(frozen=True, eq=False)
-class Checkpoint(Generic[V]):
-    """A training between two steps. Arrays in the order of the detector's and the optimizer's variables."""
-
-    progress: Progress[V]
-    weights: Sequence[np.ndarray]
-    optimizer: Sequence[np.ndarray]
-    best_weights: Sequence[np.ndarray] | None
-    """Those of the best epoch, None before the first was finished; they may be `weights` itself."""
 
 
 class _Document(msgspec.Struct):
@@ -120,7 +107,7 @@ def identity(
     }
 
 
-class Checkpoints(Generic[V]):
+class Checkpoints:
     """The checkpoints of one job, in one folder; nothing happens where the folder is None.
 
     A context manager: on leaving it, what is being written is finished.
@@ -128,26 +115,16 @@ class Checkpoints(Generic[V]):
     Args:
         folder: made where it does not exist.
         identity: what the job is, as text by name; checkpoints of another one are refused.
-        progress_type: Progress[...] of the validation's type.
-        clock: seconds, monotonic.
     """
 
-    def __init__(
-        self,
-        folder: Path | None,
-        identity: Mapping[str, str],
-        progress_type: Any,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, folder: Path | None, identity: Mapping[str, str]) -> None:
         self._folder = folder
         self.identity = dict(identity)
-        self.progress_type = progress_type
-        self._clock = clock
-        self._last = clock()
+        self._last = time.monotonic()
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
 
-    def __enter__(self) -> "Checkpoints[V]":
+    def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(
@@ -158,20 +135,20 @@ class Checkpoints(Generic[V]):
     @property
     def due(self) -> bool:
         """Whether so much time has passed that the middle of an epoch is worth keeping."""
-        return self._folder is not None and self._clock() - self._last >= SECONDS_BETWEEN
+        return self._folder is not None and time.monotonic() - self._last >= SECONDS_BETWEEN
 
-    def save(self, take: Callable[[], Checkpoint[V]], *, last: bool = False) -> None:
-        """Writes a checkpoint while the training goes on.
+    def can_save(self, *, last: bool) -> bool:
+        """Whether `save` would write: not without a folder, and while the one before is still being written only the
+        last."""
+        return self._folder is not None and (last or self._writing is None or self._writing.done())
 
-        Nothing is taken, and nothing written, where the one before is still being written, unless it is the last.
-        That it cannot be written is logged and does not end the training.
-        """
-        if self._folder is None or (not last and self._writing is not None and not self._writing.done()):
-            return
-        self._last = self._clock()
-        self._writing = self._writer.submit(self._write, self._folder, take())
+    def save(self, state: State) -> None:
+        """Writes a checkpoint while the training goes on. That it cannot be written is logged, and ends nothing."""
+        if self._folder is not None:
+            self._last = time.monotonic()
+            self._writing = self._writer.submit(self._write, self._folder, state)
 
-    def newest(self, variables: Sequence[Any]) -> Checkpoint[V] | None:
+    def newest(self, variables: Sequence[Any]) -> State | None:
         """The newest checkpoint that is whole; None where there is none.
 
         Args:
@@ -187,12 +164,12 @@ class Checkpoints(Generic[V]):
                 leftover.unlink()
         for path in reversed(_stored(self._folder)):
             try:
-                stored, checkpoint = self._read(path)
-                _refuse_impossible(checkpoint, variables)
+                stored, state = _read(path)
+                _refuse_impossible(state, variables)
             except Exception as error:  # whatever a damaged file makes of its reader
                 log.warning("%s is damaged (%s): the checkpoint before it is used.", path, first_line(error))
                 continue
-            progress = checkpoint.progress
+            progress = state.progress
             if problems := _other_job(self._folder, {**stored, **progress.in_force}, self.identity):
                 raise UserError(problems)
             log.info(
@@ -201,20 +178,10 @@ class Checkpoints(Generic[V]):
                 progress.epoch,
                 len(progress.losses),
             )
-            return checkpoint
+            return state
         return None
 
-    def _read(self, path: Path) -> tuple[dict[str, str], Checkpoint[V]]:
-        """What the job is that a checkpoint is of, and the checkpoint."""
-        with zipfile.ZipFile(path) as archive:
-            document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
-            progress = msgspec.convert({**document.progress, "in_force": document.in_force()}, self.progress_type)
-            weights, optimizer, best = ([_array(archive, name) for name in names] for names in document.arrays)
-        if document.best_is_present:
-            best = weights
-        return document.identity, Checkpoint(progress, weights, optimizer, best or None)
-
-    def _write(self, folder: Path, checkpoint: Checkpoint[V]) -> None:
+    def _write(self, folder: Path, state: State) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stored = _stored(folder)
@@ -222,7 +189,7 @@ class Checkpoints(Generic[V]):
             path = folder / f"checkpoint-{number:06d}.npz"
             unfinished = path.with_name(path.name + _UNFINISHED)
             try:
-                self._write_file(unfinished, checkpoint)
+                self._write_file(unfinished, state)
                 unfinished.rename(path)
             finally:
                 unfinished.unlink(missing_ok=True)
@@ -240,12 +207,12 @@ class Checkpoints(Generic[V]):
                 with contextlib.suppress(OSError):
                     old.unlink()
 
-    def _write_file(self, path: Path, checkpoint: Checkpoint[V]) -> None:
-        best = checkpoint.best_weights
-        present = best is checkpoint.weights
+    def _write_file(self, path: Path, state: State) -> None:
+        best = state.best_weights
+        present = best is state.weights
         groups = {
-            "weights": checkpoint.weights,
-            "optimizer": checkpoint.optimizer,
+            "weights": state.weights,
+            "optimizer": state.optimizer,
             "best": [] if best is None or present else best,
         }
         named = {
@@ -253,7 +220,7 @@ class Checkpoints(Generic[V]):
         }
         document = {
             "identity": self.identity,
-            "progress": checkpoint.progress,
+            "progress": state.progress,
             "best_is_present": present,
             "arrays": [list(names) for names in named.values()],
         }
@@ -322,6 +289,17 @@ def _stored(folder: Path) -> list[Path]:
     return [found[number] for number in sorted(found) if found[number].is_file()]
 
 
+def _read(path: Path) -> tuple[dict[str, str], State]:
+    """What the job is that a checkpoint is of, and what it holds."""
+    with zipfile.ZipFile(path) as archive:
+        document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
+        progress = msgspec.convert({**document.progress, "in_force": document.in_force()}, Progress)
+        weights, optimizer, best = ([_array(archive, name) for name in names] for names in document.arrays)
+    if document.best_is_present:
+        best = weights
+    return document.identity, State(progress, weights, optimizer, best or None)
+
+
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with archive.open(f"{name}.npy") as member:
         array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
@@ -330,11 +308,11 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return array
 
 
-def _refuse_impossible(checkpoint: Checkpoint[V], variables: Sequence[Any]) -> None:
+def _refuse_impossible(state: State, variables: Sequence[Any]) -> None:
     """Raises a ValueError where a checkpoint contradicts itself or the detector it is for."""
-    progress, shapes = checkpoint.progress, [tuple(variable.shape) for variable in variables]
+    progress, shapes = state.progress, [tuple(variable.shape) for variable in variables]
     numbers = [epoch.number for epoch in progress.epochs]
-    best_exists = checkpoint.best_weights is not None
+    best_exists = state.best_weights is not None
     if not (
         numbers == list(range(progress.epoch))
         and -1 <= progress.best.epoch < max(1, progress.epoch)
@@ -343,7 +321,7 @@ def _refuse_impossible(checkpoint: Checkpoint[V], variables: Sequence[Any]) -> N
         and (progress.loss_limit is None or progress.loss_limit > 0.0)
     ):
         raise ValueError("its progress contradicts itself")
-    for weights in (checkpoint.weights, checkpoint.best_weights) if best_exists else (checkpoint.weights,):
+    for weights in (state.weights, state.best_weights) if best_exists else (state.weights,):
         if [value.shape for value in weights or ()] != shapes or not all(
             np.isfinite(value).all() for value in weights or ()
         ):
