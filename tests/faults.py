@@ -666,8 +666,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "gpu-without-device-files-unnoticed",
         f"{_SRC}/training/devices.py",
-        "[str(gpu) for gpu in driver.gpus] if driver and driver.gpus else device_files(root)",
-        "device_files(root)",
+        "[str(gpu) for gpu in driver.gpus] if driver and driver.gpus else device_files()",
+        "device_files()",
     ),
     Fault(
         "hopper-accepted-with-any-driver-for-cuda-12",
