@@ -431,8 +431,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "auto-overrules-the-checkpoint",
         f"{_SRC}/training/recipe.py",
-        "if name in in_force:",
-        "if name in ():",
+        "if row.name in in_force:",
+        "if row.name in ():",
     ),
     Fault(
         "recipe-for-random-weights",
@@ -485,9 +485,9 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "checkpoint-of-another-learning-rate-accepted",
-        f"{_SRC}/training/checkpoints.py",
-        '*("epochs", "early_stopping", ',
-        '*("epochs", "learning_rate", "early_stopping", ',
+        f"{_SRC}/hyperparameters/table.py",
+        'default="0.001",\n',
+        'default="0.001",\n        on_resume="free",\n',
     ),
     Fault(
         "checkpoint-of-other-validation-data-accepted",
@@ -666,8 +666,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "gpu-without-device-files-unnoticed",
         f"{_SRC}/training/devices.py",
-        "[str(gpu) for gpu in driver.gpus] if driver and driver.gpus else device_files(root)",
-        "device_files(root)",
+        "[str(gpu) for gpu in driver.gpus] if driver and driver.gpus else device_files()",
+        "device_files()",
     ),
     Fault(
         "hopper-accepted-with-any-driver-for-cuda-12",

@@ -86,7 +86,7 @@ def _fetch(base: BaseModel, folder: Path, place: str | None, stop: StopSignal) -
         _verify_copy(target, base)
         log.info("%s: already in %s.", base.name, target)
         return
-    address = place or base.hub_handle
+    address = place or base.weights.hub_handle
     source = source_at(address, f"{base.name} ({shown(address)})", _WAYS)
     with fetching_folder(folder) as work:
         copy = work / base.name

@@ -27,7 +27,7 @@ from sagemaker_object_detection.launch.requests import (
 
 _CONFIG = "HyperParameterTuningJobConfig"
 _DEFINITION = "TrainingJobDefinition"
-_OBJECTIVES = tuple(metric.name for metric in METRICS if metric.name.startswith("validation:"))
+_OBJECTIVES = tuple(metric.name for metric in METRICS if metric.line > 0)
 # The developer guide's quotas, which the API's own description leaves out.
 _MAX_HYPERPARAMETERS, _MAX_JOBS, _MAX_PARALLEL, _MAX_EPOCHS = 100, 750, 100, 20000
 _DEFAULT_JOBS = 20
