@@ -21,11 +21,11 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.evaluation.evaluation import CocoFigures, Evaluation
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.hyperparameters.table import ROWS
+from sagemaker_object_detection.step.readings import Reading
 from sagemaker_object_detection.training import checkpoints as checkpoints_module
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoints, checkpoint_problems, identity, settings
 from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State
-from sagemaker_object_detection.training.readings import Reading
 from sagemaker_object_detection.training.resume import find_state, restore
 
 DETECTOR = [np.zeros((2, 3)), np.zeros(())]
