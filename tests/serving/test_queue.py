@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from sagemaker_object_detection.artifact.inference import RequestError
-from sagemaker_object_detection.dataset.images import MAX_PIXELS
+from sagemaker_object_detection.images.headers import MAX_PIXELS
 from sagemaker_object_detection.serving import queue as module
 from sagemaker_object_detection.serving.queue import BatchQueue, DamagedImageError
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sagemaker_object_detection.artifact.inference import RequestError
-from sagemaker_object_detection.dataset.images import MAX_PIXELS
 from sagemaker_object_detection.errors import first_line
+from sagemaker_object_detection.images.headers import MAX_PIXELS
 
 log = logging.getLogger(__name__)
 
