@@ -8,7 +8,7 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import AUTO, Value
 from sagemaker_object_detection.hyperparameters.table import ROWS, Row
-from sagemaker_object_detection.job.text import is_given, unquote
+from sagemaker_object_detection.job.config import is_given, unquote
 from sagemaker_object_detection.sentences import MAX_SHOWN, nearest, shown
 
 _CANONICAL = {name: row.name for row in ROWS for name in (row.name, *row.aliases)}
