@@ -95,13 +95,13 @@ FAULTS = (
     ),
     Fault(
         "exif-ignored-in-validation",
-        f"{_SRC}/dataset/decoded.py",
+        f"{_SRC}/dataset/reader.py",
         "self._orientations = tf.constant(dataset.orientations)",
         "self._orientations = tf.constant(dataset.orientations if input_size else np.ones_like(dataset.orientations))",
     ),
     Fault(
         "inverted-box-let-through",
-        f"{_SRC}/dataset/checks.py",
+        f"{_SRC}/dataset/check_boxes.py",
         "return np.asarray(self.inverted | self.outside | self.empty)",
         "return np.asarray(self.outside | self.empty)",
     ),
@@ -221,15 +221,15 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "script-ended-by-a-signal-exits-with-1",
-        f"{_SRC}/job/script_mode.py",
+        f"{_SRC}/script_mode/supervisor.py",
         "exit_code = status if status > 0 else 128 - status",
         "exit_code = status if status > 0 else 1",
     ),
     Fault(
         "script-mode-not-recognised",
         f"{_SRC}/job/config.py",
-        '_hyperparameters(paths, [])[1].get(SCRIPT, "")',
-        '_hyperparameters(paths, [])[0].get(SCRIPT, "")',
+        'platform.get(SCRIPT, "")',
+        'own.get(SCRIPT, "")',
     ),
     Fault("shell-stays-process-1", "container/train", "exec python -P", "python -P"),
     # Hyperparameters.
@@ -254,7 +254,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     # The data.
     Fault(
         "xywh-read-as-xyxy",
-        f"{_SRC}/dataset/checks.py",
+        f"{_SRC}/dataset/check_boxes.py",
         'corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written',
         "corners = written",
     ),
@@ -266,7 +266,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "link-followed-out-of-a-channel",
-        f"{_SRC}/dataset/images.py",
+        f"{_SRC}/dataset/check_images.py",
         "target = os.path.realpath(folder / file_name)",
         "target = os.path.abspath(folder / file_name)",
     ),
@@ -388,7 +388,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "padding-of-training-images-not-zero",
-        f"{_SRC}/dataset/preprocess.py",
+        f"{_SRC}/images/network_input.py",
         "return scaled * rows[:, :, None, None] * columns[:, None, :, None]",
         "return scaled",
     ),

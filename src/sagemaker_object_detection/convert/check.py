@@ -13,18 +13,18 @@ from sagemaker_object_detection.convert.coco import COCO
 from sagemaker_object_detection.convert.files import Findings
 from sagemaker_object_detection.convert.source import Source, SourceImage
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
-from sagemaker_object_detection.dataset.checks import (
+from sagemaker_object_detection.dataset.check_boxes import (
     EMPTY,
     INVERTED,
     OTHER_FORMAT,
     OUTSIDE,
     JudgedBoxes,
     check_boxes,
-    displayed_size,
     judge_boxes,
 )
-from sagemaker_object_detection.dataset.images import Header, UnusableImageError, read_headers
+from sagemaker_object_detection.dataset.check_images import displayed_size
 from sagemaker_object_detection.dataset.problems import Problem
+from sagemaker_object_detection.images.headers import Header, UnusableImageError, read_headers
 
 
 @dataclass(frozen=True, eq=False)

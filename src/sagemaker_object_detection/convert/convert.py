@@ -17,7 +17,8 @@ from sagemaker_object_detection.dataset.annotation_entries import (
     ImageEntry,
 )
 from sagemaker_object_detection.dataset.annotation_file import read_annotations
-from sagemaker_object_detection.dataset.checks import check_boxes, check_images
+from sagemaker_object_detection.dataset.check_boxes import check_boxes
+from sagemaker_object_detection.dataset.check_images import check_images
 from sagemaker_object_detection.dataset.problems import DataError, Problem
 
 MAX_LISTED = 200
