@@ -17,9 +17,9 @@ from pathlib import Path
 from sagemaker_object_detection.convert import voc, yolo
 from sagemaker_object_detection.convert.coco import read_coco
 from sagemaker_object_detection.convert.convert import convert
+from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.ground_truth import read_ground_truth
 from sagemaker_object_detection.convert.program import guarded
-from sagemaker_object_detection.convert.source import Source
 from sagemaker_object_detection.convert.write import check_target
 
 
@@ -31,25 +31,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _convert(options: argparse.Namespace) -> str:
     check_target(options.to)
-    source: Source = options.read(options)
-    return convert(source, options.to, drop=options.invalid_boxes == "drop", copy=options.copy).as_text()
+    data: ForeignDataSet = options.read(options)
+    return convert(data, options.to, drop=options.invalid_boxes == "drop", copy=options.copy)
 
 
-def _coco(options: argparse.Namespace) -> Source:
+def _coco(options: argparse.Namespace) -> ForeignDataSet:
     return read_coco(options.file, options.images)
 
 
-def _voc(options: argparse.Namespace) -> Source:
+def _voc(options: argparse.Namespace) -> ForeignDataSet:
     layout = voc.find_layout(options.folder, options.annotations, options.images, options.split)
     return voc.read_voc(layout, options.names, drop_difficult=options.drop_difficult)
 
 
-def _yolo(options: argparse.Namespace) -> Source:
+def _yolo(options: argparse.Namespace) -> ForeignDataSet:
     layout = yolo.find_layout(options.folder, options.split, options.images, options.labels)
     return yolo.read_yolo(layout, options.names, options.names_file)
 
 
-def _ground_truth(options: argparse.Namespace) -> Source:
+def _ground_truth(options: argparse.Namespace) -> ForeignDataSet:
     return read_ground_truth(options.manifest, options.images, options.label_attribute)
 
 

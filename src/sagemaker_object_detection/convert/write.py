@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -49,8 +49,7 @@ def write_data_set(
     files: Sequence[tuple[Path, str]],
     *,
     copy: bool,
-    verify: Callable[[Path], _T],
-) -> tuple[_T, int]:
+) -> int:
     """Put the data set into place under its name, when it is complete.
 
     SIGTERM and Ctrl-C are noticed between two images, and leave nothing behind.
@@ -60,10 +59,9 @@ def write_data_set(
         document: what annotations.json says.
         files: the image files, and their paths below images/.
         copy: whether every image is copied. Else it gets a second name (a hard link) where that is possible.
-        verify: looks at the folder before it gets its name.
 
     Returns:
-        what `verify` returns, and how many images were copied.
+        how many images were copied.
 
     Raises:
         UserError: the folder may not be written, or an image not be read.
@@ -81,11 +79,10 @@ def write_data_set(
             for source, name in _until(stop, files):
                 copied += _place(source, images / name, copy)
             (partial / ANNOTATIONS_FILE).write_bytes(msgspec.json.encode(document))
-            result = verify(partial)
             if stop.requested:
                 raise StoppedError
             partial.replace(target)  # an empty folder of this name gives way
-    return result, copied
+    return copied
 
 
 def _until(stop: StopSignal, items: Iterable[_T]) -> Iterator[_T]:

@@ -5,7 +5,7 @@ Nothing is decoded here, so this takes seconds and no TensorFlow; `load.py` deco
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,17 +38,23 @@ class CheckedImages:
     """The files of N image entries.
 
     headers: None where the file cannot be used. sizes: int64 [N, 2], height and width as displayed, from the
-    annotations where the file cannot be used, 0 where neither says. orientations: uint8 [N], EXIF orientation to
-    apply. turned, ignored: how many images had an EXIF orientation that was applied, or was not because the
-    annotation's size says so.
+    annotations where the file cannot be used, 0 where neither says. orientations: uint8 [N], EXIF orientation to apply.
     """
 
-    folder: Path
     headers: list[Header | None]
     sizes: np.ndarray
     orientations: np.ndarray
-    turned: int
-    ignored: int
+
+    @property
+    def turned(self) -> int:
+        """How many images have an EXIF orientation that is applied."""
+        return int((self.orientations > 1).sum())
+
+    @property
+    def ignored(self) -> int:
+        """How many have one that is not applied, because the annotations' size says so."""
+        pairs = zip(self.headers, self.orientations.tolist(), strict=True)
+        return sum(header is not None and header.orientation != applied for header, applied in pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +89,7 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
     folder = table.folder / IMAGES_FOLDER
     count = len(table.file_names)
     problems: list[Problem] = []
-    headers: list[Header | None] = [None] * count
-    sizes = table.image_sizes.copy()
-    orientations = np.ones(count, np.uint8)
-    turned = ignored = 0
+    paths: dict[int, Path] = {}
 
     def report(index: int, kind: str, rest: str) -> None:
         image = f"{table.channel} images[{table.image_rows[index]}] {table.file_names[index]!r}"
@@ -99,36 +102,16 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
         text = f"{table.channel}: there is no folder {folder}. Expected the {count} images of {ANNOTATIONS_FILE} in it."
         problems.append(Problem(table.channel, "missing image folders", text))
     else:
-        usable = _unique_paths(table, folder, report)
+        paths = {index: folder / table.file_names[index] for index in _unique_paths(table, folder, report)}
 
-        @cache
-        def present() -> dict[str, str]:
-            try:
-                return {name.lower(): name for name in os.listdir(folder)}
-            except OSError:  # it may be opened but not listed: there is no hint then
-                return {}
+    def hint(index: int, present: Callable[[Path], dict[str, str]]) -> str:
+        return missing_image_hint(folder, table.file_names[index], present)
 
-        examined = read_headers([folder / table.file_names[index] for index in usable])
-        for index, header in zip(usable, examined, strict=True):
-            if isinstance(header, UnusableImageError):
-                hint = ""
-                if header.kind == "missing images":
-                    hint = f" {missing_image_hint(folder, table.file_names[index], present)}"
-                report(index, header.kind, f"{header}{hint}")
-                continue
-            headers[index] = header
-            size = displayed_size(header, table.image_sizes[index])
-            if size is None:
-                report(index, "images of another size", _size_mismatch(header, table.image_sizes[index]))
-                sizes[index] = 0
-                continue
-            sizes[index], orientations[index] = size
-            turned += int(orientations[index] > 1)
-            ignored += int(orientations[index] != header.orientation)
-        if not any(headers):
-            text = f"{table.channel}: none of the {count} images can be used."
-            problems.insert(0, Problem(table.channel, "channels without usable images", text))
-    return CheckedImages(folder, headers, sizes, orientations, turned, ignored), problems
+    images = examine_images(paths, table.image_sizes, report, hint)
+    if count and not any(images.headers) and folder.is_dir():
+        text = f"{table.channel}: none of the {count} images can be used."
+        problems.insert(0, Problem(table.channel, "channels without usable images", text))
+    return images, problems
 
 
 def _unique_paths(table: AnnotationTable, folder: Path, report: Callable[[int, str, str], None]) -> list[int]:
@@ -152,7 +135,47 @@ def _unique_paths(table: AnnotationTable, folder: Path, report: Callable[[int, s
     return usable
 
 
-def displayed_size(header: Header, annotated: np.ndarray) -> tuple[tuple[int, int], int] | None:
+def examine_images(
+    paths: Mapping[int, Path],
+    annotated: np.ndarray,
+    report: Callable[[int, str, str], None],
+    hint: Callable[[int, Callable[[Path], dict[str, str]]], str],
+) -> CheckedImages:
+    """Read the header of images, and decide which orientation their annotations are for.
+
+    Args:
+        paths: the files, by the index of the image; one that is not there has no file that could be used.
+        annotated: int64 [N, 2], height and width by the annotations, 0 where not given.
+        report: takes the index, kind and end of the sentence of each problem.
+        hint: what to do about a file that is missing, from the index and from what lists a folder: lower-case name ->
+            name.
+    """
+    headers: list[Header | None] = [None] * len(annotated)
+    sizes, orientations = annotated.copy(), np.ones(len(annotated), np.uint8)
+
+    @cache
+    def present(folder: Path) -> dict[str, str]:
+        try:
+            return {name.lower(): name for name in os.listdir(folder)}
+        except OSError:  # there is no hint then
+            return {}
+
+    for index, header in zip(paths, read_headers(list(paths.values())), strict=True):
+        if isinstance(header, UnusableImageError):
+            end = f" {hint(index, present)}" if header.kind == "missing images" else ""
+            report(index, header.kind, f"{header}{end}")
+            continue
+        headers[index] = header
+        displayed = _displayed_size(header, annotated[index])
+        if displayed is None:
+            report(index, "images of another size", _size_mismatch(header, annotated[index]))
+            sizes[index] = 0
+        else:
+            sizes[index], orientations[index] = displayed
+    return CheckedImages(headers, sizes, orientations)
+
+
+def _displayed_size(header: Header, annotated: np.ndarray) -> tuple[tuple[int, int], int] | None:
     """Size as displayed and the orientation to apply, or None where the annotation's size fits neither.
 
     TensorFlow ignores EXIF, annotation tools differ. The size in the annotations tells which pixels they are for; where
@@ -174,7 +197,7 @@ def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
     turn = f" (turned as its EXIF orientation {header.orientation} says)" if header.orientation > 1 else ""
     annotated_size = f"{annotated[1] or 'nothing'} and {annotated[0] or 'nothing'}"
     return (
-        f"is {width} wide and {height} high{turn}, but {ANNOTATIONS_FILE} says {annotated_size}, so its boxes would be "
+        f"is {width} wide and {height} high{turn}, but the annotations say {annotated_size}, so its boxes would be "
         f"misplaced. Correct width and height there, or use the image that was annotated."
     )
 
@@ -197,10 +220,25 @@ def check_boxes(
     written = table.bboxes[known]
     box_sizes = sizes[table.box_images[known]].astype(np.float64)
     corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written
-    other = _other_format(table, known, written, box_sizes, bbox_format, lenient=invalid_boxes == "drop")
-    if isinstance(other, Problem):
-        return CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), 0, 0), [other], []
-    warnings = [other] if other else []
+    lenient = invalid_boxes == "drop"
+    broken, misfits = read_both_ways(written, box_sizes, bbox_format)
+    other = "xywh" if bbox_format == "xyxy" else "xyxy"
+    if is_other_format(broken, misfits, lenient=lenient):
+        text = (
+            f"{table.channel}: these look like {_FORMATS[other]} boxes, but bbox_format={bbox_format!r} means "
+            f"{_FORMATS[bbox_format]}: {broken.sum()} of {len(written)} boxes cannot be read so, {misfits or 'none'} "
+            f'the other way; first: {_box(table, known[np.flatnonzero(broken)[0]])}. Set bbox_format="{other}" or '
+            f"convert the file."
+        )
+        problem = Problem(table.channel, OTHER_FORMAT, text)
+        return CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), 0, 0), [problem], []
+    warnings = []
+    if len(written) and not broken.any() and not misfits:
+        warnings.append(
+            f"{table.channel}: every box ({len(written)}) fits its image both as {_FORMATS['xyxy']} and as "
+            f"{_FORMATS['xywh']}; they are read as {_FORMATS[bbox_format]}. If that is wrong, set "
+            f'bbox_format="{other}".'
+        )
 
     judged = judge_boxes(corners, box_sizes)
     invalid = judged.invalid
@@ -214,7 +252,7 @@ def check_boxes(
         return OUTSIDE, f"reaches outside its image, which is {width:g} wide and {height:g} high"
 
     problems: list[Problem] = []
-    if invalid_boxes == "error":
+    if not lenient:
         for number in np.flatnonzero(invalid).tolist():
             kind, what = sentence(number)
             text = (
@@ -258,48 +296,33 @@ def _expectation(bbox_format: str) -> str:
     return "[xmin, ymin, width, height] in pixels, with width and height above 0, inside the image"
 
 
-def _other_format(
-    table: AnnotationTable,
-    known: np.ndarray,
-    written: np.ndarray,
-    box_sizes: np.ndarray,
-    bbox_format: str,
-    lenient: bool,
-) -> Problem | str | None:
-    """Whether these are boxes of the other format: a Problem where they surely are, a warning where they may be.
+def read_both_ways(written: np.ndarray, sizes: np.ndarray, bbox_format: str) -> tuple[np.ndarray, int]:
+    """Which boxes cannot be what `bbox_format` says, bool [M], and how many of all do not fit as the other format.
 
-    The tests come from what people feed in (aws/amazon-sagemaker-examples#3853): COCO files, read as corners, have
-    boxes whose end lies before their start. With `lenient`, for boxes that may be dropped, a tenth of them must be so.
+    Args:
+        written: float64 [M, 4], the numbers as written, pixels.
+        sizes: float64 [M, 2], height and width of each box's image.
     """
-    if len(written) == 0:
-        return None
-    limits = np.tile(box_sizes[:, ::-1], 2) + _MAX_OVERHANG
-    as_corners, as_coco = written, xywh_to_xyxy(written)
+    limits = np.tile(sizes[:, ::-1], 2) + _MAX_OVERHANG
 
     def fits(corners: np.ndarray) -> np.ndarray:
         inside = (corners >= -_MAX_OVERHANG) & (corners <= limits)
         return np.asarray(inside.all(axis=1) & (corners[:, 2:] > corners[:, :2]).all(axis=1))
 
-    fits_corners, fits_coco = fits(as_corners), fits(as_coco)
-    other = "xywh" if bbox_format == "xyxy" else "xyxy"
-    broken = (as_corners[:, 2:] <= as_corners[:, :2]).any(axis=1) if bbox_format == "xyxy" else ~fits_coco
-    misfits = int((~(fits_coco if other == "xywh" else fits_corners)).sum())
-    # Published COCO files hold a few empty boxes themselves, so a few may be wrong either way.
-    if broken.any() and 10 * misfits <= broken.sum() and (not lenient or broken.mean() >= 0.1):
-        first = known[np.flatnonzero(broken)[0]]
-        text = (
-            f"{table.channel}: these look like {_FORMATS[other]} boxes, but bbox_format={bbox_format!r} means "
-            f"{_FORMATS[bbox_format]}: {broken.sum()} of {len(written)} boxes cannot be read so, {misfits or 'none'} "
-            f'the other way; first: {_box(table, first)}. Set bbox_format="{other}" or convert the file.'
-        )
-        return Problem(table.channel, OTHER_FORMAT, text)
-    if not broken.any() and not misfits:
-        return (
-            f"{table.channel}: every box ({len(written)}) fits its image both as {_FORMATS['xyxy']} and as "
-            f"{_FORMATS['xywh']}; they are read as {_FORMATS[bbox_format]}. If that is wrong, set "
-            f'bbox_format="{other}".'
-        )
-    return None
+    fits_coco = fits(xywh_to_xyxy(written))
+    if bbox_format == "xywh":
+        return ~fits_coco, int((~fits(written)).sum())
+    return np.asarray((written[:, 2:] <= written[:, :2]).any(axis=1)), int((~fits_coco).sum())
+
+
+def is_other_format(broken: np.ndarray, misfits: int, *, lenient: bool) -> bool:
+    """Whether these are surely boxes of the other format, from what `read_both_ways` returns.
+
+    The tests come from what people feed in (aws/amazon-sagemaker-examples#3853): COCO files, read as corners, have
+    boxes whose end lies before their start. Published COCO files hold a few empty boxes themselves, so a few may be
+    wrong either way. With `lenient`, for boxes that may be dropped, a tenth of them must be so.
+    """
+    return bool(broken.any() and 10 * misfits <= broken.sum() and (not lenient or broken.mean() >= 0.1))
 
 
 def _box(table: AnnotationTable, row: int) -> str:

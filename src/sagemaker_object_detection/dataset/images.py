@@ -221,12 +221,12 @@ def path_problem(folder: Path, file_name: str) -> str | None:
     return None
 
 
-def missing_image_hint(folder: Path, file_name: str, present: Callable[[], dict[str, str]]) -> str:
-    """Where the file may be instead. present: lower-case name -> name of what the images folder holds."""
+def missing_image_hint(folder: Path, file_name: str, present: Callable[[Path], dict[str, str]]) -> str:
+    """Where the file may be instead. present: lower-case name -> name of what a folder holds."""
     if os.path.isfile(folder.parent / file_name):  # False where pathlib raises
         return "It lies in the channel's folder: file_name is relative to images/, so put it there or shorten the name."
     plain = posixpath.basename(file_name.replace("\\", "/"))
-    similar = present().get(plain.lower())
+    similar = present(folder).get(plain.lower())
     if similar is not None and similar != file_name:
         return f"There is {similar!r}: write file_name exactly so."
     return "Add the file or remove its entry."

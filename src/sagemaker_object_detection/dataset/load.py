@@ -14,7 +14,13 @@ import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, read_annotations
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
-from sagemaker_object_detection.dataset.checks import CheckedBoxes, CheckedImages, check_boxes, check_images
+from sagemaker_object_detection.dataset.checks import (
+    IMAGES_FOLDER,
+    CheckedBoxes,
+    CheckedImages,
+    check_boxes,
+    check_images,
+)
 from sagemaker_object_detection.dataset.images import check_decoding
 from sagemaker_object_detection.dataset.problems import (
     ChannelReport,
@@ -191,7 +197,7 @@ def _check_decoding(
     started = time.monotonic()
     logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
     outcomes = check_decoding(
-        [channel.images.folder / channel.table.file_names[index] for channel, index, _ in todo],
+        [channel.table.folder / IMAGES_FOLDER / channel.table.file_names[index] for channel, index, _ in todo],
         [header for _, _, header in todo],
         stop_requested,
         decoded.keep,
@@ -285,7 +291,7 @@ def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: "De
     file_names = tuple(table.file_names[index] for index in chosen)
     file_sizes = [header.file_size for index in chosen if (header := images.headers[index]) is not None]
     return Dataset(
-        images=images.folder,
+        images=table.folder / IMAGES_FOLDER,
         file_names=file_names,
         labels=labels,
         decoded=decoded,
