@@ -11,6 +11,8 @@ the writing began); unless it is 0, nothing was written.
 """
 
 import argparse
+import io
+import os
 import sys
 from pathlib import Path
 
@@ -19,20 +21,26 @@ from sagemaker_object_detection.convert.coco import read_coco
 from sagemaker_object_detection.convert.convert import convert
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.ground_truth import read_ground_truth
-from sagemaker_object_detection.convert.program import guarded
 from sagemaker_object_detection.convert.write import check_target
+from sagemaker_object_detection.guard import run_guarded
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     options = _parser().parse_args(arguments)
-    return guarded(lambda: _convert(options))
+    return run_guarded(lambda: _convert(options))
 
 
-def _convert(options: argparse.Namespace) -> str:
+def _convert(options: argparse.Namespace) -> None:
     check_target(options.to)
     data: ForeignDataSet = options.read(options)
-    return convert(data, options.to, drop=options.invalid_boxes == "drop", copy=options.copy)
+    summary = convert(data, options.to, drop=options.invalid_boxes == "drop", copy=options.copy)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of classes that the terminal has no letters for
+    try:
+        print(summary, flush=True)
+    except OSError:  # nobody reads it, or its disk is full: what is done stays done. Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _coco(options: argparse.Namespace) -> ForeignDataSet:

@@ -71,9 +71,9 @@ FAULTS = (
     ),
     Fault(
         "checkpoint-renamed-before-it-is-synced",
-        f"{_SRC}/training/checkpoints.py",
-        "            file.flush()\n            os.fsync(file.fileno())\n",
-        "            file.flush()\n",
+        f"{_SRC}/files/whole.py",
+        "            os.fsync(file.fileno())\n",
+        "            pass\n",
     ),
     Fault(
         "sigterm-heard-at-the-end-of-an-epoch",

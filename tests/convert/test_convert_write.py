@@ -91,14 +91,16 @@ def test_an_image_that_is_gone_meanwhile_is_told_and_nothing_is_left(source, tmp
     assert snapshot(tmp_path) == before
 
 
-def test_a_fault_of_ours_is_shown_as_it_is_and_leaves_nothing(source, tmp_path, monkeypatch):
+def test_a_fault_of_ours_is_shown_with_its_place_and_leaves_nothing(source, tmp_path, capsys, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
     monkeypatch.setattr(write, "_place", broken)
     before = snapshot(tmp_path)
-    with pytest.raises(ZeroDivisionError):
-        PROGRAM.main([*source, "--to", str(tmp_path / "job/new")])
+    code, out, err = run(capsys, source, tmp_path / "job/new")
+    assert (code, out) == (1, "")
+    assert err.startswith("Traceback")
+    assert "AlgorithmError: ZeroDivisionError" in err
     assert snapshot(tmp_path) == before
 
 

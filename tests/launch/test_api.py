@@ -50,5 +50,5 @@ def test_what_is_deep_inside_is_told_by_its_path_and_in_the_words_given_for_it()
             "16 entries",
         ),
         ("StoppingCondition.MaxWaitTimeInSeconds", "got 0; expected at least 1"),
-        ("Environment", f"got '{'x' * 79}...; expected at most 512 characters"),
+        ("Environment", f"got '{'x' * 80}...'; expected at most 512 characters"),
     ]

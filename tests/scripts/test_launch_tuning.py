@@ -206,7 +206,7 @@ def test_ranges_and_values_of_ones_own(capsys, text, kind, row):
     ],
 )
 def test_a_range_that_cannot_be_is_refused(capsys, text, problem):
-    shown = repr(text) if len(repr(text)) <= 80 else f"{repr(text)[:80]}..."
+    shown = repr(text if len(text) <= 80 else f"{text[:80]}...")
     assert refused(capsys, "--tune", text) == [f"--tune {shown}: {problem}"]
 
 

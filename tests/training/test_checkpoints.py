@@ -87,22 +87,22 @@ def same(first, second) -> bool:
 
 def test_a_checkpoint_gets_its_name_when_all_of_it_is_on_the_disk(tmp_path, monkeypatch):
     done = []
-    fsync, rename = os.fsync, os.rename
+    fsync, replace = os.fsync, os.replace
 
     def note_fsync(file):
         fsync(file)
         done.append(("fsync", os.readlink(f"/proc/self/fd/{file}"), os.fstat(file).st_size))
 
-    def note_rename(old, new):
-        rename(old, new)
-        done.append(("rename", str(old), os.stat(new).st_size))
+    def note_replace(old, new):
+        replace(old, new)
+        done.append(("replace", str(old), os.stat(new).st_size))
 
     monkeypatch.setattr(os, "fsync", note_fsync)
-    monkeypatch.setattr(os, "rename", note_rename)
+    monkeypatch.setattr(os, "replace", note_replace)
     save(tmp_path, 1.0)
     size = (tmp_path / "checkpoint-000001.npz").stat().st_size
     unfinished = f"{tmp_path}/checkpoint-000001.npz.sagemaker-ignore"
-    assert done == [("fsync", unfinished, size), ("rename", unfinished, size)]
+    assert done == [("fsync", unfinished, size), ("replace", unfinished, size)]
 
 
 @pytest.mark.parametrize("best", [2.0, None])

@@ -13,9 +13,9 @@ import yaml
 
 from sagemaker_object_detection.convert.foreign import ForeignDataSet, InvalidError
 from sagemaker_object_detection.dataset.annotation_entries import Id
+from sagemaker_object_detection.sentences import shown
 
 _EXPECTED = "a text file with one name a line, or a data.yaml"
-_MAX_SHOWN = 80
 _NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 _UNDERSTOOD = (
     "expected names: [cat, dog], or one name a line as - cat or as 0: cat. Write it so, or give the names with --names"
@@ -69,7 +69,7 @@ def _names_of_yaml(path: Path, text: str) -> list[tuple[str, int, str]]:
 
     def refused(fault: str, mark: yaml.Mark) -> InvalidError:
         line = text.split("\n")[mark.line].strip()
-        place = f"{path} line {mark.line + 1}: {fault}got {line[:_MAX_SHOWN]!r}"
+        place = f"{path} line {mark.line + 1}: {fault}got {shown(line)}"
         return InvalidError("unreadable class names", f"{place}; {_UNDERSTOOD}.")
 
     def written(node: yaml.Node) -> str:

@@ -4,7 +4,6 @@ and every problem on the way."""
 import os
 import posixpath
 import re
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sagemaker_object_detection.dataset.annotation_entries import Id, is_printable
+from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
 from sagemaker_object_detection.dataset.problems import Problem
+from sagemaker_object_detection.files.regular import read_regular
+from sagemaker_object_detection.sentences import is_printable
 
 _IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif")
@@ -115,18 +116,11 @@ class ForeignDataSet:
             InvalidError: it cannot be read.
         """
         try:
-            state = path.stat()
-            if stat.S_ISREG(state.st_mode) and state.st_size <= MAX_BYTES:
-                return path.read_bytes()
-            if stat.S_ISREG(state.st_mode):
-                fault = f"has {state.st_size} bytes; at most {MAX_BYTES} are read"
-            else:  # reading a pipe may wait for ever
-                fault = f"is {'a folder' if stat.S_ISDIR(state.st_mode) else 'a pipe, a device or a socket'}"
-        except FileNotFoundError:
-            fault = "does not exist"
+            return read_regular(path, MAX_BYTES)
         except OSError as error:
-            fault = f"cannot be read ({error.strerror})"
-        raise InvalidError("unreadable files", f"{path}: {fault}. Expected {expected}.")
+            missing = isinstance(error, FileNotFoundError)
+            fault = "does not exist" if missing else f"cannot be read ({error.strerror})"
+            raise InvalidError("unreadable files", f"{path}: {fault}. Expected {expected}.") from None
 
     def read_text(self, path: Path, expected: str) -> str:
         """The content of a UTF-8 text file, its lines ended by line feeds alone.

@@ -9,7 +9,6 @@
 a bucket.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
@@ -25,8 +24,10 @@ from sagemaker_object_detection.convert.foreign import (
     Numbers,
     is_image,
 )
-from sagemaker_object_detection.dataset.problems import shortlist
+from sagemaker_object_detection.files import strict_json
+from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
+from sagemaker_object_detection.sentences import as_json, shortlist
 
 GROUND_TRUTH = "ground-truth"
 _TYPE = "groundtruth/object-detection"
@@ -112,17 +113,15 @@ def _read_entries(
 
 
 def _parse(place: str, line: str) -> _Entry:
+    expected = "Expected one JSON object a line"
     try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        fault = f"is not valid JSON: column {error.colno}: {error.msg}"
-    except (RecursionError, ValueError):
-        fault = "is nested too deeply, or holds a number of thousands of digits"
-    else:
-        if isinstance(entry, dict):
-            return entry
-        fault = f"holds {_shown(entry)}"
-    raise InvalidError("unreadable lines", f"{place}: {fault}. Expected one JSON object a line. Correct it there.")
+        entry = strict_json.parse(line)
+    except JsonError as error:
+        fault = str(error).replace("line 1, ", "")
+        raise _invalid_line(place, f"{fault}. {expected}", f"{error.advice}.") from None
+    if not isinstance(entry, dict):
+        raise _invalid_line(place, f"holds {as_json(entry)}. {expected}")
+    return entry
 
 
 def _attribute(manifest: Path, entries: Sequence[_Entry], wanted: str | None) -> str:
@@ -154,12 +153,14 @@ def _add_classes(place: str, class_map: Any, classes: dict[int, str], data: Fore
     if class_map is None:
         return
     if not isinstance(class_map, dict):
-        text = f"{place}: class-map is {_shown(class_map)}; expected an object."
+        text = f"{place}: class-map is {as_json(class_map)}; expected an object."
         data.add_problem("unusable class names", text)
         return
     for key, name in class_map.items():
         if not (key.isascii() and key.isdigit() and len(key) < 10 and isinstance(name, str)):
-            text = f"{place}: class-map has {_shown(key)}: {_shown(name)}; expected a number and its name. Correct it."
+            text = (
+                f"{place}: class-map has {as_json(key)}: {as_json(name)}; expected a number and its name. Correct it."
+            )
             data.add_problem("unusable class names", text)
         elif data.is_name(place, name) and classes.setdefault(int(key), name) != name:
             text = (
@@ -178,7 +179,7 @@ def _label(place: str, entry: _Entry, attribute: str) -> _Entry:
     label = entry[attribute]
     if not isinstance(label, dict) or not isinstance(label.get("annotations"), list):
         expected = "an object with image_size and a list annotations"
-        raise _invalid_line(place, f"{attribute} is {_shown(label)}; expected {expected}")
+        raise _invalid_line(place, f"{attribute} is {as_json(label)}; expected {expected}")
     return label
 
 
@@ -190,7 +191,7 @@ def _size(place: str, label: _Entry, attribute: str) -> tuple[int, int]:
         sides = [size[0].get("height"), size[0].get("width")]
     if not sides or any(type(side) is not int or not 0 < side < _MAX_SIDE for side in sides):
         expected = '[{"width": 640, "height": 480, "depth": 3}]'
-        raise _invalid_line(place, f"{attribute}: image_size is {_shown(size)}; expected {expected}")
+        raise _invalid_line(place, f"{attribute}: image_size is {as_json(size)}; expected {expected}")
     return sides[0], sides[1]
 
 
@@ -200,7 +201,7 @@ def _image(place: str, entry: _Entry, folder: Path, files: Mapping[str, list[str
     key = address.partition("s3://")[2].partition("/")[2] if isinstance(address, str) else ""
     base = key.rpartition("/")[2]
     if not base or not str(address).startswith("s3://"):
-        raise _invalid_line(place, f"source-ref is {_shown(address)}; expected s3://bucket/key")
+        raise _invalid_line(place, f"source-ref is {as_json(address)}; expected s3://bucket/key")
     if files is None:
         return key, None
     candidates = files.get(base, [])
@@ -227,20 +228,14 @@ def _box(place: str, annotation: Any) -> tuple[int, Numbers]:
         return InvalidError("unreadable annotations", f"{place}: {fault}. Correct it there.")
 
     if not isinstance(annotation, dict):
-        raise invalid(f"is {_shown(annotation)}; expected an object")
+        raise invalid(f"is {as_json(annotation)}; expected an object")
     category = annotation.get("class_id")
     if type(category) is not int or category < 0:
-        raise invalid(f"class_id is {_shown(category)}; expected a whole number, 0 or more")
+        raise invalid(f"class_id is {as_json(category)}; expected a whole number, 0 or more")
     numbers = []
     for field in NOTATION.fields:
         value = annotation.get(field)
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MAX_SIDE:
-            raise invalid(f"{field} is {_shown(value)}; expected a number of pixels")
+            raise invalid(f"{field} is {as_json(value)}; expected a number of pixels")
         numbers.append(float(value))
     return category, numbers
-
-
-def _shown(value: Any) -> str:
-    """The value as JSON, cut short; what is missing is null."""
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

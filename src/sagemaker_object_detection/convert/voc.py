@@ -20,8 +20,8 @@ from sagemaker_object_detection.convert.foreign import (
     parse_number,
 )
 from sagemaker_object_detection.convert.xml_tree import Element, UnreadableXmlError, parse_xml
-from sagemaker_object_detection.dataset.problems import shortlist
 from sagemaker_object_detection.geometry.boxes import from_pixel_indices
+from sagemaker_object_detection.sentences import shortlist
 
 VOC = "voc"
 NOTATION = Notation(

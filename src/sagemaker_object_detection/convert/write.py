@@ -2,21 +2,18 @@
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from sagemaker_object_detection.dataset.annotation_entries import ANNOTATIONS_FILE, Document
 from sagemaker_object_detection.dataset.checks import IMAGES_FOLDER
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.job.failure import PLATFORM_ERRNOS
+from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
+from sagemaker_object_detection.files.whole import whole_folder
 from sagemaker_object_detection.job.stop import StoppedError, StopSignal
-
-_T = TypeVar("_T")
 
 
 def check_target(folder: Path, sources: Sequence[Path] = ()) -> None:
@@ -67,29 +64,19 @@ def write_data_set(
         UserError: the folder may not be written, or an image not be read.
         StoppedError: a signal came.
     """
-    with StopSignal() as stop, _writing(folder):
-        target = Path(os.path.realpath(folder))
-        with _parents(target) as parent, _work_folder(parent, target.name) as work:
-            partial = work / "complete"  # below a folder that nobody else may read
-            images = partial / IMAGES_FOLDER
-            images.mkdir(parents=True)
-            for inner in {str(Path(name).parent) for _, name in files}:
-                (images / inner).mkdir(parents=True, exist_ok=True)
-            copied = 0
-            for source, name in _until(stop, files):
-                copied += _place(source, images / name, copy)
-            (partial / ANNOTATIONS_FILE).write_bytes(msgspec.json.encode(document))
+    copied = 0
+    with StopSignal() as stop, _writing(folder), whole_folder(Path(os.path.realpath(folder))) as complete:
+        images = complete / IMAGES_FOLDER
+        for inner in {"."} | {str(Path(name).parent) for _, name in files}:
+            (images / inner).mkdir(parents=True, exist_ok=True)
+        for source, name in files:
             if stop.requested:
                 raise StoppedError
-            partial.replace(target)  # an empty folder of this name gives way
-    return copied
-
-
-def _until(stop: StopSignal, items: Iterable[_T]) -> Iterator[_T]:
-    for item in items:
+            copied += _place(source, images / name, copy)
+        (complete / ANNOTATIONS_FILE).write_bytes(msgspec.json.encode(document))
         if stop.requested:
             raise StoppedError
-        yield item
+    return copied
 
 
 def _place(source: Path, target: Path, copy: bool) -> int:
@@ -103,37 +90,6 @@ def _place(source: Path, target: Path, copy: bool) -> int:
             pass
     shutil.copyfile(source, target)
     return 1
-
-
-@contextmanager
-def _work_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A folder beside the target. Not tempfile.TemporaryDirectory: where it may not remove a file it changes the mode,
-    which a linked image shares with the source."""
-    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-@contextmanager
-def _parents(target: Path) -> Iterator[Path]:
-    """The folder that the target lies in, made with all above it; what was made is removed where the writing fails."""
-    missing = []
-    for parent in target.parents:
-        if parent.exists():
-            break
-        missing.append(parent)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield target.parent
-    except BaseException:
-        for parent in missing:
-            try:
-                parent.rmdir()
-            except OSError:  # somebody else has put something there, or it was never made
-                break
-        raise
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from sagemaker_object_detection.convert.foreign import (
     parse_number,
 )
 from sagemaker_object_detection.dataset.annotation_entries import Id
-from sagemaker_object_detection.dataset.problems import shortlist
 from sagemaker_object_detection.geometry.boxes import cxcywh_to_xyxy
+from sagemaker_object_detection.sentences import shortlist
 
 YOLO = "yolo"
 NAME_FILES = ("data.yaml", "data.yml", "classes.txt", "obj.names", "labels/classes.txt")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_object_detection.evaluation.validation import Evaluation
+from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.training.progress import Epoch
 from sagemaker_object_detection.training.readings import PARTS
 
@@ -49,6 +50,6 @@ def write_metrics(
     content["epochs"] = epochs
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return path

@@ -11,10 +11,9 @@ from typing import Any
 
 import botocore.session
 
-from sagemaker_object_detection.job.text import nearest
+from sagemaker_object_detection.sentences import nearest, shown
 
 Request = dict[str, Any]
-_MAX_SHOWN = 80
 _MANY = 8
 """More words than these are not listed in a sentence."""
 
@@ -85,9 +84,3 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
         return re.compile(pattern, re.DOTALL) if pattern else None
     except re.error:
         return None
-
-
-def shown(value: Any) -> str:
-    """A value as a sentence shows it: quoted, and not longer than a line."""
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Integer
 from sagemaker_object_detection.job.channels import CHANNELS, INPUT_MODES
 from sagemaker_object_detection.launch import addresses
-from sagemaker_object_detection.launch.api import shown
+from sagemaker_object_detection.sentences import shown
 
 _DAY, _MAX_DAYS = 86400, 28
 

@@ -1,5 +1,7 @@
 """Connecting to AWS, and what it answers as sentences."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,6 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError
 
-INTERRUPTED = 130
 _CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5})
 
 _CREDENTIALS = (
@@ -66,6 +67,15 @@ def connect(region: str | None, profile: str | None) -> Aws:
         logs=session.client("logs", config=_CONFIG),
         region=session.region_name,
     )
+
+
+@contextmanager
+def blaming() -> Iterator[None]:
+    """Turns an error of AWS or boto3 in the block into a JobError."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise blame(error) from error
 
 
 def is_passing(error: Exception) -> bool:

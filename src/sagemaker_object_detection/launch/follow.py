@@ -12,7 +12,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_object_detection.launch.aws import INTERRUPTED, Aws, blame, is_passing
+from sagemaker_object_detection.guard import INTERRUPTED
+from sagemaker_object_detection.launch.aws import Aws, blame, is_passing
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 SHORTEST, LONGEST = 5.0, 30.0

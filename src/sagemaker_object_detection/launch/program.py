@@ -10,9 +10,9 @@ from itertools import accumulate
 from typing import Any
 
 from botocore import xform_name
-from botocore.exceptions import BotoCoreError, ClientError
 
-from sagemaker_object_detection.errors import JobError, UserError
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.guard import run_guarded
 from sagemaker_object_detection.launch import api, aws
 from sagemaker_object_detection.launch.arguments import Argument, Groups, add_argument, read
 
@@ -47,14 +47,7 @@ class Program:
         """Runs the program. Returns its exit code: what `follow` returns, or 0; 2 the user can fix it, 3 the platform's
         fault, 130 Ctrl-C."""
         options = self.parser().parse_args(arguments)
-        try:
-            return self._run(options)
-        except KeyboardInterrupt:
-            return aws.INTERRUPTED
-        except (BotoCoreError, ClientError, JobError) as error:
-            blamed = error if isinstance(error, JobError) else aws.blame(error)
-            print(f"{type(blamed).__name__}: {blamed}", file=sys.stderr)
-            return blamed.exit_code
+        return run_guarded(lambda: self._run(options))
 
     def request(self, options: argparse.Namespace) -> tuple[api.Request, list[str]]:
         """The request, from what argparse has made of the arguments, and notes.
@@ -92,8 +85,9 @@ class Program:
         if options.dry_run:
             print(json.dumps(request, indent=2))
             return 0
-        clients = aws.connect(options.region, options.profile)
-        answer = getattr(clients.sagemaker, xform_name(self.operation))(**request)
+        with aws.blaming():
+            clients = aws.connect(options.region, options.profile)
+            answer = getattr(clients.sagemaker, xform_name(self.operation))(**request)
         name = request[self.name]
         print(self.done.format(name=name, region=clients.region, **answer), flush=True)
         return self.follow(clients, name) if self.follow and options.wait else 0

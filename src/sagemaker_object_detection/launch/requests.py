@@ -9,6 +9,7 @@ from sagemaker_object_detection.hyperparameters.read import Hyperparameters, rea
 from sagemaker_object_detection.job.channels import CHANNELS
 from sagemaker_object_detection.launch import api
 from sagemaker_object_detection.launch.hyperparameters import read_hyperparameters
+from sagemaker_object_detection.sentences import shown
 from sagemaker_object_detection.weights.naming import ARCHIVES
 
 _HOUR = 3600
@@ -32,7 +33,7 @@ def read_job(values: dict[str, Any], problems: list[str]) -> Hyperparameters:
     weights = hyperparameters.pretrained_weights
     if "--network-isolation" in values and not has_model and weights.startswith(_ADDRESSES):
         problems.append(
-            f"pretrained_weights: got {api.shown(weights)} with --network-isolation, where nothing can be fetched; "
+            f"pretrained_weights: got {shown(weights)} with --network-isolation, where nothing can be fetched; "
             "bring the weights on --model or in the image"
         )
     return hyperparameters
@@ -112,7 +113,7 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
             problems.append(f"{other}: missing; expected it beside {one}: a VPC needs both")
     for flag, needed in (("--max-wait", "--spot"), ("--checkpoint-path", "--checkpoints")):
         if flag in values and needed not in values:
-            problems.append(f"{flag}: got {api.shown(values[flag])} without {needed}; add {needed} or leave it out")
+            problems.append(f"{flag}: got {shown(values[flag])} without {needed}; add {needed} or leave it out")
     if {"--spot", "--max-wait"} <= values.keys() and values["--max-wait"] < values.get("--max-run", 0):
         problems.append(
             f"--max-wait: got {values['--max-wait']}; expected at least --max-run, which is {values['--max-run']}: it "

@@ -21,6 +21,7 @@ from sagemaker_object_detection.launch.requests import (
     notes,
     read_job,
 )
+from sagemaker_object_detection.sentences import shown
 
 _CONFIG = "HyperParameterTuningJobConfig"
 _LIMITS = f"{_CONFIG}.ResourceLimits"
@@ -150,7 +151,7 @@ def _check_tuned(tuned: tuple[Tuned, ...], values: Mapping[str, Any], problems: 
         for name in (one.row.name, *one.row.aliases):
             if name in hyperparameters:
                 problems.append(
-                    f"{name}: got {api.shown(hyperparameters[name])} and is tuned too; expected it in "
+                    f"{name}: got {shown(hyperparameters[name])} and is tuned too; expected it in "
                     "--hyperparameters or in --tune"
                 )
         if "--algorithm" in values and not (one.row.tunable or one.row.built_in):
