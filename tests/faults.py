@@ -221,15 +221,15 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "script-ended-by-a-signal-exits-with-1",
-        f"{_SRC}/job/script_mode.py",
+        f"{_SRC}/script_mode/supervisor.py",
         "exit_code = status if status > 0 else 128 - status",
         "exit_code = status if status > 0 else 1",
     ),
     Fault(
         "script-mode-not-recognised",
         f"{_SRC}/job/config.py",
-        '_hyperparameters(paths, [])[1].get(SCRIPT, "")',
-        '_hyperparameters(paths, [])[0].get(SCRIPT, "")',
+        'platform.get(SCRIPT, "")',
+        'own.get(SCRIPT, "")',
     ),
     Fault("shell-stays-process-1", "container/train", "exec python -P", "python -P"),
     # Hyperparameters.

@@ -19,8 +19,8 @@ from conftest import Run, run_verb, write_job
 from sagemaker_object_detection.__main__ import main
 from sagemaker_object_detection.describe import describe_json, describe_markdown
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.job import script_mode
 from sagemaker_object_detection.job.metrics import METRICS, training_line, validation_lines
+from sagemaker_object_detection.script_mode import supervisor
 
 # The command, with a stand-in for what a verb does, and with signals that arrive while a module is being imported.
 COMMAND = """
@@ -168,7 +168,7 @@ def test_metric_lines_are_bare_and_everything_worse_says_what_it_is(run_here, ca
 
 def test_a_job_with_a_script_of_its_own_is_run_in_script_mode(run_here, tmp_path, monkeypatch):
     ran = []
-    monkeypatch.setattr(script_mode, "run_script", lambda paths, program: ran.append((paths.root, program)))
+    monkeypatch.setattr(supervisor, "run_script", lambda job, program: ran.append((job.paths.root, program)))
     write_job(tmp_path, {"sagemaker_program": '"mine.py"'})
     assert run_here("train", lambda log: pytest.fail("trained")) == (0, "", "")
     assert ran == [(tmp_path, "mine.py")]
@@ -176,8 +176,8 @@ def test_a_job_with_a_script_of_its_own_is_run_in_script_mode(run_here, tmp_path
 
 def test_hyperparameters_of_a_script_are_named_and_their_values_are_not_shown(run_here, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "umask", lambda mask: 0)
-    monkeypatch.setattr(script_mode, "TOOLKIT", "json")
-    monkeypatch.setattr(script_mode, "supervise", lambda *_, **named: script_mode.Ended(1, ("Failed.",)))
+    monkeypatch.setattr(supervisor, "TOOLKIT", "json")
+    monkeypatch.setattr(supervisor, "supervise", lambda *_, **named: supervisor.Ended(1, ("Failed.",)))
     write_job(tmp_path, {"sagemaker_program": '"mine.py"', "password": "hunter2"})
     _, output, _ = run_here("train", lambda log: pytest.fail("trained"))
     assert output.startswith("Script mode: sagemaker-training runs mine.py. Its hyperparameters: password.\n")
@@ -230,10 +230,10 @@ def test_a_stop_reaches_a_script_and_what_it_has_started_once(process_1, tmp_pat
         killpg(group, number)
 
     monkeypatch.setattr(os, "killpg", note)
-    monkeypatch.setattr(script_mode, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "_POLL_SECONDS", 0.01)
     command = [sys.executable, "-S", "-c", SCRIPT, "script", str(tmp_path)]
     stop: Any = StopOnceReady(tmp_path)
-    ended = script_mode.supervise(command, dict(os.environ), stop)
+    ended = supervisor.supervise(command, dict(os.environ), stop)
     assert (ended.status, sorted(ended.last_words)) == (0, ["child stops", "script stops"])
     assert sent.count(signal.SIGTERM) == 1
 

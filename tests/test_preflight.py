@@ -6,6 +6,7 @@ from conftest import write_job
 from sagemaker_object_detection import check as check_module
 from sagemaker_object_detection import preflight as preflight_module
 from sagemaker_object_detection.errors import PlatformError
+from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.preflight import examine, preflight
 
@@ -28,23 +29,23 @@ def old_driver(monkeypatch):
 
 def test_a_job_that_is_right_on_a_machine_that_is_right_has_no_problems(root, monkeypatch):
     monkeypatch.setattr(preflight_module, "find_driver_problem", lambda: None)
-    assert preflight(Paths(root)) == examine(Paths(root))
-    assert preflight(Paths(root)).problems == ()
+    assert preflight(read_job(Paths(root))) == examine(read_job(Paths(root)))
+    assert preflight(read_job(Paths(root))).problems == ()
 
 
 @pytest.mark.usefixtures("old_driver")
 def test_where_only_the_machine_is_at_fault_it_is_blamed(root):
     with pytest.raises(PlatformError) as caught:
-        preflight(Paths(root))
+        preflight(read_job(Paths(root)))
     assert caught.value.problems == (TOO_OLD,)
-    assert examine(Paths(root)).problems == ()
+    assert examine(read_job(Paths(root))).problems == ()
 
 
 @pytest.mark.usefixtures("old_driver")
 def test_the_jobs_own_problems_come_before_the_machines(root):
     write_job(root, {"pretrained_weights": "none", "epochs": "many"})
-    (own,) = examine(Paths(root)).problems
-    assert preflight(Paths(root)).problems == (own, TOO_OLD)
+    (own,) = examine(read_job(Paths(root))).problems
+    assert preflight(read_job(Paths(root))).problems == (own, TOO_OLD)
 
 
 @pytest.mark.usefixtures("old_driver")

@@ -14,7 +14,7 @@ FLOW = [
     {"errors", "catalogue", "__init__"},
     {"files", "sentences"},
     {"job"},
-    {"hyperparameters", "guard"},
+    {"hyperparameters", "guard", "script_mode"},
     {"geometry"},
     {"dataset", "sample_data", "describe"},
     {"models"},
@@ -29,7 +29,7 @@ FLOW = [
     {"__main__"},
 ]
 """Rooms from first to last. A room imports from those before it, and from itself."""
-TOOLKIT = {"script_launch.py": {"sagemaker_training", "botocore"}}
+TOOLKIT = {"launch.py": {"sagemaker_training", "botocore"}}
 """What the process that becomes a job's own script imports besides: it does nothing else."""
 
 
@@ -62,7 +62,7 @@ def test_no_module_imports_upwards(path):
     assert not against, f"{path.relative_to(PACKAGE)} imports from {sorted(against)}"
 
 
-@pytest.mark.parametrize("name", ["files", "sentences", "job", "hyperparameters", "errors", "catalogue"])
+@pytest.mark.parametrize("name", ["files", "sentences", "job", "script_mode", "hyperparameters", "errors", "catalogue"])
 def test_the_first_rooms_import_only_the_standard_library(name):
     files = [PACKAGE / f"{name}.py"] if (PACKAGE / f"{name}.py").is_file() else sorted((PACKAGE / name).glob("*.py"))
     for path in files:

@@ -26,6 +26,7 @@ from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset import anchor_coverage, load, readable
 from sagemaker_object_detection.evaluation import validation
 from sagemaker_object_detection.evaluation.validation import Evaluation
+from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.models import detector as detector_module
@@ -78,7 +79,7 @@ class Jobs:
 
     def run(self, **values: object) -> None:
         write_job(self.root, {**TINY_JOB_VALUES, "batch_size": "4", "seed": "3", "passes_per_epoch": "1", **values})
-        train(Paths(self.root))
+        train(read_job(Paths(self.root)))
 
 
 @contextmanager
@@ -370,7 +371,7 @@ def test_an_objective_that_the_validation_does_not_give_is_replaced(
 def test_the_checkpoints_of_another_job_are_refused_in_the_first_second(jobs, interrupted):
     shutil.copytree(interrupted[0], jobs.root / "checkpoints")
     write_job(jobs.root, {**TINY_JOB_VALUES, "batch_size": "5", "seed": "3"})
-    (problem,) = preflight(Paths(jobs.root)).problems
+    (problem,) = preflight(read_job(Paths(jobs.root))).problems
     assert "holds those of another job: batch_size was 4 and is 5; " in problem
 
 
@@ -379,7 +380,7 @@ def test_a_share_of_the_training_images_is_a_validation_set_too(sample_root, tmp
     (tmp_path / "input/data/training").symlink_to(sample_root / "input/data/training")
     for ratio, count in (("0.2", 0), ("0", 1)):
         write_job(tmp_path, {"pretrained_weights": "none", "early_stopping": "True", "validation_split_ratio": ratio})
-        assert len(preflight(Paths(tmp_path)).problems) == count
+        assert len(preflight(read_job(Paths(tmp_path))).problems) == count
 
 
 def test_the_model_channel_comes_before_pretrained_weights_and_says_so(sample_root, tmp_path):
@@ -388,7 +389,7 @@ def test_the_model_channel_comes_before_pretrained_weights_and_says_so(sample_ro
     with tarfile.open(tmp_path / "input/data/model/model.tar.gz", "w:gz") as archive:
         archive.add(__file__, "model_info.json")
     write_job(tmp_path, {"pretrained_weights": "none"})
-    found = preflight(Paths(tmp_path))
+    found = preflight(read_job(Paths(tmp_path)))
     assert found.source is not None
     assert found.source.origin == f'channel "model" ({tmp_path}/input/data/model)'
     assert found.hyperparameters.notes == (

@@ -23,7 +23,7 @@ from pathlib import Path
 from sagemaker_object_detection import __version__
 from sagemaker_object_detection.errors import AlgorithmError, JobError, UserError
 from sagemaker_object_detection.guard import run_guarded
-from sagemaker_object_detection.job.config import requested_script
+from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.metrics import without_metrics
 from sagemaker_object_detection.job.paths import Paths
@@ -53,15 +53,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    paths = Paths.find(options.root)
-    if (program := requested_script(paths)) is not None:
-        from sagemaker_object_detection.job.script_mode import run_script
+    job = read_job(Paths.find(options.root))
+    if job.script is not None:
+        from sagemaker_object_detection.script_mode.supervisor import run_script
 
-        run_script(paths, program)
+        run_script(job, job.script)
     else:
         from sagemaker_object_detection.train import train
 
-        train(paths)
+        train(job)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Value
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
-from sagemaker_object_detection.job.config import SCRIPT, Job, requested_script
+from sagemaker_object_detection.job.config import SCRIPT, Job, read_job
 from sagemaker_object_detection.job.driver import find_driver_problem
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.preflight import examine
@@ -54,10 +54,11 @@ def check(paths: Paths) -> Check:
     fetched: weights that are not on this machine are left to the job, which a note says. A job that runs a script of
     its own is not checked at all.
     """
-    if (program := requested_script(paths)) is not None:
-        note = f"{SCRIPT}: got {program!r}: script mode; neither the script nor what it is given was checked"
+    job = read_job(paths)
+    if job.script is not None:
+        note = f"{SCRIPT}: got {job.script!r}: script mode; neither the script nor what it is given was checked"
         return Check({}, (note,), ())
-    found = examine(paths)
+    found = examine(job)
     problems = list(found.problems)
     notes = list(found.hyperparameters.notes)
     if (problem := find_driver_problem()) is not None:
@@ -73,9 +74,9 @@ def check(paths: Paths) -> Check:
         )
         known = named or source.named_as
         source = None
-    if found.job is not None:
+    if not job.problems:
         try:
-            known, anchors = _check_data_and_weights(found.job, found.hyperparameters, source, known)
+            known, anchors = _check_data_and_weights(job, found.hyperparameters, source, known)
             base = known or base
         except UserError as error:
             problems += error.problems

@@ -4,34 +4,32 @@ from dataclasses import dataclass, replace
 
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read_what_is_right
-from sagemaker_object_detection.job.config import Job, read_job, user_values
+from sagemaker_object_detection.job.config import Job
 from sagemaker_object_detection.job.driver import find_driver_problem
-from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.training.checkpoints import checkpoint_problems
 from sagemaker_object_detection.weights.sources import Source, find_source
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """A job before anything slow is imported, and every problem found so far.
+    """What is known of a job before anything slow is imported, and every problem found so far.
 
-    `job` is None where its files are wrong; hyperparameters that are wrong hold their defaults; `source` is None where
-    no weights were found, or nobody looked for them.
+    Hyperparameters that are wrong hold their defaults; `source` is None where no weights were found, or nobody looked
+    for them.
     """
 
-    job: Job | None
     hyperparameters: Hyperparameters
     source: Source | None
     problems: tuple[str, ...]
 
 
-def preflight(paths: Paths) -> Preflight:
+def preflight(job: Job) -> Preflight:
     """As `examine`, for a job that is to run here: problems of this machine count too, and come last.
 
     Raises:
         PlatformError: nothing is wrong but the machine.
     """
-    found = examine(paths)
+    found = examine(job)
     problem = find_driver_problem()
     if problem is None:
         return found
@@ -40,19 +38,12 @@ def preflight(paths: Paths) -> Preflight:
     return replace(found, problems=(*found.problems, problem))
 
 
-def examine(paths: Paths) -> Preflight:
-    """Reads the job below `paths`; never raises a UserError, whose sentences are in `problems`."""
-    job, source = None, None
-    problems: list[str] = []
-    try:
-        job = read_job(paths)
-    except UserError as error:
-        problems += error.problems
-    hyperparameters, wrong_values = read_what_is_right(
-        job.hyperparameters if job else user_values(paths), has_model_channel=job is not None and job.model is not None
-    )
-    problems += wrong_values
-    if job is not None:
+def examine(job: Job) -> Preflight:
+    """Never raises a UserError, whose sentences are in `problems`."""
+    source = None
+    hyperparameters, wrong_values = read_what_is_right(job.hyperparameters, has_model_channel=job.model is not None)
+    problems = [*job.problems, *wrong_values]
+    if not job.problems:
         problems += _without_validation(job, hyperparameters)
         if job.checkpoints is not None:
             problems += checkpoint_problems(job.checkpoints, hyperparameters)
@@ -60,7 +51,7 @@ def examine(paths: Paths) -> Preflight:
             source = find_source(hyperparameters.pretrained_weights, job.model, hyperparameters.model_id)
         except UserError as error:
             problems += error.problems
-    return Preflight(job, hyperparameters, source, tuple(problems))
+    return Preflight(hyperparameters, source, tuple(problems))
 
 
 def _without_validation(job: Job, hyperparameters: Hyperparameters) -> list[str]:

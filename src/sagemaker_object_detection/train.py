@@ -6,7 +6,7 @@ from dataclasses import replace
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import Job
-from sagemaker_object_detection.job.paths import Paths, prepare_outputs
+from sagemaker_object_detection.job.paths import prepare_outputs
 from sagemaker_object_detection.job.stop import StoppedError, StopSignal
 from sagemaker_object_detection.preflight import preflight
 from sagemaker_object_detection.weights.sources import Source
@@ -14,22 +14,22 @@ from sagemaker_object_detection.weights.sources import Source
 log = logging.getLogger(__name__)
 
 
-def train(paths: Paths) -> None:
-    """Runs the job whose files lie below `paths`; raises a JobError where it cannot be done."""
+def train(job: Job) -> None:
+    """Runs the job; raises a JobError where it cannot be done."""
     with StopSignal() as stop:
-        prepare_outputs(paths)
-        found = preflight(paths)
-        if found.job is None or found.source is None or found.problems:
+        prepare_outputs(job.paths)
+        found = preflight(job)
+        if found.source is None or found.problems:
             raise UserError(found.problems)
         for note in found.hyperparameters.notes:
             log.info(note)
-        if found.job.checkpoints is None:
+        if job.checkpoints is None:
             log.info(
                 "No checkpoints: a job that is restarted begins anew. Give it checkpoint_s3_uri, or %s.",
-                paths.checkpoints,
+                job.paths.checkpoints,
             )
         try:
-            _train(found.job, found.hyperparameters, found.source, stop)
+            _train(job, found.hyperparameters, found.source, stop)
         except StoppedError:
             log.warning("Stopped by a signal before the first step: there is no model to save.")
 

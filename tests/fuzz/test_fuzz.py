@@ -73,9 +73,9 @@ def stop_after_the_checks(replace: Callable[[Any, str, Any], None], detector: An
 
     replace(sources, "fetch_hub", no_network)
     replace(sources, "fetch_s3", no_network)
-    from sagemaker_object_detection.job import script_mode
+    from sagemaker_object_detection.script_mode import supervisor
 
-    replace(script_mode, "run_script", reached)
+    replace(supervisor, "run_script", reached)
     from sagemaker_object_detection.artifact import restore
     from sagemaker_object_detection.training import replicas
 

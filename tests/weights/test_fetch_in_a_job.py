@@ -10,6 +10,7 @@ from conftest import write_job
 from made_weights import make_tree, pack, send, serving
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.train import train
 
@@ -28,7 +29,7 @@ def test_a_handle_that_is_refused_ends_the_job_with_its_sentence(root):
     with serving(lambda request: send(request, b"", status=404)) as host:
         write_job(root, {"pretrained_weights": f"{host.address}/some/model/1"})
         with pytest.raises(UserError) as raised:
-            train(Paths(root))
+            train(read_job(Paths(root)))
     assert "answers 404 Not Found: there is no such model" in str(raised.value)
     assert len(host.requests) == 1
 
@@ -38,7 +39,7 @@ def test_wrong_data_is_told_before_anything_is_fetched(root):
     with serving(lambda request: send(request, b"", status=404)) as host:
         write_job(root, {"pretrained_weights": f"{host.address}/some/model/1"})
         with pytest.raises(UserError, match=r"annotations\.json"):
-            train(Paths(root))
+            train(read_job(Paths(root)))
     assert host.requests == []
 
 
@@ -52,7 +53,7 @@ def test_a_stop_while_weights_are_on_their_way_ends_the_job_in_peace(root, caplo
     monkeypatch.setattr(logging.getLogger("sagemaker_object_detection"), "propagate", True)
     with serving(answer) as host:
         write_job(root, {"pretrained_weights": f"{host.address}/some/model/1"})
-        train(Paths(root))
+        train(read_job(Paths(root)))
     assert caplog.messages[-1] == "Stopped by a signal before the first step: there is no model to save."
     assert list((root / "cache").iterdir()) == []
     assert list((root / "model").iterdir()) == []

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import SpecialFileError, read_regular
 from sagemaker_object_detection.files.strict_json import JsonError
@@ -28,17 +27,19 @@ _PLATFORM_PREFIX = "sagemaker_"
 
 @dataclass(frozen=True)
 class Job:
-    """What the platform says about this job.
+    """What the platform says about this job, as far as its files can be read.
 
+    `problems` has a sentence for each thing that is wrong with them: only if there is none may the job run.
     `hyperparameters` is the raw text of the user's own values; `platform` that of the names SageMaker and its SDKs
-    add uninvited. `checkpoints` is where checkpoints are kept across restarts, None where nothing is; each trial of a
-    tuning job has a folder of its own.
-    `tuning_objective` is the metric name a tuning job ranks this job by.
+    add uninvited. `script` is the script of its own that the job is to run (script mode); None for an ordinary job.
+    `checkpoints` is where checkpoints are kept across restarts, None where nothing is; each trial of a tuning job has a
+    folder of its own. `tuning_objective` is the metric name a tuning job ranks this job by.
     """
 
     paths: Paths
     hyperparameters: Mapping[str, str]
     platform: Mapping[str, str]
+    script: str | None
     training: Path
     validation: Path | None
     model: Path | None
@@ -46,14 +47,11 @@ class Job:
     current_host: str
     checkpoints: Path | None
     tuning_objective: str | None
+    problems: tuple[str, ...]
 
 
 def read_job(paths: Paths) -> Job:
-    """Read the configuration files and look for the channels.
-
-    Raises:
-        UserError: with every problem found.
-    """
+    """Read the configuration files and look for the channels."""
     problems: list[str] = []
     own, platform = _hyperparameters(paths, problems)
     hosts, current_host = _hosts(paths, problems)
@@ -62,30 +60,20 @@ def read_job(paths: Paths) -> Job:
     if checkpoints is not None and TUNING_OBJECTIVE in platform:
         # The trials of a tuning job are given one folder between them.
         checkpoints /= Path(os.environ.get("TRAINING_JOB_NAME", "")).name.strip(".")
-    if problems:
-        raise UserError(problems)
     return Job(
         paths=paths,
         hyperparameters=MappingProxyType(own),
         platform=MappingProxyType(platform),
-        training=channels["training"],
+        script=unquote(platform.get(SCRIPT, "")) or None,
+        training=paths.channel("training"),
         validation=channels.get("validation"),
         model=channels.get("model"),
         hosts=hosts,
         current_host=current_host,
         checkpoints=checkpoints,
         tuning_objective=unquote(platform.get(TUNING_OBJECTIVE, "")) or None,
+        problems=tuple(problems),
     )
-
-
-def user_values(paths: Paths) -> Mapping[str, str]:
-    """The user's own hyperparameters alone, for a job whose other files are wrong; empty where they cannot be read."""
-    return _hyperparameters(paths, [])[0]
-
-
-def requested_script(paths: Paths) -> str | None:
-    """The script of its own that the job is to run (script mode); None for an ordinary job."""
-    return unquote(_hyperparameters(paths, [])[1].get(SCRIPT, "")) or None
 
 
 def _hyperparameters(paths: Paths, problems: list[str]) -> tuple[dict[str, str], dict[str, str]]:

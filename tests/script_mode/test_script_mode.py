@@ -16,12 +16,12 @@ from script_jobs import JOBS, SAVE_ARGUMENTS, STOPPED_JOBS, ScriptJob
 
 from sagemaker_object_detection.check import check
 from sagemaker_object_detection.errors import AlgorithmError, ScriptError, UserError
-from sagemaker_object_detection.job import script_mode
-from sagemaker_object_detection.job.config import requested_script
+from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.failure import MAX_CHARACTERS, exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.paths import Paths
-from sagemaker_object_detection.job.script_launch import _require
-from sagemaker_object_detection.job.script_mode import Ended, _judge, run_script, supervise
+from sagemaker_object_detection.script_mode import supervisor
+from sagemaker_object_detection.script_mode.launch import _require
+from sagemaker_object_detection.script_mode.supervisor import Ended, _judge, run_script, supervise
 
 needs_toolkit = pytest.mark.skipif(
     importlib.util.find_spec("sagemaker_training") is None,
@@ -51,13 +51,13 @@ def judged(status, *lines):
 )
 def test_the_script_a_job_asks_for(tmp_path, value, program):
     write_job(tmp_path, {"epochs": "many", "sagemaker_program": value})
-    assert requested_script(Paths(tmp_path)) == program
+    assert read_job(Paths(tmp_path)).script == program
 
 
 def test_a_job_without_a_script_asks_for_none(tmp_path):
-    assert requested_script(Paths(tmp_path)) is None
+    assert read_job(Paths(tmp_path)).script is None
     write_job(tmp_path, {"epochs": "1"})
-    assert requested_script(Paths(tmp_path)) is None
+    assert read_job(Paths(tmp_path)).script is None
 
 
 def test_check_says_that_nothing_was_checked(tmp_path):
@@ -70,9 +70,9 @@ def test_check_says_that_nothing_was_checked(tmp_path):
 
 
 def test_where_the_toolkit_is_not_installed_the_sentence_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(script_mode, "TOOLKIT", "no_such_toolkit")
+    monkeypatch.setattr(supervisor, "TOOLKIT", "no_such_toolkit")
     with pytest.raises(UserError) as caught:
-        run_script(Paths(tmp_path), "train.py")
+        run_script(read_job(Paths(tmp_path)), "train.py")
     assert str(caught.value) == (
         "sagemaker_program: got 'train.py', a script of the job's own; sagemaker-training, which runs it, is not "
         "installed here: use the container image or install sagemaker-training==5.1.4, or remove entry_point and "
@@ -82,7 +82,7 @@ def test_where_the_toolkit_is_not_installed_the_sentence_says_what_to_do(tmp_pat
 
 
 def test_the_toolkit_is_imported_in_no_other_process():
-    modules = "sagemaker_object_detection.__main__", "sagemaker_object_detection.job.script_mode"
+    modules = "sagemaker_object_detection.__main__", "sagemaker_object_detection.script_mode.supervisor"
     source = f"import sys, {', '.join(modules)}\nprint([m for m in sys.modules if m.startswith('sagemaker_training')])"
     assert subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -232,7 +232,8 @@ def test_a_script_that_is_not_where_nothing_is(tmp_path):
 
 
 WAITS_FOR_A_HOST = """
-from sagemaker_object_detection.job import hosts, script_launch
+from sagemaker_object_detection.job import hosts
+from sagemaker_object_detection.script_mode import launch
 def prepare(paths):
     missing = ["algo-2"]
     def reach(host):
@@ -240,9 +241,9 @@ def prepare(paths):
             missing.clear()
             raise OSError(111, "Connection refused")
     hosts.await_hosts(["algo-2"], reach, sleep=lambda seconds: None)
-    raise script_launch.UserError("enough")
-script_launch.prepare = prepare
-script_launch.main(1)
+    raise launch.UserError("enough")
+launch.prepare = prepare
+launch.main(1)
 """
 
 

@@ -1,4 +1,4 @@
-"""The process that becomes the job's own script: `python -P -m ...job.script_launch REPORT`, started by script mode.
+"""The process that becomes the job's own script: `python -P -m ...script_mode.launch REPORT`, started by script mode.
 
 sagemaker-training fetches the code, installs it, and makes SM_* variables and the command line of the job's files. It
 is imported nowhere else: that takes a second and makes a folder. Its own runner is left out, which hides exit codes and
@@ -26,7 +26,7 @@ from sagemaker_object_detection.job.hosts import await_hosts
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.sentences import listed
 
-log = logging.getLogger("sagemaker_object_detection.job.script_launch")
+log = logging.getLogger("sagemaker_object_detection.script_mode.launch")
 
 DIRECTORY = "sagemaker_submit_directory"
 _KINDS = {1: "AlgorithmError", 2: "UserError", 3: "PlatformError"}

@@ -1,6 +1,6 @@
 """Script mode: a job that brings a script of its own is handed to sagemaker-training, in this image.
 
-The toolkit works in a process of its own, `script_launch.py`, which becomes the script when everything is prepared.
+The toolkit works in a process of its own, `launch.py`, which becomes the script when everything is prepared.
 This process stays behind as its supervisor, and makes right what the toolkit's own runner does wrong: SIGTERM reaches
 the script and all it has started (sagemaker-training-toolkit#125, #173), the exit code is the script's, the failure
 file begins with the script's last words, and no hyperparameter's value is printed.
@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError, ScriptError, UserError
-from sagemaker_object_detection.job.config import SCRIPT, user_values
+from sagemaker_object_detection.job.config import SCRIPT, Job
 from sagemaker_object_detection.job.paths import ROOT_VARIABLE, Paths, prepare_outputs
 from sagemaker_object_detection.job.stop import StopSignal
 
@@ -40,8 +40,8 @@ _ADVICE: dict[int, str] = {
 }
 
 
-def run_script(paths: Paths, program: str) -> None:
-    """Run `program`, the script that the job below `paths` names, to its end.
+def run_script(job: Job, program: str) -> None:
+    """Run `program`, the script that the job names, to its end.
 
     Raises:
         ScriptError: it ended with another exit code than 0.
@@ -54,16 +54,17 @@ def run_script(paths: Paths, program: str) -> None:
             "installed here: use the container image or install sagemaker-training==5.1.4, or remove entry_point and "
             "source_dir from the estimator"
         )
+    paths = job.paths
     with StopSignal() as stop:
         prepare_outputs(paths)
         _prepare_code_folder(paths)
-        names = ", ".join(user_values(paths)) or "none"
+        names = ", ".join(job.hyperparameters) or "none"
         log.info("Script mode: sagemaker-training runs %s. Its hyperparameters: %s.", program, names)
         reports, report = os.pipe()
         with open(reports, "rb") as received:
             try:
                 ended = supervise(
-                    [sys.executable, "-P", "-m", "sagemaker_object_detection.job.script_launch", str(report)],
+                    [sys.executable, "-P", "-m", "sagemaker_object_detection.script_mode.launch", str(report)],
                     {**os.environ, ROOT_VARIABLE: str(paths.root), SCRIPT.upper(): program, "PYTHONUNBUFFERED": "1"},
                     stop,
                     pass_fds=(report,),
