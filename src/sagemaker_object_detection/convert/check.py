@@ -10,12 +10,8 @@ import numpy as np
 from sagemaker_object_detection.convert.coco import COCO
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.dataset.checks import (
-    EMPTY,
-    INVERTED,
     OTHER_FORMAT,
-    OUTSIDE,
     CheckedImages,
-    JudgedBoxes,
     examine_images,
     is_other_format,
     judge_boxes,
@@ -66,7 +62,7 @@ def check(data: ForeignDataSet, *, drop: bool) -> CheckedData:
         data.add_problem(OTHER_FORMAT, text)
     else:
         for position in np.flatnonzero(judged.invalid).tolist():
-            kind, fault = _fault(data, judged, position, sizes[known[position]])
+            kind, fault = judged.fault(position, data.notation.inverted)
             if drop:
                 dropped[kind] += 1
             else:
@@ -114,15 +110,6 @@ def _check_images(data: ForeignDataSet) -> CheckedImages:
 
     annotated = np.array([(image.height, image.width) for image in data.images], np.int64).reshape(-1, 2)
     return examine_images(paths, annotated, report, hint)
-
-
-def _fault(data: ForeignDataSet, judged: JudgedBoxes, position: int, size: np.ndarray) -> tuple[str, str]:
-    """Kind of an invalid box, and what is wrong with it."""
-    if judged.inverted[position]:
-        return INVERTED, data.notation.inverted
-    if judged.empty[position]:
-        return EMPTY, "is empty"
-    return OUTSIDE, f"reaches outside its image, which is {size[1]:g} wide and {size[0]:g} high"
 
 
 def _box(data: ForeignDataSet, row: int) -> str:

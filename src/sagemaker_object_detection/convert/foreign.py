@@ -15,6 +15,7 @@ from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files.regular import read_regular
+from sagemaker_object_detection.files.walk import files_below
 from sagemaker_object_detection.sentences import is_printable
 
 _IMAGE_SUFFIXES = frozenset(
@@ -152,24 +153,13 @@ class ForeignDataSet:
         return False
 
     def walk(self, folder: Path) -> Iterator[str]:
-        """Paths of all files below the folder, relative to it, in order; links are followed, hidden files left out. A
-        folder that cannot be listed is a problem: what it holds would be missing without a word."""
+        """`files_below`. A folder that cannot be listed is a problem: what it holds would be missing without a word."""
 
-        def unreadable(error: OSError) -> None:
+        def unlisted(error: OSError) -> None:
             text = f"{error.filename}: cannot be listed ({error.strerror}). Let it be read, or move it elsewhere."
             self.add_problem("unreadable folders", text)
 
-        above: dict[str, frozenset[str]] = {}
-        for place, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
-            real = os.path.realpath(place)
-            chain = above.pop(place, frozenset())
-            if real in chain:  # a link to a folder above itself
-                folders.clear()
-                continue
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            above |= {os.path.join(place, name): chain | {real} for name in folders}
-            inner = os.path.relpath(place, folder)
-            yield from (posixpath.normpath(f"{inner}/{name}") for name in sorted(files) if not name.startswith("."))
+        return files_below(folder, unlisted)
 
     def is_name(self, place: str, name: str) -> bool:
         """Whether this can be the name of a class; that it cannot is a problem."""

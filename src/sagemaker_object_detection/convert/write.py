@@ -27,7 +27,7 @@ def check_target(folder: Path, sources: Sequence[Path] = ()) -> None:
     """
     with _writing(folder):
         target = os.path.realpath(folder)
-        if target == os.getcwd():  # it is replaced, and a shell would be left in a folder that is gone
+        if target == os.getcwd():  # which is also what an empty text names
             raise UserError("--to: is empty, or the current folder. Name a new one.")
         for source in sources:
             if os.path.commonpath([target, os.path.realpath(source)]) == os.path.realpath(source):
@@ -40,13 +40,7 @@ def check_target(folder: Path, sources: Sequence[Path] = ()) -> None:
             raise UserError(f"--to: {folder} exists and is not an empty folder. Name a new one.")
 
 
-def write_data_set(
-    folder: Path,
-    document: Document,
-    files: Sequence[tuple[Path, str]],
-    *,
-    copy: bool,
-) -> int:
+def write_data_set(folder: Path, document: Document, files: Sequence[tuple[Path, str]], *, copy: bool) -> int:
     """Put the data set into place under its name, when it is complete.
 
     SIGTERM and Ctrl-C are noticed between two images, and leave nothing behind.

@@ -70,9 +70,11 @@ class CheckedBoxes:
 
 @dataclass(frozen=True, eq=False)
 class JudgedBoxes:
-    """clipped: float64 [M, 4], the boxes clipped to their images, in pixels. boxes: float32 [M, 4], those, ymin xmin
-    ymax xmax, normalised. inverted, outside, empty: bool [M], of which at most one is true of a box."""
+    """sizes: float64 [M, 2], height and width of each box's image. clipped: float64 [M, 4], the boxes clipped to their
+    images, in pixels. boxes: float32 [M, 4], those, ymin xmin ymax xmax, normalised. inverted, outside, empty: bool
+    [M], of which at most one is true of a box."""
 
+    sizes: np.ndarray
     clipped: np.ndarray
     boxes: np.ndarray
     inverted: np.ndarray
@@ -82,6 +84,16 @@ class JudgedBoxes:
     @property
     def invalid(self) -> np.ndarray:
         return np.asarray(self.inverted | self.outside | self.empty)
+
+    def fault(self, number: int, inverted: str) -> tuple[str, str]:
+        """Kind of an invalid box, and what is wrong with it; `inverted` is what to say of one that ends before it
+        begins."""
+        if self.inverted[number]:
+            return INVERTED, inverted
+        if self.empty[number]:
+            return EMPTY, "is empty"
+        height, width = self.sizes[number]
+        return OUTSIDE, f"reaches outside its image, which is {width:g} wide and {height:g} high"
 
 
 def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
@@ -243,18 +255,11 @@ def check_boxes(
     judged = judge_boxes(corners, box_sizes)
     invalid = judged.invalid
 
-    def sentence(number: int) -> tuple[str, str]:
-        if judged.inverted[number]:
-            return INVERTED, "is inverted" if bbox_format == "xyxy" else "has a negative width or height"
-        if judged.empty[number]:
-            return EMPTY, "is empty"
-        height, width = box_sizes[number]
-        return OUTSIDE, f"reaches outside its image, which is {width:g} wide and {height:g} high"
-
+    inverted = "is inverted" if bbox_format == "xyxy" else "has a negative width or height"
     problems: list[Problem] = []
     if not lenient:
         for number in np.flatnonzero(invalid).tolist():
-            kind, what = sentence(number)
+            kind, what = judged.fault(number, inverted)
             text = (
                 f"{_box(table, known[number])} {what}; expected {_expectation(bbox_format)}. "
                 f'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
@@ -262,7 +267,7 @@ def check_boxes(
             problems.append(Problem(table.channel, kind, text))
     elif invalid.any():
         numbers = np.flatnonzero(invalid).tolist()
-        kinds = Counter(sentence(number)[0] for number in numbers)
+        kinds = Counter(judged.fault(number, inverted)[0] for number in numbers)
         first = "; ".join(f"{_box(table, known[number])}" for number in numbers[:_FIRST_FEW])
         counts = ", ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
         warnings.append(
@@ -287,7 +292,7 @@ def judge_boxes(corners: np.ndarray, sizes: np.ndarray) -> JudgedBoxes:
     outside = ~inverted & (np.abs(corners - clipped).max(axis=1, initial=0) > _MAX_OVERHANG)
     # Also what vanishes when clipped, or in float32.
     empty = ~inverted & ~outside & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
-    return JudgedBoxes(clipped, boxes, inverted, outside, empty)
+    return JudgedBoxes(sizes, clipped, boxes, inverted, outside, empty)
 
 
 def _expectation(bbox_format: str) -> str:

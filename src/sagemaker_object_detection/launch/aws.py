@@ -1,5 +1,6 @@
 """Connecting to AWS, and what it answers as sentences."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,25 +14,11 @@ from sagemaker_object_detection.errors import JobError, PlatformError, UserError
 
 _CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5})
 
-_CREDENTIALS = (
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException",
-    "UnrecognizedClientException",
+_CREDENTIALS = re.compile(
+    "ExpiredToken|IncompleteSignature|Invalid(ClientTokenId|Signature)|MissingAuthenticationToken|UnrecognizedClient"
 )
-_BUSY = (
-    "InternalFailure",
-    "InternalServerError",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "ServiceUnavailable",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
+_BUSY = re.compile(
+    "Internal(Failure|ServerError)|Request(LimitExceeded|Throttled)|ServiceUnavailable|Throttling|TooManyRequests"
 )
 _ADVICE = {
     "AccessDenied": "allow your identity this call",
@@ -82,7 +69,7 @@ def is_passing(error: Exception) -> bool:
     """Whether the same call may succeed a little later."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return error.response["Error"]["Code"] in _BUSY or status >= 500
+        return bool(_BUSY.match(error.response["Error"]["Code"])) or status >= 500
     return isinstance(error, ConnectionError | HTTPClientError)
 
 
@@ -94,7 +81,7 @@ def blame(error: BotoCoreError | ClientError) -> JobError:
         return UserError(f"{_in_one_line(error)}; check the AWS configuration: --profile, --region and the environment")
     code = error.response["Error"]["Code"]
     message = error.response["Error"].get("Message", "").strip().rstrip(".") or "no message"
-    if code in _CREDENTIALS:
+    if _CREDENTIALS.match(code):
         return UserError(f"AWS refuses the credentials ({code}: {message}); sign in again, or give another --profile")
     advice = _ADVICE.get(code, "check the arguments and the region")
     if code.startswith("AccessDenied") and error.operation_name.startswith("Create"):
