@@ -41,15 +41,15 @@ from sagemaker_object_detection.errors import JobError, UserError, first_line
 from sagemaker_object_detection.geometry.anchors import anchors_per_cell
 from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
 from sagemaker_object_detection.models.drop_connect import DropConnect
-from sagemaker_object_detection.models.postprocess import Detections, detections
-from sagemaker_object_detection.training.losses import (
+from sagemaker_object_detection.models.losses import (
     batch_terms,
     classification_per_anchor,
     detection_losses,
     localization_per_anchor,
     regularization_loss,
 )
-from sagemaker_object_detection.training.targets import Targets, assign_targets
+from sagemaker_object_detection.models.postprocess import Detections, detections
+from sagemaker_object_detection.models.targets import Targets, assign_targets
 from sagemaker_object_detection.weights.checkpoint import SUFFIX, read_model_garden
 from sagemaker_object_detection.weights.install import install_model_garden
 from sagemaker_object_detection.weights.model_garden import checkpoint_variables

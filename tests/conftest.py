@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import math
 import os
 import pickle
 import shutil
@@ -15,6 +16,8 @@ from typing import TypeVar
 
 import pytest
 from tiny_models import add_backbones, add_to_catalogue
+
+from sagemaker_object_detection.job.stop import GRACE_SECONDS, StopSignal
 
 pytest_plugins = ("containers",)
 
@@ -53,6 +56,27 @@ def write_job(root: Path, hyperparameters: Mapping[str, object]) -> None:
 
 
 T = TypeVar("T")
+
+
+class StopWhen(StopSignal):
+    """Requested as soon as a function says so, in place of a signal."""
+
+    def __init__(self, says: Callable[[], bool]) -> None:
+        super().__init__()
+        self._says = says
+
+    @property
+    def requested(self) -> bool:
+        return self._says()
+
+    @property
+    def seconds_left(self) -> float:
+        return GRACE_SECONDS if self.requested else math.inf
+
+
+def requested_stop() -> StopSignal:
+    """As after a signal that came just now."""
+    return StopWhen(lambda: True)
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:

@@ -78,7 +78,7 @@ FAULTS = (
     Fault(
         "sigterm-heard-at-the-end-of-an-epoch",
         f"{_SRC}/training/loop.py",
-        "last = index == schedule.steps_per_epoch or self._stop_soon()",
+        "last = index == schedule.steps_per_epoch or self._stop.agreed_soon()",
         "last = index == schedule.steps_per_epoch",
     ),
     Fault(
@@ -113,7 +113,7 @@ FAULTS = (
     ),
     Fault(
         "loss-of-a-negative-image-left-out",
-        f"{_SRC}/training/losses.py",
+        f"{_SRC}/models/losses.py",
         "return localization, ops.sum(losses.classification * image_weights) / matched",
         "there = ops.cast(losses.matched > 0, losses.matched.dtype)\n"
         "    return localization, ops.sum(losses.classification * image_weights * there) / matched",
@@ -216,8 +216,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "second-signal-restarts-the-grace",
         f"{_SRC}/job/stop.py",
-        "        if self._since is None:\n            self._since = self._clock()",
-        "        self._since = self._clock()",
+        "        if self._since is None:\n            self._since = time.monotonic()",
+        "        self._since = time.monotonic()",
     ),
     Fault(
         "script-ended-by-a-signal-exits-with-1",
@@ -279,13 +279,13 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "order-of-images-depends-on-the-process",
         f"{_SRC}/dataset/pipeline.py",
-        "key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])",
-        "key = tf.stack([tf.constant(hash(str(seed)), tf.int64), tf.cast(epoch, tf.int64)])",
+        "key = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(epoch, tf.int64)])",
+        "key = tf.stack([tf.constant(hash(str(self.seed)), tf.int64), tf.cast(epoch, tf.int64)])",
     ),
     Fault(
         "augmentation-depends-on-chance",
         f"{_SRC}/dataset/pipeline.py",
-        "key = tf.stack([tf.constant(seed, tf.int64), position])",
+        "key = tf.stack([tf.constant(order.seed, tf.int64), position])",
         "key = tf.random.uniform([2], maxval=2**62, dtype=tf.int64)",
     ),
     Fault(
@@ -339,13 +339,13 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "anchor-that-overlaps-by-half-is-background",
-        f"{_SRC}/training/targets.py",
+        f"{_SRC}/models/targets.py",
         "ops.max(iou, axis=1) >= MATCH_IOU",
         "ops.max(iou, axis=1) > MATCH_IOU",
     ),
     Fault(
         "focal-alpha-swapped",
-        f"{_SRC}/training/losses.py",
+        f"{_SRC}/models/losses.py",
         "alpha = (1.0 - family.focal_alpha) - (1.0 - 2.0 * family.focal_alpha) * positive",
         "alpha = family.focal_alpha + (1.0 - 2.0 * family.focal_alpha) * positive",
     ),
@@ -448,7 +448,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "channels-dead-that-live-in-one-image",
-        f"{_SRC}/evaluation/validation.py",
+        f"{_SRC}/evaluation/evaluator.py",
         "np.minimum(seen[0], low)",
         "np.maximum(seen[0], low)",
     ),
@@ -467,15 +467,15 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "weights-of-the-last-epoch-saved",
         f"{_SRC}/training/loop.py",
-        "            if validation is None or best.epoch == number:\n                best_weights = weights",
-        "            best_weights = weights",
+        "        if evaluation is None or best.epoch == epoch.number:\n            self._best_weights = weights",
+        "        self._best_weights = weights",
     ),
     # Stops, restarts, several hosts.
     Fault(
         "optimizer-not-resumed",
         f"{_SRC}/training/resume.py",
-        "        step.state = checkpoint.optimizer\n",
-        "",
+        "[*state.weights, *state.optimizer]",
+        "[*state.weights, *(variable.numpy() for variable in step.optimizer.variables)]",
     ),
     Fault(
         "resume-repeats-the-images-of-an-epoch",
@@ -522,7 +522,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "validation-losses-depend-on-the-batch",
-        f"{_SRC}/evaluation/validation.py",
+        f"{_SRC}/evaluation/evaluator.py",
         "matched = tf.maximum(1.0, losses.matched)",
         "matched = tf.maximum(1.0, tf.reduce_mean(losses.matched))",
     ),

@@ -11,7 +11,7 @@ from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
 from sagemaker_object_detection.dataset.problems import ChannelReport, DataReport
 from sagemaker_object_detection.evaluation.coco import DetectionSet, coco_figures
-from sagemaker_object_detection.evaluation.validation import Evaluation
+from sagemaker_object_detection.evaluation.evaluation import Evaluation
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.report.figures import compute_figures
 from sagemaker_object_detection.report.page import Findings

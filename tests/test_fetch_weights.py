@@ -321,10 +321,9 @@ def test_what_cannot_be_meant_is_refused(tmp_path, models, place, told):
 
 
 def test_a_signal_ends_it_and_leaves_nothing(tmp_path, published, monkeypatch):
-    def stop_in_the_middle(self, stop_requested, **_):
+    def stop_in_the_middle(self, stop, **_):
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop_requested()
-        raise StoppedError
+        stop.check()
 
     monkeypatch.setattr(Source, "fetch", stop_in_the_middle)
     with pytest.raises(StoppedError):

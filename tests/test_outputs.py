@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,6 @@ from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.report import page
 from sagemaker_object_detection.report.tensorboard import TensorBoard
 from sagemaker_object_detection.training.best import Best, Objective
-from sagemaker_object_detection.training.loop import Outcome
 from sagemaker_object_detection.training.progress import Progress
 
 BEST = Best(Objective("mAP", maximize=True), min_delta=0.0, patience=None)
@@ -28,12 +28,12 @@ BEST = Best(Objective("mAP", maximize=True), min_delta=0.0, patience=None)
 class Evaluator:
     """Makes the detections of the saved epoch once more."""
 
-    def __init__(self, dataset):
-        self.dataset = dataset
+    def __init__(self, dataset, stop):
+        self.dataset, self.stop = dataset, stop
 
-    def detections(self, evaluation, abort):
+    def detections(self, evaluation, seconds):
         assert evaluation.metrics["mAP"] == 0.5
-        return None if abort() else found_in(self.dataset)
+        return None if self.stop.seconds_left < seconds else found_in(self.dataset)
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def write(tmp_path, monkeypatch, exported):
     def write(names=("cat", "dog"), *, stopped_since=None, saved=True):
         found = findings(tmp_path / "images", names)
         dataset = data(tmp_path / "images", names)
-        stop = StopSignal(grace_seconds=120, clock=lambda: 100.0)
+        stop = StopSignal()
         if stopped_since is not None:
-            stop._since = 100.0 - stopped_since
+            stop._since = time.monotonic() - stopped_since
         detector: Any = SimpleNamespace(base=found.base)
-        evaluator: Any = Evaluator(dataset)
+        evaluator: Any = Evaluator(dataset, stop)
         outputs.write_outputs(
             detector,
-            Outcome(found.epochs if saved else (), found.saved if saved else None, stopped_since is not None),
+            Progress(replace(BEST, epoch=1), found.epochs if saved else ()),
             found.hyperparameters,
             Start(found.base, lambda detector: None, None, "random weights", new_top_layer=True),
             found.splits,

@@ -24,8 +24,7 @@ from sagemaker_object_detection import outputs
 from sagemaker_object_detection.artifact import restore
 from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset import anchor_coverage, load, readable
-from sagemaker_object_detection.evaluation import validation
-from sagemaker_object_detection.evaluation.validation import Evaluation
+from sagemaker_object_detection.evaluation import evaluator
 from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.job.stop import StoppedError
@@ -36,10 +35,9 @@ from sagemaker_object_detection.train import train
 from sagemaker_object_detection.training import devices, loop, recipe, replicas, resume
 from sagemaker_object_detection.training import step as step_module
 from sagemaker_object_detection.training.best import Best, Objective
-from sagemaker_object_detection.training.checkpoints import Checkpoint, Checkpoints
-from sagemaker_object_detection.training.loop import Outcome
-from sagemaker_object_detection.training.progress import Epoch, Progress
-from sagemaker_object_detection.training.recipe import ENOUGH_STEPS, RELATIVE_RATE
+from sagemaker_object_detection.training.checkpoints import Checkpoints
+from sagemaker_object_detection.training.progress import Epoch, Progress, State
+from sagemaker_object_detection.training.recipe import LEAST_STEPS, RELATIVE_RATE
 from sagemaker_object_detection.training.replicas import Replicas
 
 STEP_4 = [4, 0, 8, 7]
@@ -50,20 +48,24 @@ STEP_4 = [4, 0, 8, 7]
 class Handed:
     """In place of the loop: keeps what it is given, and trains nothing."""
 
-    detector: Any
     step: Any
     schedule: Any
+    divergence: Any
     evaluate: Any
-    stop_requested: Any
+    stop: Any
     replicas: Any
     checkpoints: Any
     on_epoch: Any
     measure_start: bool
 
-    def run(self, batches: Any, progress: Any, best_weights: Any) -> Outcome[Evaluation]:
+    @property
+    def detector(self) -> Any:
+        return self.step.detector
+
+    def run(self, batches: Any, state: State) -> Progress:
         self.batches, self.named = batches
-        self.progress, self.best_weights = progress, best_weights
-        return Outcome((), None, stopped=False)
+        self.state, self.progress = state, state.progress
+        return Progress(state.progress.best)
 
     def images_of_steps(self, count: int) -> list[list[int]]:
         return [parts[0].indices.numpy().tolist() for parts in itertools.islice(self.batches, count)]
@@ -98,7 +100,7 @@ def jobs_below(root: Path, sample_root: Path) -> Iterator[Jobs]:
         add_backbones()
         patch.setattr(loop, "Loop", hand_over)
         patch.setattr(outputs, "write_outputs", lambda *arguments: jobs.written.append(arguments))
-        patch.setattr(validation, "Evaluator", lambda *_, **named: SimpleNamespace(**named))
+        patch.setattr(evaluator, "Evaluator", lambda *_, **named: SimpleNamespace(**named))
         patch.setattr(readable, "readable", lambda batches, data, indices: (batches, indices))
         yield jobs
 
@@ -127,7 +129,7 @@ def handed(finished: Jobs) -> Handed:
 
 
 @pytest.fixture(scope="module")
-def interrupted(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Checkpoint[Evaluation]]:
+def interrupted(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, State]:
     """A checkpoint of loaded weights after four steps, normalization frozen, batches halved; and its folder."""
     with jobs_below(tmp_path_factory.mktemp("interrupted"), sample_root) as jobs, pytest.MonkeyPatch.context() as patch:
         start_from(patch, loaded=True)
@@ -142,10 +144,10 @@ def interrupted(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     )
     weights, optimizer = values_of(fresh.detector.variables), fresh.step.state
     changed = [[value + value.dtype.type(1) for value in values] for values in (weights, optimizer)]
-    checkpoint = Checkpoint(progress, changed[0], changed[1], weights)
-    with Checkpoints(jobs.root / "checkpoints", fresh.checkpoints.identity, Progress[Evaluation]) as checkpoints:
-        checkpoints.save(lambda: checkpoint)
-    return jobs.root / "checkpoints", checkpoint
+    state = State(progress, changed[0], changed[1], weights)
+    with Checkpoints(jobs.root / "checkpoints", fresh.checkpoints.identity) as checkpoints:
+        checkpoints.save(state)
+    return jobs.root / "checkpoints", state
 
 
 def start_from(patch: pytest.MonkeyPatch, *, loaded: bool) -> None:
@@ -201,7 +203,8 @@ def test_checkpoints_tell_the_jobs_weights_and_both_of_its_data_sets_apart(finis
 
 def test_the_order_of_the_images_is_the_same_in_every_process(handed):
     assert handed.images_of_steps(5)[-1] == STEP_4
-    assert handed.schedule.file_names(4) == [f"0000{index}.jpg" for index in STEP_4]
+    assert handed.divergence.order.batch(4).tolist() == STEP_4
+    assert handed.divergence.file_names == tuple(f"0000{index}.jpg" for index in range(10))
 
 
 def test_an_epoch_ends_with_a_step_that_takes_what_is_left(handed):
@@ -235,7 +238,7 @@ def test_what_auto_comes_to_decides_what_may_move_and_how_far(jobs, monkeypatch)
     optimizer, new = handed.step.optimizer, handed.detector.class_predictor.pointwise_kernel
     assert optimizer.own_rate(kernel, 0.001) == pytest.approx(rate)
     assert optimizer.own_rate(new, 0.001) == 0.001
-    assert handed.schedule.total_steps == ENOUGH_STEPS
+    assert handed.schedule.total_steps == LEAST_STEPS
     assert handed.progress.in_force["freeze_batch_norm"] == "True"
     assert handed.measure_start
     ((*_, hyperparameters, start, _, _, _, _, _),) = jobs.written
@@ -273,7 +276,7 @@ def test_a_host_that_is_not_the_first_takes_its_images_and_writes_nothing(jobs, 
     # Of five images each replica takes three, or two and a blank one.
     assert handed.images_of_steps(1) == [[*handed.named(0).tolist(), -1]] == [[0, 3, -1]]
     handed.on_epoch(replace(handed.progress, epochs=(Epoch(0, 0.5, 1.0, None),)))
-    handed.checkpoints.save(lambda: pytest.fail("taken"), last=True)
+    assert not handed.checkpoints.can_save(last=True)
     assert jobs.written == []
     assert [path for path in jobs.root.rglob("*") if path.is_file() and path.parent.name != "config"] == []
 
@@ -293,7 +296,7 @@ def test_a_restarted_job_is_handed_all_that_its_checkpoint_holds(jobs, interrupt
     for found, expected in (
         (values_of(handed.detector.variables), stored.weights),
         (handed.step.state, stored.optimizer),
-        (handed.best_weights, stored.best_weights),
+        (handed.state.best_weights, stored.best_weights),
     ):
         np.testing.assert_equal(found, expected)
     assert handed.images_of_steps(1) == [handed.named(0).tolist()] == [STEP_4]
@@ -362,9 +365,9 @@ def test_an_objective_that_the_validation_does_not_give_is_replaced(
 
     monkeypatch.setattr(load, "load_job_data", load_job_data)
     monkeypatch.setattr(detector_module, "build_detector", lambda *_, **named: None)
-    call = ending_at(monkeypatch, resume, "find_progress")
+    call = ending_at(monkeypatch, resume, "find_state")
     jobs.run(_tuning_objective_metric=tuner)
-    assert call().arguments[1].best.objective.key == objective
+    assert call().arguments[1].objective.key == objective
     assert warning in [record.message for record in caplog.records if record.levelname == "WARNING"]
 
 

@@ -1,3 +1,3 @@
 """A SageMaker training container that fine-tunes TensorFlow object detectors."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

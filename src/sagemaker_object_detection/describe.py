@@ -55,7 +55,7 @@ def describe_json(image: str = IMAGE_PLACEHOLDER, *, built_in_ranges: bool = Fal
 
 
 def describe_markdown() -> str:
-    """The README's tables of hyperparameters, channels and metrics."""
+    """The tables of hyperparameters/README.md: hyperparameters, channels and metrics."""
     channels = ["| channel | required | holds |", "|---|---|---|"]
     channels += [f"| `{row.name}` | {'yes' if row.required else 'no'} | {row.help} |" for row in CHANNELS]
     metrics = ["| metric | regex | direction |", "|---|---|---|"]

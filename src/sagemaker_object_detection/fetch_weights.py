@@ -90,7 +90,7 @@ def _fetch(base: BaseModel, folder: Path, place: str | None, stop: StopSignal) -
     source = source_at(address, f"{base.name} ({shown(address)})", _WAYS)
     with fetching_folder(folder) as work:
         copy = work / base.name
-        _verify(_copy(source.fetch(lambda: stop.requested, keep=False), copy, source.origin), base)
+        _verify(_copy(source.fetch(stop, keep=False), copy, source.origin), base)
         copy.chmod(0o755)
         try:
             copy.rename(target)

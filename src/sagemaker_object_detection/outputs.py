@@ -9,18 +9,18 @@ from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
 from sagemaker_object_detection.evaluation import verdict
-from sagemaker_object_detection.evaluation.report import epoch_figures, write_metrics
-from sagemaker_object_detection.evaluation.validation import CONFIDENT, Evaluation, Evaluator
+from sagemaker_object_detection.evaluation.evaluation import CONFIDENT
+from sagemaker_object_detection.evaluation.evaluator import Evaluator
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.report.figures import Figures, compute_figures
+from sagemaker_object_detection.report.metrics_file import epoch_figures, write_metrics
 from sagemaker_object_detection.report.optional import optional
 from sagemaker_object_detection.report.pictures import Picture, draw_worst
 from sagemaker_object_detection.report.tensorboard import TensorBoard
-from sagemaker_object_detection.training.loop import Outcome
 from sagemaker_object_detection.training.progress import Progress
 from sagemaker_object_detection.training.recipe import recorded
 
@@ -32,7 +32,7 @@ report alone."""
 _CLASSES_SHOWN = 20
 
 
-def tell_epoch(progress: Progress[Evaluation], board: TensorBoard, hyperparameters: Hyperparameters) -> None:
+def tell_epoch(progress: Progress, board: TensorBoard, hyperparameters: Hyperparameters) -> None:
     """Writes the newest epoch's event file, and warns of a collapse in the epoch in which it happens."""
     epoch = progress.epochs[-1]
     board.write(epoch)
@@ -51,7 +51,7 @@ def tell_epoch(progress: Progress[Evaluation], board: TensorBoard, hyperparamete
 
 def write_outputs(
     detector: Detector,
-    outcome: Outcome[Evaluation],
+    progress: Progress,
     hyperparameters: Hyperparameters,
     start: Start,
     splits: Splits,
@@ -69,9 +69,10 @@ def write_outputs(
         evaluator: that of the validation set, None where there is none.
         stop: how much time is left.
     """
-    if outcome.stopped:
+    if stop.requested:
         log.info("Saving the model; %.0f seconds are left before the process is killed.", stop.seconds_left)
-    saved, result, fault = outcome.saved, outcome.saved.validation if outcome.saved else None, None
+    saved, fault = progress.saved, None
+    result = saved.validation if saved else None
     training, validation = splits.training, splits.validation
     info = model_info(
         detector.base,
@@ -86,11 +87,11 @@ def write_outputs(
         metrics=result.metrics if result else {},
     )
     export(detector, training.labels, info, paths.model)
-    _write_figures(outcome, paths)
+    _write_figures(progress, paths)
     if saved is not None and result is not None:
         for line in metrics.validation_lines(saved.number, result.metrics):
             log.info(line)
-        fault = verdict.sentence(result, outcome.start, hyperparameters, loaded=start.loaded)
+        fault = verdict.sentence(result, progress.start, hyperparameters, loaded=start.loaded)
         if fault:
             log.warning("%s", fault)
     log.info("The model is in %s.", paths.model)
@@ -99,7 +100,7 @@ def write_outputs(
         from sagemaker_object_detection.report.page import Findings, remove_page, write_page
 
         remove_page(paths.output_data)
-        figures, pictures = _find_mistakes(outcome, validation, evaluator, stop, paths)
+        figures, pictures = _find_mistakes(progress, validation, evaluator, paths)
         if saved is not None:
             board.write_pictures(saved.number, pictures)
         findings = Findings(
@@ -108,7 +109,7 @@ def write_outputs(
             fault=fault,
             versions=info["versions"],
             splits=splits,
-            epochs=outcome.epochs,
+            epochs=progress.epochs,
             saved=saved,
             figures=figures,
             pictures=pictures,
@@ -116,29 +117,28 @@ def write_outputs(
         log.info("The report is in %s.", write_page(findings, paths.output_data))
 
 
-def _write_figures(outcome: Outcome[Evaluation], paths: Paths, thresholds: Mapping[str, float] | None = None) -> None:
-    figures = [epoch_figures(epoch) for epoch in outcome.epochs]
-    write_metrics(figures, outcome.saved.number if outcome.saved else None, paths.output_data, thresholds)
+def _write_figures(progress: Progress, paths: Paths, thresholds: Mapping[str, float] | None = None) -> None:
+    figures = [epoch_figures(epoch) for epoch in progress.epochs]
+    write_metrics(figures, progress.saved.number if progress.saved else None, paths.output_data, thresholds)
 
 
 def _find_mistakes(
-    outcome: Outcome[Evaluation],
+    progress: Progress,
     validation: Dataset | None,
     evaluator: Evaluator | None,
-    stop: StopSignal,
     paths: Paths,
 ) -> tuple[Figures | None, list[Picture]]:
     """What the saved weights get wrong on the validation images, where that can be known; tells the thresholds."""
-    result = outcome.saved.validation if outcome.saved else None
+    result = progress.saved.validation if progress.saved else None
     if validation is None or evaluator is None or result is None:
         return None, []
-    found = evaluator.detections(result, lambda: stop.seconds_left < REPORT_SECONDS)
+    found = evaluator.detections(result, REPORT_SECONDS)
     if found is None:
         return None, []
     figures = compute_figures(validation, found)
     named = zip(validation.labels.names, figures.classes, strict=True)
     thresholds = {name: one.threshold.score for name, one in named if one.threshold is not None}
-    _write_figures(outcome, paths, thresholds)
+    _write_figures(progress, paths, thresholds)
     if len(validation.boxes):
         log.info("Suggested score thresholds, by the best F1 at IoU 0.5: %s.", _shown(thresholds))
         if verdict.shy(result):

@@ -7,7 +7,7 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import Job
 from sagemaker_object_detection.job.paths import prepare_outputs
-from sagemaker_object_detection.job.stop import StoppedError, StopSignal
+from sagemaker_object_detection.job.stop import NEVER, StoppedError, StopSignal
 from sagemaker_object_detection.preflight import preflight
 from sagemaker_object_detection.weights.sources import Source
 
@@ -39,44 +39,42 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.artifact.restore import find_start
     from sagemaker_object_detection.dataset.anchor_coverage import log_coverage
     from sagemaker_object_detection.dataset.load import load_job_data
-    from sagemaker_object_detection.dataset.pipeline import batch_indices, training_batches
+    from sagemaker_object_detection.dataset.pipeline import Order, training_batches
     from sagemaker_object_detection.dataset.readable import readable
     from sagemaker_object_detection.evaluation.collapse import Channels
-    from sagemaker_object_detection.evaluation.validation import Evaluation, Evaluator
+    from sagemaker_object_detection.evaluation.evaluator import Evaluator
     from sagemaker_object_detection.models.detector import build_detector
     from sagemaker_object_detection.outputs import tell_epoch, write_outputs
     from sagemaker_object_detection.report.tensorboard import TensorBoard
     from sagemaker_object_detection.training.best import Best, choose_objective
     from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity, in_force
     from sagemaker_object_detection.training.devices import has_gpu, prepare_devices
+    from sagemaker_object_detection.training.divergence import DivergenceCheck
     from sagemaker_object_detection.training.features import keep_features
     from sagemaker_object_detection.training.loop import Loop, Schedule
     from sagemaker_object_detection.training.optimizer import build_optimizer, layer_shares
-    from sagemaker_object_detection.training.progress import Progress
     from sagemaker_object_detection.training.recipe import Situation, settle, steps_per_epoch
     from sagemaker_object_detection.training.replicas import find_replicas
-    from sagemaker_object_detection.training.resume import find_progress, restore
+    from sagemaker_object_detection.training.resume import find_state, restore
     from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
-    def stop_early() -> bool:
-        """Before the first step, unless an earlier run left something to save. Several hosts agree on it later."""
-        return stop.requested and replicas.hosts == 1 and not has_checkpoints(job.checkpoints)
-
     # 1. The data, checked to the last box.
-    policy = prepare_devices(hyperparameters.mixed_precision, lambda: stop.requested)
-    replicas = find_replicas(job.hosts, job.current_host, lambda: stop.requested)
+    policy = prepare_devices(hyperparameters.mixed_precision, stop)
+    replicas = find_replicas(job.hosts, job.current_host, stop)
+    # Until the first step a stop ends the job, unless an earlier run left something to save; several hosts agree later.
+    early = stop if replicas.hosts == 1 and not has_checkpoints(job.checkpoints) else NEVER
     report_folder = job.paths.output_data if replicas.is_chief else None
-    splits = load_job_data(job, hyperparameters, report_folder=report_folder, stop_requested=stop_early)
-    data, validation, max_boxes = splits.training, splits.validation, splits.max_boxes
-    batch_size, seed, count = hyperparameters.batch_size, hyperparameters.seed, len(data.file_names)
+    splits = load_job_data(job, hyperparameters, report_folder=report_folder, stop=early)
+    data, validation = splits.training, splits.validation
+    batch_size, count = hyperparameters.batch_size, len(data.file_names)
     if batch_size > count:
         log.warning("batch_size is %d, but there are %d training images: every step repeats images.", batch_size, count)
 
     # 2. The model, with the weights it starts from: they are fetched now that nothing else can be wrong.
-    weights = source.fetch(stop_early)
+    weights = source.fetch(early)
     start = find_start(weights, hyperparameters, data.labels)
     with replicas.scope():
-        detector = build_detector(start.base, len(data.labels), dtype=policy, seed=seed)
+        detector = build_detector(start.base, len(data.labels), dtype=policy, seed=hyperparameters.seed)
     start.install(detector)
     if replicas.is_chief:
         log_coverage(data, start.base)
@@ -88,13 +86,12 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         hyperparameters.early_stopping_min_delta,
         hyperparameters.early_stopping_patience if hyperparameters.early_stopping else None,
     )
-    checkpoints: Checkpoints[Evaluation] = Checkpoints(
+    checkpoints = Checkpoints(
         job.checkpoints if replicas.is_chief else None,
         identity(hyperparameters, start.base, start.fingerprint, data, validation, best.objective, policy),
-        Progress[Evaluation],
     )
     with replicas.blamed(), checkpoints:
-        progress, checkpoint = find_progress(checkpoints, Progress(best), detector, replicas)
+        state = find_state(checkpoints, best, detector, replicas)
         situation = Situation(
             base=start.base,
             loaded=start.loaded,
@@ -106,19 +103,16 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             number_format=policy,
             gpu=has_gpu(),
         )
-        hyperparameters = settle(hyperparameters, situation, progress.in_force)
-        progress = replace(progress, in_force=in_force(hyperparameters))
+        hyperparameters = settle(hyperparameters, situation, state.progress.in_force)
+        state = replace(state, progress=replace(state.progress, in_force=in_force(hyperparameters)))
+        progress = state.progress
         freeze, l2 = bool(hyperparameters.freeze_batch_norm), hyperparameters.regularizers_l2
         replicas.log_share(batch_size, frozen=freeze)
 
         # 4. The training step, and the order of the images.
-        schedule = Schedule(
-            epochs=hyperparameters.epochs or start.base.default_epochs,
-            steps_per_epoch=steps_per_epoch(hyperparameters, count),
-            batch_size=batch_size,
-            learning_rate=hyperparameters.learning_rate,
-            file_names=lambda step: [data.file_names[index] for index in batch_indices(count, batch_size, seed, step)],
-        )
+        epochs = hyperparameters.epochs or start.base.default_epochs
+        schedule = Schedule(epochs, steps_per_epoch(hyperparameters, count), batch_size)
+        order = Order(count, batch_size, hyperparameters.seed)
         only_top, augment = hyperparameters.train_only_on_top_layer, hyperparameters.augmentation
         with replicas.scope():
             variables = choose_trainable(detector, only_top_layer=only_top, freeze_batch_norm=freeze)
@@ -134,45 +128,40 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
                 features=keep_features(detector, count) if only_top and not augment and replicas.count == 1 else None,
                 xla=not only_top and bool(hyperparameters.xla),
             )
-        restore(checkpoint, detector, step, replicas)
+        restore(state, step, replicas)
         first, (low, high) = progress.steps(schedule.steps_per_epoch), replicas.share(batch_size)
         stream = training_batches(
-            data, start.base, batch_size, max_boxes, seed, augment, first, (low, high), replicas.count // replicas.hosts
-        )
-        batches = readable(
-            replicas.distributed(stream),
             data,
-            lambda number: batch_indices(count, batch_size, seed, first + number)[low:high],
+            start.base,
+            order,
+            augment=augment,
+            first_step=first,
+            share=(low, high),
+            parts=replicas.count // replicas.hosts,
         )
+        batches = readable(replicas.distributed(stream), data, lambda number: order.batch(first + number)[low:high])
 
         # 5. Train, with a validation after every epoch; the detector comes out with the best epoch's weights.
         evaluate = None
         if validation is not None and replicas.is_chief:
-            evaluate = Evaluator(
-                detector,
-                validation,
-                max_boxes=max_boxes,
-                l2=l2,
-                stop_requested=lambda: stop.requested,
-                channels=Channels(detector),
-            )
+            evaluate = Evaluator(detector, validation, l2=l2, stop=stop, channels=Channels(detector))
         if replicas.any(stop.requested) and not progress.begun:
             raise StoppedError
         board = TensorBoard(job.paths.tensorboard if replicas.is_chief else None, progress.epochs)
         loop = Loop(
-            detector,
             step,
             schedule,
+            DivergenceCheck(hyperparameters.learning_rate, order, data.file_names),
             evaluate,
-            lambda: stop.requested,
+            stop,
             replicas,
             checkpoints,
             lambda progress: tell_epoch(progress, board, hyperparameters),
             measure_start=start.loaded,
         )
-        outcome = loop.run(batches, progress, checkpoint.best_weights if checkpoint else None)
+        progress = loop.run(batches, state)
 
         # 6. What the job leaves behind; the other hosts wait until it is written.
         if replicas.is_chief:
-            write_outputs(detector, outcome, hyperparameters, start, splits, evaluate, board, stop, job.paths)
+            write_outputs(detector, progress, hyperparameters, start, splits, evaluate, board, stop, job.paths)
         replicas.wait()

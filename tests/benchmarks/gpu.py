@@ -142,7 +142,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.models if catalogue.find(name) is None]:
-        parser.error(f"--models: {', '.join(unknown)}: unknown; the README lists the base models")
+        parser.error(f"--models: {', '.join(unknown)}: unknown; weights/README.md lists the base models")
     if options.image_size is not None and (options.image_size < 128 or options.image_size % 128):
         parser.error(f"--image-size: got {options.image_size}; expected a multiple of 128")
     if min(*options.batch_sizes, *options.answers, options.minutes, options.seconds) <= 0:

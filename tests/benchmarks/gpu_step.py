@@ -131,8 +131,8 @@ def training_step(spec: Mapping[str, Any]) -> dict[str, Any]:
     from sagemaker_object_detection import catalogue
     from sagemaker_object_detection.models.detector import build_detector
     from sagemaker_object_detection.models.layers import LayerFactory
-    from sagemaker_object_detection.training.losses import batch_terms, detection_losses, regularization_loss
-    from sagemaker_object_detection.training.targets import assign_targets
+    from sagemaker_object_detection.models.losses import batch_terms, detection_losses, regularization_loss
+    from sagemaker_object_detection.models.targets import assign_targets
 
     base = catalogue.find(spec["model"])
     assert base is not None

@@ -24,7 +24,7 @@ from rounds import Prepared, serve
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.decoded import DecodedImages
 from sagemaker_object_detection.dataset.load import load_splits
-from sagemaker_object_detection.dataset.pipeline import Batch, training_batches
+from sagemaker_object_detection.dataset.pipeline import Batch, Order, training_batches
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def pipeline(spec: Mapping[str, Any]) -> Prepared:
     data = _data(Path(spec["channel"]))
     if not spec["keep"]:
         data = replace(data, decoded=DecodedImages(0))
-    batches = iter(training_batches(data, base, batch_size, data.max_boxes, 0, spec["augment"]))
+    order = Order(len(data.file_names), batch_size, seed=0)
+    batches = iter(training_batches(data, base, order, augment=spec["augment"]))
 
     def leave_out(count: int) -> None:
         for _ in range(count):
@@ -132,11 +133,11 @@ def pipeline(spec: Mapping[str, Any]) -> Prepared:
 
 def validation(spec: Mapping[str, Any]) -> Prepared:
     """One validation of a channel's images by the job's evaluator."""
-    from sagemaker_object_detection.evaluation.validation import Evaluator
+    from sagemaker_object_detection.evaluation.evaluator import Evaluator
 
     data = _data(Path(spec["channel"]))
     detector = stock_network.build(step_variants.find_base(spec), len(data.labels), stock=False)
-    evaluate = Evaluator(detector, data, max_boxes=data.max_boxes, l2=None)
+    evaluate = Evaluator(detector, data, l2=None)
 
     def take() -> int:
         assert evaluate() is not None

@@ -49,7 +49,7 @@ def test_sections_are_chosen():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--models", "yolo"], "--models: yolo: unknown; the README lists the base models"),
+        (["--models", "yolo"], "--models: yolo: unknown; weights/README.md lists the base models"),
         (["--image-size", "100"], "--image-size: got 100; expected a multiple of 128"),
         (["--minutes", "0"], "--batch-sizes, --answers, --minutes and --seconds: expected numbers above 0"),
     ],

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_pages import ROOT, below, blocks
 
 from sagemaker_object_detection.describe import describe_json
 
 ROLE = "arn:aws:iam::123456789012:role/SageMaker"
-README = Path(__file__).resolve().parents[2] / "README.md"
+MAIN_PAGE = ROOT / "README.md"
+CLIENTS_PAGE = ROOT / "scripts/README.md"
+SERVING_PAGE = ROOT / "src/sagemaker_object_detection/serving/README.md"
 
 TYPED = {
     "epochs": 1,
@@ -104,12 +107,10 @@ def requests_as_sent(session: Any) -> Iterator[Sent]:
     yield sent
 
 
-def snippet(title: str) -> str:
-    """The Python code below a heading of the README."""
-    text = README.read_text(encoding="utf-8")
-    found = re.search(rf"^#+ {re.escape(title)}\n.*?^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert found is not None, f"no Python below the README's {title!r}"
-    return found[1]
+def snippet(title: str, page: Path = CLIENTS_PAGE) -> str:
+    """The Python code below a heading of a page."""
+    (block,) = blocks(below(page.read_text(encoding="utf-8"), title), "python")
+    return block
 
 
 def described_ranges() -> dict[str, dict[str, Any]]:

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from client_tests import (
+    MAIN_PAGE,
     ROLE,
+    SERVING_PAGE,
     TYPED,
     Sent,
     assert_is_trained,
@@ -97,7 +99,7 @@ def test_the_model_just_trained_is_deployed_and_answers_as_the_readme_has_it(
     estimator = local()
     estimator.fit(channels)
     photo = sorted((sample_root / "input/data/validation/images").iterdir())[0]
-    code = snippet("Serving a model").replace("ml.m5.xlarge", "local").replace("photo.jpg", str(photo))
+    code = snippet("An endpoint", SERVING_PAGE).replace("ml.m5.xlarge", "local").replace("photo.jpg", str(photo))
     names: dict[str, Any] = {"estimator": estimator}
     try:
         exec(code, names)
@@ -217,6 +219,16 @@ def test_the_readmes_estimator_sends_a_training_job(moto: Sent) -> None:
     assert request["AlgorithmSpecification"]["MetricDefinitions"] == SPECIFICATION["MetricDefinitions"]
     assert request["EnableManagedSpotTraining"] is True
     assert request["CheckpointConfig"] == {"S3Uri": "s3://bucket/checkpoints/cells/"}
+    assert [channel["ChannelName"] for channel in request["InputDataConfig"]] == ["training", "validation"]
+
+
+def test_the_main_readmes_estimator_sends_a_training_job(moto: Sent) -> None:
+    code = snippet("On SageMaker", MAIN_PAGE)
+    assert code.rstrip().endswith('"})')
+    exec(code.rstrip().removesuffix(")") + ", wait=False)", {})  # nobody runs the job here
+    request = moto["CreateTrainingJob"]
+    assert request["HyperParameters"] == {"model_id": "ssd_mobilenet_v2_fpnlite_640x640", "epochs": "20"}
+    assert request["AlgorithmSpecification"]["MetricDefinitions"] == SPECIFICATION["MetricDefinitions"]
     assert [channel["ChannelName"] for channel in request["InputDataConfig"]] == ["training", "validation"]
 
 

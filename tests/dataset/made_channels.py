@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
+
+from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.dataset.pipeline import Order, training_batches
 
 # Two images, 64 x 48 and 60 x 40 pixels (width x height), with boxes that make sense only as corners.
 GOOD: dict[str, Any] = {
@@ -63,3 +68,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 DELETED = object()
+
+
+def training_stream(
+    dataset: Dataset, base: BaseModel, batch_size: int, *, seed: int, augment: bool, **given: Any
+) -> tf.data.Dataset:
+    """Training batches of a data set in the order of this seed."""
+    order = Order(len(dataset.file_names), batch_size, seed)
+    return training_batches(dataset, base, order, augment=augment, **given)

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import tensorflow as tf
-from made_channels import picture, write_annotations
+from made_channels import picture, training_stream, write_annotations
 from PIL import Image
 
 from sagemaker_object_detection import catalogue
@@ -18,7 +18,7 @@ from sagemaker_object_detection.dataset import decoded as decoded_images
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.decoded import DecodedImages, ImageReader, room_for_pixels
 from sagemaker_object_detection.dataset.load import load_splits
-from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches, training_batches
+from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches
 
 BASE = dataclasses.replace(catalogue.DEFAULT_MODEL, input_size=32)
 SIDES = (40, 30)
@@ -55,7 +55,7 @@ def with_memory(dataset: Dataset, memory: int) -> Dataset:
 
 
 def take(dataset: Dataset, count: int = 6) -> list[Batch]:
-    return list(training_batches(dataset, BASE, 3, 1, seed=0, augment=True).take(count).as_numpy_iterator())
+    return list(training_stream(dataset, BASE, 3, seed=0, augment=True).take(count).as_numpy_iterator())
 
 
 def read(reader: ImageReader, index: int = 0) -> np.ndarray:
@@ -66,7 +66,7 @@ def test_what_the_check_decoded_is_not_decoded_again(dataset: Dataset) -> None:
     for path in dataset.images.iterdir():
         path.unlink()
     assert len(take(dataset)) == 6
-    assert len(list(evaluation_batches(dataset, BASE, 2, 1))) == 3
+    assert len(list(evaluation_batches(dataset, BASE, 2))) == 3
 
 
 def test_an_image_that_is_turned_is_kept_when_it_was_turned(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_is_kept_changes_no_batch_and_is_no_more_than_there_is_room_for(
 ) -> None:
     limited = with_memory(dataset, (images + 1) * IMAGE_BYTES - 1)
     caplog.set_level("INFO")
-    batches = training_batches(limited, BASE, 3, 1, seed=0, augment=True)
+    batches = training_stream(limited, BASE, 3, seed=0, augment=True)
     rest = "" if images == COUNT else "; the others are decoded in every epoch"
     assert caplog.messages == [f"training: {images} of {COUNT} images stay decoded in memory (0 MB){rest}."]
     for found, expected in zip(batches.take(6).as_numpy_iterator(), take(dataset), strict=True):
@@ -98,7 +98,7 @@ def test_what_is_kept_changes_no_batch_and_is_no_more_than_there_is_room_for(
 
 
 def test_pixels_live_as_long_as_a_stream_of_them(dataset: Dataset) -> None:
-    batches = evaluation_batches(load(dataset.images.parent, list(dataset.file_names)), BASE, 2, 1)
+    batches = evaluation_batches(load(dataset.images.parent, list(dataset.file_names)), BASE, 2)
     gc.collect()
     for path in dataset.images.iterdir():
         path.unlink()
@@ -171,10 +171,10 @@ def test_validation_sees_every_pixel(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     picture(640, 512).save(tmp_path / "images/a.jpg", quality=95)
     dataset = load(tmp_path, ["a.jpg"])
-    (whole,) = evaluation_batches(with_memory(dataset, 0), BASE, 1, 1).as_numpy_iterator()
-    (kept,) = evaluation_batches(dataset, BASE, 1, 1).as_numpy_iterator()
+    (whole,) = evaluation_batches(with_memory(dataset, 0), BASE, 1).as_numpy_iterator()
+    (kept,) = evaluation_batches(dataset, BASE, 1).as_numpy_iterator()
     np.testing.assert_array_equal(kept.images, whole.images)
-    (trained,) = training_batches(dataset, BASE, 1, 1, seed=0, augment=False).take(1).as_numpy_iterator()
+    (trained,) = training_stream(dataset, BASE, 1, seed=0, augment=False).take(1).as_numpy_iterator()
     assert np.abs(trained.images - whole.images).max() > 0.05  # halved three times, and not what the check has kept
     np.testing.assert_array_equal(trained.boxes, whole.boxes)
 

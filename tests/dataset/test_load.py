@@ -21,7 +21,7 @@ from sagemaker_object_detection.dataset import images as image_files
 from sagemaker_object_detection.dataset.load import Splits, load_splits
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.job.stop import StoppedError
+from sagemaker_object_detection.job.stop import StoppedError, StopSignal
 from sagemaker_object_detection.sample_data import write_sample_data
 
 
@@ -62,7 +62,7 @@ def test_a_good_channel(tmp_path: Path) -> None:
     np.testing.assert_allclose(data.boxes[0], [6 / 48, 4 / 64, 40 / 48, 60 / 64], rtol=1e-7)
     types: Any = (data.sizes.dtype, data.orientations.dtype, data.offsets.dtype, data.boxes.dtype, data.classes.dtype)
     assert types == (np.int32, np.uint8, np.int64, np.float32, np.int32)
-    assert splits.max_boxes == 2
+    assert data.max_boxes == 2
 
 
 def test_boxes_are_grouped_by_image_in_whatever_order_they_are_listed(tmp_path: Path) -> None:
@@ -74,12 +74,6 @@ def test_boxes_are_grouped_by_image_in_whatever_order_they_are_listed(tmp_path: 
     assert data.offsets.tolist() == [0, 3, 5]
     assert data.classes.tolist() == [1, 0, 1, 1, 0]
     np.testing.assert_allclose(data.boxes[:, 0], [2 / 48, 4 / 48, 5 / 48, 1 / 40, 3 / 40], rtol=1e-6)
-
-
-def test_the_fullest_image_of_both_channels_counts(tmp_path: Path) -> None:
-    few = changed("annotations", GOOD["annotations"][1:])
-    folders = [write_channel(tmp_path / name, content) for name, content in (("few", few), ("many", GOOD))]
-    assert [load(*pair).max_boxes for pair in (folders, folders[::-1], folders[:1])] == [2, 2, 1]
 
 
 def test_numbers_sort_before_text_and_ids_name_classes_without_categories(tmp_path: Path) -> None:
@@ -452,7 +446,7 @@ def test_images_of_every_kind_that_is_accepted_reach_the_network(tmp_path: Path,
     channel = write_channel(tmp_path / "training")
     TRAINABLE[name](channel / "images")
     data = load(channel).training
-    batch = next(iter(evaluation_batches(data, catalogue.DEFAULT_MODEL, 2, data.max_boxes)))
+    batch = next(iter(evaluation_batches(data, catalogue.DEFAULT_MODEL, 2)))
     assert batch.indices.numpy().tolist() == [0, 1]
 
 
@@ -801,9 +795,11 @@ def test_a_stop_ends_the_decoding_of_the_images(tmp_path):
     write_sample_data(tmp_path, images=6, validation_images=1, seed=0)
     asked = []
 
-    def stop_requested():
-        asked.append(True)
-        return len(asked) > 2
+    class Stop(StopSignal):
+        def check(self):
+            asked.append(True)
+            if len(asked) > 2:
+                raise StoppedError
 
     with pytest.raises(StoppedError):
         load_splits(
@@ -814,5 +810,5 @@ def test_a_stop_ends_the_decoding_of_the_images(tmp_path):
             validation_split_ratio=0.2,
             seed=0,
             report_folder=None,
-            stop_requested=stop_requested,
+            stop=Stop(),
         )

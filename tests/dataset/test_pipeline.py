@@ -4,16 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from made_channels import training_stream
 from PIL import Image
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
 from sagemaker_object_detection.dataset.pipeline import (
     Batch,
+    Order,
     _row_counts,
-    batch_indices,
     evaluation_batches,
-    training_batches,
 )
 from sagemaker_object_detection.dataset.preprocess import to_network_input
 
@@ -73,16 +73,16 @@ def test_shapes_are_static_but_for_the_rows_of_ground_truth_and_pixels_are_bytes
         image_weights=tf.TensorSpec([3], tf.float32),
         indices=tf.TensorSpec([3], tf.int64),
     )
-    assert training_batches(dataset, base, 3, 4, seed=0, augment=True).element_spec == expected
-    assert training_batches(dataset, base, 3, 4, seed=0, augment=False).element_spec == expected
+    assert training_stream(dataset, base, 3, seed=0, augment=True).element_spec == expected
+    assert training_stream(dataset, base, 3, seed=0, augment=False).element_spec == expected
     exact = expected._replace(images=tf.TensorSpec([3, 32, 32, 3], tf.float32))
-    assert evaluation_batches(dataset, base, 3, 4).element_spec == exact
-    batch = next(iter(training_batches(dataset, base, 3, 4, seed=0, augment=True)))
+    assert evaluation_batches(dataset, base, 3).element_spec == exact
+    batch = next(iter(training_stream(dataset, base, 3, seed=0, augment=True)))
     assert batch.spec == expected
 
 
 def test_evaluation_sees_every_image_once_in_order_and_fills_up_with_weight_zero(dataset: Dataset) -> None:
-    batches = list(evaluation_batches(dataset, BASE, 3, 4).as_numpy_iterator())
+    batches = list(evaluation_batches(dataset, BASE, 3).as_numpy_iterator())
     assert [batch.indices.tolist() for batch in batches] == [[0, 1, 2], [3, 4, -1]]
     assert [batch.image_weights.tolist() for batch in batches] == [[1, 1, 1], [1, 1, 0]]
     np.testing.assert_allclose(batches[1].images[0], 120 * 2 / 255 - 1, atol=1e-6)
@@ -101,13 +101,13 @@ def test_evaluation_images_are_the_references_to_the_last_bit(
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "0.png")
-    (batch,) = evaluation_batches(dataclasses.replace(only(dataset, 1), images=tmp_path), base, 1, 1)
+    (batch,) = evaluation_batches(dataclasses.replace(only(dataset, 1), images=tmp_path), base, 1)
     np.testing.assert_array_equal(batch.images[0], to_network_input(tf.constant(noise), base)[0])
 
 
 def test_shares_of_a_batch_are_the_batch_and_filled_up_with_weight_zero(dataset: Dataset) -> None:
     whole, first, second = (
-        take(training_batches(dataset, BASE, 5, 3, seed=2, augment=True, first_step=1, share=share), 1)[0]
+        take(training_stream(dataset, BASE, 5, seed=2, augment=True, first_step=1, share=share), 1)[0]
         for share in (None, (0, 3), (3, 6))
     )
     rows = whole.boxes.shape[1]
@@ -124,10 +124,10 @@ def test_shares_of_a_batch_are_the_batch_and_filled_up_with_weight_zero(dataset:
 def test_boxes_of_padded_images_are_normalised_to_the_network_input(dataset: Dataset) -> None:
     # Displayed heights and widths: 30 x 40, 30 x 41, 42 x 30 (turned), 30 x 43, 30 x 44.
     shapes = [[24, 32, 3], [23, 32, 3], [32, 23, 3], [22, 32, 3], [22, 32, 3]]
-    batches = list(evaluation_batches(dataset, PADDED, 3, 4).as_numpy_iterator())
+    batches = list(evaluation_batches(dataset, PADDED, 3).as_numpy_iterator())
     # An image that fills up counts as a whole one: its size divides safely.
     assert [shape for batch in batches for shape in batch.true_shapes.tolist()] == [*shapes, [32, 32, 3]]
-    training = take(training_batches(dataset, PADDED, 5, 4, seed=1, augment=False), 1)
+    training = take(training_stream(dataset, PADDED, 5, seed=1, augment=False), 1)
     for batch in batches + training:
         for row, index in enumerate(batch.indices):
             count = BOX_COUNTS[index] if index >= 0 else 0
@@ -143,7 +143,7 @@ def test_boxes_of_padded_images_are_normalised_to_the_network_input(dataset: Dat
 
 
 def test_padded_models_train_on_scaled_and_cropped_images(dataset: Dataset) -> None:
-    (batch,) = take(training_batches(only(dataset, 1), PADDED, 16, 1, seed=0, augment=True), 1)
+    (batch,) = take(training_stream(only(dataset, 1), PADDED, 16, seed=0, augment=True), 1)
     assert batch.true_shapes.tolist() == [[32, 32, 3]] * 16
     areas = np.prod(batch.boxes[:, 0, 2:] - batch.boxes[:, 0, :2], axis=1)
     # Of an image 0.1 to 2 times as large as the input; the stretched models' crops give a third at most.
@@ -154,8 +154,8 @@ def test_padded_models_train_on_scaled_and_cropped_images(dataset: Dataset) -> N
 
 
 def test_a_batch_is_divided_among_devices_in_order(dataset: Dataset) -> None:
-    (whole,) = take(training_batches(dataset, BASE, 4, 3, seed=2, augment=True, share=(0, 6)), 1)
-    parts = take(training_batches(dataset, BASE, 4, 3, seed=2, augment=True, share=(0, 6), parts=3), 3)
+    (whole,) = take(training_stream(dataset, BASE, 4, seed=2, augment=True, share=(0, 6)), 1)
+    parts = take(training_stream(dataset, BASE, 4, seed=2, augment=True, share=(0, 6), parts=3), 3)
     assert [len(part.indices) for part in parts] == [2, 2, 2]
     np.testing.assert_array_equal(np.concatenate([part.images for part in parts]), whole.images)
     assert np.concatenate([part.image_weights for part in parts]).tolist() == [1, 1, 1, 1, 0, 0]
@@ -163,7 +163,7 @@ def test_a_batch_is_divided_among_devices_in_order(dataset: Dataset) -> None:
 
 def test_rows_of_ground_truth_are_as_many_as_the_fullest_image_needs(dataset: Dataset) -> None:
     counts = []
-    for batch in evaluation_batches(dataset, BASE, 1, 7).as_numpy_iterator():
+    for batch in evaluation_batches(dataset, BASE, 1).as_numpy_iterator():
         present = int(batch.box_weights.sum())
         assert batch.boxes.shape[1] == batch.classes.shape[1] == batch.box_weights.shape[1] == max(1, present)
         counts.append(present)
@@ -181,7 +181,7 @@ def test_there_are_few_numbers_of_rows_and_none_is_much_too_large() -> None:
 
 
 def test_evaluation_that_divides_is_not_filled_up(dataset: Dataset) -> None:
-    batches = list(evaluation_batches(only(dataset, 4), BASE, 2, 3).as_numpy_iterator())
+    batches = list(evaluation_batches(only(dataset, 4), BASE, 2).as_numpy_iterator())
     assert [batch.indices.tolist() for batch in batches] == [[0, 1], [2, 3]]
 
 
@@ -190,30 +190,30 @@ def test_evaluation_that_divides_is_not_filled_up(dataset: Dataset) -> None:
 def test_starting_later_gives_the_batches_of_the_uninterrupted_stream(
     dataset: Dataset, augment: bool, base: catalogue.BaseModel
 ) -> None:
-    whole = take(training_batches(dataset, base, 3, 3, seed=4, augment=augment), 12)
+    whole = take(training_stream(dataset, base, 3, seed=4, augment=augment), 12)
     for first in (1, 5, 10):
-        resumed = take(training_batches(dataset, base, 3, 3, seed=4, augment=augment, first_step=first), 2)
+        resumed = take(training_stream(dataset, base, 3, seed=4, augment=augment, first_step=first), 2)
         for expected, batch in zip(whole[first:], resumed, strict=False):
             for name, column in batch._asdict().items():
                 np.testing.assert_array_equal(column, getattr(expected, name), err_msg=name)
 
 
 def test_an_epoch_is_a_permutation_and_epochs_differ(dataset: Dataset) -> None:
-    batches = take(training_batches(dataset, BASE, 3, 3, seed=0, augment=False), 20)
+    batches = take(training_stream(dataset, BASE, 3, seed=0, augment=False), 20)
     epochs = np.concatenate([batch.indices for batch in batches]).reshape(12, 5)
     np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(5), (12, 1)))
     assert len({tuple(epoch) for epoch in epochs}) > 6
 
 
-def test_batch_indices_foretell_the_stream(dataset: Dataset) -> None:
-    for step, batch in enumerate(take(training_batches(dataset, BASE, 4, 3, seed=9, augment=True), 6)):
-        np.testing.assert_array_equal(batch.indices, batch_indices(5, 4, 9, step))
+def test_the_order_foretells_the_stream(dataset: Dataset) -> None:
+    for step, batch in enumerate(take(training_stream(dataset, BASE, 4, seed=9, augment=True), 6)):
+        np.testing.assert_array_equal(batch.indices, Order(5, 4, 9).batch(step))
         for row, index in enumerate(batch.indices):
             assert batch.box_weights[row].sum() <= BOX_COUNTS[index]
 
 
 def test_permutations_are_drawn_equally_often() -> None:
-    orders = [tuple(batch_indices(3, 3, 0, step)) for step in range(300)]
+    orders = [tuple(Order(3, 3, 0).batch(step)) for step in range(300)]
     counts = [orders.count(order) for order in set(orders)]
     # 50 each expected, standard deviation 6.5.
     assert len(counts) == 6
@@ -222,36 +222,31 @@ def test_permutations_are_drawn_equally_often() -> None:
 
 
 def test_a_batch_larger_than_the_data_wraps_around(dataset: Dataset) -> None:
-    for batch in take(training_batches(only(dataset, 1), BASE, 8, 2, seed=0, augment=True, first_step=3), 2):
+    for batch in take(training_stream(only(dataset, 1), BASE, 8, seed=0, augment=True, first_step=3), 2):
         assert batch.indices.tolist() == [0] * 8
         assert batch.image_weights.tolist() == [1] * 8
-    batch = take(training_batches(only(dataset, 3), BASE, 8, 3, seed=0, augment=False), 1)[0]
+    batch = take(training_stream(only(dataset, 3), BASE, 8, seed=0, augment=False), 1)[0]
     assert np.bincount(batch.indices).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
 
 
 def test_the_same_image_is_augmented_anew_in_every_epoch(dataset: Dataset) -> None:
-    batches = take(training_batches(only(dataset, 1), BASE, 4, 1, seed=0, augment=True), 1)
+    batches = take(training_stream(only(dataset, 1), BASE, 4, seed=0, augment=True), 1)
     assert len({row.tobytes() for row in batches[0].boxes}) == 4
-    fixed = take(training_batches(only(dataset, 1), BASE, 4, 1, seed=0, augment=False), 1)
+    fixed = take(training_stream(only(dataset, 1), BASE, 4, seed=0, augment=False), 1)
     assert {row.tobytes() for row in fixed[0].boxes} == {dataset.boxes[:1].tobytes()}
 
 
 def test_another_seed_gives_another_order(dataset: Dataset) -> None:
-    orders = {tuple(batch_indices(5, 5, seed, 0)) for seed in (0, 1, 2, 3, 2**40)}
+    orders = {tuple(Order(5, 5, seed).batch(0)) for seed in (0, 1, 2, 3, 2**40)}
     assert len(orders) > 2
 
 
 def test_nothing_runs_python_in_the_graph(dataset: Dataset) -> None:
-    batches = training_batches(dataset, BASE, 3, 3, seed=0, augment=True)
+    batches = training_stream(dataset, BASE, 3, seed=0, augment=True)
     graph = batches._as_serialized_graph().numpy()
     assert b"DecodeJpeg" in graph
     assert b"PyFunc" not in graph
     assert batches.options().deterministic
-
-
-def test_too_few_rows_for_the_boxes_are_refused(dataset: Dataset) -> None:
-    with pytest.raises(ValueError, match="max_boxes is 2, but an image has 3 boxes"):
-        training_batches(dataset, BASE, 3, 2, seed=0, augment=True)
 
 
 def test_exif_turns_are_applied(tmp_path: Path, dataset: Dataset) -> None:
@@ -265,6 +260,6 @@ def test_exif_turns_are_applied(tmp_path: Path, dataset: Dataset) -> None:
         sizes=np.array([[20, 20]], np.int32),
         orientations=np.array([6], np.uint8),
     )
-    (batch,) = take(evaluation_batches(turned, BASE, 1, 1), 1)
+    (batch,) = take(evaluation_batches(turned, BASE, 1), 1)
     assert batch.images[0, 4].max() == -1
     assert batch.images[0, 28].min() == 1

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from made_channels import picture, write_annotations
+from made_channels import picture, training_stream, write_annotations
 from PIL import Image
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.decoded import DecodedImages
 from sagemaker_object_detection.dataset.load import load_splits
-from sagemaker_object_detection.dataset.pipeline import Batch, batch_indices, evaluation_batches, training_batches
+from sagemaker_object_detection.dataset.pipeline import Batch, Order, evaluation_batches
 from sagemaker_object_detection.dataset.readable import readable
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError
 
@@ -61,7 +61,7 @@ def load(folder: Path) -> Dataset:
 
 def iterate_with_a_change(dataset: Dataset, change: Callable[[Path], object]) -> tuple[list[int], JobError]:
     """Runs into the change of the last image but one, made when the first batch is there."""
-    batches = readable(evaluation_batches(dataset, BASE, 1, 1), dataset)
+    batches = readable(evaluation_batches(dataset, BASE, 1), dataset)
     seen = [int(next(batches).indices[0])]
     change(dataset.images / dataset.file_names[-2])
     with pytest.raises((UserError, PlatformError)) as caught:
@@ -129,11 +129,11 @@ def test_a_channel_that_is_gone_is_the_platforms_fault(dataset: Dataset, left: s
 
 
 def test_the_file_of_a_training_batch_is_found_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = training_batches(dataset, BASE, 3, 1, seed=5, augment=True)
-    batches = readable(stream, dataset, lambda number: batch_indices(COUNT, 3, 5, number))
-    assert next(batches).indices.numpy().tolist() == batch_indices(COUNT, 3, 5, 0).tolist()
+    stream = training_stream(dataset, BASE, 3, seed=5, augment=True)
+    batches = readable(stream, dataset, lambda number: Order(COUNT, 3, 5).batch(number))
+    assert next(batches).indices.numpy().tolist() == Order(COUNT, 3, 5).batch(0).tolist()
     # The second epoch's last image, and another one that comes before it in the folder but has been read before.
-    last = int(batch_indices(COUNT, 3, 5, 39)[-1])
+    last = int(Order(COUNT, 3, 5).batch(39)[-1])
     (dataset.images / dataset.file_names[last]).unlink()
     tried: list[Path] = []
     path_stat = Path.stat
@@ -158,10 +158,10 @@ def test_an_image_turned_by_its_exif_orientation_is_itself(tmp_path: Path, orien
     }
     write_annotations(tmp_path / "training", content)
     dataset = load(tmp_path)
-    assert len(list(readable(evaluation_batches(dataset, BASE, 1, 1), dataset))) == 2
+    assert len(list(readable(evaluation_batches(dataset, BASE, 1), dataset))) == 2
     (dataset.images / "b.jpg").unlink()
     with pytest.raises(UserError, match=r"^image 'b\.jpg' in .* does not exist\."):
-        list(readable(evaluation_batches(dataset, BASE, 2, 1), dataset))
+        list(readable(evaluation_batches(dataset, BASE, 2), dataset))
 
 
 def raising(error: BaseException) -> Iterator[Batch]:
@@ -219,12 +219,12 @@ def test_what_goes_wrong_where_batches_are_used_is_not_looked_into(dataset: Data
         raise tf.errors.InvalidArgumentError(None, None, "a step failed")
 
     with pytest.raises(tf.errors.InvalidArgumentError, match="a step failed"):
-        list(map(step, readable(evaluation_batches(dataset, BASE, 30, 1), dataset)))
+        list(map(step, readable(evaluation_batches(dataset, BASE, 30), dataset)))
 
 
 def test_batches_that_can_be_read_pass_unchanged(dataset: Dataset) -> None:
-    plain = list(evaluation_batches(dataset, BASE, 8, 1).as_numpy_iterator())
-    passed = list(readable(evaluation_batches(dataset, BASE, 8, 1), dataset))
+    plain = list(evaluation_batches(dataset, BASE, 8).as_numpy_iterator())
+    passed = list(readable(evaluation_batches(dataset, BASE, 8), dataset))
     assert len(passed) == len(plain) == 8
     for batch, expected in zip(passed, plain, strict=True):
         np.testing.assert_array_equal(batch.images, expected.images)

@@ -22,7 +22,7 @@ MOMENTS = {
     "start-up": (f"{PACKAGE}.train", "preflight"),
     "data check": (f"{PACKAGE}.dataset.load", "_check_decoding"),
     "step": (f"{PACKAGE}.training.loop", "_Guard.check"),
-    "validation": (f"{PACKAGE}.evaluation.validation", "coco_figures"),
+    "validation": (f"{PACKAGE}.evaluation.evaluator", "coco_figures"),
     "checkpoint write": ("numpy.lib.format", "write_array"),
     "export": (f"{PACKAGE}.artifact.export", "_write_json"),
 }

@@ -31,7 +31,7 @@ from training_steps import (
 
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.load import load_splits
-from sagemaker_object_detection.dataset.pipeline import Batch, training_batches
+from sagemaker_object_detection.dataset.pipeline import Batch, Order, training_batches
 from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.sample_data import write_sample_data
 from sagemaker_object_detection.training.replicas import Replicas, find_replicas
@@ -165,7 +165,7 @@ def dealt_out(replicas: Replicas) -> dict[str, list[np.ndarray]]:
             report_folder=None,
         ).training
         local = replicas.count // replicas.hosts
-        stream = training_batches(data, TINY, 5, data.max_boxes, 0, True, share=replicas.share(5), parts=local)
+        stream = training_batches(data, TINY, Order(6, 5, seed=0), augment=True, share=replicas.share(5), parts=local)
         steps = list(itertools.islice(replicas.distributed(stream), 3))
     for parts in steps:
         assert [part.images.device[-5:] for part in parts] == [f"CPU:{number}" for number in range(local)]

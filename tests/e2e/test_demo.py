@@ -1,4 +1,4 @@
-"""The README's first command: the main job on a machine with nothing but Python."""
+"""The main README's first command: the main job on a machine with nothing but Python."""
 
 import json
 import re

@@ -8,7 +8,7 @@ import pytest
 from tiny_models import TINY, add_backbones
 
 from sagemaker_object_detection.dataset.load import load_splits
-from sagemaker_object_detection.dataset.pipeline import training_batches
+from sagemaker_object_detection.dataset.pipeline import Order, training_batches
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.training.optimizer import build_optimizer
@@ -40,7 +40,7 @@ def test_one_trace_and_flat_memory_over_300_steps(sample_root):
     step = TrainingStep(
         detector, optimizer, variables, l2=None, warm_up_statistics=True, replicas=find_replicas(["algo-1"], "algo-1")
     )
-    batches = training_batches(data, TINY, 3, splits.max_boxes, seed=0, augment=True)
+    batches = training_batches(data, TINY, Order(len(data.file_names), 3, seed=0), augment=True)
     process = psutil.Process()
     memory = []
     for batch in itertools.islice(batches, STEPS):

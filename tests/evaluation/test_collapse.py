@@ -8,9 +8,8 @@ from tiny_models import TINY, TINY_PADDED
 from training_steps import calibrated
 
 from sagemaker_object_detection.evaluation import verdict
-from sagemaker_object_detection.evaluation.coco import CocoFigures
 from sagemaker_object_detection.evaluation.collapse import Channels, Spread
-from sagemaker_object_detection.evaluation.validation import Evaluation
+from sagemaker_object_detection.evaluation.evaluation import CocoFigures, Evaluation
 from sagemaker_object_detection.hyperparameters.read import read
 
 

@@ -14,7 +14,7 @@ from sagemaker_object_detection.artifact.export import ServingModel
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.exif import exif_orientation
 from sagemaker_object_detection.dataset.preprocess import decode, to_network_input
-from sagemaker_object_detection.evaluation.validation import Evaluator
+from sagemaker_object_detection.evaluation.evaluator import Evaluator
 from sagemaker_object_detection.models.detector import Detector, build_detector
 
 pytestmark = pytest.mark.gpu_wheels
@@ -52,7 +52,7 @@ def all_pinned(kinds: Iterable[str]) -> dict[str, int]:
 
 def test_validation(tmp_path, detector) -> None:
     with traced_functions() as graphs:
-        Evaluator(detector, three_images(tmp_path), max_boxes=100, l2=None)()
+        Evaluator(detector, three_images(tmp_path), l2=None)()
     (graph,) = graphs
     assert findings(operations_of(graph)) == suppression(detector, IMAGES)
 

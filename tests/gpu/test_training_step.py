@@ -13,7 +13,7 @@ from traced_functions import traced_functions
 from training_steps import make_step
 
 from sagemaker_object_detection.catalogue import BaseModel
-from sagemaker_object_detection.dataset.pipeline import training_batches
+from sagemaker_object_detection.dataset.pipeline import Order, training_batches
 from sagemaker_object_detection.hyperparameters.kinds import Choice
 from sagemaker_object_detection.hyperparameters.table import ROWS
 from sagemaker_object_detection.models.detector import build_detector
@@ -37,7 +37,7 @@ def found(tmp_path):
     def find(base: BaseModel, dtype: str, *, kept: bool = False, **options: Any) -> Counter[str]:
         detector = build_detector(base, 2, dtype=dtype)
         features = KeptFeatures(detector, 3) if kept else None
-        batches = training_batches(three_images(tmp_path), base, 2, max_boxes=100, seed=0, augment=False)
+        batches = training_batches(three_images(tmp_path), base, Order(3, 2, seed=0), augment=False)
         with traced_functions() as graphs:
             make_step(detector, features=features, **options)(next(iter(batches)))
         operations = [operation for graph in graphs for operation in operations_of(graph)]

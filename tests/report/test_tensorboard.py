@@ -9,7 +9,7 @@ import tensorflow as tf
 from made_findings import findings
 from PIL import Image
 
-from sagemaker_object_detection.evaluation.coco import CocoFigures
+from sagemaker_object_detection.evaluation.evaluation import CocoFigures
 from sagemaker_object_detection.report.tensorboard import TensorBoard
 from sagemaker_object_detection.training.readings import PARTS
 

@@ -240,7 +240,8 @@ def prepare(paths):
         if missing:
             missing.clear()
             raise OSError(111, "Connection refused")
-    hosts.await_hosts(["algo-2"], reach, sleep=lambda seconds: None)
+    hosts.time.sleep = lambda seconds: None
+    hosts.await_hosts(["algo-2"], reach)
     raise launch.UserError("enough")
 launch.prepare = prepare
 launch.main(1)

@@ -7,7 +7,7 @@ from tiny_models import TINY, add_backbones, add_to_catalogue
 from written_sets import program
 
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.training.losses import regularization_loss
+from sagemaker_object_detection.models.losses import regularization_loss
 from sagemaker_object_detection.weights.model_garden import checkpoint_variables
 
 PROGRAM = program("compare_reference")

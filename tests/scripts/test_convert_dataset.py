@@ -1,4 +1,4 @@
-"""The program around the conversions: its arguments, its help, and the commands that the README shows."""
+"""The program around the conversions: its arguments, its help, and the commands that its page shows."""
 
 import re
 import shlex
@@ -16,13 +16,14 @@ def commands(text):
     return [shlex.split(call) for call in re.findall(r"convert_dataset\.py ((?:coco|voc|yolo|ground-truth) .+)", text)]
 
 
-@pytest.mark.parametrize("place", ["README.md", "scripts/convert_dataset.py"])
+@pytest.mark.parametrize("place", ["src/sagemaker_object_detection/convert/README.md", "scripts/convert_dataset.py"])
 def test_there_is_a_command_of_every_format_that_the_program_takes(place):
     calls = commands((ROOT / place).read_text(encoding="utf-8"))
     assert tuple(call[0] for call in calls) == FORMATS == tuple(WRITERS)
     for call in calls:
         options = PROGRAM._parser().parse_args(call)
-        assert (str(options.to), options.copy, options.invalid_boxes) == ("job/input/data/training", False, "error")
+        assert str(options.to).endswith("job/input/data/training")
+        assert (options.copy, options.invalid_boxes) == (False, "error")
 
 
 def test_help_names_every_format_and_each_formats_help_every_option(capsys):

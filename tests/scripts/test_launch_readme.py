@@ -1,40 +1,32 @@
-"""The README's commands for boto3 are ones that the programs take, and that need boto3 alone."""
+"""The commands for boto3 in scripts/README.md are ones that the programs take, and that need boto3 alone."""
 
 import json
-import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from launch_programs import PROGRAMS, SCRIPTS
-
-README = SCRIPTS.parent / "README.md"
+from markdown_pages import below, blocks
+from markdown_pages import commands as commands_of
 
 
 def commands() -> list[tuple[str, list[str]]]:
-    """The arguments of each program in the README's block for boto3, with the block's variables put in, and an account
-    and a region, as a reader does."""
-    block = re.search(r"^### boto3\n.*?^```sh\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    lines = block[1].replace("\\\n", " ").splitlines()
-    variables = dict(line.split("=", 1) for line in lines if re.match(r"\w+=", line))
-    variables["image"] = variables["image"].replace("ACCOUNT", "123456789012").replace("REGION", "eu-west-1")
-    written = [
-        re.sub(r"\$(\w+)", lambda match: variables[match[1]], line) for line in lines if line.startswith(".venv")
-    ]
-    return [(Path(words[1]).stem, words[2:]) for words in map(shlex.split, written)]
+    """The arguments of each program in the page's block for boto3, with an account and a region, as a reader does."""
+    (block,) = blocks(below((SCRIPTS / "README.md").read_text(encoding="utf-8"), "boto3"), "sh")
+    written = commands_of(block.replace("ACCOUNT", "123456789012").replace("REGION", "eu-west-1"))
+    return [(Path(words[1]).stem, words[2:]) for words in written]
 
 
 @pytest.mark.parametrize(("name", "arguments"), commands(), ids=[name for name, _ in commands()])
-def test_each_command_of_the_readme_makes_a_request(name, arguments, capsys):
+def test_each_command_of_the_page_makes_a_request(name, arguments, capsys):
     assert PROGRAMS[name].main([*arguments, "--dry-run"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)
     assert all(line.startswith("note: ") for line in said.err.splitlines())
 
 
-def test_the_readme_shows_every_program():
+def test_the_page_shows_every_program():
     assert [name for name, _ in commands()] == list(PROGRAMS)
 
 

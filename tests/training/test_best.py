@@ -1,24 +1,22 @@
 """Which epoch is saved, and when early stopping ends the wait."""
 
 import logging
-from dataclasses import dataclass, field
 
 import pytest
 
+from sagemaker_object_detection.evaluation.evaluation import CocoFigures, Evaluation
 from sagemaker_object_detection.training.best import TOTAL_LOSS, Best, Objective, choose_objective
 
 
-@dataclass(frozen=True)
-class Figures:
-    total_loss: float
-    metrics: dict[str, float] = field(default_factory=dict)
+def figures(total_loss: float, **metrics: float) -> Evaluation:
+    return Evaluation(metrics, total_loss, CocoFigures({}, {}), 0)
 
 
 def best_of(values, *, maximize=True, min_delta=0.0, patience=None, losses=None):
     best = Best(Objective("mAP", maximize), min_delta, patience)
     history = []
     for epoch, value in enumerate(values):
-        best = best.seen(epoch, Figures(losses[epoch] if losses else 1.0, {"mAP": value}))
+        best = best.seen(epoch, figures(losses[epoch] if losses else 1.0, mAP=value))
         history.append(best)
     return history
 
@@ -57,7 +55,7 @@ def test_without_patience_training_is_never_ended():
 def test_total_loss_is_an_objective_of_its_own():
     best = Best(Objective(TOTAL_LOSS, False), 0.0, None)
     for epoch, loss in enumerate([2.0, 1.0, 3.0]):
-        best = best.seen(epoch, Figures(loss))
+        best = best.seen(epoch, figures(loss))
     assert (best.epoch, best.value) == (1, 1.0)
 
 

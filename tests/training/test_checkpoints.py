@@ -7,7 +7,6 @@ import math
 import os
 import re
 import zipfile
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,19 +18,14 @@ from tiny_models import TINY
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.evaluation.evaluation import CocoFigures, Evaluation
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.training import checkpoints as checkpoints_module
 from sagemaker_object_detection.training.best import Best, Objective
-from sagemaker_object_detection.training.checkpoints import (
-    Checkpoint,
-    Checkpoints,
-    checkpoint_problems,
-    identity,
-    settings,
-)
-from sagemaker_object_detection.training.progress import Epoch, Progress, Slice
+from sagemaker_object_detection.training.checkpoints import Checkpoints, checkpoint_problems, identity, settings
+from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State
 from sagemaker_object_detection.training.readings import Reading
-from sagemaker_object_detection.training.resume import find_progress, restore
+from sagemaker_object_detection.training.resume import find_state, restore
 
 DETECTOR = [np.zeros((2, 3)), np.zeros(())]
 """Variables, of which their shapes are looked at."""
@@ -46,27 +40,22 @@ IN_FORCE = {
 }
 
 
-@dataclass(frozen=True)
-class Figures:
-    metrics: dict[str, float]
-    total_loss: float
-
-
-def progress(epochs: int = 1, **values: Any) -> Progress[Figures]:
+def progress(epochs: int = 1, **values: Any) -> Progress:
     best = Best(Objective("mAP", True), 0.01, 3, epoch=0, value=1 / 3, total_loss=0.1 + 0.2, reference=1 / 3, waited=2)
-    done = tuple(Epoch(number, 0.1 * number, 12.5, Figures({"mAP": 1 / 7}, 2 / 3)) for number in range(epochs))
+    validation = Evaluation({"mAP": 1 / 7}, 2 / 3, CocoFigures({"mAP": 1 / 7}, {"ace": {"mAP": 1 / 9}}), 3, 1 / 3)
+    done = tuple(Epoch(number, 0.1 * number, 12.5, validation) for number in range(epochs))
     return Progress(best, done, losses=(1e-7, 1 / 3), loss_limit=1e4, in_force=IN_FORCE, micro_batch=3, **values)
 
 
-def checkpoint(value: float = 1.0, best: float | None = 2.0, **values: Any) -> Checkpoint[Figures]:
+def checkpoint(value: float = 1.0, best: float | None = 2.0, **values: Any) -> State:
     weights: list[Any] = [np.full((2, 3), value, np.float32), np.float32(value) * np.ones(())]
     optimizer: list[Any] = [np.array(7, np.int64), np.full((2, 3), -value, np.float32)]
     best_weights = weights if best is None else checkpoint(best, None).weights
-    return Checkpoint(progress(**values), weights, optimizer, best_weights)
+    return State(progress(**values), weights, optimizer, best_weights)
 
 
 def opened(folder, job=IDENTITY):
-    return Checkpoints(folder, job, Progress[Figures])
+    return Checkpoints(folder, job)
 
 
 def newest(folder, job=IDENTITY):
@@ -76,7 +65,7 @@ def newest(folder, job=IDENTITY):
 def save(folder, *values: float) -> None:
     with opened(folder) as checkpoints:
         for value in values:
-            checkpoints.save(lambda value=value: checkpoint(value), last=True)
+            checkpoints.save(checkpoint(value))
 
 
 def same(first, second) -> bool:
@@ -109,7 +98,7 @@ def test_a_checkpoint_gets_its_name_when_all_of_it_is_on_the_disk(tmp_path, monk
 def test_what_is_read_is_what_was_written_to_the_last_bit(tmp_path, best):
     written = checkpoint(1 / 3, best)
     with opened(tmp_path / "new") as checkpoints:
-        checkpoints.save(lambda: written)
+        checkpoints.save(written)
     found = newest(tmp_path / "new")
     assert found.progress == written.progress
     assert same(found.weights, written.weights)
@@ -120,7 +109,7 @@ def test_what_is_read_is_what_was_written_to_the_last_bit(tmp_path, best):
 
 def test_no_best_epoch_yet_stays_so(tmp_path):
     with opened(tmp_path) as checkpoints:
-        checkpoints.save(lambda: dataclasses.replace(checkpoint(epochs=0), best_weights=None))
+        checkpoints.save(dataclasses.replace(checkpoint(epochs=0), best_weights=None))
     assert newest(tmp_path).best_weights is None
 
 
@@ -193,19 +182,20 @@ def test_the_checkpoints_of_another_job_are_refused(tmp_path):
     )
 
 
-def test_without_a_folder_nothing_is_taken_and_nothing_found():
-    with opened(None) as checkpoints:
-        checkpoints.save(lambda: pytest.fail("taken"), last=True)
+def test_without_a_folder_nothing_is_saved_and_nothing_found():
+    checkpoints = opened(None)
+    assert not checkpoints.can_save(last=True)
     assert not checkpoints.due
     assert checkpoints.newest(DETECTOR) is None
 
 
-def test_a_checkpoint_is_due_when_minutes_have_passed_since_the_last(tmp_path):
+def test_a_checkpoint_is_due_when_minutes_have_passed_since_the_last(tmp_path, monkeypatch):
     now = [0.0]
-    with Checkpoints(tmp_path, IDENTITY, Progress[Figures], clock=lambda: now[0]) as checkpoints:
+    monkeypatch.setattr(checkpoints_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with opened(tmp_path) as checkpoints:
         now[0] = checkpoints_module.SECONDS_BETWEEN
         assert checkpoints.due
-        checkpoints.save(checkpoint)
+        checkpoints.save(checkpoint())
         assert not checkpoints.due
         now[0] *= 2.5
         assert checkpoints.due
@@ -222,9 +212,10 @@ def test_nothing_is_taken_while_one_is_being_written_unless_it_is_the_last(tmp_p
 
     monkeypatch.setattr(np.lib.format, "write_array", slow)
     with opened(tmp_path) as checkpoints:
-        checkpoints.save(lambda: checkpoint(1.0))
-        checkpoints.save(lambda: pytest.fail("taken"))
-        checkpoints.save(lambda: checkpoint(2.0), last=True)
+        checkpoints.save(checkpoint(1.0))
+        assert not checkpoints.can_save(last=False)
+        assert checkpoints.can_save(last=True)
+        checkpoints.save(checkpoint(2.0))
         going_on.set()
     assert len(list(tmp_path.glob("*.npz"))) == 2
     assert newest(tmp_path).weights[1] == 2.0
@@ -289,8 +280,8 @@ def test_what_a_checkpoint_depends_on_makes_another_job(change, name):
 def test_first_second_tells_foreign_checkpoints_and_an_unwritable_folder(tmp_path, monkeypatch):
     hyperparameters = read({"learning_rate": "0.5"})
     with opened(tmp_path, settings(read({"learning_rate": "0.25"}))) as checkpoints:
-        checkpoints.save(checkpoint)
-        checkpoints.save(checkpoint, last=True)
+        checkpoints.save(checkpoint())
+        checkpoints.save(checkpoint())
     damaged(tmp_path / "checkpoint-000002.npz", "truncated")
     assert checkpoint_problems(tmp_path, hyperparameters) == [
         f"checkpoints: {tmp_path} holds those of another job: learning_rate was 0.25 and is 0.5; expected its own: "
@@ -328,14 +319,14 @@ def with_variables(variables: list[Any]) -> Any:
 
 
 def test_a_host_without_checkpoints_goes_on_where_the_first_one_does():
-    fresh = Progress(dataclasses.replace(progress().best, epoch=-1, patience=8))
+    fresh = dataclasses.replace(progress().best, epoch=-1, patience=8)
     hosts: Any = TwoHosts(IDENTITY, progress())
-    found, own = find_progress(opened(None), fresh, with_variables(DETECTOR), hosts)
-    assert found == progress().stopping_as(fresh.best)
-    assert (found.best.patience, own) == (8, None)
+    state = find_state(opened(None), fresh, with_variables(DETECTOR), hosts)
+    assert state.progress == progress().stopping_as(fresh)
+    assert (state.progress.best.patience, state.weights) == (8, ())
     hosts = TwoHosts()
-    step: Any = SimpleNamespace(optimizer=with_variables([3]))
-    restore(None, with_variables([1, 2]), step, hosts)
+    step: Any = SimpleNamespace(detector=with_variables([1, 2]), optimizer=with_variables([3]))
+    restore(state, step, hosts)
     assert hosts.taken == [1, 2, 3]
 
 
@@ -354,7 +345,7 @@ def test_a_host_without_checkpoints_goes_on_where_the_first_one_does():
 )
 def test_hosts_with_different_jobs_all_give_up(hosts, problem):
     with pytest.raises(UserError, match=problem):
-        find_progress(opened(None), progress(), with_variables(DETECTOR), hosts)
+        find_state(opened(None), progress().best, with_variables(DETECTOR), hosts)
 
 
 def test_a_job_has_begun_with_its_first_step():
@@ -412,7 +403,7 @@ def impossible(**values):
 def test_a_checkpoint_that_cannot_be_is_damaged(tmp_path, caplog, contents, reason):
     save(tmp_path, 1.0)
     with opened(tmp_path) as checkpoints:
-        checkpoints.save(lambda: contents)
+        checkpoints.save(contents)
     assert newest(tmp_path).weights[1] == 1.0
     assert (
         f"{tmp_path}/checkpoint-000002.npz is damaged ({reason}): the checkpoint before it is used." in caplog.messages
@@ -484,7 +475,7 @@ def test_what_a_row_is_set_to_must_be_what_was_in_force_before_it(tmp_path):
 
 def test_what_was_left_to_auto_may_be_set_to_what_it_came_to(tmp_path):
     with opened(tmp_path, settings(read({}))) as checkpoints:
-        checkpoints.save(checkpoint)
+        checkpoints.save(checkpoint())
     assert checkpoint_problems(tmp_path, read({"passes_per_epoch": "7", "relative_learning_rate": "0.25"})) == []
     (problem,) = checkpoint_problems(tmp_path, read({"passes_per_epoch": "8"}))
     assert "passes_per_epoch was 7 and is 8" in problem
@@ -492,7 +483,7 @@ def test_what_was_left_to_auto_may_be_set_to_what_it_came_to(tmp_path):
 
 def test_whether_the_top_layer_starts_anew_is_never_taken_from_a_checkpoint(tmp_path):
     with opened(tmp_path, settings(read({"reinitialize_top_layer": "True"}))) as checkpoints:
-        checkpoints.save(checkpoint)
+        checkpoints.save(checkpoint())
     (problem,) = checkpoint_problems(tmp_path, read({}))
     assert "reinitialize_top_layer was True and is Auto" in problem
 
@@ -502,5 +493,5 @@ def test_a_step_that_overflows_leaves_a_checkpoint_that_can_be_read(tmp_path):
     assert reading == Reading(0.5, 0.25, (0.0, 0.0, 2.0, 0.0))
     slices = (Slice(1, reading.regularization, reading.gradients),)
     with opened(tmp_path) as checkpoints:
-        checkpoints.save(lambda: checkpoint(slices=slices))
+        checkpoints.save(checkpoint(slices=slices))
     assert newest(tmp_path).progress.slices == slices

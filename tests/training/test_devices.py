@@ -58,7 +58,7 @@ class Machine:
         monkeypatch.setattr(devices, "read_driver", lambda root=None: self.driver)
         monkeypatch.setattr(devices, "probe_gpus", self._probe)
 
-    def _probe(self, stop_requested=None):
+    def _probe(self, stop=None):
         self.probes += 1
         return self.probe
 

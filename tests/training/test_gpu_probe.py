@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from conftest import requested_stop
 
 from sagemaker_object_detection.training import gpu_probe
 from sagemaker_object_detection.training.gpu_probe import Probe, probe_gpus, read_probe
@@ -96,7 +97,7 @@ def test_a_process_that_does_not_end_is_not_waited_for(program, caplog):
 def test_a_stop_is_not_kept_waiting(program, caplog):
     program("exec sleep 60")
     before = time.monotonic()
-    assert probe_gpus(stop_requested=lambda: True) == Probe()
+    assert probe_gpus(stop=requested_stop()) == Probe()
     assert time.monotonic() - before < 10
     assert caplog.messages == []
 

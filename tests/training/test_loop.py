@@ -12,18 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import StopWhen
 
+from sagemaker_object_detection.dataset.pipeline import Order
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.evaluation.evaluation import CocoFigures, Evaluation
 from sagemaker_object_detection.job.metrics import METRICS
 from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.training import loop
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoints
+from sagemaker_object_detection.training.divergence import DivergenceCheck
 from sagemaker_object_detection.training.loop import Loop, Schedule
-from sagemaker_object_detection.training.progress import Epoch, Progress, Slice
+from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State
 from sagemaker_object_detection.training.replicas import find_replicas
 
 ALONE = find_replicas(["algo-1"], "algo-1")
+BEST = Best(Objective("mAP", True), 0.0, None)
 
 
 class Detector:
@@ -49,10 +54,8 @@ class Step:
         return (float(after[0] - before[0]),)
 
 
-@dataclass(frozen=True)
-class Figures:
-    metrics: dict[str, float]
-    total_loss: float = 1.0
+def figures(precision: float, total_loss: float = 1.0) -> Evaluation:
+    return Evaluation({"mAP": precision}, total_loss, CocoFigures({}, {}), 0)
 
 
 class Kept:
@@ -71,43 +74,48 @@ class Kept:
         self._asked += 1
         return self._asked == self._due_at
 
-    def save(self, take, *, last=False):
-        checkpoint = take()
-        self.progress = checkpoint.progress
-        weights = [values and float(values[0]) for values in (checkpoint.weights, checkpoint.best_weights)]
-        self.taken.append((self.progress.epoch, len(self.progress.losses), *weights, last))
+    def can_save(self, *, last):
+        self._last = last
+        return True
+
+    def save(self, state):
+        self.progress = state.progress
+        weights = [values and float(values[0]) for values in (state.weights, state.best_weights)]
+        self.taken.append((self.progress.epoch, len(self.progress.losses), *weights, self._last))
 
 
 def train(
-    detector,
     step,
     schedule,
-    evaluate,
-    progress,
-    stop_requested,
+    evaluate=None,
     *,
+    progress=None,
+    stop=lambda: False,
     batches=None,
     checkpoints=None,
-    on_epoch=None,
+    on_epoch=lambda progress: None,
     best_weights=None,
     replicas=ALONE,
     measure_start=False,
+    images=2,
 ):
-    checkpoints = checkpoints or Checkpoints(None, {}, Progress[Figures])
-    on_epoch = on_epoch or (lambda progress: None)
+    names = [f"{letter}.jpg" for letter in "abcdefghij"[:images]]
+    divergence = DivergenceCheck(0.25, Order(images, images, seed=1), names)
+    checkpoints = checkpoints or Checkpoints(None, {})
     loop = Loop(
-        detector,
         step,
         schedule,
+        divergence,
         evaluate,
-        stop_requested,
+        StopWhen(stop),
         replicas,
         checkpoints,
         on_epoch,
         measure_start=measure_start,
     )
     numbers: Any = itertools.count() if batches is None else batches
-    return loop.run(((number,) for number in numbers), progress, best_weights)
+    progress = progress or Progress(BEST)
+    return loop.run(((number,) for number in numbers), State(progress, best_weights=best_weights))
 
 
 def run(
@@ -119,28 +127,25 @@ def run(
     total_loss=1.0,
     patience=None,
     stop_after=math.inf,
-    images=2,
     micro_batch=None,
     progress=None,
     **given,
 ):
     detector = Detector()
     step = Step(detector, list(losses), micro_batch)
-    schedule = Schedule(
-        epochs, steps, 2, 0.25, lambda step: [f"{step}-{letter}.jpg" for letter in "abcdefghij"[:images]]
-    )
+    stop = lambda: float(detector.weight) >= stop_after  # noqa: E731
     evaluate = None
     if validations is not None:
         left = iter(validations)
 
         def evaluate():
+            if stop():
+                return None
             values = {"localization_loss": 0.25, "classification_loss": 0.5, "mAP": next(left), "mAP_50": 0.75}
-            return Figures(values, total_loss)
+            return Evaluation(values, total_loss, CocoFigures({}, {}), 0)
 
     progress = progress or Progress(Best(Objective("mAP", True), 0.0, patience))
-    stop_requested = lambda: float(detector.weight) >= stop_after  # noqa: E731
-    outcome = train(detector, step, schedule, evaluate, progress, stop_requested, **given)
-    return detector, outcome
+    return detector, train(step, Schedule(epochs, steps, 2), evaluate, progress=progress, stop=stop, **given)
 
 
 def test_the_best_epochs_weights_are_kept():
@@ -148,7 +153,6 @@ def test_the_best_epochs_weights_are_kept():
     assert float(detector.weight) == 8.0
     assert outcome.saved.number == 1
     assert [epoch.validation.metrics["mAP"] for epoch in outcome.epochs] == [0.1, 0.9, 0.4]
-    assert not outcome.stopped
 
 
 def test_every_finished_epoch_is_told_and_one_that_a_stop_cut_short_is_not():
@@ -190,12 +194,8 @@ def test_several_hosts_are_asked_in_every_step_and_heard_a_step_later():
             return super().__call__(batch)
 
     detector = Detector()
-    schedule = Schedule(1, 9, 2, 0.25, lambda step: [])
-    progress = Progress(Best(Objective("mAP", True), 0.0, None))
-    stop_requested = lambda: float(detector.weight) >= 2.0  # noqa: E731
-    outcome = train(detector, Noted(detector), schedule, None, progress, stop_requested, replicas=TwoHosts())
+    train(Noted(detector), Schedule(1, 9, 2), stop=lambda: float(detector.weight) >= 2.0, replicas=TwoHosts())
     assert events == ["step", "ask 1", "step", "ask 2", "hear 1", "step", "ask 3", "hear 2"]
-    assert outcome.stopped
 
 
 def test_the_log_lines_of_an_epoch(caplog):
@@ -221,7 +221,7 @@ def test_speed_and_time_left_are_told_of_the_steps_of_this_run(caplog, monkeypat
 
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(loop, "HEARTBEAT_SECONDS", 4.0)
-    begun = Progress(Best(Objective("mAP", True), 0.0, None), losses=(0.5,))
+    begun = Progress(BEST, losses=(0.5,))
     with caplog.at_level(logging.INFO):
         run(epochs=2, steps=3, progress=begun, batches=batches())
     beats = caplog.messages[::3]
@@ -251,12 +251,11 @@ def test_a_stop_ends_after_the_step_and_keeps_the_best_finished_epoch():
     detector, outcome = run(validations=[0.2, 0.1, 0.9], stop_after=6)
     assert float(detector.weight) == 4.0
     assert outcome.saved.number == 0
-    assert outcome.stopped
 
 
 def test_a_stop_does_not_wait_for_another_validation():
     detector, outcome = run(validations=[], stop_after=4)
-    assert (float(detector.weight), outcome.saved, outcome.stopped) == (4.0, None, True)
+    assert (float(detector.weight), outcome.saved) == (4.0, None)
 
 
 EPOCHS = [(1, 0, 4.0, 4.0, False), (2, 0, 8.0, 8.0, False), (3, 0, 12.0, 8.0, True)]
@@ -288,7 +287,6 @@ def test_a_stop_after_the_last_step_of_an_epoch_without_validation_keeps_the_epo
     detector, outcome = run(stop_after=4)
     assert float(detector.weight) == 4.0
     assert outcome.saved.number == 0
-    assert outcome.stopped
 
 
 def test_a_stop_inside_the_first_epoch_keeps_the_weights_as_they_are():
@@ -303,15 +301,15 @@ def test_divergence_names_epoch_step_learning_rate_and_images(bad):
     with pytest.raises(UserError) as caught:
         run(losses=[0.5] * 6 + [bad] + [0.5] * 5)
     assert str(caught.value) == (
-        f"training diverged at learning_rate 0.25: the loss became {bad:g} in epoch 1, step 6, on images 6-a.jpg, "
-        "6-b.jpg; expected a finite loss that falls. Lower learning_rate (a tenth is a good next try), or "
+        f"training diverged at learning_rate 0.25: the loss became {bad:g} in epoch 1, step 6, on images b.jpg, "
+        "a.jpg; expected a finite loss that falls. Lower learning_rate (a tenth is a good next try), or "
         "regularizers_l2 where it was raised, and keep beta_1, beta_2 and momentum below 1 and epsilon above 0, and "
         "begin with an empty checkpoint folder; no model was saved"
     )
 
 
 def test_divergence_in_a_long_epoch_names_the_step_and_some_of_many_images():
-    names = ", ".join(f"22-{letter}.jpg" for letter in "abcdefgh")
+    names = ", ".join(f"{'abcdefghij'[index]}.jpg" for index in Order(10, 10, seed=1).batch(22)[:8])
     with pytest.raises(UserError, match=rf"became nan in epoch 0, step 22, on images {names} and 2 more; expected"):
         run(steps=25, losses=[0.5] * 22 + [math.nan] * 3, images=10)
 
@@ -327,7 +325,7 @@ def test_divergence_in_a_long_epoch_names_the_step_and_some_of_many_images():
     ],
 )
 def test_a_loss_explodes_at_ten_thousand_times_the_first_or_one(limit, losses, diverges):
-    progress = Progress(Best(Objective("mAP", True), 0.0, None), loss_limit=limit)
+    progress = Progress(BEST, loss_limit=limit)
     with pytest.raises(UserError, match="step 1, on images") if diverges else contextlib.nullcontext():
         run(epochs=1, steps=2, losses=losses, progress=progress)
 
@@ -348,23 +346,14 @@ def test_a_validation_that_explodes_is_divergence_too(bad):
 @pytest.mark.parametrize("stop_after", [math.inf, 2])
 def test_weights_ruined_by_an_update_that_no_loss_has_seen_are_not_saved(stop_after):
     detector = Detector()
-    schedule = Schedule(1, 2, 2, 0.25, lambda number: ["a.jpg"])
 
     class Ruining(Step):
         def __call__(self, batch):
             self.detector.weight.assign_add(1.0 if batch == 0 else math.nan)
             return tf.constant([0.5] * 6)
 
-    best = Best(Objective("mAP", True), 0.0, None)
     with pytest.raises(UserError, match=r"weights are no longer finite after epoch 0"):
-        train(
-            detector,
-            Ruining(detector),
-            schedule,
-            None,
-            Progress(best),
-            lambda: not detector.weight.numpy() < stop_after,
-        )
+        train(Ruining(detector), Schedule(1, 2, 2), stop=lambda: not detector.weight.numpy() < stop_after)
 
 
 def test_a_stop_reads_the_losses_that_are_still_pending():
@@ -381,24 +370,21 @@ def test_a_stop_during_validation_keeps_the_epoch_before():
         if value is None:
             stopping.append(True)
             return None
-        return Figures({"mAP": value})
+        return figures(value)
 
     detector = Detector()
-    schedule = Schedule(5, 4, 2, 0.25, lambda number: [])
-    best = Best(Objective("mAP", True), 0.0, None)
-    outcome = train(detector, Step(detector), schedule, evaluate, Progress(best), lambda: bool(stopping))
+    outcome = train(Step(detector), Schedule(5, 4, 2), evaluate, stop=lambda: bool(stopping))
     assert float(detector.weight) == 4.0
     assert outcome.saved.number == 0
-    assert outcome.stopped
 
 
 def checkpoints_in(folder):
-    return Checkpoints(folder, {"batch_size": "2"}, Progress[Figures])
+    return Checkpoints(folder, {"batch_size": "2"})
 
 
 def test_a_run_that_goes_on_in_the_middle_of_an_epoch_ends_as_the_whole_one(tmp_path, monkeypatch):
     monkeypatch.setattr("sagemaker_object_detection.training.checkpoints.SECONDS_BETWEEN", 0.0)
-    schedule = Schedule(3, 4, 2, 0.25, lambda number: [])
+    schedule = Schedule(3, 4, 2)
     losses = [0.1 * number for number in range(12)]
     values = [0.1, 0.9, 0.4]
 
@@ -407,20 +393,19 @@ def test_a_run_that_goes_on_in_the_middle_of_an_epoch_ends_as_the_whole_one(tmp_
         detector = Detector()
 
         def evaluate():
-            return Figures({"mAP": values[int(detector.weight) // 4 - 1]})
+            return figures(values[int(detector.weight) // 4 - 1])
 
         with checkpoints_in(tmp_path / str(stop_after)) as checkpoints:
             stored = checkpoints.newest([detector.weight])
-            progress = stored.progress if stored else Progress(Best(Objective("mAP", True), 0.0, None))
+            progress = stored.progress if stored else Progress(BEST)
             if stored:
                 detector.weight.assign(stored.weights[0])
             outcome = train(
-                detector,
                 Step(detector, losses),
                 schedule,
                 evaluate,
-                progress,
-                lambda: stored is None and float(detector.weight) >= stop_after,
+                progress=progress,
+                stop=lambda: stored is None and float(detector.weight) >= stop_after,
                 batches=itertools.count(progress.steps(schedule.steps_per_epoch)),
                 checkpoints=checkpoints,
                 best_weights=stored.best_weights if stored else None,
@@ -441,20 +426,17 @@ def test_a_run_that_goes_on_in_the_middle_of_an_epoch_ends_as_the_whole_one(tmp_
 def test_a_stop_before_the_first_step_of_a_resumed_run_keeps_the_best_weights(tmp_path):
     detector = Detector()
     best = Best(Objective("mAP", True), 0.0, None, epoch=0, value=0.5)
-    progress = Progress(best, epochs=(Epoch(0, 0.5, 1.0, Figures({"mAP": 0.5})),), losses=(0.5,))
+    progress = Progress(best, epochs=(Epoch(0, 0.5, 1.0, figures(0.5)),), losses=(0.5,))
     outcome = train(
-        detector,
         Step(detector),
-        Schedule(3, 4, 2, 0.25, lambda number: []),
+        Schedule(3, 4, 2),
         lambda: None,
-        progress,
-        lambda: True,
+        progress=progress,
+        stop=lambda: True,
         batches=itertools.count(5),
-        checkpoints=checkpoints_in(None),
         best_weights=[np.float32(7.0)],
     )
-    assert float(detector.weight) == 7.0
-    assert (outcome.saved.number, outcome.stopped) == (0, True)
+    assert (float(detector.weight), outcome.saved.number) == (7.0, 0)
 
 
 @pytest.mark.parametrize(
@@ -471,23 +453,19 @@ def test_a_stop_before_the_first_step_of_a_resumed_run_keeps_the_best_weights(tm
 )
 def test_a_finished_training_says_why_it_does_not_go_on(caplog, patience, epochs, said):
     best = Best(Objective("mAP", True), 0.0, patience, epoch=0, value=0.5, waited=2)
-    progress = Progress(best, epochs=(Epoch(0, 0.5, 1.0, Figures({"mAP": 0.5})),))
+    progress = Progress(best, epochs=(Epoch(0, 0.5, 1.0, figures(0.5)),))
     detector = Detector()
-    schedule = Schedule(epochs, 4, 2, 0.25, lambda number: [])
     with caplog.at_level(logging.INFO):
         outcome = train(
-            detector,
             Step(detector),
-            schedule,
+            Schedule(epochs, 4, 2),
             lambda: None,
-            progress,
-            lambda: False,
+            progress=progress,
             batches=iter(()),
-            checkpoints=checkpoints_in(None),
             best_weights=[np.float32(7.0)],
         )
     assert caplog.messages == [said]
-    assert (float(detector.weight), outcome.saved.number, outcome.stopped) == (7.0, 0, False)
+    assert (float(detector.weight), outcome.saved.number) == (7.0, 0)
 
 
 def test_gradients_and_movement_of_an_epoch_are_kept_whatever_interrupts_it():
@@ -510,22 +488,16 @@ def test_gradients_and_movement_of_an_epoch_are_kept_whatever_interrupts_it():
     assert (of_an_older_version.regularization, len(of_an_older_version.slices)) == (0.125, 19)
 
 
-def test_the_start_is_measured_once(caplog):
-    detector = Detector()
-    schedule = Schedule(1, 1, 2, 0.25, lambda number: [])
-    progress = Progress(Best(Objective("mAP", True), 0.0, None))
-    values = iter([0.25, 0.5])
-    evaluate = lambda: Figures({"mAP": next(values)})  # noqa: E731
-    told = []
-    outcome = train(
-        detector, Step(detector), schedule, evaluate, progress, lambda: False, measure_start=True, on_epoch=told.append
-    )
-    assert (outcome.start, outcome.saved.validation) == (Figures({"mAP": 0.25}), Figures({"mAP": 0.5}))
+def test_the_start_is_measured_once():
+    values, told = iter([0.25, 0.5]), []
+    evaluate = lambda: figures(next(values))  # noqa: E731
+    outcome = train(Step(Detector()), Schedule(1, 1, 2), evaluate, measure_start=True, on_epoch=told.append)
+    assert (outcome.start, outcome.saved.validation) == (figures(0.25), figures(0.5))
     assert told[0].start == outcome.start
 
 
 def test_an_older_versions_epoch_that_only_lacks_its_validation_goes_on():
-    losses = Progress(Best(Objective("mAP", True), 0.0, None), losses=(0.5,) * 4)
+    losses = Progress(BEST, losses=(0.5,) * 4)
     _, outcome = run(epochs=1, validations=[0.25], progress=losses)
     assert (outcome.saved.loss, outcome.saved.regularization) == (0.5, None)
 
@@ -537,22 +509,10 @@ def test_a_stop_while_the_start_is_measured_leaves_nothing():
         stopping.append(True)
         return
 
-    progress = Progress(Best(Objective("mAP", True), 0.0, None))
-    schedule = Schedule(1, 1, 2, 0.25, lambda number: [])
     with pytest.raises(StoppedError):
-        train(Detector(), Step(Detector()), schedule, evaluate, progress, lambda: bool(stopping), measure_start=True)
+        train(Step(Detector()), Schedule(1, 1, 2), evaluate, stop=lambda: bool(stopping), measure_start=True)
 
 
 def test_weights_that_are_not_finite_end_the_job_before_the_first_step():
-    progress = Progress(Best(Objective("mAP", True), 0.0, None))
-    schedule = Schedule(1, 1, 2, 0.25, lambda number: [])
     with pytest.raises(UserError, match="total_loss of the validation became nan before the first step"):
-        train(
-            Detector(),
-            Step(Detector()),
-            schedule,
-            lambda: Figures({"mAP": 0.5}, math.nan),
-            progress,
-            lambda: False,
-            measure_start=True,
-        )
+        train(Step(Detector()), Schedule(1, 1, 2), lambda: figures(0.5, math.nan), measure_start=True)

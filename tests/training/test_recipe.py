@@ -9,7 +9,7 @@ from tiny_models import TINY
 from sagemaker_object_detection.catalogue import CATALOGUE
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.training.recipe import (
-    ENOUGH_STEPS,
+    LEAST_STEPS,
     RELATIVE_RATE,
     Situation,
     recorded,
@@ -57,7 +57,7 @@ def test_loaded_weights_have_a_recipe_of_their_own():
         "recipe": "fine-tuning",
         "learning_rate_schedule": "cosine",
         "relative_learning_rate": RELATIVE_RATE,
-        "passes_per_epoch": ENOUGH_STEPS // 100,
+        "passes_per_epoch": LEAST_STEPS // 100,
     }
 
 
@@ -88,7 +88,10 @@ def test_what_is_set_stands():
     [
         (60, 3, 5, 10, 200),
         (20, 3, 5, 30, 200),
-        (296, 3, 5, 2, 198),
+        (100, 3, 5, 6, 200),
+        (200, 3, 5, 4, 267),
+        (296, 3, 5, 4, 395),
+        (700, 3, 5, 2, 467),
         (1000, 3, 5, 1, 334),
         (20, 8, 1, 400, 1000),
         (60, 64, 5, 27, 26),

@@ -4,11 +4,14 @@ import socket
 
 import pytest
 import tensorflow as tf
+from conftest import requested_stop
 
 from sagemaker_object_detection.errors import PlatformError
 from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.training import replicas
 from sagemaker_object_detection.training.replicas import Replicas, find_replicas
+
+STOP = requested_stop()
 
 
 def test_a_single_host_looks_for_nobody_not_even_itself(monkeypatch):
@@ -23,21 +26,21 @@ def test_a_single_host_looks_for_nobody_not_even_itself(monkeypatch):
 
 def test_stop_before_meeting_leaves_the_others_alone():
     with pytest.raises(StoppedError):
-        find_replicas(["algo-1", "algo-2"], "algo-1", lambda: True)
-    assert find_replicas(["algo-1"], "algo-1", lambda: True).hosts == 1
+        find_replicas(["algo-1", "algo-2"], "algo-1", STOP)
+    assert find_replicas(["algo-1"], "algo-1", STOP).hosts == 1
 
 
 def test_the_hosts_meet_where_they_will_speak_and_a_stop_ends_that(monkeypatch, caplog):
     met = []
 
-    def meet(addresses, own, stop_requested):
-        met.append((addresses, own, stop_requested()))
-        return False
+    def meet(addresses, own, stop):
+        met.append((addresses, own, stop))
+        stop.check()
 
     monkeypatch.setattr(replicas, "meet", meet)
     with caplog.at_level("INFO"), pytest.raises(StoppedError):
-        find_replicas(["algo-1", "algo-2:77"], "algo-2:77", lambda: False)
-    assert met == [(["algo-1:8890", "algo-2:77"], "algo-2:77", False)]
+        find_replicas(["algo-1", "algo-2:77"], "algo-2:77", STOP)
+    assert met == [(["algo-1:8890", "algo-2:77"], "algo-2:77", STOP)]
     assert caplog.messages == ["Host 2 of 2 (algo-2:77)."]
 
 

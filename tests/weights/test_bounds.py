@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from sagemaker_object_detection.errors import PlatformError, UserError
+from sagemaker_object_detection.job.stop import NEVER
 from sagemaker_object_detection.weights import bounds
 from sagemaker_object_detection.weights.bounds import Limits, Progress, Tally, Transfer
 
@@ -21,7 +22,7 @@ def clock(monkeypatch):
 
 
 def progress(total=None):
-    return Progress(Transfer("origin", lambda: False, LIMITS, "do without"), "s3://bucket/key", total)
+    return Progress(Transfer("origin", NEVER, LIMITS, "do without"), "s3://bucket/key", total)
 
 
 def test_progress_is_told_every_half_minute_at_most(clock, caplog):

@@ -8,6 +8,7 @@ import socket
 import threading
 
 import pytest
+from conftest import StopWhen
 from made_weights import WAYS, make_tree, make_weights, pack, pack_entry, pack_files, send, serving
 
 from sagemaker_object_detection.errors import PlatformError, UserError
@@ -260,7 +261,7 @@ def test_a_host_that_drips_without_end_is_given_up_and_a_stop_is_noticed(cache, 
         address = f"{host.address}/some/model/1"
         if stopped:
             with pytest.raises(StoppedError):
-                source_at(address, "hub").fetch(begun.is_set)
+                source_at(address, "hub").fetch(StopWhen(begun.is_set))
             assert list(cache.iterdir()) == []
         else:
             told = refusal(address, cache, PlatformError, Limits(total_seconds=0.05))
@@ -281,14 +282,14 @@ def test_a_stop_is_no_fault_of_the_host_that_was_waited_for(cache):
         host.closing.wait(10)
 
     with serving(answer) as host, pytest.raises(StoppedError):
-        source_at(f"{host.address}/some/model/1", "hub").fetch(stopped.is_set, QUICK)
+        source_at(f"{host.address}/some/model/1", "hub").fetch(StopWhen(stopped.is_set), QUICK)
 
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_stop_ends_the_transfer_and_leaves_nothing(published, cache, before):
     asked = itertools.chain([False] * before, itertools.repeat(True))
     with serving(lambda request: send(request, published)) as host, pytest.raises(StoppedError):
-        source_at(f"{host.address}/some/model/1", "hub").fetch(lambda: next(asked))
+        source_at(f"{host.address}/some/model/1", "hub").fetch(StopWhen(lambda: next(asked)))
     assert len(host.requests) == before
     assert not cache.exists() or list(cache.iterdir()) == []
 
@@ -299,7 +300,7 @@ def test_an_interruption_leaves_nothing(published, cache):
 
     asked = iter([lambda: False, interrupt, interrupt])
     with serving(lambda request: send(request, published)) as host, pytest.raises(KeyboardInterrupt):
-        source_at(f"{host.address}/some/model/1", "hub").fetch(lambda: next(asked)())
+        source_at(f"{host.address}/some/model/1", "hub").fetch(StopWhen(lambda: next(asked)()))
     assert list(cache.iterdir()) == []
 
 

@@ -7,6 +7,7 @@ import random
 
 import boto3
 import pytest
+from conftest import StopWhen
 from made_weights import WAYS, make_tree, make_weights, pack, pack_entry, send, serving
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
@@ -237,7 +238,7 @@ def test_a_stop_ends_the_transfer_and_leaves_nothing(s3, archive, cache, before)
     s3.upload_file(str(archive), "models", "model.tar.gz")
     asked = itertools.chain([False] * before, itertools.repeat(True))
     with pytest.raises(StoppedError):
-        source_at("s3://models/model.tar.gz", "s3").fetch(lambda: next(asked))
+        source_at("s3://models/model.tar.gz", "s3").fetch(StopWhen(lambda: next(asked)))
     assert not cache.exists() or list(cache.iterdir()) == []
 
 

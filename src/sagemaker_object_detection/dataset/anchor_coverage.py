@@ -1,6 +1,6 @@
 """Says before training which share of each class's boxes no anchor of the base model can match, and what would help.
 
-Such a box is not lost, because training gives it the anchor that overlaps it most (`training/targets.py`). But that is
+Such a box is not lost, because training gives it the anchor that overlaps it most (`models/targets.py`). But that is
 one anchor where others have several, and where two boxes want the same one the second has none: the class is learnt
 worse, which the loss does not show. Boxes are taken as the images have them, before augmentation changes their size.
 """

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sagemaker_object_detection.dataset.png_header import read_png_header
 from sagemaker_object_detection.files.regular import open_regular
-from sagemaker_object_detection.job.stop import StoppedError
+from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
 logger = logging.getLogger(__name__)
 
@@ -239,7 +239,7 @@ def read_headers(paths: Sequence[Path]) -> list[Header | UnusableImageError]:
 def check_decoding(
     paths: Sequence[Path],
     headers: Sequence[Header],
-    stop_requested: Callable[[], bool] = lambda: False,
+    stop: StopSignal = NEVER,
     keep: Callable[[Path, Any], None] = lambda path, image: None,
 ) -> list[UnusableImageError | None]:
     """Decode every file once, as training will, on all cores. TensorFlow is imported here.
@@ -251,7 +251,7 @@ def check_decoding(
         per path, what is wrong with it, or None.
 
     Raises:
-        StoppedError: `stop_requested` said so.
+        StoppedError: `stop` was requested.
     """
     if not paths:
         return []
@@ -260,8 +260,7 @@ def check_decoding(
     from sagemaker_object_detection.dataset.preprocess import decode_stored
 
     def examine(index: int) -> UnusableImageError | None:
-        if stop_requested():
-            raise StoppedError
+        stop.check()
         try:
             contents = paths[index].read_bytes()
             with tf.device("CPU:0"):

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from sagemaker_object_detection.dataset.problems import (
 from sagemaker_object_detection.dataset.split import split_images
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import Job
+from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.sentences import listed, shortlist
 
 if TYPE_CHECKING:
@@ -49,11 +50,6 @@ class Splits:
     validation: Dataset | None
     report: DataReport
 
-    @property
-    def max_boxes(self) -> int:
-        """The most boxes of any image of both, at least 1: the batch dimension that truncates nothing."""
-        return max(part.max_boxes for part in (self.training, self.validation) if part is not None)
-
 
 @dataclass(frozen=True, eq=False)
 class _Channel:
@@ -67,7 +63,7 @@ def load_job_data(
     hyperparameters: Hyperparameters,
     *,
     report_folder: Path | None,
-    stop_requested: Callable[[], bool] = lambda: False,
+    stop: StopSignal = NEVER,
 ) -> Splits:
     """`load_splits` of a job's channels, as its hyperparameters have it."""
     return load_splits(
@@ -78,7 +74,7 @@ def load_job_data(
         validation_split_ratio=hyperparameters.validation_split_ratio,
         seed=hyperparameters.seed,
         report_folder=report_folder,
-        stop_requested=stop_requested,
+        stop=stop,
     )
 
 
@@ -91,7 +87,7 @@ def load_splits(
     validation_split_ratio: float,
     seed: int,
     report_folder: Path | None,
-    stop_requested: Callable[[], bool] = lambda: False,
+    stop: StopSignal = NEVER,
 ) -> Splits:
     """Read and check the channels, and hold out validation images where there is no validation channel.
 
@@ -105,14 +101,14 @@ def load_splits(
         validation_split_ratio: share of the training images to hold out; 0 trains without validation.
         seed: decides which.
         report_folder: `data_report.json` is written here, whether the data is good or not; None: nowhere.
-        stop_requested: asked while the images are decoded, which takes minutes where there are many.
+        stop: heard while the images are decoded, which takes minutes where there are many.
 
     Returns:
         the data sets, with the same labels; no box of theirs is empty or outside, and every image decodes.
 
     Raises:
         UserError: anything is wrong with the data: of all channels together, and everything that is.
-        StoppedError: `stop_requested` said so.
+        StoppedError: `stop` was requested.
     """
     problems: list[Problem] = []
     warnings: list[str] = []
@@ -122,7 +118,7 @@ def load_splits(
         channel = _check_channel(name, folder, bbox_format, invalid_boxes, problems, warnings)
         if channel is not None:
             channels[name] = channel
-    undecodable, decoded = _check_decoding(list(channels.values()), stop_requested)
+    undecodable, decoded = _check_decoding(list(channels.values()), stop)
     problems += undecodable
     labels = None
     if "training" in channels:
@@ -179,9 +175,7 @@ def _check_channel(
     return _Channel(table, images, boxes)
 
 
-def _check_decoding(
-    channels: Sequence[_Channel], stop_requested: Callable[[], bool]
-) -> tuple[list[Problem], "DecodedImages | None"]:
+def _check_decoding(channels: Sequence[_Channel], stop: StopSignal) -> tuple[list[Problem], "DecodedImages | None"]:
     """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept."""
     todo = [
         (channel, index, header)
@@ -199,7 +193,7 @@ def _check_decoding(
     outcomes = check_decoding(
         [channel.table.folder / IMAGES_FOLDER / channel.table.file_names[index] for channel, index, _ in todo],
         [header for _, _, header in todo],
-        stop_requested,
+        stop,
         decoded.keep,
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)

@@ -8,6 +8,7 @@ that starts at step s sees what the uninterrupted one would have seen.
 import logging
 import math
 import os
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -102,12 +103,41 @@ def _row_counts(max_boxes: int) -> list[int]:
     return sorted({*(count for count in counts if count < max_boxes), max_boxes})
 
 
+@dataclass(frozen=True)
+class Order:
+    """Which images each training step takes.
+
+    images: N >= 1; where N < B a batch repeats images. batch_size: B. seed: any integer of up to 63 bits.
+    """
+
+    images: int
+    batch_size: int
+    seed: int
+
+    def batch(self, step: int) -> np.ndarray:
+        """Which images the batch of a step holds: int64 [B]."""
+        positions = step * self.batch_size + np.arange(self.batch_size)
+        epochs, places = np.divmod(positions, self.images)
+        permutations = {int(epoch): self.permutation(tf.constant(epoch)).numpy() for epoch in np.unique(epochs)}
+        found = [permutations[int(epoch)][place] for epoch, place in zip(epochs, places, strict=True)]
+        return np.array(found, np.int64)
+
+    def permutation(self, epoch: tf.Tensor) -> tf.Tensor:
+        """The order of an epoch of the data: int64 [N].
+
+        Sorting random keys draws every order equally often; `tf.random.experimental.index_shuffle` does not where the
+        count is small (four images: some orders came four times as often as others).
+        """
+        key = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(epoch, tf.int64)])
+        keys = tf.random.stateless_uniform([self.images], key, minval=None, maxval=None, dtype=tf.int32)
+        return tf.cast(tf.argsort(keys, stable=True), tf.int64)
+
+
 def training_batches(
     dataset: Dataset,
     base: BaseModel,
-    batch_size: int,
-    max_boxes: int,
-    seed: int,
+    order: Order,
+    *,
     augment: bool,
     first_step: int = 0,
     share: tuple[int, int] | None = None,
@@ -116,11 +146,9 @@ def training_batches(
     """The endless stream of training batches, or of a host's share of each, from step `first_step` on.
 
     Args:
-        dataset: the training images, N >= 1; where N < B the stream wraps around within a batch.
+        dataset: the training images.
         base: the model whose input is wanted.
-        batch_size: B.
-        max_boxes: G, at least the most boxes of an image.
-        seed: any integer of up to 63 bits.
+        order: of its images.
         augment: mirror, crop and scale as `augment.py` says; otherwise only the order depends on the seed.
         first_step: batches to leave out, at no cost.
         share: first place in the batch, and the place after the last, of the images that are wanted; places past the
@@ -129,19 +157,15 @@ def training_batches(
 
     Returns:
         a tf.data.Dataset of `Batch`.
-
-    Raises:
-        ValueError: an image has more than `max_boxes` boxes.
     """
-    _check_max_boxes(dataset, max_boxes)
-    count = len(dataset.file_names)
+    count, batch_size = order.images, order.batch_size
     first = first_step * batch_size
     columns = _Columns(dataset, "training", base.input_size)
 
     @_as_written
-    def order(epoch: tf.Tensor) -> tf.data.Dataset:
+    def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         positions = epoch * count + tf.range(count, dtype=tf.int64)
-        return tf.data.Dataset.from_tensor_slices((_permutation(count, seed, epoch), positions))
+        return tf.data.Dataset.from_tensor_slices((order.permutation(epoch), positions))
 
     low, high = share or (0, batch_size)
 
@@ -156,60 +180,38 @@ def training_batches(
     def load(index: tf.Tensor, position: tf.Tensor) -> Batch:
         image, boxes, classes = columns.read(index)
         if augment:
-            key = tf.stack([tf.constant(seed, tf.int64), position])
+            key = tf.stack([tf.constant(order.seed, tf.int64), position])
             image, boxes, classes = augmented(image, boxes, classes, key, base)
-        return _example(*to_pixels(image, base), boxes, classes, index, base, max_boxes)
+        return _example(*to_pixels(image, base), boxes, classes, index, base, dataset.max_boxes)
 
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
-    stream = epochs.flat_map(order).skip(first % count)
+    stream = epochs.flat_map(of_epoch).skip(first % count)
     if (low, high) != (0, batch_size):
         stream = stream.batch(batch_size).flat_map(shared_out)
 
     @_as_written
     def load_or_fill(index: tf.Tensor, position: tf.Tensor) -> Batch:
-        return tf.cond(index == _FILLER, lambda: _filler(base, max_boxes, tf.uint8), lambda: load(index, position))
+        filler = lambda: _filler(base, dataset.max_boxes, tf.uint8)  # noqa: E731
+        return tf.cond(index == _FILLER, filler, lambda: load(index, position))
 
     read = load if high <= batch_size else load_or_fill
     return _batched(stream.map(read, num_parallel_calls=_workers(), deterministic=True), (high - low) // parts, parts)
 
 
-def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, max_boxes: int) -> tf.data.Dataset:
-    """Every image once, in order, as ceil(N / B) batches of `Batch`; blank images of weight 0 fill up the last.
-
-    Args and errors as in `training_batches`.
-    """
-    _check_max_boxes(dataset, max_boxes)
+def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int) -> tf.data.Dataset:
+    """Every image once, in order, as ceil(N / B) batches of `Batch`; blank images of weight 0 fill up the last."""
     count = len(dataset.file_names)
     columns = _Columns(dataset, "validation")
 
     @_as_written
     def load(index: tf.Tensor) -> Batch:
         image, boxes, classes = columns.read(index)
-        return _example(*to_network_input(image, base), boxes, classes, index, base, max_boxes)
+        return _example(*to_network_input(image, base), boxes, classes, index, base, dataset.max_boxes)
 
     images = tf.data.Dataset.range(count).map(load, num_parallel_calls=_workers(), deterministic=True)
-    filler = tf.data.Dataset.from_tensors(_filler(base, max_boxes, tf.float32))
+    filler = tf.data.Dataset.from_tensors(_filler(base, dataset.max_boxes, tf.float32))
     filled = images.concatenate(filler.repeat(-count % batch_size))
     return _batched(filled, batch_size)
-
-
-def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Which images the training batch of this step holds: int64 [batch_size], for a data set of `count` images."""
-    positions = step * batch_size + np.arange(batch_size)
-    epochs, places = np.divmod(positions, count)
-    permutations = {int(epoch): _permutation(count, seed, tf.constant(epoch)).numpy() for epoch in np.unique(epochs)}
-    return np.array([permutations[int(epoch)][place] for epoch, place in zip(epochs, places, strict=True)], np.int64)
-
-
-def _permutation(count: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
-    """The order of an epoch: int64 [count].
-
-    Sorting random keys draws every order equally often; `tf.random.experimental.index_shuffle` does not where the
-    count is small (four images: some orders came four times as often as others).
-    """
-    key = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
-    keys = tf.random.stateless_uniform([count], key, minval=None, maxval=None, dtype=tf.int32)
-    return tf.cast(tf.argsort(keys, stable=True), tf.int64)
 
 
 class _Columns:
@@ -286,6 +288,7 @@ def _workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _check_max_boxes(dataset: Dataset, max_boxes: int) -> None:
-    if max_boxes < dataset.max_boxes:
-        raise ValueError(f"max_boxes is {max_boxes}, but an image has {dataset.max_boxes} boxes")
+def prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """With the next batch on the GPU before it is asked for, where there is one, and no more than that one."""
+    gpus = tf.config.list_logical_devices("GPU")
+    return batches.apply(tf.data.experimental.prefetch_to_device(gpus[0].name, buffer_size=1)) if gpus else batches

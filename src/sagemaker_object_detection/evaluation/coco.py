@@ -1,12 +1,12 @@
 """The COCO detection figures, computed by faster-coco-eval from one data set and its detections."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
 from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.evaluation.evaluation import CocoFigures
 from sagemaker_object_detection.geometry.boxes import to_xyxy_pixels
 
 FIGURES = (
@@ -28,14 +28,6 @@ class DetectionSet:
     scores: np.ndarray
     classes: np.ndarray
     count: np.ndarray
-
-
-@dataclass(frozen=True)
-class CocoFigures:
-    """The twelve figures by name (only those that are defined), and AP@[.5:.95] and AP@.5 per class name."""
-
-    overall: Mapping[str, float]
-    per_class: Mapping[str, Mapping[str, float]]
 
 
 def coco_figures(dataset: Dataset, detections: DetectionSet) -> CocoFigures:

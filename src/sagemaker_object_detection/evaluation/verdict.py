@@ -1,6 +1,6 @@
 """What is to be said of a model by what its validation measured: that it collapsed, that it finds nothing, and why."""
 
-from sagemaker_object_detection.evaluation.validation import Evaluation
+from sagemaker_object_detection.evaluation.evaluation import Evaluation
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 
 SAME_SCORES = 0.01

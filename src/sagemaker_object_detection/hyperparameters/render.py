@@ -1,4 +1,4 @@
-"""The hyperparameter table as the README, a tuning job and a CreateAlgorithm call want it."""
+"""The hyperparameter table as its page, a tuning job and a CreateAlgorithm call want it."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from sagemaker_object_detection.hyperparameters.table import ROWS, Row, Tunable,
 
 
 def markdown() -> str:
-    """The README's table; names of extensions are marked with a dagger."""
+    """The table of hyperparameters/README.md; names of extensions are marked with a dagger."""
     lines = [
         "| name | legal | default | used when | tuning range | the built-in's | meaning |",
         "|---|---|---|---|---|---|---|",

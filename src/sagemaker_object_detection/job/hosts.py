@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sagemaker_object_detection.errors import PlatformError
+from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -23,52 +24,40 @@ _CONNECT_SECONDS = 5.0
 
 
 def await_hosts(
-    hosts: Iterable[str],
-    reach: Callable[[str], Any] = socket.gethostbyname,
-    stop_requested: Callable[[], bool] = lambda: False,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> bool:
-    """Wait until every host has been reached once; False where a stop ended that.
+    hosts: Iterable[str], reach: Callable[[str], Any] = socket.gethostbyname, stop: StopSignal = NEVER
+) -> None:
+    """Wait until every host has been reached once.
 
     Args:
         reach: raises an OSError where a host is not there; by default, where its name has no address.
 
     Raises:
         PlatformError: for each host that was not reached in `HOST_SECONDS`.
+        StoppedError: `stop` was requested before.
     """
-    deadline = clock() + HOST_SECONDS
+    deadline = time.monotonic() + HOST_SECONDS
     missing, said = list(hosts), False
     while True:
         obstacles: dict[str, OSError] = {}
         for host in missing:
-            if stop_requested():
-                return False
+            stop.check()
             try:
                 reach(host)
             except OSError as error:
                 obstacles[host] = error
         missing = list(obstacles)
         if not missing:
-            return True
-        if clock() > deadline:
+            return
+        if time.monotonic() > deadline:
             raise PlatformError([_sentence(host, error) for host, error in obstacles.items()])
         if not said:
             log.info("Waiting for host%s %s.", "" if len(missing) == 1 else "s", ", ".join(missing))
             said = True
-        sleep(_PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS)
 
 
-def meet(
-    addresses: Sequence[str],
-    own: str,
-    stop_requested: Callable[[], bool],
-    *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> bool:
-    """Wait until every host of the job has come as far as this one; False where a stop ended that.
+def meet(addresses: Sequence[str], own: str, stop: StopSignal) -> None:
+    """Wait until every host of the job has come as far as this one.
 
     Each listens on its own port and connects to those of the others. A host that has met all of them gives its port to
     TensorFlow, which answers there in its stead: for a moment nobody does, so whoever is refused asks again.
@@ -79,11 +68,10 @@ def meet(
 
     Raises:
         PlatformError: for each host that did not come in `HOST_SECONDS`, or this one's port cannot be opened.
+        StoppedError: `stop` was requested before.
     """
     with _listening(own):
-        return await_hosts(
-            [address for address in addresses if address != own], _connect, stop_requested, clock=clock, sleep=sleep
-        )
+        await_hosts([address for address in addresses if address != own], _connect, stop)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import math
 import signal
 import time
-from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -19,15 +18,10 @@ class StopSignal:
     """Turns SIGTERM and SIGINT into `requested` while it is entered, in the main thread; restores the handlers after.
 
     Signals after the first change nothing: the deadline stays that of the first. Entered inside of another one, it
-    begins with what that one has seen.
-
-    Args:
-        clock: seconds, monotonic.
+    begins with what that one has seen. One that is never entered is never requested (`NEVER`).
     """
 
-    def __init__(self, grace_seconds: float = GRACE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._grace_seconds = grace_seconds
-        self._clock = clock
+    def __init__(self) -> None:
         self._since: float | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -38,7 +32,12 @@ class StopSignal:
     @property
     def seconds_left(self) -> float:
         """Seconds until the process is killed, never negative; infinite while no stop is requested."""
-        return math.inf if self._since is None else max(0.0, self._since + self._grace_seconds - self._clock())
+        return math.inf if self._since is None else max(0.0, self._since + GRACE_SECONDS - time.monotonic())
+
+    def check(self) -> None:
+        """Raises StoppedError if a stop is requested: for what comes before there is anything to save."""
+        if self.requested:
+            raise StoppedError
 
     def __enter__(self) -> "StopSignal":
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,4 +56,8 @@ class StopSignal:
     def _request(self, number: int, frame: FrameType | None) -> None:
         # No logging here: a handler may interrupt the very write that holds the stream's lock.
         if self._since is None:
-            self._since = self._clock()
+            self._since = time.monotonic()
+
+
+NEVER = StopSignal()
+"""For what no signal ends."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.evaluation.coco import DetectionSet
-from sagemaker_object_detection.evaluation.validation import CONFIDENT
+from sagemaker_object_detection.evaluation.evaluation import CONFIDENT
 
 MATCH_IOU = 0.5
 _TOUCHING_IOU = 0.1

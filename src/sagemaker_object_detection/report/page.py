@@ -15,7 +15,7 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
-from sagemaker_object_detection.evaluation.validation import CONFIDENT, Evaluation
+from sagemaker_object_detection.evaluation.evaluation import CONFIDENT, Evaluation
 from sagemaker_object_detection.evaluation.verdict import shy
 from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.geometry.anchors import MATCH_IOU
@@ -49,8 +49,8 @@ class Findings:
     fault: str | None
     versions: Mapping[str, str]
     splits: Splits
-    epochs: tuple[Epoch[Evaluation], ...]
-    saved: Epoch[Evaluation] | None
+    epochs: tuple[Epoch, ...]
+    saved: Epoch | None
     figures: Figures | None
     pictures: Sequence[Picture]
 

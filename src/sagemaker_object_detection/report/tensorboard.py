@@ -10,7 +10,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from sagemaker_object_detection.evaluation.validation import Evaluation
 from sagemaker_object_detection.report.optional import optional
 from sagemaker_object_detection.report.pictures import Picture
 from sagemaker_object_detection.training.progress import Epoch
@@ -29,7 +28,7 @@ class TensorBoard:
         epochs: those that an earlier run finished.
     """
 
-    def __init__(self, folder: Path | None, epochs: Sequence[Epoch[Evaluation]] = ()) -> None:
+    def __init__(self, folder: Path | None, epochs: Sequence[Epoch] = ()) -> None:
         self._writer: Any = None
         if folder is not None:
             with optional(_WHAT, _CONSOLATION):
@@ -40,7 +39,7 @@ class TensorBoard:
         for epoch in epochs:
             self.write(epoch)
 
-    def write(self, epoch: Epoch[Evaluation]) -> None:
+    def write(self, epoch: Epoch) -> None:
         """The scalars of an epoch that is finished; they are in the file when this returns."""
         self._record(
             epoch.number,
@@ -68,7 +67,7 @@ class TensorBoard:
             self._writer = writer
 
 
-def _scalars(epoch: Epoch[Evaluation]) -> dict[str, float]:
+def _scalars(epoch: Epoch) -> dict[str, float]:
     """Values by tag; TensorBoard groups them by what stands before the slash."""
     scalars = {"train/loss": epoch.loss, "train/samples_per_second": epoch.samples_per_second}
     if epoch.regularization is not None:

@@ -1,25 +1,14 @@
 """Which epoch is the best by the objective, and when to stop waiting for a better one."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from sagemaker_object_detection.evaluation.evaluation import Evaluation
 from sagemaker_object_detection.job import metrics
 
 log = logging.getLogger(__name__)
 
 TOTAL_LOSS = "total_loss"
-
-
-class Validation(Protocol):
-    """What a validation came to: values by the keys of `job.metrics`, and the losses' sum with the L2 term."""
-
-    @property
-    def metrics(self) -> Mapping[str, float]: ...
-
-    @property
-    def total_loss(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -67,10 +56,10 @@ class Best:
     reference: float = 0.0
     waited: int = 0
 
-    def seen(self, epoch: int, validation: Validation) -> "Best":
+    def seen(self, epoch: int, evaluation: Evaluation) -> "Best":
         """The state after `epoch`. A better objective wins; on a tie the lower total loss does."""
-        total = validation.total_loss
-        value = total if self.objective.key == TOTAL_LOSS else validation.metrics[self.objective.key]
+        total = evaluation.total_loss
+        value = total if self.objective.key == TOTAL_LOSS else evaluation.metrics[self.objective.key]
         if self.epoch < 0:
             return replace(self, epoch=epoch, value=value, total_loss=total, reference=value)
         improved = self.objective.gain(value, self.reference) > self.min_delta

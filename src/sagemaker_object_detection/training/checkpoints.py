@@ -10,12 +10,11 @@ import os
 import re
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,8 +26,8 @@ from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.hyperparameters.table import ROWS
-from sagemaker_object_detection.training.best import Objective, Validation
-from sagemaker_object_detection.training.progress import Progress
+from sagemaker_object_detection.training.best import Objective
+from sagemaker_object_detection.training.progress import Progress, State
 
 log = logging.getLogger(__name__)
 
@@ -56,20 +55,8 @@ _MAY_DIFFER = frozenset(
 )
 _SETTLED_BEFORE = frozenset(["reinitialize_top_layer"])
 """What Auto comes to before a checkpoint is read: it cannot go on with what another job set."""
-V = TypeVar("V", bound=Validation)
 _KEPT = tuple(row.name for row in ROWS if row.default == AUTO and row.name not in _MAY_DIFFER | _SETTLED_BEFORE)
 """What a job that goes on from a checkpoint keeps, if it is left to Auto."""
-
-
-@dataclass(frozen=True, eq=False)
-class Checkpoint(Generic[V]):
-    """A training between two steps. Arrays in the order of the detector's and the optimizer's variables."""
-
-    progress: Progress[V]
-    weights: Sequence[np.ndarray]
-    optimizer: Sequence[np.ndarray]
-    best_weights: Sequence[np.ndarray] | None
-    """Those of the best epoch, None before the first was finished; they may be `weights` itself."""
 
 
 class _Document(msgspec.Struct):
@@ -132,7 +119,7 @@ def identity(
     }
 
 
-class Checkpoints(Generic[V]):
+class Checkpoints:
     """The checkpoints of one job, in one folder; nothing happens where the folder is None.
 
     A context manager: on leaving it, what is being written is finished.
@@ -140,26 +127,16 @@ class Checkpoints(Generic[V]):
     Args:
         folder: made where it does not exist.
         identity: what the job is, as text by name; checkpoints of another one are refused.
-        progress_type: Progress[...] of the validation's type.
-        clock: seconds, monotonic.
     """
 
-    def __init__(
-        self,
-        folder: Path | None,
-        identity: Mapping[str, str],
-        progress_type: Any,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, folder: Path | None, identity: Mapping[str, str]) -> None:
         self._folder = folder
         self.identity = dict(identity)
-        self.progress_type = progress_type
-        self._clock = clock
-        self._last = clock()
+        self._last = time.monotonic()
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
 
-    def __enter__(self) -> "Checkpoints[V]":
+    def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(
@@ -170,20 +147,20 @@ class Checkpoints(Generic[V]):
     @property
     def due(self) -> bool:
         """Whether so much time has passed that the middle of an epoch is worth keeping."""
-        return self._folder is not None and self._clock() - self._last >= SECONDS_BETWEEN
+        return self._folder is not None and time.monotonic() - self._last >= SECONDS_BETWEEN
 
-    def save(self, take: Callable[[], Checkpoint[V]], *, last: bool = False) -> None:
-        """Writes a checkpoint while the training goes on.
+    def can_save(self, *, last: bool) -> bool:
+        """Whether `save` would write: not without a folder, and while the one before is still being written only the
+        last."""
+        return self._folder is not None and (last or self._writing is None or self._writing.done())
 
-        Nothing is taken, and nothing written, where the one before is still being written, unless it is the last.
-        That it cannot be written is logged and does not end the training.
-        """
-        if self._folder is None or (not last and self._writing is not None and not self._writing.done()):
-            return
-        self._last = self._clock()
-        self._writing = self._writer.submit(self._write, self._folder, take())
+    def save(self, state: State) -> None:
+        """Writes a checkpoint while the training goes on. That it cannot be written is logged, and ends nothing."""
+        if self._folder is not None:
+            self._last = time.monotonic()
+            self._writing = self._writer.submit(self._write, self._folder, state)
 
-    def newest(self, variables: Sequence[Any]) -> Checkpoint[V] | None:
+    def newest(self, variables: Sequence[Any]) -> State | None:
         """The newest checkpoint that is whole; None where there is none.
 
         Args:
@@ -199,12 +176,12 @@ class Checkpoints(Generic[V]):
                 leftover.unlink()
         for path in reversed(_stored(self._folder)):
             try:
-                stored, checkpoint = self._read(path)
-                _refuse_impossible(checkpoint, variables)
+                stored, state = _read(path)
+                _refuse_impossible(state, variables)
             except Exception as error:  # whatever a damaged file makes of its reader
                 log.warning("%s is damaged (%s): the checkpoint before it is used.", path, first_line(error))
                 continue
-            progress = checkpoint.progress
+            progress = state.progress
             if problems := _other_job(self._folder, {**stored, **progress.in_force}, self.identity):
                 raise UserError(problems)
             log.info(
@@ -213,27 +190,17 @@ class Checkpoints(Generic[V]):
                 progress.epoch,
                 len(progress.losses),
             )
-            return checkpoint
+            return state
         return None
 
-    def _read(self, path: Path) -> tuple[dict[str, str], Checkpoint[V]]:
-        """What the job is that a checkpoint is of, and the checkpoint."""
-        with zipfile.ZipFile(path) as archive:
-            document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
-            progress = msgspec.convert({**document.progress, "in_force": document.in_force()}, self.progress_type)
-            weights, optimizer, best = ([_array(archive, name) for name in names] for names in document.arrays)
-        if document.best_is_present:
-            best = weights
-        return document.identity, Checkpoint(progress, weights, optimizer, best or None)
-
-    def _write(self, folder: Path, checkpoint: Checkpoint[V]) -> None:
+    def _write(self, folder: Path, state: State) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stored = _stored(folder)
             number = int(_NAME.fullmatch(stored[-1].name)[1]) + 1 if stored else 1  # type: ignore[index]
             path = folder / f"checkpoint-{number:06d}.npz"
             with whole_file(path, path.name + _UNFINISHED) as unfinished:
-                self._write_file(unfinished, checkpoint)
+                self._write_file(unfinished, state)
         except Exception as error:  # of a thread: nobody else would hear of it
             reason = error.strerror if isinstance(error, OSError) else first_line(error)
             log.warning(
@@ -248,12 +215,12 @@ class Checkpoints(Generic[V]):
                 with contextlib.suppress(OSError):
                     old.unlink()
 
-    def _write_file(self, path: Path, checkpoint: Checkpoint[V]) -> None:
-        best = checkpoint.best_weights
-        present = best is checkpoint.weights
+    def _write_file(self, path: Path, state: State) -> None:
+        best = state.best_weights
+        present = best is state.weights
         groups = {
-            "weights": checkpoint.weights,
-            "optimizer": checkpoint.optimizer,
+            "weights": state.weights,
+            "optimizer": state.optimizer,
             "best": [] if best is None or present else best,
         }
         named = {
@@ -261,7 +228,7 @@ class Checkpoints(Generic[V]):
         }
         document = {
             "identity": self.identity,
-            "progress": checkpoint.progress,
+            "progress": state.progress,
             "best_is_present": present,
             "arrays": [list(names) for names in named.values()],
         }
@@ -327,6 +294,17 @@ def _stored(folder: Path) -> list[Path]:
     return [found[number] for number in sorted(found) if found[number].is_file()]
 
 
+def _read(path: Path) -> tuple[dict[str, str], State]:
+    """What the job is that a checkpoint is of, and what it holds."""
+    with zipfile.ZipFile(path) as archive:
+        document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
+        progress = msgspec.convert({**document.progress, "in_force": document.in_force()}, Progress)
+        weights, optimizer, best = ([_array(archive, name) for name in names] for names in document.arrays)
+    if document.best_is_present:
+        best = weights
+    return document.identity, State(progress, weights, optimizer, best or None)
+
+
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with archive.open(f"{name}.npy") as member:
         array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
@@ -335,11 +313,11 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return array
 
 
-def _refuse_impossible(checkpoint: Checkpoint[V], variables: Sequence[Any]) -> None:
+def _refuse_impossible(state: State, variables: Sequence[Any]) -> None:
     """Raises a ValueError where a checkpoint contradicts itself or the detector it is for."""
-    progress, shapes = checkpoint.progress, [tuple(variable.shape) for variable in variables]
+    progress, shapes = state.progress, [tuple(variable.shape) for variable in variables]
     numbers = [epoch.number for epoch in progress.epochs]
-    best_exists = checkpoint.best_weights is not None
+    best_exists = state.best_weights is not None
     if not (
         numbers == list(range(progress.epoch))
         and -1 <= progress.best.epoch < max(1, progress.epoch)
@@ -348,7 +326,7 @@ def _refuse_impossible(checkpoint: Checkpoint[V], variables: Sequence[Any]) -> N
         and (progress.loss_limit is None or progress.loss_limit > 0.0)
     ):
         raise ValueError("its progress contradicts itself")
-    for weights in (checkpoint.weights, checkpoint.best_weights) if best_exists else (checkpoint.weights,):
+    for weights in (state.weights, state.best_weights) if best_exists else (state.weights,):
         if [value.shape for value in weights or ()] != shapes or not all(
             np.isfinite(value).all() for value in weights or ()
         ):

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sagemaker_object_detection.job.driver import (
     read_driver,
 )
 from sagemaker_object_detection.job.memory import memory_limit, shared_memory
+from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.training.gpu_probe import probe_gpus
 
 log = logging.getLogger(__name__)
@@ -29,12 +30,12 @@ SHARED_MEMORY_PER_GPU = 64 * 2**20
 too few for four of them (NVIDIA/nccl#342, #525)."""
 
 
-def prepare_devices(mixed_precision: bool | None, stop_requested: Callable[[], bool] = lambda: False) -> str:
+def prepare_devices(mixed_precision: bool | None, stop: StopSignal = NEVER) -> str:
     """Turns memory growth on, logs what is trained on in one line, and chooses the Keras dtype policy.
 
     Args:
         mixed_precision: the hyperparameter; None (Auto) means on where the GPU has fast bfloat16 or float16.
-        stop_requested: once it is true nothing is waited for.
+        stop: once it is requested nothing is waited for.
 
     Returns:
         "float32", "mixed_bfloat16" or "mixed_float16" (the last needs loss scaling).
@@ -45,7 +46,7 @@ def prepare_devices(mixed_precision: bool | None, stop_requested: Callable[[], b
     gpus = tf.config.list_physical_devices("GPU")
     tensorflow, capability = tensorflow_build(), None
     if gpus:
-        _check(gpus, stop_requested)
+        _check(gpus, stop)
         _let_memory_grow(gpus)
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         capability = min((detail.get("compute_capability", (0, 0)) for detail in details), default=None)
@@ -168,12 +169,12 @@ def smallest_memory(*, root: Path = Path("/")) -> int | None:
     return memory_limit(root)
 
 
-def _check(gpus: Sequence[Any], stop_requested: Callable[[], bool] = lambda: False) -> None:
+def _check(gpus: Sequence[Any], stop: StopSignal = NEVER) -> None:
     """Raises PlatformError where TensorFlow lists GPUs and cannot compute on one of them."""
     driver = read_driver()
     if driver and (problem := driver_problem(driver)):
         raise PlatformError(f"{problem}; {CPU_ON_PURPOSE}")
-    if failures := probe_gpus(stop_requested=stop_requested).failures:
+    if failures := probe_gpus(stop=stop).failures:
         raise PlatformError(
             f"TensorFlow lists {_count(gpus)} and cannot compute: {'; '.join(failures)}; the machine's NVIDIA driver "
             f"is {driver or 'unknown'}; start the job again, and choose another instance type if that does not help; "

@@ -13,12 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from sagemaker_object_detection.errors import first_line
+from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +52,14 @@ class Probe:
 
 
 def probe_gpus(
-    environment: Mapping[str, str] = os.environ,
-    patience: float = PATIENCE_SECONDS,
-    stop_requested: Callable[[], bool] = lambda: False,
+    environment: Mapping[str, str] = os.environ, patience: float = PATIENCE_SECONDS, stop: StopSignal = NEVER
 ) -> Probe:
     """Tries every GPU that TensorFlow lists.
 
     Args:
         environment: of the process.
         patience: seconds after which a process that does not end says nothing against the GPUs.
-        stop_requested: once it is true nothing is waited for.
+        stop: once it is requested nothing is waited for.
     """
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
@@ -76,10 +75,10 @@ def probe_gpus(
             output, errors = process.communicate(timeout=min(_POLL_SECONDS, patience))
             break
         except subprocess.TimeoutExpired:
-            if not stop_requested() and time.monotonic() < ends:
+            if not stop.requested and time.monotonic() < ends:
                 continue
             process.kill()  # and not waited for: one that is stuck in the driver does not even end now
-            if not stop_requested():
+            if not stop.requested:
                 log.warning("A first small operation on the GPU has not ended within %.0f seconds.", patience)
             return Probe()
     said = errors.decode(errors="replace")

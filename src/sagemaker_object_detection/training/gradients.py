@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from sagemaker_object_detection.dataset.pipeline import Inputs
 from sagemaker_object_detection.models.detector import Detector, Predictions
-from sagemaker_object_detection.training.losses import batch_terms, detection_losses, regularization_loss
-from sagemaker_object_detection.training.targets import Targets
+from sagemaker_object_detection.models.losses import batch_terms, detection_losses, regularization_loss
+from sagemaker_object_detection.models.targets import Targets
 
 
 class Share(NamedTuple):

@@ -1,22 +1,22 @@
-"""Where a training stands between two steps: everything but the arrays."""
+"""A training between two steps, as one value: how far it is, and its arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
 
-from sagemaker_object_detection.training.best import Best, Validation
+import numpy as np
 
-V = TypeVar("V", bound=Validation)
+from sagemaker_object_detection.evaluation.evaluation import Evaluation
+from sagemaker_object_detection.training.best import Best
 
 
 @dataclass(frozen=True)
-class Epoch(Generic[V]):
+class Epoch:
     """What one epoch came to. `validation` is None where there is no validation set."""
 
     number: int
     loss: float
     samples_per_second: float
-    validation: V | None
+    validation: Evaluation | None
     slices: tuple["Slice", ...] = ()
     movement: tuple[float, ...] = ()
     """How far the weights of each of `readings.PARTS` came in it, relative to their norm before; empty where the epoch
@@ -54,11 +54,12 @@ def mean_regularization(slices: Sequence[Slice]) -> float:
 
 
 @dataclass(frozen=True)
-class Progress(Generic[V]):
-    """Frozen: a later state is a new value, so that a checkpoint can be written while the training goes on."""
+class Progress:
+    """Everything but the arrays. Frozen: a later one is a new value, so that a checkpoint can be written while the
+    training goes on."""
 
     best: Best
-    epochs: tuple[Epoch[V], ...] = ()
+    epochs: tuple[Epoch, ...] = ()
     """Those that are finished, validation included."""
     losses: tuple[float, ...] = ()
     """Of the steps of the epoch under way."""
@@ -71,13 +72,18 @@ class Progress(Generic[V]):
     package, they might come to something else. Empty until they are settled."""
     micro_batch: int | None = None
     """How many images a replica takes at a time, where a whole batch did not fit into its memory."""
-    start: V | None = None
+    start: Evaluation | None = None
     """What the weights that training starts from come to, where they were trained before."""
 
     @property
     def epoch(self) -> int:
         """The epoch under way."""
         return len(self.epochs)
+
+    @property
+    def saved(self) -> Epoch | None:
+        """The epoch whose weights are the job's model: the best, or without validation the last; None before any."""
+        return self.epochs[self.best.epoch] if self.epochs else None
 
     def steps(self, steps_per_epoch: int) -> int:
         """How many steps were taken in all."""
@@ -92,6 +98,18 @@ class Progress(Generic[V]):
         """Whether nothing is left of a training of so many epochs."""
         return self.epoch >= epochs or self.best.exhausted
 
-    def stopping_as(self, best: Best) -> "Progress[V]":
+    def stopping_as(self, best: Best) -> "Progress":
         """With the early stopping of `best`, which may be another than when this was stored."""
         return replace(self, best=replace(self.best, min_delta=best.min_delta, patience=best.patience))
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a checkpoint holds. Arrays in the order of the detector's and the optimizer's variables; none where these
+    are as they were made."""
+
+    progress: Progress
+    weights: Sequence[np.ndarray] = ()
+    optimizer: Sequence[np.ndarray] = ()
+    best_weights: Sequence[np.ndarray] | None = None
+    """Those of the best epoch, None before the first was finished; they may be `weights` itself."""

@@ -17,14 +17,16 @@ from sagemaker_object_detection.hyperparameters.table import FINE_TUNING, PLAIN,
 log = logging.getLogger(__name__)
 
 FEW_IMAGES_PER_REPLICA = 32
-"""Below this, freeze_batch_norm "Auto" freezes loaded statistics: frozen was better at 2 to 16 (README, "Measured")."""
+"""Below this, freeze_batch_norm "Auto" freezes loaded statistics: frozen was better at 2 to 16 (tests/benchmarks)."""
 RELATIVE_RATE = 0.002
 """Of the root mean square of a loaded kernel's weights: how far a step of Adam moves them at most."""
 WORTHWHILE_STEPS = 5000
 """Steps from which XLA compiles a GPU's. Compiling takes a minute or more. A step is thousands of operations, each of
 which takes some 10 microseconds to start on a GPU; compiled, it is hundreds. Nobody has measured this on a GPU yet."""
-ENOUGH_STEPS = 1000
-"""Steps after which the smallest sets had learned what they could (tests/benchmarks/fine_tuning.py)."""
+ENOUGH_PASSES = 20
+"""Over the images in the whole job, after which three hundred were learned (tests/benchmarks/fine_tuning.py)."""
+LEAST_STEPS, MOST_STEPS = 1000, 2000
+"""Steps that are wanted whatever that comes to: the smallest sets learned for so long, and time is money."""
 LARGE_BATCH = 8
 """Images, from which on fewer steps are enough."""
 
@@ -101,8 +103,10 @@ def _passes(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]
     if settled.recipe != FINE_TUNING:
         return 1, f"recipe {settled.recipe}"
     assert settled.epochs is not None
-    steps = settled.epochs * situation.images / settled.batch_size
-    wanted = ENOUGH_STEPS * min(1.0, LARGE_BATCH / settled.batch_size)
+    pass_steps = situation.images / settled.batch_size
+    large = min(1.0, LARGE_BATCH / settled.batch_size)
+    wanted = min(max(ENOUGH_PASSES * pass_steps, LEAST_STEPS * large), MOST_STEPS * large)
+    steps = settled.epochs * pass_steps
     passes = max(1, round(wanted / steps))
     return passes, f"one pass makes {steps:.0f} steps in {settled.epochs} epochs, of some {wanted:.0f} that are wanted"
 

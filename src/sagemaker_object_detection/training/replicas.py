@@ -12,10 +12,10 @@ import tensorflow as tf
 from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
 from tensorflow.python.eager import context as eager
 
-from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.dataset.pipeline import Batch, prefetched
 from sagemaker_object_detection.errors import PlatformError
 from sagemaker_object_detection.job.hosts import meet
-from sagemaker_object_detection.job.stop import StoppedError
+from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -197,15 +197,7 @@ class Replicas:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(lambda: value), axis=None)
 
 
-def prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """With the next batch on the GPU before it is asked for, where there is one, and no more than that one."""
-    gpus = tf.config.list_logical_devices("GPU")
-    return batches.apply(tf.data.experimental.prefetch_to_device(gpus[0].name, buffer_size=1)) if gpus else batches
-
-
-def find_replicas(
-    hosts: Sequence[str], current_host: str, stop_requested: Callable[[], bool] = lambda: False
-) -> Replicas:
+def find_replicas(hosts: Sequence[str], current_host: str, stop: StopSignal = NEVER) -> Replicas:
     """Settles what to train on. Called before anything else is computed: TensorFlow asks for that.
 
     Args:
@@ -213,7 +205,7 @@ def find_replicas(
         current_host: this one.
 
     Raises:
-        StoppedError: `stop_requested` said so before every host was there.
+        StoppedError: `stop` was requested before every host was there.
         PlatformError: another host did not come.
     """
     gpus = len(tf.config.list_physical_devices("GPU"))
@@ -221,8 +213,7 @@ def find_replicas(
         addresses = [host if ":" in host else f"{host}:{PORT}" for host in hosts]
         index = list(hosts).index(current_host)
         log.info("Host %d of %d (%s).", index + 1, len(hosts), current_host)
-        if not meet(addresses, addresses[index], stop_requested):
-            raise StoppedError
+        meet(addresses, addresses[index], stop)
         strategy = _join(addresses, index)
         if index > 0:
             logging.getLogger(_PACKAGE).setLevel(logging.WARNING)  # the chief says everything once, metrics above all

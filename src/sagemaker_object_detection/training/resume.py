@@ -1,40 +1,37 @@
 """Going on where a checkpoint was taken, on every host of a job alike."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.models.detector import Detector
-from sagemaker_object_detection.training.best import Validation
-from sagemaker_object_detection.training.checkpoints import Checkpoint, Checkpoints
-from sagemaker_object_detection.training.progress import Progress
+from sagemaker_object_detection.training.best import Best
+from sagemaker_object_detection.training.checkpoints import Checkpoints
+from sagemaker_object_detection.training.progress import Progress, State
 from sagemaker_object_detection.training.replicas import Replicas
 from sagemaker_object_detection.training.step import TrainingStep
 
-V = TypeVar("V", bound=Validation)
 
+def find_state(checkpoints: Checkpoints, best: Best, detector: Detector, replicas: Replicas) -> State:
+    """Where the job stands. The arrays are the chief's, which alone needs to have the folder of checkpoints.
 
-def find_progress(
-    checkpoints: Checkpoints[V], fresh: Progress[V], detector: Detector, replicas: Replicas
-) -> tuple[Progress[V], Checkpoint[V] | None]:
-    """How far the job came before, or `fresh`; and on the chief the checkpoint that says so.
-
-    The chief alone needs to have the folder: the other hosts are told.
+    Args:
+        best: before any epoch; its early stopping is in force, whatever a checkpoint's was.
 
     Raises:
         UserError: the checkpoint is another job's, or the hosts' data are not the same.
     """
     _compare_hosts(checkpoints.identity, replicas)
-    checkpoint = checkpoints.newest(detector.variables)
-    progress = checkpoint.progress if checkpoint else fresh
+    state = checkpoints.newest(detector.variables) or State(Progress(best))
+    progress = state.progress
     if replicas.hosts > 1:
-        told = replicas.tell(msgspec.json.encode(progress))
-        progress = msgspec.json.decode(told, type=checkpoints.progress_type)
-    return progress.stopping_as(fresh.best), checkpoint
+        progress = msgspec.json.decode(replicas.tell(msgspec.json.encode(progress)), type=Progress)
+    return replace(state, progress=progress.stopping_as(best))
 
 
-def _compare_hosts(identity: dict[str, str], replicas: Replicas) -> None:
+def _compare_hosts(identity: Mapping[str, str], replicas: Replicas) -> None:
     """Refuses, on all of them, hosts that do not have the same data, weights and hyperparameters."""
     if replicas.hosts == 1:
         return
@@ -51,10 +48,10 @@ def _compare_hosts(identity: dict[str, str], replicas: Replicas) -> None:
         )
 
 
-def restore(checkpoint: Checkpoint[V] | None, detector: Detector, step: TrainingStep, replicas: Replicas) -> None:
-    """Puts a checkpoint's weights into the detector and the optimizer of every host. Called on all of them."""
-    if checkpoint is not None:
-        for variable, value in zip(detector.variables, checkpoint.weights, strict=True):
+def restore(state: State, step: TrainingStep, replicas: Replicas) -> None:
+    """Puts the chief's arrays into the detector and the optimizer of every host. Called on all of them."""
+    variables = [*step.detector.variables, *step.optimizer.variables]
+    if state.weights:
+        for variable, value in zip(variables, [*state.weights, *state.optimizer], strict=True):
             variable.assign(value)
-        step.state = checkpoint.optimizer
-    replicas.take_from_chief([*detector.variables, *step.optimizer.variables])
+    replicas.take_from_chief(variables)

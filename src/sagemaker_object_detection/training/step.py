@@ -122,11 +122,6 @@ class TrainingStep:
         """A copy of the optimizer's variables."""
         return [variable.numpy() for variable in self.optimizer.variables]
 
-    @state.setter
-    def state(self, values: Sequence[np.ndarray]) -> None:
-        for variable, value in zip(self.optimizer.variables, values, strict=True):
-            variable.assign(value)
-
     def movement(self, before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> tuple[float, ...]:
         """How far what may move of each of `PARTS` came, relative to its norm before; 0 where nothing may.
 

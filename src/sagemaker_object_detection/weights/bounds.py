@@ -3,12 +3,11 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sagemaker_object_detection.errors import PlatformError, UserError
-from sagemaker_object_detection.job.stop import StoppedError
+from sagemaker_object_detection.job.stop import StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ class Transfer:
 
     origin: str
     """Begins the sentences of errors: what the user gave."""
-    stop_requested: Callable[[], bool]
+    stop: StopSignal
     limits: Limits
     ways: str
     """Ends the sentences of errors: what else the user can do, as `WAYS` says it to a job's."""
@@ -71,8 +70,7 @@ class Progress:
         """
         transfer, limits, now = self._transfer, self._transfer.limits, time.monotonic()
         self._received += count
-        if transfer.stop_requested():
-            raise StoppedError
+        transfer.stop.check()
         if self._received > limits.bytes:
             raise UserError(
                 f"{transfer.origin}: more than {_megabytes(limits.bytes)} have arrived, which are no weights; check "

@@ -6,7 +6,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from sagemaker_object_detection.errors import JobError, UserError
 from sagemaker_object_detection.files.disk import DISK_FULL
 from sagemaker_object_detection.files.regular import is_folder
 from sagemaker_object_detection.job.paths import baked_weights
-from sagemaker_object_detection.job.stop import StoppedError
+from sagemaker_object_detection.job.stop import NEVER, StoppedError, StopSignal
 from sagemaker_object_detection.weights.archive import check_is_archive, unpack
 from sagemaker_object_detection.weights.bounds import LIMITS, WAYS, Limits, Transfer
 from sagemaker_object_detection.weights.cache import advising, fetch_into_cache, fetch_into_temporary, find_cached
@@ -57,28 +57,26 @@ class Source:
     ways: str = WAYS
     """Ends the sentences about what could not be fetched: what else the user can do."""
 
-    def fetch(
-        self, stop_requested: Callable[[], bool] = lambda: False, limits: Limits = LIMITS, *, keep: bool = True
-    ) -> Weights | None:
+    def fetch(self, stop: StopSignal = NEVER, limits: Limits = LIMITS, *, keep: bool = True) -> Weights | None:
         """The weights, with their files on this machine; None for random weights.
 
         What comes over the network, or came before, is read to the last variable.
 
         Args:
-            stop_requested: asked while anything comes over the network.
+            stop: heard while anything comes over the network.
             keep: whether what was fetched is kept in the cache.
 
         Raises:
             UserError, PlatformError: as `fetch_hub`, `fetch_s3` and `unpack` do; or what was fetched are no weights, or
                 damaged ones.
-            StoppedError: `stop_requested` said so.
+            StoppedError: `stop` was requested.
         """
         if self.archive is not None:
             archive = self.archive
             folder, unpacked = fetch_into_temporary(lambda work: _unpack(archive, work, self.origin, limits))
             return replace(weights_in_tree(folder, self.origin), unpacked=unpacked)
         if self.address is not None:
-            return self._fetched(self.address, Transfer(self.origin, stop_requested, limits, self.ways), keep=keep)
+            return self._fetched(self.address, Transfer(self.origin, stop, limits, self.ways), keep=keep)
         if self.weights is not None and self.cached is not None:
             with advising(_deletion(self.cached)):
                 read_all(self.weights)
@@ -90,12 +88,11 @@ class Source:
             read_all(weights_in_tree(tree, self.origin))  # nothing else is worth keeping
             return tree
 
-        if transfer.stop_requested():
-            raise StoppedError
+        transfer.stop.check()
         try:
             folder, unpacked = fetch_into_cache(address, fetch) if keep else fetch_into_temporary(fetch)
         except JobError as error:
-            if transfer.stop_requested():  # while a silent host was waited for
+            if transfer.stop.requested:  # while a silent host was waited for
                 raise StoppedError from error
             raise
         return replace(weights_in_tree(folder, self.origin, self.named_as), unpacked=unpacked)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
-from sagemaker_object_detection.training.targets import Targets, assign_targets
+from sagemaker_object_detection.models.targets import Targets, assign_targets
 
 FAMILY = DEFAULT_MODEL.family
 # On a grid of 1 / 8, so that overlaps are exact, ties are common, and some anchors are equal.

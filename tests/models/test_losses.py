@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.models.detector import Predictions, build_detector
-from sagemaker_object_detection.training.losses import (
+from sagemaker_object_detection.models.losses import (
     DetectionLosses,
     batch_terms,
     classification_per_anchor,
@@ -14,7 +14,7 @@ from sagemaker_object_detection.training.losses import (
     localization_per_anchor,
     regularization_loss,
 )
-from sagemaker_object_detection.training.targets import Targets
+from sagemaker_object_detection.models.targets import Targets
 
 FAMILY = DEFAULT_MODEL.family
 RANDOM = np.random.default_rng(3)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_object_detection.evaluation.coco import CocoFigures
-from sagemaker_object_detection.evaluation.report import epoch_figures, write_metrics
-from sagemaker_object_detection.evaluation.validation import Evaluation
+from sagemaker_object_detection.evaluation.evaluation import CocoFigures, Evaluation
+from sagemaker_object_detection.report.metrics_file import epoch_figures, write_metrics
 from sagemaker_object_detection.training.progress import Epoch, Slice
 
 METRICS = {"localization_loss": 0.25, "classification_loss": 0.5, "mAP": 0.125, "mAP_50": 0.75}

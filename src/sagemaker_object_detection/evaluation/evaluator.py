@@ -1,43 +1,26 @@
 """Validates a detector on a data set: the reference's losses and the COCO figures, in one compiled pass."""
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
 
 import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.dataset.annotations import Dataset
-from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches
+from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches, prefetched
 from sagemaker_object_detection.dataset.readable import readable
-from sagemaker_object_detection.evaluation.coco import CocoFigures, DetectionSet, coco_figures
+from sagemaker_object_detection.evaluation.coco import DetectionSet, coco_figures
 from sagemaker_object_detection.evaluation.collapse import Channels, Spread
+from sagemaker_object_detection.evaluation.evaluation import CONFIDENT, Evaluation
+from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.models.losses import detection_losses, regularization_loss
 from sagemaker_object_detection.models.postprocess import Detections, detections
-from sagemaker_object_detection.training.losses import detection_losses, regularization_loss
-from sagemaker_object_detection.training.replicas import prefetched
-from sagemaker_object_detection.training.targets import assign_targets
+from sagemaker_object_detection.models.targets import assign_targets
 
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 8
-CONFIDENT = 0.5
-"""What many take for the score from which on a detection is to be believed."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What one validation came to: the metrics of the log and the total loss, all COCO figures, and for how many images
-    there is a detection above 0.5."""
-
-    metrics: Mapping[str, float]
-    total_loss: float
-    coco: CocoFigures
-    confident_images: int
-    spread: float | None = None
-    """What share of the variance of the scores differs from image to image (`collapse.Spread`)."""
-    dead_channels: float | None = None
-    """The share of the backbone's channels that are dead (`collapse.Channels`)."""
 
 
 class Evaluator:
@@ -46,6 +29,11 @@ class Evaluator:
     Losses are the reference's evaluation losses: it evaluates one image at a time, so each image's sums are divided by
     that image's own number of matched anchors (at least 1), and the images are averaged. They do not depend on the
     batch size.
+
+    Args:
+        l2: replaces the base model's L2 coefficient where it is not None.
+        stop: ends a validation between two batches.
+        channels: looked at as well, where it is not None.
     """
 
     def __init__(
@@ -53,18 +41,17 @@ class Evaluator:
         detector: Detector,
         dataset: Dataset,
         *,
-        max_boxes: int,
         l2: float | None,
-        stop_requested: Callable[[], bool] = lambda: False,
+        stop: StopSignal = NEVER,
         channels: Channels | None = None,
     ) -> None:
-        self._stop_requested = stop_requested
+        self._stop = stop
         self._channels = channels
         self._extremes = np.zeros((2, 0), np.float32)
         self._detector = detector
         self._dataset = dataset
         batch_size = min(BATCH_SIZE, len(dataset.file_names))
-        self._batches = prefetched(evaluation_batches(dataset, detector.base, batch_size, max_boxes))
+        self._batches = prefetched(evaluation_batches(dataset, detector.base, batch_size))
         self._l2 = l2
         self._last: tuple[Evaluation, DetectionSet] | None = None
         self._compiled = tf.function(
@@ -74,7 +61,7 @@ class Evaluator:
     def __call__(self) -> Evaluation | None:
         """None where a stop cut the validation short."""
         spread = Spread()
-        columns = self._run(self._stop_requested, spread)
+        columns = self._run(math.inf, spread)
         if columns is None:
             return None
         localization, classification, *found_columns = columns
@@ -95,29 +82,30 @@ class Evaluator:
         self._last = evaluation, found
         return evaluation
 
-    def detections(self, evaluation: Evaluation, abort: Callable[[], bool]) -> DetectionSet | None:
+    def detections(self, evaluation: Evaluation, seconds: float) -> DetectionSet | None:
         """The detections of the detector's present weights, of which `evaluation` is known.
 
         Where that was the last validation they are still there; else the detector goes over the images once more.
 
         Args:
-            abort: asked between batches.
+            seconds: how many must be left before the process is killed.
 
         Returns:
-            None where `abort` said so.
+            None where fewer are left.
         """
         if self._last is not None and self._last[0] is evaluation:
             return self._last[1]
-        columns = self._run(abort)
+        columns = self._run(seconds)
         return DetectionSet(*columns[2:]) if columns is not None else None
 
-    def _run(self, abort: Callable[[], bool], spread: Spread | None = None) -> list[np.ndarray] | None:
-        """The columns of `_evaluate_batch` over the N images of the data set; None where `abort` said so. What there is
-        of every anchor is too much to keep: it goes to `spread`."""
+    def _run(self, seconds: float, spread: Spread | None = None) -> list[np.ndarray] | None:
+        """The columns of `_evaluate_batch` over the N images of the data set; None as soon as fewer seconds are left,
+        which is at any stop for infinitely many. What there is of every anchor is too much to keep: it goes to
+        `spread`."""
         parts, left = [], len(self._dataset.file_names)
         seen = np.array([[np.inf], [-np.inf]], np.float32)
         for batch in readable(self._batches, self._dataset):
-            if abort():
+            if self._stop.seconds_left < seconds:
                 return None
             (low, high), best_logits, *columns = (part.numpy() for part in self._compiled(batch))
             seen = np.stack([np.minimum(seen[0], low), np.maximum(seen[1], high)])

@@ -6,6 +6,7 @@ once or twice as large as the input, and edges lie on even pixels: resizing keep
 
 import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import StopWhen
 from PIL import Image, ImageOps
 from tiny_models import TINY, TINY_PADDED
 
@@ -23,8 +25,9 @@ from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.dataset.preprocess import scale_pixels
-from sagemaker_object_detection.evaluation.validation import Evaluator
+from sagemaker_object_detection.evaluation.evaluator import Evaluator
 from sagemaker_object_detection.geometry.box_coder import encode_boxes
+from sagemaker_object_detection.job.stop import GRACE_SECONDS
 from sagemaker_object_detection.models.detector import Predictions, build_detector
 from sagemaker_object_detection.models.postprocess import detections
 from sagemaker_object_detection.serving.predict import predict_files
@@ -112,7 +115,7 @@ def signatures(model: Path) -> Any:
 
 
 def test_validation_compares_boxes_of_one_frame(base: BaseModel, dataset: Dataset) -> None:
-    evaluation = Evaluator(brightness_detector(base), dataset, max_boxes=2, l2=0.0)()
+    evaluation = Evaluator(brightness_detector(base), dataset, l2=0.0)()
     assert evaluation is not None
     # The losses: ground truth and predictions in the network input's frame.
     assert evaluation.metrics["localization_loss"] == pytest.approx(0, abs=1e-9)
@@ -125,8 +128,8 @@ def test_validation_compares_boxes_of_one_frame(base: BaseModel, dataset: Datase
 def test_a_validation_set_that_does_not_fill_its_batches(
     base: BaseModel, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sagemaker_object_detection.evaluation.validation.BATCH_SIZE", 2)
-    evaluation = Evaluator(brightness_detector(base), dataset, max_boxes=1, l2=0.0)()
+    monkeypatch.setattr("sagemaker_object_detection.evaluation.evaluator.BATCH_SIZE", 2)
+    evaluation = Evaluator(brightness_detector(base), dataset, l2=0.0)()
     assert evaluation is not None
     assert evaluation.metrics["localization_loss"] == pytest.approx(0, abs=1e-9)
     assert evaluation.metrics["mAP"] == pytest.approx(1)
@@ -134,18 +137,19 @@ def test_a_validation_set_that_does_not_fill_its_batches(
 
 
 def test_the_detections_of_the_last_validation_are_still_there(base: BaseModel, dataset: Dataset) -> None:
-    evaluator = Evaluator(brightness_detector(base), dataset, max_boxes=1, l2=0.0)
+    evaluator = Evaluator(brightness_detector(base), dataset, l2=0.0)
     evaluation = evaluator()
     assert evaluation is not None
-    found = evaluator.detections(evaluation, abort=lambda: True)
+    found = evaluator.detections(evaluation, math.inf)
     assert found is not None
     assert found.count.tolist() == [1, 1, 1]
     np.testing.assert_allclose(found.boxes[:, 0], BOXES, atol=1e-6)
 
 
 def test_detections_of_other_weights_than_the_last_are_made_again(base: BaseModel, dataset: Dataset) -> None:
+    stopping: list[bool] = []
     detector = brightness_detector(base)
-    evaluator = Evaluator(detector, dataset, max_boxes=1, l2=0.0)
+    evaluator = Evaluator(detector, dataset, l2=0.0, stop=StopWhen(lambda: bool(stopping)))
     saved = evaluator()
     right = detector.threshold.numpy()
     detector.threshold.assign(1e6)  # nothing is as bright: boxes are not where they were
@@ -153,11 +157,13 @@ def test_detections_of_other_weights_than_the_last_are_made_again(base: BaseMode
     detector.threshold.assign(right)
     assert saved is not None
     assert last is not None
-    assert evaluator.detections(saved, abort=lambda: True) is None
-    found = evaluator.detections(saved, abort=lambda: False)
+    stopping.append(True)
+    assert evaluator() is None
+    assert evaluator.detections(saved, GRACE_SECONDS + 1) is None
+    found = evaluator.detections(saved, 45.0)
     assert found is not None
     np.testing.assert_allclose(found.boxes[:, 0], BOXES, atol=1e-6)
-    assert not np.allclose(evaluator.detections(last, abort=lambda: True).boxes[:, 0], BOXES)
+    assert not np.allclose(evaluator.detections(last, math.inf).boxes[:, 0], BOXES)
 
 
 def test_both_signatures_answer_in_the_frame_of_the_image(signatures: Any, dataset: Dataset) -> None:
@@ -222,7 +228,7 @@ def test_an_efficientdet_detects_the_same_in_validation_and_when_served(tmp_path
         fingerprint="",
     )
     serving = ServingModel(detector)
-    for path, batch in zip(sorted(tmp_path.iterdir()), evaluation_batches(dataset, PADDED, 1, 1), strict=True):
+    for path, batch in zip(sorted(tmp_path.iterdir()), evaluation_batches(dataset, PADDED, 1), strict=True):
         found = detections(detector(batch.images, training=False), detector.anchors, batch.true_shapes, PADDED)
         served = serving.detect(tf.io.decode_png(path.read_bytes())[None])
         count = int(found.count[0])
@@ -268,8 +274,8 @@ def test_losses_are_the_mean_over_images_whatever_the_batch_size(
         labels=LABELS,
         fingerprint="",
     )
-    monkeypatch.setattr("sagemaker_object_detection.evaluation.validation.BATCH_SIZE", batch_size)
-    evaluation = Evaluator(detector, dataset, max_boxes=2, l2=0.25)()
+    monkeypatch.setattr("sagemaker_object_detection.evaluation.evaluator.BATCH_SIZE", batch_size)
+    evaluation = Evaluator(detector, dataset, l2=0.25)()
     assert evaluation is not None
     # Huber's loss of 0.5 is 0.125, for one of the four numbers of every matched anchor.
     localization = np.mean([0.0, 0.125 / 4, 2 * 0.125 / 4 / 2])

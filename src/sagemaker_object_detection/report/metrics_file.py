@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sagemaker_object_detection.evaluation.validation import Evaluation
 from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.training.progress import Epoch
 from sagemaker_object_detection.training.readings import PARTS
@@ -13,7 +12,7 @@ from sagemaker_object_detection.training.readings import PARTS
 FILE_NAME = "metrics.json"
 
 
-def epoch_figures(epoch: Epoch[Evaluation]) -> dict[str, Any]:
+def epoch_figures(epoch: Epoch) -> dict[str, Any]:
     """One epoch as it stands in the file; `validation` is absent where there is no validation set."""
     figures: dict[str, Any] = {
         "epoch": epoch.number,

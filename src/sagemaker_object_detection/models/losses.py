@@ -6,7 +6,7 @@ from keras import ops
 
 from sagemaker_object_detection.catalogue import Family
 from sagemaker_object_detection.models.detector import Detector, Predictions
-from sagemaker_object_detection.training.targets import Targets
+from sagemaker_object_detection.models.targets import Targets
 
 
 class DetectionLosses(NamedTuple):
