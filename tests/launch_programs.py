@@ -16,7 +16,7 @@ from sagemaker_object_detection.launch.aws import Aws
 from sagemaker_object_detection.launch.training import TRAINING
 from sagemaker_object_detection.launch.tuning import TUNING
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 ROLE = "arn:aws:iam::123456789012:role/SageMaker"
 METRICS = describe_json()["TrainingSpecification"]["MetricDefinitions"]
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/detector:1"
