@@ -16,11 +16,12 @@ import os
 import sys
 from pathlib import Path
 
-from sagemaker_object_detection.convert import voc, yolo
+from sagemaker_object_detection.convert import yolo
 from sagemaker_object_detection.convert.coco import read_coco
 from sagemaker_object_detection.convert.convert import convert
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.ground_truth import read_ground_truth
+from sagemaker_object_detection.convert.voc import read_voc
 from sagemaker_object_detection.convert.write import check_target
 from sagemaker_object_detection.guard import run_guarded
 
@@ -48,8 +49,8 @@ def _coco(options: argparse.Namespace) -> ForeignDataSet:
 
 
 def _voc(options: argparse.Namespace) -> ForeignDataSet:
-    layout = voc.find_layout(options.folder, options.annotations, options.images, options.split)
-    return voc.read_voc(layout, options.names, drop_difficult=options.drop_difficult)
+    places = (options.folder, options.annotations, options.images, options.split)
+    return read_voc(*places, options.names, drop_difficult=options.drop_difficult)
 
 
 def _yolo(options: argparse.Namespace) -> ForeignDataSet:

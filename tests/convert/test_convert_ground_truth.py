@@ -51,13 +51,14 @@ def test_the_label_attribute_is_asked_for_where_there_are_two(source, tmp_path, 
     write_manifest(tmp_path, lines)
     file = tmp_path / "output.manifest"
     assert refused(capsys, arguments, tmp_path) == [
-        f"{file}: those with boxes are 'cells', 'second'. Say which with --label-attribute."
+        f"{file}: has 2 label attributes of type groundtruth/object-detection; those with boxes are 'cells', 'second'. "
+        "Say which with --label-attribute."
     ]
     converted(capsys, [*arguments, "--label-attribute", "second"], tmp_path / "new")
     assert read_back(tmp_path / "new")["c.jpg"] == (64, 48, [("dog", 0, 0, 9, 9)])
     assert refused(capsys, [*arguments, "--label-attribute", "third"], tmp_path) == [
-        f"{file}: no line has a label attribute 'third' of type groundtruth/object-detection; those with boxes are "
-        "'cells', 'second'."
+        f"{file}: has no label attribute 'third' of type groundtruth/object-detection; those with boxes are 'cells', "
+        "'second'. Say which with --label-attribute."
     ]
 
 
@@ -77,12 +78,12 @@ def test_a_manifest_of_another_task_is_refused(source, tmp_path, capsys):
     write_manifest(tmp_path, lines)
     file = tmp_path / "output.manifest"
     assert refused(capsys, arguments, tmp_path) == [
-        f"{file}: no line has a label attribute of type groundtruth/object-detection; the others are 'cells "
+        f"{file}: has no label attribute of type groundtruth/object-detection; the others are 'cells "
         "(groundtruth/semantic-segmentation)'."
     ]
     write_manifest(tmp_path, [{"source-ref": "s3://bucket/a.jpg"}])
     assert refused(capsys, arguments, tmp_path) == [
-        f"{file}: no line has a label attribute of type groundtruth/object-detection; no line has a key that ends in "
+        f"{file}: has no label attribute of type groundtruth/object-detection; no line has a key that ends in "
         '"-metadata".'
     ]
 

@@ -136,17 +136,16 @@ def _attribute(manifest: Path, entries: Sequence[_Entry], wanted: str | None) ->
         return str(wanted)
     if wanted is None and len(with_boxes) == 1:
         return with_boxes[0]
+    others = [f"{name} ({', '.join(sorted(counts))})" for name, counts in sorted(types.items())]
     if with_boxes:
-        told = f"those with boxes are {shortlist(with_boxes)}"
+        told = f"those with boxes are {shortlist(with_boxes)}. Say which with --label-attribute"
     else:
-        others = [f"{name} ({', '.join(sorted(counts))})" for name, counts in sorted(types.items())]
         told = f"the others are {shortlist(others)}" if others else 'no line has a key that ends in "-metadata"'
-    if wanted is None and with_boxes:
-        text = f"{manifest}: {told}. Say which with --label-attribute."
-    else:
-        name = "" if wanted is None else f" {wanted!r}"
-        text = f"{manifest}: no line has a label attribute{name} of type {_TYPE}; {told}."
-    raise InvalidError("unknown label attributes", text)
+    name = "" if wanted is None else f" {wanted!r}"
+    fault = (
+        f"has {len(with_boxes)} label attributes" if wanted is None and with_boxes else f"has no label attribute{name}"
+    )
+    raise InvalidError("unknown label attributes", f"{manifest}: {fault} of type {_TYPE}; {told}.")
 
 
 def _add_classes(place: str, class_map: Any, classes: dict[int, str], data: ForeignDataSet) -> None:

@@ -43,40 +43,38 @@ class _Object:
     difficult: bool
 
 
-@dataclass(frozen=True)
-class VocLayout:
-    """Where a Pascal VOC data set lies. split: a file with the names of the images to take, or None for all."""
-
-    annotations: Path
-    images: Path
-    split: Path | None
-
-
-def find_layout(folder: Path, annotations: Path | None, images: Path | None, split: Path | None) -> VocLayout:
-    """The usual places below the data set's folder, unless others are named. A split may be named from there, too."""
-    if split is not None and not split.exists() and (folder / split).exists():
-        split = folder / split
-    return VocLayout(annotations or folder / "Annotations", images or folder / "JPEGImages", split)
-
-
-def read_voc(layout: VocLayout, names: str | None, *, drop_difficult: bool) -> ForeignDataSet:
+def read_voc(
+    folder: Path,
+    annotations: Path | None,
+    images: Path | None,
+    split: Path | None,
+    names: str | None,
+    *,
+    drop_difficult: bool,
+) -> ForeignDataSet:
     """Read the objects of every annotation file, or of those of a split.
 
     Args:
+        folder: holds what follows, unless another place is named.
+        annotations, images: by default Annotations/ and JPEGImages/.
+        split: a file with the names of the images to take, which may be named from the folder, too. None: all of them.
         names: the classes, with commas between them; their ids are their positions. None: those of all annotation
             files in alphabetical order, also of files outside of the split, so that every split gets the same ids.
         drop_difficult: whether to leave out objects marked as difficult.
     """
-    data = ForeignDataSet(VOC, NOTATION, folders=(layout.annotations, layout.images))
-    has_images = data.has_folder(layout.images, "the folder of the images")
+    annotations, images = annotations or folder / "Annotations", images or folder / "JPEGImages"
+    if split is not None and not split.exists() and (folder / split).exists():
+        split = folder / split
+    data = ForeignDataSet(VOC, NOTATION, folders=(annotations, images))
+    has_images = data.has_folder(images, "the folder of the images")
     stems: list[str] = []
-    if data.has_folder(layout.annotations, "the folder of the XML files"):
-        stems = [name for name in data.walk(layout.annotations) if name.lower().endswith(".xml")]
+    if data.has_folder(annotations, "the folder of the XML files"):
+        stems = [name for name in data.walk(annotations) if name.lower().endswith(".xml")]
         if not stems:
-            text = f"{layout.annotations}: holds no .xml file. Expected one for each image."
+            text = f"{annotations}: holds no .xml file. Expected one for each image."
             data.add_problem("missing files", text)
-    known = {name[: -len(".xml")]: layout.annotations / name for name in stems}
-    chosen = known.keys() if layout.split is None else _chosen(layout.split, layout.annotations, known, data)
+    known = {name[: -len(".xml")]: annotations / name for name in stems}
+    chosen = known.keys() if split is None else _chosen(split, annotations, known, data)
     used: set[str] = set()
     objects: list[tuple[int, _Object]] = []
     for stem, path in known.items():
@@ -86,7 +84,7 @@ def read_voc(layout: VocLayout, names: str | None, *, drop_difficult: bool) -> F
                 found = _objects(path, root, data)
                 used |= {item.name for item in found}
                 objects += [(len(data.images), item) for item in found]
-                data.images.append(_image(path, stem, root, layout, has_images, data))
+                data.images.append(_image(path, stem, root, images if has_images else None, data))
         elif names is None:
             with data.collecting():
                 unused = ForeignDataSet(VOC, NOTATION)  # the problems of what is not converted do not matter
@@ -102,9 +100,9 @@ def read_voc(layout: VocLayout, names: str | None, *, drop_difficult: bool) -> F
             data.add_problem("unknown classes", text)
         elif item.numbers is not None and not (drop_difficult and item.difficult):
             data.boxes.append(ForeignBox(item.place, image, ids[item.name], item.numbers))
-    if has_images and layout.split is None:
+    if has_images and split is None:
         files = {image.file_name for image in data.images}
-        spare = sum(is_image(name) and name not in files for name in data.walk(layout.images))
+        spare = sum(is_image(name) and name not in files for name in data.walk(images))
         data.notes.append(("images that no XML file is for, not converted", spare))
     difficult = sum(item.difficult for _, item in objects) if drop_difficult else 0
     data.notes.append(("left out, objects marked as difficult", difficult))
@@ -194,22 +192,21 @@ def _read(element: Element, path: Path, parse: Callable[[str], float | None], ki
     return value
 
 
-def _image(
-    path: Path, stem: str, root: Element, layout: VocLayout, has_images: bool, data: ForeignDataSet
-) -> ForeignImage:
+def _image(path: Path, stem: str, root: Element, images: Path | None, data: ForeignDataSet) -> ForeignImage:
+    """images: their folder, where there is one."""
     height, width = (_side(root, field, path, data) for field in ("height", "width"))
     names = root.all("filename")
     name = names[0].text.strip() if names else ""
     inner = data.image_name(f"{path} line {names[0].line}", name) if name else None
     file = None
-    if has_images and (inner is not None or not name):
-        if inner is None or not os.path.lexists(layout.images / inner):
-            inner = _of_same_name(stem, layout.images) or inner
+    if images is not None and (inner is not None or not name):
+        if inner is None or not os.path.lexists(images / inner):
+            inner = _of_same_name(stem, images) or inner
         if inner is None:
-            text = f"{path}: names no image, and there is no {layout.images / stem}.jpg or .png. Add a <filename>."
+            text = f"{path}: names no image, and there is no {images / stem}.jpg or .png. Add a <filename>."
             data.add_problem("missing images", text)
         else:
-            file = layout.images / inner
+            file = images / inner
     return ForeignImage(str(path), inner or name, file, height, width)
 
 
