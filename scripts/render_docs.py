@@ -26,7 +26,7 @@ def base_models() -> str:
     """The table of the catalogue."""
     lines = ["| model | input | default epochs | on TensorFlow Hub |", "|---|---|---|---|"]
     lines += [
-        f"| `{base.name}` | {base.input_size} | {base.default_epochs} | `{base.hub_handle.removeprefix(HUB)}` |"
+        f"| `{base.name}` | {base.input_size} | {base.default_epochs} | `{base.weights.hub_handle.removeprefix(HUB)}` |"
         for base in CATALOGUE
     ]
     return "\n".join(lines) + "\n"

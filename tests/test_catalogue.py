@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import pytest
 
+from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import (
     CATALOGUE,
     DEFAULT_MODEL,
@@ -96,30 +97,57 @@ MODEL_IDS = {
 }
 
 
+def found(name: str) -> BaseModel:
+    base = find(name)
+    assert base is not None
+    return base
+
+
+OTHER_SIZE = found("ssd_mobilenet_v2_fpnlite_640x640").at(512, 5, found("ssd_mobilenet_v2_fpnlite_640x640").weights)
+"""What a row would be for which nobody published weights."""
+ROWS = list(dict.fromkeys([*CATALOGUE, OTHER_SIZE]))
+
+
 @pytest.mark.parametrize("field", [field.name for field in fields(Family) if field.name != "name"])
 def test_family_values_are_the_published_ones(field: str) -> None:
     families = {base.family.name: base.family for base in CATALOGUE}
     assert tuple(getattr(families[name], field) for name in FAMILIES) == FAMILY_VALUES[field]
 
 
-@pytest.mark.parametrize("base", CATALOGUE, ids=lambda base: base.name)
-def test_model_values_are_the_published_ones(base: BaseModel) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_model_values_are_the_published_ones(name: str) -> None:
+    base = found(name)
     built = (base.pyramid_depth, base.head_layers, base.bifpn_repeats)
-    assert (base.family.name, base.backbone, base.input_size, *built, base.default_epochs) == MODELS[base.name]
+    assert (base.family.name, base.backbone, base.input_size, *built, base.default_epochs) == MODELS[name]
     assert base.levels == (3, 4, 5, 6, 7)
+    assert base.is_published
 
 
 def test_models_are_called_as_they_were_published() -> None:
-    assert [base.name for base in CATALOGUE] == list(MODELS)
-    assert {base.name: base.model_id for base in CATALOGUE} == MODEL_IDS
+    published = [found(name) for name in MODELS]
+    assert {base.name: base.model_id for base in published} == MODEL_IDS
     expected = [(f"https://tfhub.dev/tensorflow/{handle}", archive) for handle, archive in PUBLISHED]
-    assert [(base.hub_handle, base.tarball) for base in CATALOGUE] == expected
+    assert [(base.weights.hub_handle, base.weights.tarball) for base in published] == expected
+
+
+@pytest.mark.parametrize("base", ROWS, ids=lambda base: base.name)
+def test_every_row_starts_from_weights_of_its_own_architecture(base: BaseModel) -> None:
+    (source,) = (other for other in CATALOGUE if other.weights == base.weights and other.is_published)
+    assert source.architecture == base.architecture
+    assert base.is_published or base.model_id == base.name  # the built-in algorithm does not have it
+
+
+def test_a_size_without_published_weights_starts_from_those_of_another() -> None:
+    assert not OTHER_SIZE.is_published
+    assert (OTHER_SIZE.name, OTHER_SIZE.model_id) == ("ssd_mobilenet_v2_fpnlite_512x512",) * 2
+    assert (OTHER_SIZE.input_size, OTHER_SIZE.weights.input_size) == (512, 640)
 
 
 def test_model_is_found_by_id_and_by_name_alone() -> None:
     for base in CATALOGUE:
         assert find(base.model_id) is find(base.name) is base
-    assert [find(name) for name in ("", "tiny", DEFAULT_MODEL.name.upper(), DEFAULT_MODEL.hub_handle)] == [None] * 4
+    for name in ("", "tiny", DEFAULT_MODEL.name.upper(), DEFAULT_MODEL.weights.hub_handle):
+        assert find(name) is None
 
 
 @pytest.mark.parametrize(
@@ -145,5 +173,22 @@ def test_model_is_found_by_id_and_by_name_alone() -> None:
         ),
     ],
 )
-def test_next_smaller_model_leads_to_the_smallest_one(names: tuple[str, ...]) -> None:
-    assert [base and base.name for base in map(next_smaller, filter(None, map(find, names)))] == [*names[1:], None]
+def test_next_smaller_model_leads_to_the_smallest_one(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
+    published = [base for base in CATALOGUE if base.name in MODELS]
+    monkeypatch.setattr(catalogue, "CATALOGUE", published)
+    assert [base and base.name for base in (next_smaller(found(name)) for name in names)] == [*names[1:], None]
+
+
+def test_next_smaller_model_is_less_work_and_the_smallest_is_reached_from_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogue, "CATALOGUE", ROWS)
+    assert next_smaller(found("ssd_mobilenet_v2_fpnlite_640x640")) == OTHER_SIZE
+    assert next_smaller(OTHER_SIZE) == DEFAULT_MODEL
+    for base in ROWS:
+        way: list[BaseModel] = [base]
+        while (smaller := next_smaller(way[-1])) is not None:
+            assert smaller.input_size <= way[-1].input_size
+            way.append(smaller)
+        assert len(way) <= len(ROWS)
+        assert way[-1].input_size == min(row.input_size for row in ROWS)

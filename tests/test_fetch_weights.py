@@ -69,7 +69,7 @@ def catalogue_of(monkeypatch):
     """Answers the catalogue's handles with paths on this machine, or with nothing."""
 
     def answer(places):
-        by_handle = {find(name).hub_handle: place for name, place in places.items()}
+        by_handle = {find(name).weights.hub_handle: place for name, place in places.items()}
         monkeypatch.setattr(
             verb, "source_at", lambda place, *options: source_at(str(by_handle.get(place, place)), *options)
         )
@@ -123,11 +123,11 @@ def test_a_failure_is_told_and_the_others_are_fetched(tmp_path, published, catal
         verb.fetch_weights([SMALL, OTHER, LARGE], tmp_path)
     missing, wrong = raised.value.problems
     assert missing == (
-        f"{SMALL} ({find(SMALL).hub_handle}): there is no such folder or file; name another place with --from"
+        f"{SMALL} ({find(SMALL).weights.hub_handle}): there is no such folder or file; name another place with --from"
     )
     assert wrong == (
-        f"{OTHER} ({find(OTHER).hub_handle}): holds the weights of {SMALL} or {LARGE}; expected those of {OTHER}: name "
-        "that model, or give the address of this one's weights"
+        f"{OTHER} ({find(OTHER).weights.hub_handle}): holds the weights of {SMALL} or {LARGE}; expected those of "
+        f"{OTHER}: name that model, or give the address of this one's weights"
     )
     assert os.listdir(tmp_path) == [LARGE]
 
@@ -139,7 +139,7 @@ def test_the_first_failure_decides_whom_to_blame(tmp_path, monkeypatch):
     monkeypatch.setattr(Source, "fetch", fail)
     with pytest.raises(PlatformError) as raised:
         verb.fetch_weights(["all"], tmp_path)
-    assert list(raised.value.problems) == [f"{base.name} ({base.hub_handle}): broke" for base in CATALOGUE]
+    assert list(raised.value.problems) == [f"{base.name} ({base.weights.hub_handle}): broke" for base in CATALOGUE]
 
 
 def test_damaged_weights_are_not_kept(tmp_path, published, catalogue_of):
@@ -197,7 +197,7 @@ RESIZER = "model { ssd { image_resizer { fixed_shape_resizer { height: %d width:
 @pytest.mark.parametrize("says", ["the pipeline.config beside the variables", "their name"])
 def test_weights_for_another_input_size_are_refused(tmp_path, published, says):
     if says == "their name":
-        place = shutil.copytree(published, tmp_path / find(LARGE).tarball)
+        place = shutil.copytree(published, tmp_path / find(LARGE).weights.tarball)
     else:
         place = shutil.copytree(published, tmp_path / "place")
         (place / "pipeline.config").write_text(RESIZER % (640, 640))
@@ -311,7 +311,11 @@ def test_a_model_that_was_trained_here_is_no_base_model(tmp_path):
             None,
             f"'yolo': unknown; expected all, or one of {', '.join(base.name for base in CATALOGUE)}",
         ),
-        (["all"], "s3://b/k", "--from: names the weights of one model, and there are 13; fetch them one by one"),
+        (
+            ["all"],
+            "s3://b/k",
+            f"--from: names the weights of one model, and there are {len(CATALOGUE)}; fetch them one by one",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path, models, place, told):

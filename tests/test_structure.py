@@ -20,6 +20,8 @@ FLOW = [
     {"models"},
     {"weights"},
     {"evaluation"},
+    {"devices"},
+    {"step"},
     {"training"},
     {"artifact"},
     {"report"},

@@ -24,6 +24,8 @@ from sagemaker_object_detection import outputs
 from sagemaker_object_detection.artifact import restore
 from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset import anchor_coverage, load, readable
+from sagemaker_object_detection.devices import prepare, replicas
+from sagemaker_object_detection.devices.replicas import Replicas
 from sagemaker_object_detection.evaluation import evaluator
 from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.paths import Paths
@@ -31,14 +33,13 @@ from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.models import detector as detector_module
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.preflight import preflight
+from sagemaker_object_detection.step import training_step as step_module
 from sagemaker_object_detection.train import train
-from sagemaker_object_detection.training import devices, loop, recipe, replicas, resume
-from sagemaker_object_detection.training import step as step_module
+from sagemaker_object_detection.training import loop, recipe, resume
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoints
 from sagemaker_object_detection.training.progress import Epoch, Progress, State
-from sagemaker_object_detection.training.recipe import LEAST_STEPS, RELATIVE_RATE
-from sagemaker_object_detection.training.replicas import Replicas
+from sagemaker_object_detection.training.recipe import LEAST_STEPS
 
 STEP_4 = [4, 0, 8, 7]
 """Of 10 images, 4 a step, seed 3: those of the second step of the second epoch, in this and in every other process."""
@@ -234,7 +235,7 @@ def test_what_auto_comes_to_decides_what_may_move_and_how_far(jobs, monkeypatch)
     (handed,) = jobs.loops
     assert not any(layer.trainable for layer in handed.detector.batch_norms)
     kernel = handed.detector.backbone.get_layer("level_1").kernel
-    rate = RELATIVE_RATE * float(np.sqrt(np.mean(np.square(kernel.numpy()))))
+    rate = 0.002 * float(np.sqrt(np.mean(np.square(kernel.numpy()))))
     optimizer, new = handed.step.optimizer, handed.detector.class_predictor.pointwise_kernel
     assert optimizer.own_rate(kernel, 0.001) == pytest.approx(rate)
     assert optimizer.own_rate(new, 0.001) == 0.001
@@ -302,13 +303,12 @@ def test_a_restarted_job_is_handed_all_that_its_checkpoint_holds(jobs, interrupt
     assert handed.images_of_steps(1) == [handed.named(0).tolist()] == [STEP_4]
 
 
-def stop(*arguments: Any, **named: Any) -> str:
+def stop(*arguments: Any, **named: Any) -> None:
     """In place of something that a job does: a signal comes."""
     os.kill(os.getpid(), signal.SIGTERM)
-    return "float32"
 
 
-@pytest.mark.parametrize("moment", [(devices, "prepare_devices"), (anchor_coverage, "log_coverage")])
+@pytest.mark.parametrize("moment", [(prepare, "prepare_devices"), (anchor_coverage, "log_coverage")])
 def test_a_stop_before_the_first_step_leaves_no_model(jobs, monkeypatch, caplog, moment):
     monkeypatch.setattr(*moment, stop)
     jobs.run()
@@ -319,7 +319,7 @@ def test_a_stop_before_the_first_step_leaves_no_model(jobs, monkeypatch, caplog,
 def test_a_stop_before_the_first_step_leaves_the_model_of_an_earlier_checkpoint(jobs, interrupted, monkeypatch):
     shutil.copytree(interrupted[0], jobs.root / "checkpoints")
     start_from(monkeypatch, loaded=True)
-    monkeypatch.setattr(devices, "prepare_devices", stop)
+    monkeypatch.setattr(prepare, "prepare_devices", stop)
     jobs.run()
     assert len(jobs.loops) == len(jobs.written) == 1
 

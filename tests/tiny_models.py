@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.catalogue import PublishedWeights
 
 _DEFAULT = catalogue.DEFAULT_MODEL
 _EFFICIENTDET = next(base for base in catalogue.CATALOGUE if base.bifpn_repeats)
@@ -17,8 +18,7 @@ TINY = replace(
     _DEFAULT,
     model_id="tiny",
     name="tiny_64x64",
-    hub_handle="https://tfhub.dev/tests/tiny/1",
-    tarball="tiny_tests",
+    weights=PublishedWeights("https://tfhub.dev/tests/tiny/1", "tiny_tests", 64),
     default_epochs=2,
     input_size=64,
     backbone="tiny",
@@ -29,8 +29,7 @@ TINY_PADDED = replace(
     TINY,
     model_id="tiny-padded",
     name="tiny_padded_128x128",
-    hub_handle="https://tfhub.dev/tests/tiny_padded/1",
-    tarball="tiny_padded_tests",
+    weights=PublishedWeights("https://tfhub.dev/tests/tiny_padded/1", "tiny_padded_tests", 128),
     input_size=128,
     family=_EFFICIENTDET.family,
     backbone="tiny_noisy",

@@ -1,10 +1,13 @@
 """The base models, as a table of data: what each is called, and the numbers it was built and trained with.
 
+An input size of an architecture is a row of `CATALOGUE`. One for which nobody published weights starts from those of
+another size: `_MOBILENET_V2.at(512, 5, weights=...)`.
+
 It imports nothing, so that hyperparameters can be validated against it before any framework is loaded.
 Values: the published pipeline configurations of the TensorFlow 2 Detection Model Zoo, 2020-07-11.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 
@@ -58,18 +61,22 @@ class Family:
 
 
 @dataclass(frozen=True)
-class BaseModel:
-    """One published base model."""
+class PublishedWeights:
+    """What was trained on COCO and published. It fits every input size of its architecture."""
 
-    model_id: str
-    """The built-in algorithm's spelling."""
-    name: str
-    """The short name: the one logs, errors and artifacts use."""
     hub_handle: str
     tarball: str
-    default_epochs: int
+    """Name of the archive in the zoo, without its ending."""
     input_size: int
-    """Side of the square network input, pixels."""
+    """What they were trained at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What decides the variables' names and shapes; each input size of it is a base model of its own."""
+
+    stem: str
+    """How the names of its base models begin."""
     family: Family
     backbone: str
     """Name of the backbone in `models/detector.py`."""
@@ -78,6 +85,8 @@ class BaseModel:
     """Convolutions in a prediction tower, each `pyramid_depth` wide."""
     bifpn_repeats: int = 0
     """How often the bidirectional pyramid is repeated; 0 for a plain feature pyramid."""
+    parameters: float
+    """Millions of values, with 90 classes."""
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -85,9 +94,46 @@ class BaseModel:
         return (3, 4, 5, 6, 7)
 
     @property
-    def architecture(self) -> tuple[object, ...]:
-        """What decides the variables' names and shapes: equal for models that differ in the input size alone."""
-        return (self.family.name, self.backbone, self.pyramid_depth, self.head_layers, self.bifpn_repeats)
+    def architecture(self) -> "Architecture":
+        """Without what a base model adds: equal for those that differ in the input size alone."""
+        return Architecture(**{part.name: getattr(self, part.name) for part in fields(Architecture)})
+
+    def at(self, input_size: int, epochs: int, weights: PublishedWeights, model_id: str = "") -> "BaseModel":
+        """The base model of an input size.
+
+        Args:
+            epochs: of a job that does not say how many.
+            weights: what it starts from: those of another input size, if nobody published any for this one.
+            model_id: the built-in algorithm's spelling; empty if that does not have this model.
+        """
+        name = f"{self.stem}_{input_size}x{input_size}"
+        return BaseModel(
+            **vars(self.architecture),
+            model_id=model_id or name,
+            name=name,
+            input_size=input_size,
+            default_epochs=epochs,
+            weights=weights,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseModel(Architecture):
+    """One base model."""
+
+    model_id: str
+    """The built-in algorithm's spelling; the name, if that does not have this model."""
+    name: str
+    """The short name: the one logs, errors and artifacts use."""
+    input_size: int
+    """Side of the square network input, pixels."""
+    default_epochs: int
+    weights: PublishedWeights
+
+    @property
+    def is_published(self) -> bool:
+        """Whether its weights were trained at its own input size."""
+        return self.weights.input_size == self.input_size
 
 
 _NORMAL = Initializer("normal", 0.01)
@@ -150,83 +196,76 @@ _EFFICIENTDET = replace(
 )
 
 
-def _feature_pyramid_model(architecture: str, hub: str, size: int, epochs: int, **built: object) -> BaseModel:
-    name = f"{architecture}_{size}x{size}"
-    return BaseModel(
-        model_id=f"tensorflow-od1-{name.replace('_', '-')}-coco17-tpu-8",
-        name=name,
-        hub_handle=f"https://tfhub.dev/tensorflow/{hub}_{size}x{size}/1",
-        tarball=f"{name}_coco17_tpu-8",
-        default_epochs=epochs,
-        input_size=size,
-        head_layers=4,
-        **built,  # type: ignore[arg-type]
-    )
+_RESNET50 = Architecture(
+    stem="ssd_resnet50_v1_fpn",
+    family=_RESNET_V1_FPN,
+    backbone="resnet50",
+    pyramid_depth=256,
+    head_layers=4,
+    parameters=32.9,
+)
+_RESNET101 = replace(_RESNET50, stem="ssd_resnet101_v1_fpn", backbone="resnet101", parameters=52.0)
+_RESNET152 = replace(_RESNET50, stem="ssd_resnet152_v1_fpn", backbone="resnet152", parameters=67.7)
+_MOBILENET_V1 = replace(
+    _RESNET50, stem="ssd_mobilenet_v1_fpn", family=_MOBILENET_V1_FPN, backbone="mobilenet_v1", parameters=12.1
+)
+_MOBILENET_V2 = Architecture(
+    stem="ssd_mobilenet_v2_fpnlite",
+    family=_MOBILENET_V2_FPNLITE,
+    backbone="mobilenet_v2",
+    pyramid_depth=128,
+    head_layers=4,
+    parameters=2.7,
+)
 
 
-def _resnet(layers: int, size: int, epochs: int) -> BaseModel:
-    return _feature_pyramid_model(
-        f"ssd_resnet{layers}_v1_fpn",
-        f"retinanet/resnet{layers}_v1_fpn",
-        size,
-        epochs,
-        family=_RESNET_V1_FPN,
-        backbone=f"resnet{layers}",
-        pyramid_depth=256,
-    )
-
-
-def _mobilenet_v2(size: int) -> BaseModel:
-    return _feature_pyramid_model(
-        "ssd_mobilenet_v2_fpnlite",
-        "ssd_mobilenet_v2/fpnlite",
-        size,
-        epochs=5,
-        family=_MOBILENET_V2_FPNLITE,
-        backbone="mobilenet_v2",
-        pyramid_depth=128,
-    )
-
-
-def _efficientdet(version: int, size: int, epochs: int, depth: int, head_layers: int, cores: int = 8) -> BaseModel:
-    name = f"ssd_efficientdet_d{version}_{size}x{size}"
-    return BaseModel(
-        model_id=f"tensorflow-od1-{name.replace('_', '-')}-coco17-tpu-{cores}",
-        name=name,
-        hub_handle=f"https://tfhub.dev/tensorflow/efficientdet/d{version}/1",
-        tarball=f"efficientdet_d{version}_coco17_tpu-32",
-        default_epochs=epochs,
-        input_size=size,
+def _efficientdet(version: int, depth: int, head_layers: int, parameters: float) -> Architecture:
+    return Architecture(
+        stem=f"ssd_efficientdet_d{version}",
         family=_EFFICIENTDET,
         backbone=f"efficientnet_b{version}",
         pyramid_depth=depth,
         head_layers=head_layers,
         bifpn_repeats=version + 3,
+        parameters=parameters,
     )
 
 
+_D0, _D1 = _efficientdet(0, 64, 3, parameters=5.6), _efficientdet(1, 88, 3, parameters=8.4)
+_D2, _D3 = _efficientdet(2, 112, 3, parameters=10.1), _efficientdet(3, 160, 4, parameters=14.3)
+
+
+def _published(
+    architecture: Architecture, size: int, epochs: int, handle: str, *, tarball: str = "", cores: int = 8
+) -> BaseModel:
+    """A model of the zoo and of the built-in algorithm.
+
+    Args:
+        handle: on TensorFlow Hub, without the address of the publisher.
+        tarball: where it is not called as most are.
+        cores: of the TPU it was trained on, as the built-in's id has it.
+    """
+    name = f"{architecture.stem}_{size}x{size}"
+    weights = PublishedWeights(
+        f"https://tfhub.dev/tensorflow/{handle}", tarball or f"{name}_coco17_tpu-8", input_size=size
+    )
+    return architecture.at(size, epochs, weights, f"tensorflow-od1-{name.replace('_', '-')}-coco17-tpu-{cores}")
+
+
 CATALOGUE: tuple[BaseModel, ...] = (
-    _resnet(50, 640, epochs=5),
-    _resnet(50, 1024, epochs=1),
-    _resnet(101, 640, epochs=5),
-    _resnet(101, 1024, epochs=1),
-    _resnet(152, 640, epochs=5),
-    _resnet(152, 1024, epochs=1),
-    _feature_pyramid_model(
-        "ssd_mobilenet_v1_fpn",
-        "ssd_mobilenet_v1/fpn",
-        size=640,
-        epochs=5,
-        family=_MOBILENET_V1_FPN,
-        backbone="mobilenet_v1",
-        pyramid_depth=256,
-    ),
-    _mobilenet_v2(320),
-    _mobilenet_v2(640),
-    _efficientdet(0, 512, epochs=5, depth=64, head_layers=3),
-    _efficientdet(1, 640, epochs=5, depth=88, head_layers=3),
-    _efficientdet(2, 768, epochs=1, depth=112, head_layers=3),
-    _efficientdet(3, 896, epochs=1, depth=160, head_layers=4, cores=32),
+    _published(_RESNET50, 640, 5, "retinanet/resnet50_v1_fpn_640x640/1"),
+    _published(_RESNET50, 1024, 1, "retinanet/resnet50_v1_fpn_1024x1024/1"),
+    _published(_RESNET101, 640, 5, "retinanet/resnet101_v1_fpn_640x640/1"),
+    _published(_RESNET101, 1024, 1, "retinanet/resnet101_v1_fpn_1024x1024/1"),
+    _published(_RESNET152, 640, 5, "retinanet/resnet152_v1_fpn_640x640/1"),
+    _published(_RESNET152, 1024, 1, "retinanet/resnet152_v1_fpn_1024x1024/1"),
+    _published(_MOBILENET_V1, 640, 5, "ssd_mobilenet_v1/fpn_640x640/1"),
+    _published(_MOBILENET_V2, 320, 5, "ssd_mobilenet_v2/fpnlite_320x320/1"),
+    _published(_MOBILENET_V2, 640, 5, "ssd_mobilenet_v2/fpnlite_640x640/1"),
+    _published(_D0, 512, 5, "efficientdet/d0/1", tarball="efficientdet_d0_coco17_tpu-32"),
+    _published(_D1, 640, 5, "efficientdet/d1/1", tarball="efficientdet_d1_coco17_tpu-32"),
+    _published(_D2, 768, 1, "efficientdet/d2/1", tarball="efficientdet_d2_coco17_tpu-32"),
+    _published(_D3, 896, 1, "efficientdet/d3/1", tarball="efficientdet_d3_coco17_tpu-32", cores=32),
 )
 
 
@@ -237,20 +276,18 @@ def find(name: str) -> BaseModel | None:
 
 DEFAULT_MODEL = next(base for base in CATALOGUE if base.name == "ssd_mobilenet_v2_fpnlite_320x320")
 
-_DOWNWARDS = (
-    (
-        *(f"ssd_resnet{layers}_v1_fpn_{size}x{size}" for size in (1024, 640) for layers in (152, 101, 50)),
-        "ssd_mobilenet_v1_fpn_640x640",
-        "ssd_mobilenet_v2_fpnlite_640x640",
-        DEFAULT_MODEL.name,
-    ),
-    (*(base.name for base in reversed(CATALOGUE) if base.family is _EFFICIENTDET), DEFAULT_MODEL.name),
-)
-
 
 def next_smaller(base: BaseModel) -> BaseModel | None:
-    """The model to try where this one needs too much memory in training; None below the smallest."""
-    for names in _DOWNWARDS:
-        if base.name in names[:-1]:
-            return find(names[names.index(base.name) + 1])
-    return None
+    """The model to try where this one needs too much memory in training; None below the smallest.
+
+    It is the next one of those that treat images alike, by input size and then by parameters; below the smallest of
+    these, the smallest of all.
+    """
+    alike = [other for other in CATALOGUE if other.family.keep_aspect_ratio == base.family.keep_aspect_ratio]
+    smallest = min(CATALOGUE, key=_size)
+    smaller = [other for other in (*alike, smallest) if _size(other) < _size(base)]
+    return max(smaller, key=_size, default=None)
+
+
+def _size(base: BaseModel) -> tuple[int, float]:
+    return base.input_size, base.parameters

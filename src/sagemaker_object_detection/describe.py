@@ -47,7 +47,7 @@ def describe_json(image: str = IMAGE_PLACEHOLDER, *, built_in_ranges: bool = Fal
             "SupportedTuningJobObjectiveMetrics": [
                 {"Type": metric.direction, "MetricName": metric.name}
                 for metric in METRICS
-                if metric.name.startswith("validation:")  # the training loss ranks by how well a trial memorises
+                if metric.line > 0  # the training loss ranks by how well a trial memorises
             ],
         },
         "ParameterRanges": render.parameter_ranges(built_in=built_in_ranges),
@@ -58,8 +58,8 @@ def describe_markdown() -> str:
     """The tables of hyperparameters/README.md: hyperparameters, channels and metrics."""
     channels = ["| channel | required | holds |", "|---|---|---|"]
     channels += [f"| `{row.name}` | {'yes' if row.required else 'no'} | {row.help} |" for row in CHANNELS]
-    metrics = ["| metric | regex | direction |", "|---|---|---|"]
-    metrics += [f"| `{row.name}` | `{row.regex}` | {row.direction} |" for row in METRICS]
+    metrics = ["| metric | regex | direction | meaning |", "|---|---|---|---|"]
+    metrics += [f"| `{row.name}` | `{row.regex}` | {row.direction} | {row.meaning} |" for row in METRICS]
     sections = (
         ("Hyperparameters", render.markdown()),
         ("Channels", "\n".join(channels)),

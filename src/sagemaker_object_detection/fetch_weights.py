@@ -86,7 +86,7 @@ def _fetch(base: BaseModel, folder: Path, place: str | None, stop: StopSignal) -
         _verify_copy(target, base)
         log.info("%s: already in %s.", base.name, target)
         return
-    address = place or base.hub_handle
+    address = place or base.weights.hub_handle
     source = source_at(address, f"{base.name} ({shown(address)})", _WAYS)
     with fetching_folder(folder) as work:
         copy = work / base.name
@@ -128,8 +128,8 @@ def _verify_copy(target: Path, base: BaseModel) -> None:
 def _verify(weights: Weights, base: BaseModel) -> None:
     """Raises a UserError where a job could not start from the files: down to the last variable, its shape and value."""
     # Late, because it brings TensorFlow.
+    from sagemaker_object_detection.devices.prepare import use_the_cpu
     from sagemaker_object_detection.models.detector import build_detector
-    from sagemaker_object_detection.training.devices import use_the_cpu
     from sagemaker_object_detection.weights.checkpoint import read_model_garden
     from sagemaker_object_detection.weights.coco_classes import COLUMNS
     from sagemaker_object_detection.weights.install import install_model_garden, stored_classes

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 
+from sagemaker_object_detection.devices.driver import device_text
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import Job
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 def train(job: Job) -> None:
     """Runs the job; raises a JobError where it cannot be done."""
     with StopSignal() as stop:
+        log.info("Device: %s.", device_text())
         prepare_outputs(job.paths)
         found = preflight(job)
         if found.source is None or found.problems:
@@ -41,25 +43,27 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.dataset.load import load_job_data
     from sagemaker_object_detection.dataset.pipeline import Order, training_batches
     from sagemaker_object_detection.dataset.readable import readable
+    from sagemaker_object_detection.devices.number_format import choose_number_format
+    from sagemaker_object_detection.devices.prepare import prepare_devices
+    from sagemaker_object_detection.devices.replicas import find_replicas
     from sagemaker_object_detection.evaluation.collapse import Channels
     from sagemaker_object_detection.evaluation.evaluator import Evaluator
     from sagemaker_object_detection.models.detector import build_detector
     from sagemaker_object_detection.outputs import tell_epoch, write_outputs
     from sagemaker_object_detection.report.tensorboard import TensorBoard
+    from sagemaker_object_detection.step.features import keep_features
+    from sagemaker_object_detection.step.optimizer import build_optimizer, layer_shares
+    from sagemaker_object_detection.step.training_step import TrainingStep, choose_trainable
     from sagemaker_object_detection.training.best import Best, choose_objective
     from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity, in_force
-    from sagemaker_object_detection.training.devices import has_gpu, prepare_devices
     from sagemaker_object_detection.training.divergence import DivergenceCheck
-    from sagemaker_object_detection.training.features import keep_features
     from sagemaker_object_detection.training.loop import Loop, Schedule
-    from sagemaker_object_detection.training.optimizer import build_optimizer, layer_shares
     from sagemaker_object_detection.training.recipe import Situation, settle, steps_per_epoch
-    from sagemaker_object_detection.training.replicas import find_replicas
     from sagemaker_object_detection.training.resume import find_state, restore
-    from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
     # 1. The data, checked to the last box.
-    policy = prepare_devices(hyperparameters.mixed_precision, stop)
+    capability = prepare_devices(stop)
+    policy = choose_number_format(hyperparameters.mixed_precision, capability)
     replicas = find_replicas(job.hosts, job.current_host, stop)
     # Until the first step a stop ends the job, unless an earlier run left something to save; several hosts agree later.
     early = stop if replicas.hosts == 1 and not has_checkpoints(job.checkpoints) else NEVER
@@ -101,7 +105,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             objective=best.objective.key,
             new_top_layer=start.new_top_layer,
             number_format=policy,
-            gpu=has_gpu(),
+            gpu=capability is not None,
         )
         hyperparameters = settle(hyperparameters, situation, state.progress.in_force)
         state = replace(state, progress=replace(state.progress, in_force=in_force(hyperparameters)))

@@ -165,7 +165,8 @@ def test_the_checkpoint_of_another_job_is_refused_in_the_first_second_and_kept(r
     assert (root / "output/failure").read_text() == (
         f"UserError: checkpoints: {root}/checkpoints holds those of another job: batch_size was 4 and is 2; "
         "learning_rate was 0.001 and is 0.5; expected its own: give this job an empty folder (checkpoint_s3_uri), or "
-        "make it agree. Only epochs and early stopping may change"
+        "make it agree. Only early_stopping, early_stopping_min_delta, early_stopping_patience, epochs and xla may "
+        "change"
     )
     assert "Checking that" not in refused.output
     assert sorted(path.name for path in (root / "checkpoints").iterdir()) == before

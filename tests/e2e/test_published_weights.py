@@ -68,7 +68,7 @@ def test_only_the_class_prediction_layer_of_a_published_tarball_moves(sample_roo
     )
     (tree / "pipeline.config").write_text("model { ssd { num_classes: 2 } }")  # edited by hand, beside 90 classes
     root = tmp_path / "job"
-    pack(tree, root / "input/data/model/model.tar.gz", DEFAULT_MODEL.tarball)
+    pack(tree, root / "input/data/model/model.tar.gz", DEFAULT_MODEL.weights.tarball)
     values = {"epochs": "2", "train_only_on_top_layer": "True", "learning_rate": "0.01"}
     output = train(sample_root / "input/data", root, run_verb, **values)
     assert 'Starting ssd_mobilenet_v2_fpnlite_320x320 from the weights of channel "model"' in output

@@ -1,7 +1,9 @@
 import dataclasses
+import math
 import subprocess
 import sys
 import typing
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 
 from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.hyperparameters.kinds import Integer, Number
+from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, Number, Text
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read
-from sagemaker_object_detection.hyperparameters.table import ROWS
+from sagemaker_object_detection.hyperparameters.table import ROWS, Row
 
 UNIT = "a number from 0.0 to 1.0"
 COUNT = "a whole number from 1 to 2147483647"
@@ -19,7 +21,7 @@ FLAG = "True or False"
 AUTO = "Auto, True or False"
 SMALL = "ssd_mobilenet_v2_fpnlite_320x320"
 
-# name: (expected, default as shown, default value, text, its value)
+# What users rely on by name: (expected, default as shown, default value, text, its value). A new row needs no line.
 TABLE = {
     "batch_size": (COUNT, "3", 3, "16", 16),
     "beta_1": (UNIT, "0.9", 0.9, "1e-06", 1e-6),
@@ -66,10 +68,11 @@ TABLE = {
     "xla": (AUTO, "Auto", None, "True", True),
     "seed": ("a whole number from 0 to 2147483647", "0", 0, "0042", 42),
 }
-NUMBERS = [name for name, (expected, *_) in TABLE.items() if "number" in expected]
-FLOATS = [name for name in NUMBERS if "whole" not in TABLE[name][0]]
-INTEGERS = [name for name in NUMBERS if "whole" in TABLE[name][0]]
-WORDS = [name for name in TABLE if name not in NUMBERS and name != "pretrained_weights"]
+BY_NAME: dict[str, Any] = {row.name: row for row in ROWS}
+NUMBERS = [row.name for row in ROWS if isinstance(row.kind, Number | Integer)]
+FLOATS = [row.name for row in ROWS if isinstance(row.kind, Number)]
+INTEGERS = [row.name for row in ROWS if isinstance(row.kind, Integer)]
+WORDS = [row.name for row in ROWS if not isinstance(row.kind, Number | Integer | Text)]
 ALIASES = {"eps": "epsilon", "train_only_top_layer": "train_only_on_top_layer"}
 
 
@@ -79,61 +82,78 @@ def problems(**values):
     return list(caught.value.problems)
 
 
-def test_the_attributes_are_the_rows():
-    fields = [field.name for field in dataclasses.fields(Hyperparameters)]
-    assert fields == [*(row.name for row in ROWS), "notes"]
-    assert list(TABLE) == fields[:-1]
+def example(row: Row) -> str:
+    """A legal text that is not the default where there is another one."""
+    match row.kind:
+        case Integer(low, _, _):
+            return str(low + 1)
+        case Number(_, high, _):
+            return str(high / 3)
+        case Choice(options):
+            return options[-1]
+        case Flag():
+            return "False" if row.default == "True" else "True"
+        case Text():
+            return "/somewhere"
+        case _:
+            return CATALOGUE[0].model_id
 
 
 @pytest.mark.parametrize("name", TABLE)
+def test_what_was_published_stays(name):
+    expected, shown, default, text, value = TABLE[name]
+    row = BY_NAME[name]
+    assert (row.kind.expected, row.shown_default, row.default_value) == (expected, shown, default)
+    assert row.kind.parse(text) == value
+
+
+@pytest.mark.parametrize("name", BY_NAME)
 def test_the_default_when_left_out_or_none(name):
-    expected = TABLE[name][2]
     for values in ({}, {name: "None"}, {name: "null"}, {name: " null "}):
         value = getattr(read(values), name)
-        assert value == expected
-        assert type(value) is type(expected)
+        assert value == BY_NAME[name].default_value
+        assert type(value) is type(BY_NAME[name].default_value)
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", [row.name for row in ROWS if row.default is not None])
 def test_the_default_as_it_is_shown_is_the_default(name):
-    shown, expected = TABLE[name][1:3]
-    if " " not in shown:
-        hyperparameters = read({name: shown})
-        assert getattr(hyperparameters, name) == expected
-        assert hyperparameters.notes == ()
+    hyperparameters = read({name: BY_NAME[name].shown_default})
+    assert getattr(hyperparameters, name) == BY_NAME[name].default_value
+    assert hyperparameters.notes == ()
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", BY_NAME)
 @pytest.mark.parametrize("spelling", ["{}", "  {}\n", '"{}"', ' "{}" ', '" {} "'])
 def test_a_value_in_every_spelling(name, spelling):
-    *_, text, expected = TABLE[name]
-    value = getattr(read({name: spelling.format(text)}), name)
-    assert value == expected
-    assert type(value) is type(expected)
-    assert type(value) in (
-        typing.get_args(Hyperparameters.__annotations__[name]) or (Hyperparameters.__annotations__[name],)
-    )
+    texts = [example(BY_NAME[name]), *(TABLE[name][3:4] if name in TABLE else ())]
+    declared = Hyperparameters.__annotations__[name]
+    for text in texts:
+        value = getattr(read({name: spelling.format(text)}), name)
+        assert value == BY_NAME[name].kind.parse(text)
+        assert type(value) in (typing.get_args(declared) or (declared,))
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())
 def test_an_alias_is_its_name(alias, name):
-    expected, default, _, text, value = TABLE[name]
-    assert getattr(read({alias: text}), name) == value
-    assert problems(**{alias: "x"}) == [f"{alias}: got 'x'; expected {expected} (default {default})"]
+    row = BY_NAME[name]
+    assert getattr(read({alias: example(row)}), name) == row.kind.parse(example(row))
+    assert problems(**{alias: "x"}) == [f"{alias}: got 'x'; expected {row.kind.expected} (default {row.shown_default})"]
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())
 def test_an_alias_beside_its_name_is_an_error(alias, name):
-    text = TABLE[name][3]
+    text = example(BY_NAME[name])
     assert problems(**{alias: text, name: text}) == [
         f"{alias}: another name of {name}, which is given too; give only {name}"
     ]
-    assert getattr(read({alias: text, name: "None"}), name) == TABLE[name][4]
+    assert getattr(read({alias: text, name: "None"}), name) == BY_NAME[name].kind.parse(text)
 
 
 def refused(name, text):
-    expected, default, *_ = TABLE[name]
-    assert problems(**{name: text}) == [f"{name}: got {text!r}; expected {expected} (default {default})"]
+    row = BY_NAME[name]
+    assert problems(**{name: text}) == [
+        f"{name}: got {text!r}; expected {row.kind.expected} (default {row.shown_default})"
+    ]
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -199,16 +219,19 @@ def test_whole_numbers_in_every_spelling(text, value):
 
 @pytest.mark.parametrize("name", FLOATS)
 def test_the_ends_of_a_range_are_legal_and_beyond_is_not(name):
-    high = 0.5 if name == "validation_split_ratio" else 1.0
-    assert str(getattr(read({name: "-0.0"}), name)) == "0.0"
-    assert getattr(read({name: str(high)}), name) == high
-    refused(name, str(high + 1e-9))
-    refused(name, "-1e-9")
+    low, high = BY_NAME[name].kind.low, BY_NAME[name].kind.high
+    assert (getattr(read({name: str(low)}), name), getattr(read({name: str(high)}), name)) == (low, high)
+    refused(name, repr(math.nextafter(high, math.inf)))
+    refused(name, repr(math.nextafter(low, -math.inf)))
+
+
+def test_minus_zero_is_zero():
+    assert str(read({"learning_rate": "-0.0"}).learning_rate) == "0.0"
 
 
 @pytest.mark.parametrize("name", INTEGERS)
 def test_the_least_whole_number(name):
-    least = 0 if name == "seed" else 1
+    least = BY_NAME[name].kind.low
     assert getattr(read({name: str(least)}), name) == least
     refused(name, str(least - 1))
 
@@ -333,7 +356,8 @@ def test_values_without_effect_are_not_among_the_effective_ones():
     unused = {"beta_1", "beta_2", "initial_accumulator_value", "momentum", "freeze_batch_norm", "xla"}
     unused |= {"relative_learning_rate"}
     unused |= {"early_stopping_min_delta", "early_stopping_patience"}
-    assert given.effective() == {name: value for name, value in given.resolved().items() if name not in unused}
+    assert given.effective().items() <= given.resolved().items()
+    assert (given.resolved().keys() - given.effective().keys()) & TABLE.keys() == unused
 
 
 def test_what_was_left_to_the_base_model_is_filled_in():
@@ -347,7 +371,7 @@ def test_what_was_left_to_the_base_model_is_filled_in():
 SCRAPS = st.text() | st.from_regex(r"\s*\"?[-+]?[0-9_.]*([eE][-+]?[0-9]{0,4})?\"?\s*")
 
 
-@given(values=st.dictionaries(st.sampled_from([*TABLE, *ALIASES]) | st.text(), SCRAPS))
+@given(values=st.dictionaries(st.sampled_from([*BY_NAME, *ALIASES]) | st.text(), SCRAPS))
 def test_any_text_becomes_a_value_or_a_sentence(values):
     hyperparameters = None
     sentences: tuple[str, ...] = ()

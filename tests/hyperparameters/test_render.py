@@ -1,7 +1,13 @@
 from sagemaker_object_detection.hyperparameters import render
 from sagemaker_object_detection.hyperparameters.kinds import Integer, Number
 from sagemaker_object_detection.hyperparameters.table import ROWS, TunableRange
-from sagemaker_object_detection.training.recipe import RELATIVE_RATE
+
+BUILT_IN = [
+    *("batch_size", "beta_1", "beta_2", "early_stopping", "early_stopping_min_delta", "early_stopping_patience"),
+    *("epochs", "epsilon", "initial_accumulator_value", "learning_rate", "momentum", "optimizer"),
+    *("reinitialize_top_layer", "rho", "train_only_on_top_layer", "regularizers_l2"),
+]
+"""The built-in algorithm's, in the order of its page."""
 
 
 def test_the_readme_table_has_a_line_for_every_row_and_marks_extensions():
@@ -9,31 +15,15 @@ def test_the_readme_table_has_a_line_for_every_row_and_marks_extensions():
     assert len(lines) == 2 + len(ROWS) + 2
     assert lines[2] == (
         "| `batch_size` | a whole number from 1 to 2147483647 | 3 | always | 2 to 16, Logarithmic | "
-        "8 to 512, Logarithmic | Images per training step, over all devices together. |"
+        "8 to 512, Logarithmic | needs the same | Images per training step, over all devices together. |"
     )
     assert lines[9] == (
         "| `epsilon` | a number from 0.0 to 1.0 | 1e-7 | optimizer is adam or rmsprop or adadelta or adagrad | "
-        "1e-8 to 1e-5, Logarithmic | 1e-8 to 1.0, Logarithmic | Added to denominators for numerical stability. Also "
-        "accepted as `eps`. |"
+        "1e-8 to 1e-5, Logarithmic | 1e-8 to 1.0, Logarithmic | needs the same | Added to denominators for "
+        "numerical stability. Also accepted as `eps`. |"
     )
-    assert [line.split("`")[1] for line in lines[2:-2] if " † | " in line] == [
-        "model_id",
-        "pretrained_weights",
-        "objective",
-        "recipe",
-        "learning_rate_schedule",
-        "relative_learning_rate",
-        "passes_per_epoch",
-        "augmentation",
-        "freeze_batch_norm",
-        "bbox_format",
-        "invalid_boxes",
-        "validation_split_ratio",
-        "mixed_precision",
-        "xla",
-        "seed",
-    ]
-    assert {line.count(" | ") for line in lines[2:-2]} == {6}
+    assert [line.split("`")[1] for line in lines[2:-2] if " † | " not in line] == BUILT_IN
+    assert {line.count(" | ") for line in lines[2:-2]} == {7}
 
 
 def test_the_tuning_ranges_are_the_recommended_ones():
@@ -43,7 +33,7 @@ def test_the_tuning_ranges_are_the_recommended_ones():
         for kind in ("Integer", "Continuous")
         for row in ranges[f"{kind}ParameterRanges"]
     }
-    for name, default in (("learning_rate", 1e-3), ("batch_size", 3), ("relative_learning_rate", RELATIVE_RATE)):
+    for name, default in (("learning_rate", 1e-3), ("batch_size", 3), ("relative_learning_rate", 0.002)):
         low, high = low_and_high[name]
         assert low < default < high
     assert ranges["CategoricalParameterRanges"] == [{"Name": "optimizer", "Values": ["adam", "rmsprop"]}]
@@ -99,14 +89,12 @@ def test_specifications_hold_type_legal_range_and_default():
         "CategoricalParameterRangeSpecification": {"Values": ["Auto", "True", "False", "true", "false"]}
     }
     assert (rows["pretrained_weights"]["Type"], "Range" in rows["pretrained_weights"]) == ("FreeText", False)
-    assert [name for name, row in rows.items() if "DefaultValue" not in row] == [
-        "epochs",
-        "regularizers_l2",
-        "model_id",
+    for row in ROWS:
         # A number that may be Auto is left out for Auto: CreateAlgorithm has no word among numbers.
-        "relative_learning_rate",
-        "passes_per_epoch",
-    ]
+        is_word_of_a_number = isinstance(row.kind, Number | Integer) and row.kind.auto
+        expected = {} if row.default is None or is_word_of_a_number else {"DefaultValue": row.default}
+        assert {name: rows[row.name][name] for name in rows[row.name] if name == "DefaultValue"} == expected
+    assert "DefaultValue" not in rows["epochs"] | rows["passes_per_epoch"]
     assert [name for name, row in rows.items() if row["IsTunable"]] == [
         row.name for row in ROWS if row.tunable or row.built_in
     ]

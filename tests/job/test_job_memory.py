@@ -3,9 +3,15 @@ import shutil
 
 import pytest
 
+from sagemaker_object_detection.job import memory
 from sagemaker_object_detection.job.memory import available_memory, memory_limit, shared_memory
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "ROOT", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
@@ -13,18 +19,19 @@ MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     ("text", "limit"), [("max\n", MACHINE), ("1073741824\n", 2**30), (f"{2**63 - 4096}\n", MACHINE)]
 )
 def test_a_container_may_take_its_limit_and_else_all_of_the_machine(tmp_path, name, text, limit):
-    assert memory_limit(tmp_path) == MACHINE
+    assert memory_limit() == MACHINE
     path = tmp_path / "sys/fs/cgroup" / name
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    assert memory_limit(tmp_path) == limit
+    assert memory_limit() == limit
 
 
-def test_what_is_available_is_free_and_within_the_limit(tmp_path):
-    assert available_memory(tmp_path) == MACHINE
+def test_what_is_available_is_free_and_within_the_limit(tmp_path, monkeypatch):
+    assert available_memory() == MACHINE
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 4000 kB\nMemAvailable:    3000 kB\n")
-    assert available_memory(tmp_path) == 3000 * 1024
+    assert available_memory() == 3000 * 1024
+    monkeypatch.undo()
     assert 0 < available_memory() <= MACHINE
 
 
@@ -38,18 +45,18 @@ def test_what_is_available_is_free_and_within_the_limit(tmp_path):
 def test_what_a_container_uses_is_not_available_but_for_files_it_has_read(tmp_path, folder, limit, usage):
     (tmp_path / folder).mkdir(parents=True)
     (tmp_path / folder / limit).write_text("2000000\n")
-    assert available_memory(tmp_path) == 2_000_000
+    assert available_memory() == 2_000_000
     (tmp_path / folder / usage).write_text("1500000\n")
-    assert available_memory(tmp_path) == 500_000
+    assert available_memory() == 500_000
     (tmp_path / folder / "memory.stat").write_text("anon 1200000\ninactive_file 300000\ninactive_file_more 7\n")
-    assert available_memory(tmp_path) == 800_000
+    assert available_memory() == 800_000
     (tmp_path / folder / usage).write_text("2400000\n")
-    assert available_memory(tmp_path) == 0
+    assert available_memory() == 0
 
 
 def test_shared_memory_is_what_is_free_where_there_is_any(tmp_path):
-    assert shared_memory(tmp_path) is None
+    assert shared_memory() is None
     (tmp_path / "dev/shm").mkdir(parents=True)
-    free = shared_memory(tmp_path)
+    free = shared_memory()
     assert free is not None
     assert 0 <= free <= shutil.disk_usage(tmp_path).total

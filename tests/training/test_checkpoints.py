@@ -20,11 +20,12 @@ from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.evaluation.evaluation import CocoFigures, Evaluation
 from sagemaker_object_detection.hyperparameters.read import read
+from sagemaker_object_detection.hyperparameters.table import ROWS
+from sagemaker_object_detection.step.readings import Reading
 from sagemaker_object_detection.training import checkpoints as checkpoints_module
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoints, checkpoint_problems, identity, settings
 from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State
-from sagemaker_object_detection.training.readings import Reading
 from sagemaker_object_detection.training.resume import find_state, restore
 
 DETECTOR = [np.zeros((2, 3)), np.zeros(())]
@@ -178,7 +179,8 @@ def test_the_checkpoints_of_another_job_are_refused(tmp_path):
         newest(tmp_path, {**IDENTITY, "learning_rate": "0.2"})
     assert str(caught.value) == (
         f"checkpoints: {tmp_path} holds those of another job: learning_rate was 0.1 and is 0.2; expected its own: give "
-        "this job an empty folder (checkpoint_s3_uri), or make it agree. Only epochs and early stopping may change"
+        "this job an empty folder (checkpoint_s3_uri), or make it agree. Only early_stopping, "
+        "early_stopping_min_delta, early_stopping_patience, epochs and xla may change"
     )
 
 
@@ -241,11 +243,14 @@ def test_what_may_differ_between_a_job_and_its_restart():
     first = read({"epochs": "3", "early_stopping": "True", "optimizer": "adam"})
     longer = read({"epochs": "9", "early_stopping": "False", "optimizer": "adam", "momentum": "0.5"})
     assert settings(first) == settings(longer)
-    assert set(settings(read({}))) == {
+    assert {row.name for row in ROWS if row.resume == "free"} >= {"epochs", "early_stopping", "xla"}
+    assert set(settings(read({}))) >= {
         *("augmentation", "batch_size", "beta_1", "beta_2", "epsilon", "freeze_batch_norm", "learning_rate"),
         *("learning_rate_schedule", "optimizer", "passes_per_epoch", "recipe", "regularizers_l2"),
         *("reinitialize_top_layer", "relative_learning_rate", "seed", "train_only_on_top_layer"),
     }
+    compared = {"model_id", "pretrained_weights", "bbox_format", "invalid_boxes", "validation_split_ratio"}
+    assert not settings(read({})).keys() & {*compared, "objective", "mixed_precision", "epochs", "xla"}
 
 
 JOB: dict[str, Any] = {
@@ -285,7 +290,8 @@ def test_first_second_tells_foreign_checkpoints_and_an_unwritable_folder(tmp_pat
     damaged(tmp_path / "checkpoint-000002.npz", "truncated")
     assert checkpoint_problems(tmp_path, hyperparameters) == [
         f"checkpoints: {tmp_path} holds those of another job: learning_rate was 0.25 and is 0.5; expected its own: "
-        "give this job an empty folder (checkpoint_s3_uri), or make it agree. Only epochs and early stopping may change"
+        "give this job an empty folder (checkpoint_s3_uri), or make it agree. Only early_stopping, "
+        "early_stopping_min_delta, early_stopping_patience, epochs and xla may change"
     ]
     assert checkpoint_problems(tmp_path / "new", hyperparameters) == []
     monkeypatch.setattr("os.access", lambda path, mode: False)

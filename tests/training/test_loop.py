@@ -15,6 +15,7 @@ import tensorflow as tf
 from conftest import StopWhen
 
 from sagemaker_object_detection.dataset.pipeline import Order
+from sagemaker_object_detection.devices.replicas import find_replicas
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.evaluation.evaluation import CocoFigures, Evaluation
 from sagemaker_object_detection.job.metrics import METRICS
@@ -25,7 +26,6 @@ from sagemaker_object_detection.training.checkpoints import Checkpoints
 from sagemaker_object_detection.training.divergence import DivergenceCheck
 from sagemaker_object_detection.training.loop import Loop, Schedule
 from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State
-from sagemaker_object_detection.training.replicas import find_replicas
 
 ALONE = find_replicas(["algo-1"], "algo-1")
 BEST = Best(Objective("mAP", True), 0.0, None)

@@ -10,7 +10,6 @@ from sagemaker_object_detection.catalogue import CATALOGUE
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.training.recipe import (
     LEAST_STEPS,
-    RELATIVE_RATE,
     Situation,
     recorded,
     settle,
@@ -56,7 +55,7 @@ def test_loaded_weights_have_a_recipe_of_their_own():
     assert of(settled(epochs="5")) == {
         "recipe": "fine-tuning",
         "learning_rate_schedule": "cosine",
-        "relative_learning_rate": RELATIVE_RATE,
+        "relative_learning_rate": 0.002,
         "passes_per_epoch": LEAST_STEPS // 100,
     }
 
@@ -143,8 +142,8 @@ def test_the_log_says_what_auto_came_to_and_why_and_nothing_of_what_was_set(capl
     with caplog.at_level(logging.INFO):
         settled(freeze_batch_norm="True", xla="False", mixed_precision="False", objective="mAP", epochs="5")
     assert caplog.messages == [
-        "What Auto came to: recipe fine-tuning (trained weights are fine-tuned); learning_rate_schedule cosine (recipe "
-        f"fine-tuning); relative_learning_rate {RELATIVE_RATE:g} (recipe fine-tuning); passes_per_epoch 10 (one pass "
-        "makes 100 steps in 5 epochs, of some 1000 that are wanted); reinitialize_top_layer True (the weights are of "
-        "other classes)."
+        "What Auto came to: reinitialize_top_layer True (the weights are of other classes); recipe fine-tuning "
+        "(trained weights are fine-tuned); learning_rate_schedule cosine (recipe fine-tuning); relative_learning_rate "
+        "0.002 (recipe fine-tuning); passes_per_epoch 10 (one pass makes 100 steps in 5 epochs, of some 1000 that are "
+        "wanted)."
     ]

@@ -125,7 +125,7 @@ def test_saved_model_keys_and_shapes_are_the_published_ones(name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_digests_are_those_of_the_published_lists(name):
-    tarball = find(name).tarball
+    tarball = find(name).weights.tarball
     assert digest(listed(f"published.{tarball}.ckpt-0.tsv")) == FIGURES[name].checkpoint
     if name in SAVED_MODELS:
         assert digest(listed(f"published.{tarball}.variables.tsv")) == SAVED_MODELS[name][0]

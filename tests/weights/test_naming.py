@@ -2,6 +2,7 @@
 
 import pytest
 
+from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import CATALOGUE, find
 from sagemaker_object_detection.weights.naming import named_by, shown
 
@@ -12,8 +13,17 @@ FPNLITE = find("ssd_mobilenet_v2_fpnlite_640x640")
 @pytest.mark.parametrize("base", CATALOGUE, ids=lambda base: base.name)
 def test_a_base_model_is_named_by_its_handle_its_archive_and_its_name(base):
     zoo = "http://download.tensorflow.org/models/object_detection/tf2/20200711"
-    places = [base.hub_handle, f"{zoo}/{base.tarball}.tar.gz", f"s3://b/{base.tarball}", f"/w/{base.name}/", base.name]
-    assert {named_by(place) for place in places} == {base}
+    hub_handle, tarball = base.weights.hub_handle, base.weights.tarball
+    (trained,) = {named_by(place) for place in (hub_handle, f"{zoo}/{tarball}.tar.gz", f"s3://b/{tarball}")}
+    assert (trained.weights, trained.is_published) == (base.weights, True)
+    assert {named_by(f"/w/{base.name}/"), named_by(base.name)} == {base}
+
+
+def test_weights_that_two_sizes_share_name_the_one_they_were_trained_at(monkeypatch):
+    other = FPNLITE.at(512, 5, FPNLITE.weights)
+    monkeypatch.setattr(catalogue, "CATALOGUE", (other, *CATALOGUE))
+    assert named_by(FPNLITE.weights.hub_handle) == named_by(FPNLITE.weights.tarball) == FPNLITE
+    assert named_by(other.name) == other
 
 
 @pytest.mark.parametrize(

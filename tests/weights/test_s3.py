@@ -122,7 +122,7 @@ def test_a_folder_that_is_listed_in_pages_is_fetched_whole(s3, tmp_path, cache, 
 @pytest.mark.parametrize("named", [True, False])
 def test_the_one_archive_below_a_prefix_is_unpacked(s3, tmp_path, cache, suffix, named):
     tree = make_weights(tmp_path / "tree")
-    name = DEFAULT_MODEL.tarball if named else "model"
+    name = DEFAULT_MODEL.weights.tarball if named else "model"
     s3.upload_file(str(pack(tmp_path / "a.tar.gz", tree, ".")), "models", f"some/folder/{name}{suffix}")
     s3.put_object(Bucket="models", Key="some/folder/.DS_Store", Body=b"litter")
     for _ in range(2):  # from S3, and from the cache

@@ -38,7 +38,7 @@ def test_none_means_random_weights():
 
 
 def test_auto_looks_into_the_image_then_the_cache_then_at_tensorflow_hub(machine):
-    handle = DEFAULT_MODEL.hub_handle
+    handle = DEFAULT_MODEL.weights.hub_handle
     remote = find_source("auto", None)
     assert (remote.origin, remote.address) == (f'pretrained_weights="auto" ({handle})', handle)
 
@@ -54,7 +54,7 @@ def test_auto_looks_into_the_image_then_the_cache_then_at_tensorflow_hub(machine
 
 @pytest.mark.parametrize("base", CATALOGUE, ids=lambda base: base.name)
 def test_auto_looks_for_the_model_that_is_asked_for(machine, base):
-    assert find_source("auto", None, base.name).address == base.hub_handle
+    assert find_source("auto", None, base.name).address == base.weights.hub_handle
     baked = make_tree(machine / "baked" / base.name, "variables/variables.index")
     assert find_source("auto", None, base.model_id).fetch().checkpoint == baked / "variables/variables"
 
@@ -223,7 +223,7 @@ def test_an_archive_without_weights_is_told_what_could_have_been_in_it(tmp_path)
 SMALL, LARGE = find("ssd_resnet50_v1_fpn_640x640"), find("ssd_resnet50_v1_fpn_1024x1024")
 
 
-@pytest.mark.parametrize("name", [LARGE.name, LARGE.tarball])
+@pytest.mark.parametrize("name", [LARGE.name, LARGE.weights.tarball])
 def test_a_folder_or_an_archive_may_be_named_for_a_base_model(tmp_path, name):
     folder = make_tree(tmp_path / name)
     assert fetch(folder).named_as == LARGE
@@ -234,15 +234,16 @@ def test_a_folder_or_an_archive_may_be_named_for_a_base_model(tmp_path, name):
     flat.mkdir()
     archive = pack(flat / f"{name}.tgz", folder, ".")
     assert (fetch(archive).named_as, fetch("auto", flat).named_as) == (LARGE, LARGE)
-    assert fetch(make_tree(tmp_path / "other" / LARGE.name, f"{SMALL.tarball}/ckpt-0.index")).named_as == SMALL
+    assert fetch(make_tree(tmp_path / "other" / LARGE.name, f"{SMALL.weights.tarball}/ckpt-0.index")).named_as == SMALL
     assert fetch(make_tree(tmp_path / "artifact" / name, "model_info.json")).named_as == LARGE
 
 
 @pytest.mark.parametrize("base", CATALOGUE, ids=lambda base: base.name)
 def test_a_handle_names_its_base_model_and_goes_on_doing_so_from_the_cache(machine, base):
-    assert find_source(base.hub_handle, None).named_as == base
-    make_weights(cached(machine, base.hub_handle), "variables/variables.index")
-    assert find_source(base.hub_handle, None).fetch().named_as == base
+    named = find_source(base.weights.hub_handle, None).named_as
+    assert (named.weights, named.is_published) == (base.weights, True)
+    make_weights(cached(machine, base.weights.hub_handle), "variables/variables.index")
+    assert find_source(base.weights.hub_handle, None).fetch().named_as == named
 
 
 def cached(machine, address):

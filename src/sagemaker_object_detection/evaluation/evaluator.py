@@ -12,6 +12,7 @@ from sagemaker_object_detection.dataset.readable import readable
 from sagemaker_object_detection.evaluation.coco import DetectionSet, coco_figures
 from sagemaker_object_detection.evaluation.collapse import Channels, Spread
 from sagemaker_object_detection.evaluation.evaluation import CONFIDENT, Evaluation
+from sagemaker_object_detection.job.metrics import VALIDATION_KEYS
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.models.losses import detection_losses, regularization_loss
@@ -72,7 +73,7 @@ class Evaluator:
             "localization_loss": float(localization.mean()),
             "classification_loss": float(classification.mean()),
         }
-        metrics = losses | {key: coco.overall[key] for key in ("mAP", "mAP_50") if key in coco.overall}
+        metrics = losses | {key: coco.overall[key] for key in VALIDATION_KEYS if key in coco.overall}
         total_loss = sum(losses.values()) + float(regularization_loss(self._detector, self._l2))
         best_score = np.where(np.arange(found.scores.shape[1]) < found.count[:, None], found.scores, 0.0).max(axis=1)
         confident = int((best_score > CONFIDENT).sum())

@@ -110,7 +110,7 @@ class ModelName:
 
     @property
     def options(self) -> tuple[str, ...]:
-        return tuple(name for base in catalogue.CATALOGUE for name in (base.model_id, base.name))
+        return tuple(dict.fromkeys(name for base in catalogue.CATALOGUE for name in (base.model_id, base.name)))
 
     @property
     def expected(self) -> str:

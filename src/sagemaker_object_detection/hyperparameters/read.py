@@ -1,74 +1,17 @@
 """Hyperparameters as text -> one frozen, typed value, or every problem at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
-from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.hyperparameters.kinds import AUTO, Value
-from sagemaker_object_detection.hyperparameters.table import ROWS, Row
+from sagemaker_object_detection.hyperparameters.kinds import Value
+from sagemaker_object_detection.hyperparameters.table import ROWS, Hyperparameters, Row
 from sagemaker_object_detection.job.text import is_given, unquote
 from sagemaker_object_detection.sentences import MAX_SHOWN, nearest, shown
 
+__all__ = ["Hyperparameters", "read", "read_what_is_right"]
+
 _CANONICAL = {name: row.name for row in ROWS for name in (row.name, *row.aliases)}
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """One attribute per row of the table. What None means is said in the row's `default_help`; for flags it is Auto.
-
-    `notes` are sentences to log once, about values that were given and have no effect.
-    """
-
-    batch_size: int
-    beta_1: float
-    beta_2: float
-    early_stopping: bool
-    early_stopping_min_delta: float
-    early_stopping_patience: int
-    epochs: int | None
-    epsilon: float
-    initial_accumulator_value: float
-    learning_rate: float
-    momentum: float
-    optimizer: str
-    reinitialize_top_layer: bool | None
-    rho: float
-    train_only_on_top_layer: bool
-    regularizers_l2: float | None
-    model_id: str | None
-    pretrained_weights: str
-    objective: str
-    recipe: str
-    learning_rate_schedule: str
-    relative_learning_rate: float | None
-    passes_per_epoch: int | None
-    augmentation: bool
-    freeze_batch_norm: bool | None
-    bbox_format: str
-    invalid_boxes: str
-    validation_split_ratio: float
-    mixed_precision: bool | None
-    xla: bool | None
-    seed: int
-    notes: tuple[str, ...] = ()
-
-    def for_model(self, base: BaseModel) -> "Hyperparameters":
-        """The same, with what was left to the base model filled in."""
-        epochs = base.default_epochs if self.epochs is None else self.epochs
-        return replace(self, model_id=base.name, epochs=epochs)
-
-    def resolved(self) -> dict[str, Value]:
-        """Value by name, as a person would write it: Auto where it is left to the job."""
-        auto = {row.name for row in ROWS if row.default == AUTO and getattr(self, row.name) is None}
-        return {row.name: AUTO if row.name in auto else getattr(self, row.name) for row in ROWS}
-
-    def effective(self) -> dict[str, Value]:
-        """`resolved` without what has no effect beside the others, such as another optimizer's settings."""
-        values = self.resolved()
-        unused = {row.name for row in ROWS if row.used_when and values[row.used_when.name] not in row.used_when.values}
-        return {name: value for name, value in values.items() if name not in unused}
 
 
 def read(values: Mapping[str, str], *, has_model_channel: bool = False) -> Hyperparameters:

@@ -3,14 +3,21 @@
 from typing import Any
 
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, ModelName, Number
-from sagemaker_object_detection.hyperparameters.table import ROWS, Row, Tunable, TunableRange
+from sagemaker_object_detection.hyperparameters.table import ROWS, Resume, Row, Tunable, TunableRange
+
+_ON_RESUME: dict[Resume, str] = {
+    "same": "needs the same",
+    "kept": "needs the same; Auto stays what it came to",
+    "compared": "may have another, if it comes to the same",
+    "free": "may have another",
+}
 
 
 def markdown() -> str:
     """The table of hyperparameters/README.md; names of extensions are marked with a dagger."""
     lines = [
-        "| name | legal | default | used when | tuning range | the built-in's | meaning |",
-        "|---|---|---|---|---|---|---|",
+        "| name | legal | default | used when | tuning range | the built-in's | a job that resumes | meaning |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
         cells = (
@@ -20,6 +27,7 @@ def markdown() -> str:
             str(row.used_when or "always"),
             _tuning_range(row.tunable),
             _tuning_range(row.built_in),
+            _ON_RESUME[row.resume],
             row.help + (f" Also accepted as `{'`, `'.join(row.aliases)}`." if row.aliases else ""),
         )
         lines.append(f"| {' | '.join(cells)} |")

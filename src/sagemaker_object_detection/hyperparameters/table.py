@@ -1,9 +1,11 @@
-"""The hyperparameter table: every name, legal value and default is written down here and nowhere else."""
+"""The hyperparameters, one row each: all that is particular to one of them is written down here and nowhere else."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, ParamSpec
 
 from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.hyperparameters.kinds import (
     AUTO,
     Choice,
@@ -15,6 +17,8 @@ from sagemaker_object_detection.hyperparameters.kinds import (
     Text,
     Value,
 )
+
+_Arguments = ParamSpec("_Arguments")
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,21 @@ class UsedWhen:
 
     name: str
     values: tuple[Value, ...]
+    otherwise: Value = None
+    """What is in force with the others; None if nothing asks."""
 
     def __str__(self) -> str:
         return f"{self.name} is {' or '.join(map(str, self.values))}"
+
+
+Resume = Literal["same", "kept", "compared", "free"]
+"""What a job that resumes from a checkpoint may have of a row.
+
+same: what the job before it had.
+kept: the same; and what was left to Auto stays what it came to then.
+compared: anything, because what it comes to is compared itself, such as the starting weights or the data.
+free: anything.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,9 +66,9 @@ class Row:
     what the built-in algorithm's page recommends.
     """
 
-    name: str
     kind: Kind
-    help: str
+    about: str
+    """What it means, without what `help` adds."""
     default: str | None = None
     default_help: str = ""
     used_when: UsedWhen | None = None
@@ -61,8 +77,27 @@ class Row:
     aliases: tuple[str, ...] = ()
     extension: bool = False
     """Not one of the built-in algorithm's."""
+    on_resume: Resume | None = None
+    """None: "kept" if Auto is the default, else "same"."""
     before: str | None = None
     """Text of what was in force before there was this row, or its Auto: a checkpoint of that time goes on with it."""
+    by_recipe: tuple[str, str] | None = None
+    """What Auto comes to with the recipe fine-tuning, and with the recipe plain; None if `training/recipe.py` decides
+    by more than that."""
+    name: str = ""
+    """The attribute's, which `ROWS` fills in."""
+
+    @property
+    def help(self) -> str:
+        """What it means, in whole sentences."""
+        if self.by_recipe is None:
+            return self.about
+        fine_tuning, plain = self.by_recipe
+        return f"{self.about} Auto: {fine_tuning} with the recipe fine-tuning, else {plain}."
+
+    @property
+    def resume(self) -> Resume:
+        return self.on_resume or ("kept" if self.default == AUTO else "same")
 
     @property
     def default_value(self) -> Value:
@@ -73,6 +108,12 @@ class Row:
         return self.default_help if self.default is None else self.default
 
 
+def _rows_of(make: Callable[_Arguments, Row]) -> Callable[_Arguments, Any]:
+    """Row's arguments, to write a row as the attribute of a dataclass."""
+    return lambda *values, **named: field(metadata={"row": make(*values, **named)})
+
+
+row = _rows_of(Row)
 FINE_TUNING, PLAIN = "fine-tuning", "plain"
 """Recipes."""
 _UNIT = Number(0.0, 1.0)
@@ -88,61 +129,64 @@ def _with_optimizer(*names: str) -> UsedWhen:
     return UsedWhen("optimizer", names)
 
 
-ROWS: tuple[Row, ...] = (
-    Row(
-        "batch_size",
+def _with_all_layers(otherwise: Value) -> UsedWhen:
+    return UsedWhen("train_only_on_top_layer", (False,), otherwise)
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """A job's values: an attribute for each row. What None means is said in `default_help`; for flags it is Auto."""
+
+    batch_size: int = row(
         Integer(1),
         "Images per training step, over all devices together.",
         default="3",
         tunable=TunableRange("2", "16", "Logarithmic"),
         built_in=TunableRange("8", "512", "Logarithmic"),
-    ),
-    Row(
-        "beta_1",
+    )
+    beta_1: float = row(
         _UNIT,
         "Decay rate of the first moment estimates.",
         default="0.9",
         used_when=_with_optimizer("adam"),
         tunable=TunableRange("0.8", "0.97", "ReverseLogarithmic"),
         built_in=_BETAS,
-    ),
-    Row(
-        "beta_2",
+    )
+    beta_2: float = row(
         _UNIT,
         "Decay rate of the second moment estimates.",
         default="0.999",
         used_when=_with_optimizer("adam"),
         tunable=TunableRange("0.98", "0.9999", "ReverseLogarithmic"),
         built_in=_BETAS,
-    ),
-    Row(
-        "early_stopping",
+    )
+    early_stopping: bool = row(
         _FLAG,
         "Whether to stop when the objective no longer improves.",
         default="False",
-    ),
-    Row(
-        "early_stopping_min_delta",
+        on_resume="free",
+    )
+    early_stopping_min_delta: float = row(
         _UNIT,
         "The least change of the objective that counts as an improvement.",
         default="0.0",
         used_when=_EARLY_STOPPING,
-    ),
-    Row(
-        "early_stopping_patience",
+        on_resume="free",
+    )
+    early_stopping_patience: int = row(
         Integer(1),
         "Epochs without improvement after which training stops.",
         default="5",
         used_when=_EARLY_STOPPING,
-    ),
-    Row(
-        "epochs",
+        on_resume="free",
+    )
+    epochs: int | None = row(
         Integer(1),
         "Epochs: each goes passes_per_epoch times over the training images, and is followed by a validation.",
         default_help="the base model's: 5 for the smaller, 1 for the larger",
-    ),
-    Row(
-        "epsilon",
+        on_resume="free",
+    )
+    epsilon: float = row(
         _UNIT,
         "Added to denominators for numerical stability.",
         default="1e-7",
@@ -150,78 +194,70 @@ ROWS: tuple[Row, ...] = (
         tunable=TunableRange("1e-8", "1e-5", "Logarithmic"),
         built_in=TunableRange("1e-8", "1.0", "Logarithmic"),
         aliases=("eps",),
-    ),
-    Row(
-        "initial_accumulator_value",
+    )
+    initial_accumulator_value: float = row(
         _UNIT,
         "Where the accumulators of the squared gradients begin.",
         default="0.1",
         used_when=_with_optimizer("adagrad"),
         built_in=_FROM_ZERO,
-    ),
-    Row(
-        "learning_rate",
+    )
+    learning_rate: float = row(
         _UNIT,
         "The optimizer's learning rate; with a schedule, its peak.",
         default="0.001",
         tunable=TunableRange("3e-4", "1e-2", "Logarithmic"),
         built_in=TunableRange("1e-6", "0.5", "Logarithmic"),
-    ),
-    Row(
-        "momentum",
+    )
+    momentum: float = row(
         _UNIT,
         "The momentum of gradient descent.",
         default="0.9",
         used_when=_with_optimizer("sgd", "nesterov"),
         built_in=_FROM_ZERO,
-    ),
-    Row(
-        "optimizer",
+    )
+    optimizer: str = row(
         Choice(_OPTIMIZERS),
         "The optimizer.",
         default="adam",
         tunable=("adam", "rmsprop"),
         built_in=_OPTIMIZERS,
-    ),
-    Row(
-        "reinitialize_top_layer",
+    )
+    reinitialize_top_layer: bool | None = row(
         _AUTO_FLAG,
         "Whether the class prediction layer starts anew. Auto: yes on a published base model, no on a model of this "
         "container; True also allows the classes to change.",
-        default="Auto",
-    ),
-    Row(
-        "rho",
+        default=AUTO,
+        on_resume="same",  # settled before a checkpoint is read
+    )
+    rho: float = row(
         _UNIT,
         "Decay rate of the averaged squared gradients.",
         default="0.95",
         used_when=_with_optimizer("adadelta", "rmsprop"),
-    ),
-    Row(
-        "train_only_on_top_layer",
+    )
+    train_only_on_top_layer: bool = row(
         _FLAG,
         "Whether only the class prediction layer is trained and everything else stays as it was loaded.",
         default="False",
         built_in=_FLAG.options,
         aliases=("train_only_top_layer",),
-    ),
-    Row(
-        "regularizers_l2",
+    )
+    regularizers_l2: float | None = row(
         _UNIT,
         "Replaces every coefficient of the L2 regularization, coefficient * sum(w^2).",
         default_help="the base model's own",
         tunable=TunableRange("1e-6", "1e-3", "Logarithmic"),
         built_in=_FROM_ZERO,
-    ),
-    Row(
-        "model_id",
+    )
+    model_id: str | None = row(
         ModelName(),
         "The base model, by its id or short name; with a model channel it may be left out, and must agree if given.",
         default_help=f"{catalogue.DEFAULT_MODEL.name}, or what the model channel holds",
+        on_resume="compared",
         extension=True,
-    ),
-    Row(
-        "pretrained_weights",
+    )
+    pretrained_weights: str = row(
         Text(
             ("auto", "none"),
             "a TensorFlow Hub or Kaggle handle (https://...), s3://bucket/key of a .tar.gz or of a folder, or the path "
@@ -230,17 +266,17 @@ ROWS: tuple[Row, ...] = (
         "Where the weights come from when there is no model channel: a published base model or a model of this "
         "container. auto: from the image, else from TensorFlow Hub; none: random weights.",
         default="auto",
+        on_resume="compared",
         extension=True,
-    ),
-    Row(
-        "objective",
-        Choice(("Auto", "mAP", "localization_loss", "total_loss")),
+    )
+    objective: str = row(
+        Choice((AUTO, "mAP", "localization_loss", "total_loss")),
         "What chooses the best epoch and stops early. Auto: the tuning job's objective inside a tuning job, else mAP.",
-        default="Auto",
+        default=AUTO,
+        on_resume="compared",
         extension=True,
-    ),
-    Row(
-        "recipe",
+    )
+    recipe: str = row(
         Choice((AUTO, FINE_TUNING, PLAIN)),
         "What the hyperparameters below come to where they are Auto: fine-tuning for what keeps trained weights, plain "
         "for what the built-in algorithm does. Auto: fine-tuning where trained weights are trained further, plain from "
@@ -248,95 +284,114 @@ ROWS: tuple[Row, ...] = (
         default=AUTO,
         before=PLAIN,
         extension=True,
-    ),
-    Row(
-        "learning_rate_schedule",
+    )
+    learning_rate_schedule: str = row(
         Choice((AUTO, "constant", "cosine")),
-        "cosine: a linear warm-up over the first 5% of the steps, then a cosine to zero. Auto: cosine with the recipe "
-        "fine-tuning, else constant.",
+        "cosine: a linear warm-up over the first 5% of the steps, then a cosine to zero.",
         default=AUTO,
+        by_recipe=("cosine", "constant"),
         before="constant",
         extension=True,
-    ),
-    Row(
-        "relative_learning_rate",
+    )
+    relative_learning_rate: float | None = row(
         Number(0.0, 1.0, auto=True),
         "Bounds the learning rate of every loaded kernel: it is at most this times the root mean square of its "
-        "weights; 1 is no bound. Auto: 0.002 with the recipe fine-tuning, else 1.",
+        "weights; 1 is no bound.",
         default=AUTO,
+        by_recipe=("0.002", "1"),  # Adam's steps move a weight by about the learning rate, however small it is
         tunable=TunableRange("5e-4", "1e-2", "Logarithmic"),
         before="1.0",
-        used_when=UsedWhen("train_only_on_top_layer", (False,)),
+        used_when=_with_all_layers(otherwise=1.0),
         extension=True,
-    ),
-    Row(
-        "passes_per_epoch",
+    )
+    passes_per_epoch: int | None = row(
         Integer(1, auto=True),
         "How often an epoch goes over the training images. Auto: with the recipe fine-tuning as often as it takes to "
         "come to some 1000 steps in all epochs together, fewer of more than 8 images, else once.",
         default=AUTO,
         before="1",
         extension=True,
-    ),
-    Row(
-        "augmentation",
+    )
+    augmentation: bool = row(
         _FLAG,
         "Whether training images are augmented as they were for the base model.",
         default="True",
         extension=True,
-    ),
-    Row(
-        "freeze_batch_norm",
+    )
+    freeze_batch_norm: bool | None = row(
         _AUTO_FLAG,
         "Whether batch normalization keeps its statistics and parameters. Auto: frozen when fine-tuning with few "
         "images per device.",
-        default="Auto",
-        used_when=UsedWhen("train_only_on_top_layer", (False,)),
+        default=AUTO,
+        used_when=_with_all_layers(otherwise=True),
         extension=True,
-    ),
-    Row(
-        "bbox_format",
+    )
+    bbox_format: str = row(
         Choice(("xyxy", "xywh")),
         "How annotations.json writes a box: xyxy for [xmin, ymin, xmax, ymax], xywh for COCO's [x, y, width, height].",
         default="xyxy",
+        on_resume="compared",
         extension=True,
-    ),
-    Row(
-        "invalid_boxes",
+    )
+    invalid_boxes: str = row(
         Choice(("error", "drop")),
         "What happens to boxes that are inverted, empty or reach outside the image by more than a pixel; dropped ones "
         "are counted.",
         default="error",
+        on_resume="compared",
         extension=True,
-    ),
-    Row(
-        "validation_split_ratio",
+    )
+    validation_split_ratio: float = row(
         Number(0.0, 0.5),
         "Share of the training images held out when there is no validation channel; 0 trains without validation.",
         default="0.2",
+        on_resume="compared",
         extension=True,
-    ),
-    Row(
-        "mixed_precision",
+    )
+    mixed_precision: bool | None = row(
         _AUTO_FLAG,
         "Whether layers compute in 16 bits. Auto: where the GPU has fast bfloat16 or float16.",
-        default="Auto",
+        default=AUTO,
+        on_resume="compared",
         extension=True,
-    ),
-    Row(
-        "xla",
+    )
+    xla: bool | None = row(
         _AUTO_FLAG,
         "Whether XLA compiles the training step. Auto: on a GPU, if the job has 5000 steps or more; not measured on "
         "GPUs.",
-        default="Auto",
-        used_when=UsedWhen("train_only_on_top_layer", (False,)),
+        default=AUTO,
+        used_when=_with_all_layers(otherwise=False),
+        on_resume="free",  # it rounds differently, and no more
         extension=True,
-    ),
-    Row(
-        "seed",
+    )
+    seed: int = row(
         Integer(0),
         "Decides the order of the images, their augmentation and the initial weights.",
         default="0",
         extension=True,
-    ),
+    )
+    notes: tuple[str, ...] = ()
+    """Sentences to log once, about values that were given and have no effect."""
+
+    def for_model(self, base: BaseModel) -> "Hyperparameters":
+        """The same, with what was left to the base model filled in."""
+        epochs = base.default_epochs if self.epochs is None else self.epochs
+        return replace(self, model_id=base.name, epochs=epochs)
+
+    def resolved(self) -> dict[str, Value]:
+        """Value by name, as a person would write it: Auto where it is left to the job."""
+        auto = {row.name for row in ROWS if row.default == AUTO and getattr(self, row.name) is None}
+        return {row.name: AUTO if row.name in auto else getattr(self, row.name) for row in ROWS}
+
+    def effective(self) -> dict[str, Value]:
+        """`resolved` without what has no effect beside the others, such as another optimizer's settings."""
+        values = self.resolved()
+        unused = {row.name for row in ROWS if row.used_when and values[row.used_when.name] not in row.used_when.values}
+        return {name: value for name, value in values.items() if name not in unused}
+
+
+ROWS: tuple[Row, ...] = tuple(
+    replace(attribute.metadata["row"], name=attribute.name)
+    for attribute in fields(Hyperparameters)
+    if "row" in attribute.metadata
 )

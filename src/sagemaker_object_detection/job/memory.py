@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+ROOT = Path("/")
+"""Where dev/, proc/ and sys/ of the machine lie."""
 _CGROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -11,45 +13,33 @@ _CGROUPS = (
 """Of a container, version 2 and 1: folder, bytes it may take (2**63 or "max" where there is no limit), and takes."""
 
 
-def memory_limit(root: Path = Path("/")) -> int:
-    """Bytes that all processes of this container may take: the machine's, or fewer.
-
-    Args:
-        root: where sys/ of the machine lies.
-    """
-    limits = [_bytes(root / folder / limit) for folder, limit, _ in _CGROUPS]
+def memory_limit() -> int:
+    """Bytes that all processes of this container may take: the machine's, or fewer."""
+    limits = [_bytes(ROOT / folder / limit) for folder, limit, _ in _CGROUPS]
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *(limit for limit in limits if limit is not None)])
 
 
-def available_memory(root: Path = Path("/")) -> int:
-    """Bytes that are free now, and within this container's limit.
-
-    Args:
-        root: where proc/ and sys/ of the machine lie.
-    """
-    available = memory_limit(root)
-    for line in _lines(root / "proc/meminfo"):
+def available_memory() -> int:
+    """Bytes that are free now, and within this container's limit."""
+    available = memory_limit()
+    for line in _lines(ROOT / "proc/meminfo"):
         if line.startswith("MemAvailable:"):
             available = min(available, int(line.split()[1]) * 1024)
     for folder, limit_name, usage_name in _CGROUPS:
-        limit, usage = (_bytes(root / folder / name) for name in (limit_name, usage_name))
+        limit, usage = (_bytes(ROOT / folder / name) for name in (limit_name, usage_name))
         if limit is None or usage is None:
             continue
         # Files that were read count as used, and make room when it is needed.
-        files = [line.split()[1] for line in _lines(root / folder / "memory.stat") if line.startswith("inactive_file ")]
+        files = [line.split()[1] for line in _lines(ROOT / folder / "memory.stat") if line.startswith("inactive_file ")]
         available = min(available, max(0, limit - usage + sum(map(int, files))))
     return available
 
 
-def shared_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that are free in /dev/shm; None where there is none.
-
-    Args:
-        root: where dev/ of the machine lies.
-    """
+def shared_memory() -> int | None:
+    """Bytes that are free in /dev/shm; None where there is none."""
     try:
-        return shutil.disk_usage(root / "dev/shm").free
+        return shutil.disk_usage(ROOT / "dev/shm").free
     except OSError:
         return None
 

@@ -21,19 +21,33 @@ class Metric:
     text: str
     regex: str
     direction: Literal["Minimize", "Maximize"]
+    line: int
+    """Which line of an epoch has it: 0 is the training's, those of a validation are counted from 1."""
+    meaning: str
     aliases: tuple[str, ...] = ()
     """Other names tuning jobs know it by: those of the built-in algorithm's example notebook."""
 
 
 METRICS = (
-    Metric("loss", "train:loss", "loss", r"loss=([0-9\.]+).", "Minimize", ("train_loss",)),
+    Metric(
+        "loss",
+        "train:loss",
+        "loss",
+        r"loss=([0-9\.]+).",
+        "Minimize",
+        line=0,
+        meaning="Mean of an epoch's training losses: localization, classification and L2 regularization.",
+        aliases=("train_loss",),
+    ),
     Metric(
         "localization_loss",
         "validation:localization_loss",
         "Val_localization",
         r"Val_localization=([0-9\.]+)",
         "Minimize",
-        ("val_localization_loss",),
+        line=1,
+        meaning="How far predicted boxes are from those of the validation images.",
+        aliases=("val_localization_loss",),
     ),
     Metric(
         "classification_loss",
@@ -41,10 +55,30 @@ METRICS = (
         "Val_classification",
         r"Val_classification=([0-9\.]+)",
         "Minimize",
-        ("val_classification_loss",),
+        line=1,
+        meaning="How far predicted scores are from the classes of the validation images, as focal loss counts it.",
+        aliases=("val_classification_loss",),
     ),
-    Metric("mAP", "validation:mAP", "Val_mAP", r"Val_mAP=([0-9\.]+)", "Maximize", ("val_map",)),
-    Metric("mAP_50", "validation:mAP_50", "Val_mAP_50", r"Val_mAP_50=([0-9\.]+)", "Maximize", ("val_map_50",)),
+    Metric(
+        "mAP",
+        "validation:mAP",
+        "Val_mAP",
+        r"Val_mAP=([0-9\.]+)",
+        "Maximize",
+        line=2,
+        meaning="COCO's mean average precision, over IoU 0.5 to 0.95.",
+        aliases=("val_map",),
+    ),
+    Metric(
+        "mAP_50",
+        "validation:mAP_50",
+        "Val_mAP_50",
+        r"Val_mAP_50=([0-9\.]+)",
+        "Maximize",
+        line=2,
+        meaning="COCO's mean average precision at IoU 0.5.",
+        aliases=("val_map_50",),
+    ),
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
@@ -55,7 +89,8 @@ _METRIC_LINE = re.compile(
     r"\[Epoch \d+\], (Speed: [\d.]+ samples/sec, loss=[\d.]+\.|Val_\w+=[\d.]+(, Val_\w+=[\d.]+)*)"
 )
 _LIKE_A_METRIC = re.compile("|".join(f"{re.escape(metric.text)}=" for metric in METRICS))
-_VALIDATION_LINES = (("localization_loss", "classification_loss"), ("mAP", "mAP_50"))
+VALIDATION_KEYS = tuple(metric.key for metric in METRICS if metric.line > 0)
+"""Of the metrics that a validation has."""
 
 
 def objective_key(name: str) -> str | None:
@@ -86,10 +121,13 @@ def validation_lines(epoch: int, values: Mapping[str, float]) -> list[str]:
     Raises:
         ValueError: a value is not finite or negative, or not one of a validation.
     """
-    if strangers := values.keys() - {key for line in _VALIDATION_LINES for key in line}:
+    if strangers := values.keys() - {*VALIDATION_KEYS}:
         raise ValueError(f"not metrics of a validation: {sorted(strangers)}")
-    lines = [[_rendered(key, values[key]) for key in line if key in values] for line in _VALIDATION_LINES]
-    return [f"[Epoch {epoch}], {', '.join(rendered)}" for rendered in lines if rendered]
+    lines: dict[int, list[str]] = {}
+    for metric in METRICS:
+        if metric.key in values:
+            lines.setdefault(metric.line, []).append(_rendered(metric.key, values[metric.key]))
+    return [f"[Epoch {epoch}], {', '.join(lines[line])}" for line in sorted(lines)]
 
 
 def _rendered(key: str, value: float) -> str:

@@ -27,7 +27,7 @@ _CONFIG = "HyperParameterTuningJobConfig"
 _LIMITS = f"{_CONFIG}.ResourceLimits"
 _HYPERBAND = f"{_CONFIG}.StrategyConfig.HyperbandStrategyConfig"
 _DEFINITION = "TrainingJobDefinition"
-_DIRECTIONS = {metric.name: metric.direction for metric in METRICS if metric.name.startswith("validation:")}
+_DIRECTIONS = {metric.name: metric.direction for metric in METRICS if metric.line > 0}
 # The developer guide's quotas, which the API's own description leaves out.
 _MAX_HYPERPARAMETERS, _MAX_JOBS, _MAX_PARALLEL, _MAX_EPOCHS = 100, 750, 100, 20000
 _DEFAULT_JOBS = 20

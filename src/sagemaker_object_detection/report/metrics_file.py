@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_object_detection.files.whole import whole_file
+from sagemaker_object_detection.step.readings import PARTS
 from sagemaker_object_detection.training.progress import Epoch
-from sagemaker_object_detection.training.readings import PARTS
 
 FILE_NAME = "metrics.json"
 

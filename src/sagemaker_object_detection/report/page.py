@@ -25,9 +25,9 @@ from sagemaker_object_detection.report import charts
 from sagemaker_object_detection.report.drawing import colour_of
 from sagemaker_object_detection.report.figures import Figures
 from sagemaker_object_detection.report.pictures import Picture
-from sagemaker_object_detection.training.optimizer import learning_rate
+from sagemaker_object_detection.step.optimizer import learning_rate
+from sagemaker_object_detection.step.readings import PARTS
 from sagemaker_object_detection.training.progress import Epoch
-from sagemaker_object_detection.training.readings import PARTS
 from sagemaker_object_detection.training.recipe import recorded, steps_per_epoch, total_steps
 
 FILE_NAME = "report.html"

@@ -42,20 +42,9 @@ _UNFINISHED = ".sagemaker-ignore"
 _UPLOADING = ".sagemaker-uploading"
 """Stands beside a file while SageMaker uploads it."""
 _PROGRESS = "progress.json"
-_MAY_DIFFER = frozenset(
-    [
-        # When to end;
-        *("epochs", "early_stopping", "early_stopping_min_delta", "early_stopping_patience"),
-        # and what comes back as the model, its weights, the data and so on, which are compared themselves.
-        *("model_id", "pretrained_weights", "bbox_format", "invalid_boxes", "validation_split_ratio"),
-        *("objective", "mixed_precision"),
-        # or rounds differently, and no more.
-        "xla",
-    ]
-)
-_SETTLED_BEFORE = frozenset(["reinitialize_top_layer"])
-"""What Auto comes to before a checkpoint is read: it cannot go on with what another job set."""
-_KEPT = tuple(row.name for row in ROWS if row.default == AUTO and row.name not in _MAY_DIFFER | _SETTLED_BEFORE)
+_MAY_DIFFER = frozenset(row.name for row in ROWS if row.resume in ("free", "compared"))
+_FREE = tuple(row.name for row in ROWS if row.resume == "free")
+_KEPT = tuple(row.name for row in ROWS if row.resume == "kept")
 """What a job that goes on from a checkpoint keeps, if it is left to Auto."""
 
 
@@ -275,7 +264,7 @@ def _other_job(folder: Path, stored: Mapping[str, str], present: Mapping[str, st
     ]
     return found and [
         f"checkpoints: {folder} holds those of another job: {'; '.join(found)}; expected its own: give this job an "
-        "empty folder (checkpoint_s3_uri), or make it agree. Only epochs and early stopping may change"
+        f"empty folder (checkpoint_s3_uri), or make it agree. Only {', '.join(_FREE[:-1])} and {_FREE[-1]} may change"
     ]
 
 

@@ -10,15 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.devices.replicas import Replicas
 from sagemaker_object_detection.evaluation.evaluation import Evaluation
 from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.job.stop import StoppedError, StopSignal
+from sagemaker_object_detection.step.readings import Reading
+from sagemaker_object_detection.step.training_step import TrainingStep
 from sagemaker_object_detection.training.checkpoints import Checkpoints
 from sagemaker_object_detection.training.divergence import DivergenceCheck
 from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State, mean_regularization
-from sagemaker_object_detection.training.readings import Reading
-from sagemaker_object_detection.training.replicas import Replicas
-from sagemaker_object_detection.training.step import TrainingStep
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,6 @@ log = logging.getLogger(__name__)
 
 FEW_IMAGES_PER_REPLICA = 32
 """Below this, freeze_batch_norm "Auto" freezes loaded statistics: frozen was better at 2 to 16 (tests/benchmarks)."""
-RELATIVE_RATE = 0.002
-"""Of the root mean square of a loaded kernel's weights: how far a step of Adam moves them at most."""
 WORTHWHILE_STEPS = 5000
 """Steps from which XLA compiles a GPU's. Compiling takes a minute or more. A step is thousands of operations, each of
 which takes some 10 microseconds to start on a GPU; compiled, it is hundreds. Nobody has measured this on a GPU yet."""
@@ -64,39 +62,36 @@ def settle(given: Hyperparameters, situation: Situation, in_force: Mapping[str, 
         in_force: what they came to when the job began, as text by name, if it goes on from a checkpoint.
     """
     settled, found = replace(given.for_model(situation.base), pretrained_weights=situation.origin), []
-    for name, rule in _RULES.items():
-        if getattr(given, name) not in (None, AUTO):
+    changes: dict[str, Any]
+    for row in ROWS:
+        if row.default != AUTO or getattr(given, row.name) not in (None, AUTO):
             continue
-        if name in in_force:
-            row = next(row for row in ROWS if row.name == name)
-            value, why = row.kind.parse(in_force[name]), "as the checkpoint has it"
+        if row.name in in_force:
+            value, why = row.kind.parse(in_force[row.name]), "as the checkpoint has it"
+        elif row.by_recipe is not None:
+            text = row.by_recipe[settled.recipe != FINE_TUNING]
+            value, why = row.kind.parse(text), f"recipe {settled.recipe}"
         else:
-            value, why = rule(settled, situation)
-        chosen: dict[str, Any] = {name: value}
-        settled = replace(settled, **chosen)
-        if name in settled.effective():
-            found.append(f"{name} {_shown(value)} ({why})")
+            value, why = _RULES[row.name](settled, situation)
+        changes = {row.name: value}
+        settled = replace(settled, **changes)
+        if row.name in settled.effective():
+            found.append(f"{row.name} {_shown(value)} ({why})")
     if found:
         log.info("What Auto came to: %s.", "; ".join(found))
-    settled = replace(settled, objective=situation.objective)
-    if given.train_only_on_top_layer:  # nothing else moves, and nothing is compiled
-        settled = replace(settled, freeze_batch_norm=True, relative_learning_rate=1.0, xla=False)
-    return settled
+    unused = settled.resolved().keys() - settled.effective().keys()
+    changes = {
+        row.name: row.used_when.otherwise
+        for row in ROWS
+        if row.name in unused and row.used_when and row.used_when.otherwise is not None
+    }
+    return replace(settled, objective=situation.objective, **changes)
 
 
 def _recipe(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
     if settled.train_only_on_top_layer:
         return PLAIN, "nothing that was loaded is trained"
     return (FINE_TUNING, "trained weights are fine-tuned") if situation.loaded else (PLAIN, "from random weights")
-
-
-def _by_recipe(fine_tuning: Value, plain: Value) -> "_Rule":
-    """What the recipe decides alone."""
-
-    def rule(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
-        return fine_tuning if settled.recipe == FINE_TUNING else plain, f"recipe {settled.recipe}"
-
-    return rule
 
 
 def _passes(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
@@ -140,10 +135,9 @@ def _objective(settled: Hyperparameters, situation: Situation) -> tuple[Value, s
 
 
 _Rule = Callable[[Hyperparameters, Situation], tuple[Value, str]]
+"""Of hyperparameters, in which those before it in the table are settled: a value, and why."""
 _RULES: dict[str, _Rule] = {
-    "recipe": _recipe,  # first, as others follow it
-    "learning_rate_schedule": _by_recipe("cosine", "constant"),
-    "relative_learning_rate": _by_recipe(RELATIVE_RATE, 1.0),
+    "recipe": _recipe,
     "passes_per_epoch": _passes,
     "freeze_batch_norm": _freeze_batch_norm,
     "reinitialize_top_layer": _reinitialize_top_layer,

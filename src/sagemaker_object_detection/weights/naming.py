@@ -38,12 +38,15 @@ def named_by(place: str) -> BaseModel | None:
         path = urlsplit(place).path
         if words := _handle_words(place):
             for base in catalogue.CATALOGUE:
-                if _handle_words(base.hub_handle) == words:
+                if base.is_published and _handle_words(base.weights.hub_handle) == words:
                     return base
     name = path.rstrip("/").rpartition("/")[2]
     for ending in ARCHIVES:
         name = name.removesuffix(ending)
-    return next((base for base in catalogue.CATALOGUE if name in (base.name, base.tarball)), None)
+    for base in catalogue.CATALOGUE:
+        if name == base.name or (base.is_published and name == base.weights.tarball):
+            return base
+    return None
 
 
 def _handle_words(address: str) -> tuple[str, ...]:

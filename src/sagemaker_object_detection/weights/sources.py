@@ -133,7 +133,7 @@ def find_source(pretrained_weights: str, model_channel: Path | None, model_id: s
     baked = baked_weights() / base.name
     if os.path.exists(baked):
         return _on_this_machine(baked, f'pretrained_weights="auto" ({baked})')
-    return source_at(base.hub_handle, f'pretrained_weights="auto" ({base.hub_handle})')
+    return source_at(base.weights.hub_handle, f'pretrained_weights="auto" ({base.weights.hub_handle})')
 
 
 def source_at(place: str, origin: str, ways: str = WAYS) -> Source:

@@ -7,11 +7,13 @@ import ctypes
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+ROOT = Path("/")
+"""Where dev/ and proc/ of the machine lie."""
 LIBRARY = "libcuda.so.1"
 """The NVIDIA container runtime puts the machine's own into a container that is to compute."""
 CPU_ON_PURPOSE = "to use the CPU on purpose, set the environment variable CUDA_VISIBLE_DEVICES to -1"
@@ -75,18 +77,13 @@ class _CudaError(Exception):
     """A call failed; the argument is CUDA's name for the error."""
 
 
-def read_driver(root: Path = Path("/"), load: Callable[[str], Any] = ctypes.CDLL) -> Driver | None:
-    """The driver this process would use; None without libcuda, where there is none or the container was given none.
-
-    Args:
-        root: where proc/ of the machine lies.
-        load: opens a library by its name; an OSError says that it cannot be opened.
-    """
+def read_driver() -> Driver | None:
+    """The driver this process would use; None without libcuda, where there is none or the container was given none."""
     try:
-        cuda = load(LIBRARY)
+        cuda = ctypes.CDLL(LIBRARY)
     except OSError:
         return None
-    number, version = ctypes.c_int(), _kernel_version(root)
+    number, version = ctypes.c_int(), _kernel_version()
     cuda.cuDriverGetVersion(ctypes.byref(number))
     newest = (number.value // 1000, number.value % 1000 // 10)
     try:
@@ -116,26 +113,34 @@ def driver_problem(driver: Driver) -> str | None:
     )
 
 
-def find_driver_problem(*, root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> str | None:
-    """`driver_problem` of this machine, before TensorFlow is imported; None too where no GPU is meant to be used.
+def usable_driver() -> Driver | None:
+    """The driver, if this process is meant to use a GPU: TensorFlow brings CUDA, and nobody hides every GPU."""
+    return read_driver() if hidden_by() is None and has_cuda() else None
 
-    Args:
-        root: where dev/ and proc/ of the machine lie.
-        environment: what hides a GPU on purpose.
-    """
-    if hidden_by(environment, root) is not None or not has_cuda():
-        return None
-    driver = read_driver(root)
+
+def find_driver_problem() -> str | None:
+    """`driver_problem` of this machine, before TensorFlow is imported; None too where no GPU is meant to be used."""
+    driver = usable_driver()
     # A library without a device is a driver that someone installed on a machine without a GPU.
-    if driver is None or not (driver.gpus or device_files(root)):
+    if driver is None or not (driver.gpus or device_files()):
         return None
     problem = driver_problem(driver)
     return f"{problem}; {CPU_ON_PURPOSE}" if problem else None
 
 
-def device_files(root: Path = Path("/")) -> list[str]:
+def device_text() -> str:
+    """What a job will train on, as far as it is known before TensorFlow is imported: GPUs with their memory, and how
+    many there are of each, or the CPU with the cores that this process may use."""
+    if (driver := usable_driver()) and driver.gpus:
+        counts = Counter(f"{gpu}, {gpu.memory / 2**30:.0f} GiB" for gpu in driver.gpus)
+        return "; ".join(f"{count} x {text}" for text, count in counts.items())
+    cores = len(os.sched_getaffinity(0))
+    return f"CPU, {cores} core{'' if cores == 1 else 's'}"
+
+
+def device_files() -> list[str]:
     """The GPUs that this container was given, such as "/dev/nvidia0"."""
-    return sorted(f"/{path.relative_to(root)}" for path in (root / "dev").glob("nvidia[0-9]*"))
+    return sorted(f"/{path.relative_to(ROOT)}" for path in (ROOT / "dev").glob("nvidia[0-9]*"))
 
 
 def has_cuda() -> bool:
@@ -143,17 +148,17 @@ def has_cuda() -> bool:
     return importlib.util.find_spec("nvidia") is not None
 
 
-def hidden_by(environment: Mapping[str, str], root: Path = Path("/")) -> str | None:
+def hidden_by() -> str | None:
     """The setting that hides every GPU: CUDA ignores what follows the first device that does not exist.
 
     Container engines that bring the GPUs themselves set NVIDIA_VISIBLE_DEVICES to "void" (CDI), so that this one counts
     only if there are no device files.
     """
-    cuda = environment.get("CUDA_VISIBLE_DEVICES")
+    cuda = os.environ.get("CUDA_VISIBLE_DEVICES")
     if cuda is not None and cuda.split(",")[0].strip() in ("", "-1", "NoDevFiles"):
         return f'CUDA_VISIBLE_DEVICES="{cuda}"'
-    nvidia = environment.get("NVIDIA_VISIBLE_DEVICES")
-    if nvidia is not None and nvidia.strip() in ("", "none", "void") and not device_files(root):
+    nvidia = os.environ.get("NVIDIA_VISIBLE_DEVICES")
+    if nvidia is not None and nvidia.strip() in ("", "none", "void") and not device_files():
         return f'NVIDIA_VISIBLE_DEVICES="{nvidia}"'
     return None
 
@@ -188,9 +193,9 @@ def _error_name(cuda: Any, code: int) -> str:
     return name.value.decode() if name.value else f"error {code}"
 
 
-def _kernel_version(root: Path) -> str | None:
+def _kernel_version() -> str | None:
     try:
-        text = (root / "proc/driver/nvidia/version").read_text(errors="replace")
+        text = (ROOT / "proc/driver/nvidia/version").read_text(errors="replace")
     except OSError:
         return None
     match = re.search(r"\b\d+\.\d+(\.\d+)*\b", text)

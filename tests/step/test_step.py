@@ -14,10 +14,9 @@ from training_steps import assign, batch, calibrated, deviation, make_step, valu
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.training import replica_step
-from sagemaker_object_detection.training.readings import PARTS, Reading, part_of
-from sagemaker_object_detection.training.recipe import RELATIVE_RATE
-from sagemaker_object_detection.training.step import TrainingStep
+from sagemaker_object_detection.step import replica_step
+from sagemaker_object_detection.step.readings import PARTS, Reading, part_of
+from sagemaker_object_detection.step.training_step import TrainingStep
 
 
 @pytest.fixture
@@ -295,7 +294,7 @@ def test_every_family_starts_with_the_recipe(name, policy):
         warm_up=False,
         freeze=True,
         learning_rate="0.001",
-        relative_learning_rate=str(RELATIVE_RATE),
+        relative_learning_rate="0.002",
     )
     same = batch(0, 3, base=base)
     losses = [float(step(same)[0]) for _ in range(20)]

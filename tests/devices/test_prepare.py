@@ -1,4 +1,4 @@
-"""Which number format is chosen for which device, and that a GPU TensorFlow cannot use ends the job."""
+"""A GPU that TensorFlow cannot use ends the job, with the reason."""
 
 import os
 import re
@@ -6,19 +6,19 @@ import re
 import pytest
 import tensorflow as tf
 
-from sagemaker_object_detection.errors import PlatformError
-from sagemaker_object_detection.job.driver import Driver, Gpu
-from sagemaker_object_detection.job.failure import exit_code
-from sagemaker_object_detection.training import devices
-from sagemaker_object_detection.training.devices import (
+from sagemaker_object_detection.devices import driver, prepare
+from sagemaker_object_detection.devices.driver import Driver, Gpu
+from sagemaker_object_detection.devices.gpu_probe import Probe
+from sagemaker_object_detection.devices.prepare import (
     TensorFlowBuild,
-    dtype_policy,
     prepare_devices,
     prepare_to_answer,
     smallest_memory,
     why_no_gpu,
 )
-from sagemaker_object_detection.training.gpu_probe import Probe
+from sagemaker_object_detection.errors import PlatformError
+from sagemaker_object_detection.job import memory
+from sagemaker_object_detection.job.failure import exit_code
 
 CPU_BUILD = TensorFlowBuild("2.21.0", None)
 GPU_BUILD = TensorFlowBuild("2.21.0", "12.5.1")
@@ -32,31 +32,17 @@ CPU_ADVICE = (
 )
 
 
-@pytest.mark.parametrize(
-    ("mixed_precision", "capability", "policy"),
-    [
-        (None, None, "float32"),
-        (None, (6, 1), "float32"),
-        (None, (7, 5), "mixed_float16"),
-        (None, (8, 6), "mixed_bfloat16"),
-        (None, (9, 0), "mixed_bfloat16"),
-        (True, None, "mixed_bfloat16"),
-        (True, (7, 0), "mixed_float16"),
-        (False, (9, 0), "float32"),
-    ],
-)
-def test_policy(mixed_precision, capability, policy):
-    assert dtype_policy(mixed_precision, capability) == policy
-
-
 class Machine:
     """Stands for a machine: its /dev and /proc below `root`, its driver, and what a probe of its GPUs finds."""
 
     def __init__(self, root, monkeypatch):
-        self.root, self.environment = root, {}
+        self.root = root
         self.driver, self.probe, self.probes = None, Probe(), 0
-        monkeypatch.setattr(devices, "read_driver", lambda root=None: self.driver)
-        monkeypatch.setattr(devices, "probe_gpus", self._probe)
+        monkeypatch.setattr(driver, "ROOT", root)
+        for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(prepare, "read_driver", lambda: self.driver)
+        monkeypatch.setattr(prepare, "probe_gpus", self._probe)
 
     def _probe(self, stop=None):
         self.probes += 1
@@ -68,7 +54,7 @@ class Machine:
             (self.root / file).touch()
 
     def why(self, build):
-        return why_no_gpu(build, root=self.root, environment=self.environment)
+        return why_no_gpu(build)
 
     def refusal(self, build):
         with pytest.raises(PlatformError) as caught:
@@ -94,8 +80,8 @@ def two_gpus(machine, monkeypatch):
         "get_device_details",
         lambda gpu: {"device_name": "Tesla T4", "compute_capability": (7, 5)},
     )
-    monkeypatch.setattr(devices, "tensorflow_build", lambda: GPU_BUILD)
-    monkeypatch.setattr(devices, "shared_memory", lambda: 2**30)
+    monkeypatch.setattr(prepare, "tensorflow_build", lambda: GPU_BUILD)
+    monkeypatch.setattr(prepare, "shared_memory", lambda: 2**30)
     machine.driver = Driver((12, 4), (T4, T4), version="550.54.15")
     return done
 
@@ -150,7 +136,7 @@ def test_a_container_without_libcuda_is_told_how_to_get_it(machine):
 
 
 @pytest.mark.parametrize(
-    ("driver", "reason"),
+    ("found", "reason"),
     [
         (Driver((12, 4), failure="CUDA_ERROR_UNKNOWN"), "shows no GPU and fails with CUDA_ERROR_UNKNOWN"),
         (
@@ -164,9 +150,9 @@ def test_a_container_without_libcuda_is_told_how_to_get_it(machine):
     ],
     ids=["fails", "finds none", "too old"],
 )
-def test_a_driver_that_is_at_fault_is_named(machine, driver, reason):
+def test_a_driver_that_is_at_fault_is_named(machine, found, reason):
     machine.has("dev/nvidia0")
-    machine.driver = driver
+    machine.driver = found
     refusal = machine.refusal(GPU_BUILD)
     assert reason in refusal
     assert refusal.count(ON_PURPOSE) == 1
@@ -188,30 +174,29 @@ def test_where_tensorflow_gives_no_reason_the_way_to_its_log_is_told(machine):
     assert "TF_CPP_VMODULE=gpu_device=1" in machine.refusal(GPU_BUILD)
 
 
-def test_a_gpu_that_was_hidden_on_purpose_is_left_alone(machine):
+def test_a_gpu_that_was_hidden_on_purpose_is_left_alone(machine, monkeypatch):
     machine.has("dev/nvidia0")
     machine.driver = Driver((12, 4), (T4,))
-    machine.environment["CUDA_VISIBLE_DEVICES"] = "-1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert machine.why(GPU_BUILD) == 'CUDA_VISIBLE_DEVICES="-1" hides any GPU from TensorFlow 2.21.0'
-    machine.environment["CUDA_VISIBLE_DEVICES"] = "0"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert machine.refusal(CPU_BUILD).startswith("this machine has a GPU (Tesla T4 (compute capability 7.5)), but ")
 
 
 def test_the_devices_are_logged_in_one_line(monkeypatch, caplog):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    with caplog.at_level("INFO", devices.__name__):
-        assert prepare_devices(None) == "float32"
+    with caplog.at_level("INFO", prepare.__name__):
+        assert prepare_devices() is None
     (line,) = caplog.messages
     assert line == f'Training on the CPU: CUDA_VISIBLE_DEVICES="-1" hides any GPU from TensorFlow {tf.__version__}.'
 
 
 def test_gpus_are_tried_and_logged_with_what_they_are(machine, two_gpus, caplog):
-    with caplog.at_level("INFO", devices.__name__):
-        assert prepare_devices(None) == "mixed_float16"
+    with caplog.at_level("INFO", prepare.__name__):
+        assert prepare_devices() == (7, 5)
     card = "Tesla T4 (compute capability 7.5)"
     assert caplog.messages == [
         f"Training on 2 GPUs: {card}, {card}; TensorFlow 2.21.0 for CUDA 12.5.1.",
-        "Mixed precision: mixed_float16",
     ]
     assert machine.probes == 1
     assert two_gpus == [("a", True), ("b", True)]
@@ -222,8 +207,8 @@ def test_gpus_are_tried_and_logged_with_what_they_are(machine, two_gpus, caplog)
 )
 def test_gpus_with_too_little_shared_memory_are_warned_of(two_gpus, monkeypatch, caplog, gpus, free, warns):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b"][:gpus])
-    monkeypatch.setattr(devices, "shared_memory", lambda: free)
-    prepare_devices(False)
+    monkeypatch.setattr(prepare, "shared_memory", lambda: free)
+    prepare_devices()
     assert caplog.messages == warns * [
         "/dev/shm has 127 MB, and 2 GPUs may need 128 MB to exchange gradients, or end with an error of NCCL; start "
         "the container with --shm-size 1g"
@@ -233,7 +218,7 @@ def test_gpus_with_too_little_shared_memory_are_warned_of(two_gpus, monkeypatch,
 def test_a_gpu_that_cannot_compute_ends_the_job_with_the_reason(machine, two_gpus):
     machine.probe = Probe(failures=("GPU:1 fails with InternalError: no kernel image",))
     with pytest.raises(PlatformError) as caught:
-        prepare_devices(None)
+        prepare_devices()
     assert exit_code(caught.value) == 3
     assert str(caught.value) == (
         "TensorFlow lists 2 GPUs and cannot compute: GPU:1 fails with InternalError: no kernel image; the machine's "
@@ -245,7 +230,7 @@ def test_a_gpu_that_cannot_compute_ends_the_job_with_the_reason(machine, two_gpu
 def test_a_driver_that_is_too_old_ends_the_job_before_anything_is_computed(machine, two_gpus):
     machine.driver = Driver((11, 4), (T4, T4))
     with pytest.raises(PlatformError, match=r"driver is too old: it is for CUDA 11\.4"):
-        prepare_devices(None)
+        prepare_devices()
     assert machine.probes == 0
 
 
@@ -269,21 +254,20 @@ def test_without_a_gpu_the_cpu_answers_without_a_word(monkeypatch, caplog):
     assert caplog.messages == []
 
 
-def test_the_job_ends_before_anything_is_loaded(machine, monkeypatch):
+def test_the_job_ends_before_anything_is_loaded(machine):
     machine.driver = Driver((12, 4), (T4,))
-    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
     with pytest.raises(PlatformError, match=r"^this machine has a GPU \(Tesla T4 \(compute capability 7\.5\)\)"):
-        prepare_devices(None)
+        prepare_devices()
 
 
-def test_the_memory_of_a_container_is_its_limit_and_else_the_machines(tmp_path):
+def test_the_memory_of_a_container_is_its_limit_and_else_the_machines(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "ROOT", tmp_path)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert smallest_memory(root=tmp_path) == machine
+    assert smallest_memory() == machine
     (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
     for limit, expected in (("max\n", machine), ("1073741824\n", 2**30)):
         (tmp_path / "sys/fs/cgroup/memory.max").write_text(limit)
-        assert smallest_memory(root=tmp_path) == expected
+        assert smallest_memory() == expected
 
 
 def test_the_memory_of_several_gpus_is_that_of_the_smallest(machine, two_gpus):

@@ -5,12 +5,13 @@ import ctypes
 import pytest
 from shared import fake_driver
 
-from sagemaker_object_detection.job import driver
-from sagemaker_object_detection.job.driver import (
+from sagemaker_object_detection.devices import driver
+from sagemaker_object_detection.devices.driver import (
     CPU_ON_PURPOSE,
     Driver,
     Gpu,
     device_files,
+    device_text,
     driver_problem,
     find_driver_problem,
     hidden_by,
@@ -67,32 +68,48 @@ class Cuda:
         name._obj.value = names.get(code)
 
 
-def read(tmp_path, cuda):
-    return read_driver(tmp_path, lambda library: cuda)
+@pytest.fixture(autouse=True)
+def machine(tmp_path, monkeypatch):
+    """One without files of a driver, and nothing that hides a GPU."""
+    monkeypatch.setattr(driver, "ROOT", tmp_path)
+    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
 
 
-def test_without_libcuda_there_is_no_driver(tmp_path):
+@pytest.fixture
+def read(monkeypatch):
+    """Reads the driver of a machine whose libcuda this is."""
+
+    def read_library(cuda):
+        monkeypatch.setattr(ctypes, "CDLL", lambda library: cuda)
+        return read_driver()
+
+    return read_library
+
+
+def test_without_libcuda_there_is_no_driver(monkeypatch):
     def load(library):
         assert library == "libcuda.so.1"
         raise OSError("cannot open shared object file")
 
-    assert read_driver(tmp_path, load) is None
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    assert read_driver() is None
 
 
-def test_versions_and_gpus_are_read(tmp_path):
-    assert read(tmp_path, Cuda(12040, T4, A10G)) == Driver((12, 4), (T4, A10G))
+def test_versions_and_gpus_are_read(read):
+    assert read(Cuda(12040, T4, A10G)) == Driver((12, 4), (T4, A10G))
     assert str(Driver((12, 4), (T4,))) == "for CUDA 12.4"
 
 
 @pytest.mark.parametrize(("text", "version"), [(KERNEL, "470.57.02"), (OPEN_KERNEL, "550.54.15"), ("NVRM\n", None)])
-def test_the_kernel_tells_the_version_of_its_module(tmp_path, text, version):
+def test_the_kernel_tells_the_version_of_its_module(read, tmp_path, text, version):
     (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
     (tmp_path / "proc/driver/nvidia/version").write_text(text)
-    assert read(tmp_path, Cuda(11040)).version == version
+    assert read(Cuda(11040)).version == version
 
 
-def test_a_driver_that_finds_no_gpu_has_not_failed(tmp_path):
-    found = read(tmp_path, Cuda(12040, cuInit=100))
+def test_a_driver_that_finds_no_gpu_has_not_failed(read):
+    found = read(Cuda(12040, cuInit=100))
     assert (found.gpus, found.failure) == ((), None)
     assert driver_problem(found) is None
     assert driver_problem(Driver((11, 4))) is None
@@ -106,8 +123,8 @@ def test_a_driver_that_finds_no_gpu_has_not_failed(tmp_path):
         ("cuDeviceGet", 4711, "error 4711"),
     ],
 )
-def test_a_driver_that_fails_says_with_what(tmp_path, function, code, failure):
-    found = read(tmp_path, Cuda(12040, T4, **{function: code}))
+def test_a_driver_that_fails_says_with_what(read, function, code, failure):
+    found = read(Cuda(12040, T4, **{function: code}))
     assert (found.gpus, found.failure) == ((), failure)
     assert driver_problem(found) == (
         f"the machine's NVIDIA driver (for CUDA 12.4) shows no GPU and fails with {failure}; start the job again, "
@@ -138,26 +155,53 @@ def test_the_most_demanding_gpu_decides_which_driver_is_needed(gpus, cuda, neede
     assert driver_problem(found) == problem
 
 
-def test_the_problem_of_a_machine_is_found_where_a_gpu_is_meant_to_be_used(tmp_path, monkeypatch):
+@pytest.fixture
+def cuda(monkeypatch):
+    """TensorFlow brings CUDA, and this is what the driver says."""
+
+    def found(said):
+        monkeypatch.setattr(driver, "has_cuda", lambda: True)
+        monkeypatch.setattr(driver, "read_driver", lambda: said)
+
+    return found
+
+
+def test_the_problem_of_a_machine_is_found_where_a_gpu_is_meant_to_be_used(cuda, monkeypatch):
     old = Driver((11, 4), (T4,), version="470.57.02")
-    monkeypatch.setattr(driver, "has_cuda", lambda: True)
-    monkeypatch.setattr(driver, "read_driver", lambda root: old)
-    assert find_driver_problem(root=tmp_path, environment={}) == f"{driver_problem(old)}; {CPU_ON_PURPOSE}"
-    assert find_driver_problem(root=tmp_path, environment={"CUDA_VISIBLE_DEVICES": "-1"}) is None
+    cuda(old)
+    assert find_driver_problem() == f"{driver_problem(old)}; {CPU_ON_PURPOSE}"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert find_driver_problem() is None
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(driver, "has_cuda", lambda: False)
-    assert find_driver_problem(root=tmp_path, environment={}) is None
+    assert find_driver_problem() is None
 
 
-def test_a_driver_on_a_machine_without_a_device_is_no_problem(tmp_path, monkeypatch):
+def test_a_driver_on_a_machine_without_a_device_is_no_problem(tmp_path, cuda):
     failing = Driver((12, 4), failure="CUDA_ERROR_UNKNOWN")
-    monkeypatch.setattr(driver, "has_cuda", lambda: True)
-    monkeypatch.setattr(driver, "read_driver", lambda root: failing)
-    assert find_driver_problem(root=tmp_path, environment={}) is None
+    cuda(failing)
+    assert find_driver_problem() is None
     (tmp_path / "dev").mkdir()
     for name in ("nvidia0", "nvidia10", "nvidiactl", "nvidia-uvm"):
         (tmp_path / "dev" / name).touch()
-    assert device_files(tmp_path) == ["/dev/nvidia0", "/dev/nvidia10"]
-    assert find_driver_problem(root=tmp_path, environment={}) == f"{driver_problem(failing)}; {CPU_ON_PURPOSE}"
+    assert device_files() == ["/dev/nvidia0", "/dev/nvidia10"]
+    assert find_driver_problem() == f"{driver_problem(failing)}; {CPU_ON_PURPOSE}"
+
+
+def test_devices_are_told_before_tensorflow_is_there(cuda, monkeypatch):
+    monkeypatch.setattr(driver, "has_cuda", lambda: False)
+    for cores, told in (({0}, "CPU, 1 core"), ({0, 3}, "CPU, 2 cores")):
+        monkeypatch.setattr("os.sched_getaffinity", lambda process, cores=cores: cores)
+        assert device_text() == told
+    cuda(Driver((12, 4), (T4, T4, H100)))
+    assert device_text() == (
+        "2 x Tesla T4 (compute capability 7.5), 15 GiB; 1 x NVIDIA H100 80GB HBM3 (compute capability 9.0), 80 GiB"
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert device_text() == "CPU, 2 cores"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    cuda(None)
+    assert device_text() == "CPU, 2 cores"
 
 
 @pytest.mark.parametrize(
@@ -172,27 +216,32 @@ def test_a_driver_on_a_machine_without_a_device_is_no_problem(tmp_path, monkeypa
         ("NVIDIA_VISIBLE_DEVICES", ""),
     ],
 )
-def test_settings_that_hide_every_gpu(name, value):
-    assert hidden_by({name: value}) == f'{name}="{value}"'
+def test_settings_that_hide_every_gpu(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert hidden_by() == f'{name}="{value}"'
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("CUDA_VISIBLE_DEVICES", "0"), ("CUDA_VISIBLE_DEVICES", "GPU-1"), ("NVIDIA_VISIBLE_DEVICES", "all")],
 )
-def test_settings_that_hide_none(name, value):
-    assert hidden_by({name: value}) is None
+def test_settings_that_hide_none(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert hidden_by() is None
 
 
-def test_gpus_that_a_container_engine_brings_itself_are_not_hidden(tmp_path):
+def test_gpus_that_a_container_engine_brings_itself_are_not_hidden(tmp_path, monkeypatch):
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/nvidia0").touch()
-    assert hidden_by({"NVIDIA_VISIBLE_DEVICES": "void"}, tmp_path) is None
-    assert hidden_by({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path) == 'CUDA_VISIBLE_DEVICES="-1"'
+    monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", "void")
+    assert hidden_by() is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert hidden_by() == 'CUDA_VISIBLE_DEVICES="-1"'
 
 
 def test_a_library_is_called_as_cuda_h_declares_it(tmp_path, monkeypatch):
     libraries = fake_driver(tmp_path)
     monkeypatch.setenv("FAKE_DRIVER", "11040")
-    found = read_driver(tmp_path, lambda library: ctypes.CDLL(str(libraries / library)))
-    assert found == Driver((11, 4), (Gpu("Fake H100", (9, 0), 80 * 2**30),))
+    load = ctypes.CDLL
+    monkeypatch.setattr(ctypes, "CDLL", lambda library: load(str(libraries / library)))
+    assert read_driver() == Driver((11, 4), (Gpu("Fake H100", (9, 0), 80 * 2**30),))
