@@ -95,6 +95,16 @@ def test_numbers_may_have_gaps(tmp_path):
             f'FILE line 1: is not YAML (found unexpected end of stream); got "names: [\'cat]"; {UNDERSTOOD}',
         ),
         ("names: [a]\nnames: [b]", f"FILE line 2: names is there a second time; got 'names: [b]'; {UNDERSTOOD}"),
+        ("a: 1\u2028\nnames: x", f"FILE line 2: got 'names: x'; {UNDERSTOOD}"),
+        (
+            "a: \x01",
+            f"FILE: is not YAML (unacceptable character #x0001: special characters are not allowed in "
+            f'"<unicode string>", position 3); {UNDERSTOOD}',
+        ),
+        (
+            'names: ["\\Uffffffff"]',
+            f"FILE: is not YAML (Python int too large to convert to C int); {UNDERSTOOD}",
+        ),
         (
             "names: {0: a, 0: b}",
             "FILE line 1: class 0 is there already. Give every class a number of its own.",

@@ -16,6 +16,7 @@ from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.sentences import shown
 
 _EXPECTED = "a text file with one name a line, or a data.yaml"
+_END = "\n"
 _NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 _UNDERSTOOD = (
     "expected names: [cat, dog], or one name a line as - cat or as 0: cat. Write it so, or give the names with --names"
@@ -67,10 +68,12 @@ def _check_distinct(named: Sequence[tuple[str, str]], data: ForeignDataSet) -> N
 def _names_of_yaml(path: Path, text: str) -> list[tuple[str, int, str]]:
     """(place, class number, name) of each entry of the key `names`."""
 
+    def place(mark: yaml.Mark) -> str:  # YAML counts lines that editors do not
+        return f"{path} line {text.count(_END, 0, mark.index) + 1}"
+
     def refused(fault: str, mark: yaml.Mark) -> InvalidError:
-        line = text.split("\n")[mark.line].strip()
-        place = f"{path} line {mark.line + 1}: {fault}got {shown(line)}"
-        return InvalidError("unreadable class names", f"{place}; {_UNDERSTOOD}.")
+        line = text[text.rfind(_END, 0, mark.index) + 1 :].partition(_END)[0].strip()
+        return InvalidError("unreadable class names", f"{place(mark)}: {fault}got {shown(line)}; {_UNDERSTOOD}.")
 
     def written(node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
@@ -82,7 +85,7 @@ def _names_of_yaml(path: Path, text: str) -> list[tuple[str, int, str]]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         raise refused(f"is not YAML ({error.problem}); ", error.problem_mark) from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # the last two: of an escape
         fault = f"{path}: is not YAML ({' '.join(str(error).split())}); {_UNDERSTOOD}."
         raise InvalidError("unreadable class names", fault) from None
     entries = root.value if isinstance(root, yaml.MappingNode) else []
@@ -101,4 +104,4 @@ def _names_of_yaml(path: Path, text: str) -> list[tuple[str, int, str]]:
         numbered = [(node, int(key.value)) for key, node in names.value]
     else:
         raise refused("", names.start_mark)
-    return [(f"{path} line {node.start_mark.line + 1}", number, written(node)) for node, number in numbered]
+    return [(place(node.start_mark), number, written(node)) for node, number in numbered]
