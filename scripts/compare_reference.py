@@ -36,9 +36,9 @@ from keras import ops
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
-from sagemaker_object_detection.dataset.preprocess import to_network_input
 from sagemaker_object_detection.errors import JobError, UserError, first_line
 from sagemaker_object_detection.geometry.anchors import anchors_per_cell
+from sagemaker_object_detection.images.network_input import to_network_input
 from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
 from sagemaker_object_detection.models.drop_connect import DropConnect
 from sagemaker_object_detection.models.losses import (

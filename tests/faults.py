@@ -95,13 +95,13 @@ FAULTS = (
     ),
     Fault(
         "exif-ignored-in-validation",
-        f"{_SRC}/dataset/decoded.py",
+        f"{_SRC}/dataset/reader.py",
         "self._orientations = tf.constant(dataset.orientations)",
         "self._orientations = tf.constant(dataset.orientations if input_size else np.ones_like(dataset.orientations))",
     ),
     Fault(
         "inverted-box-let-through",
-        f"{_SRC}/dataset/checks.py",
+        f"{_SRC}/dataset/check_boxes.py",
         "return np.asarray(self.inverted | self.outside | self.empty)",
         "return np.asarray(self.outside | self.empty)",
     ),
@@ -254,7 +254,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     # The data.
     Fault(
         "xywh-read-as-xyxy",
-        f"{_SRC}/dataset/checks.py",
+        f"{_SRC}/dataset/check_boxes.py",
         'corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written',
         "corners = written",
     ),
@@ -266,7 +266,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "link-followed-out-of-a-channel",
-        f"{_SRC}/dataset/images.py",
+        f"{_SRC}/dataset/check_images.py",
         "target = os.path.realpath(folder / file_name)",
         "target = os.path.abspath(folder / file_name)",
     ),
@@ -388,7 +388,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "padding-of-training-images-not-zero",
-        f"{_SRC}/dataset/preprocess.py",
+        f"{_SRC}/images/network_input.py",
         "return scaled * rows[:, :, None, None] * columns[:, None, :, None]",
         "return scaled",
     ),

@@ -14,7 +14,7 @@ from sagemaker_object_detection.evaluation.coco import DetectionSet, coco_figure
 from sagemaker_object_detection.evaluation.evaluation import Evaluation
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.report.figures import compute_figures
-from sagemaker_object_detection.report.page import Findings
+from sagemaker_object_detection.report.page import PageContent
 from sagemaker_object_detection.report.pictures import draw_worst
 from sagemaker_object_detection.training.progress import Epoch, Slice
 
@@ -52,7 +52,7 @@ def evaluation(dataset: Dataset, mean: float, confident: int = 2) -> Evaluation:
     return Evaluation(metrics, 1.5, coco_figures(dataset, found_in(dataset)), confident, 0.5, 0.0625)
 
 
-def findings(folder: Path, names: tuple[str, ...] = NAMES, files: tuple[str, ...] = FILES, **changes) -> Findings:
+def findings(folder: Path, names: tuple[str, ...] = NAMES, files: tuple[str, ...] = FILES, **changes) -> PageContent:
     """Everything a job can come to; the second of three epochs was saved."""
     dataset = data(folder, names, files)
     figures = compute_figures(dataset, found_in(dataset))
@@ -63,7 +63,7 @@ def findings(folder: Path, names: tuple[str, ...] = NAMES, files: tuple[str, ...
     )
     report = DataReport((channel("training", dataset), channel("validation", dataset)), ("A <b>warning</b>.",))
     return replace(
-        Findings(
+        PageContent(
             base=DEFAULT_MODEL,
             hyperparameters=read(
                 {"epochs": "3", "passes_per_epoch": "1", "learning_rate_schedule": "cosine", "recipe": "plain"}

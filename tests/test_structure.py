@@ -15,7 +15,7 @@ FLOW = [
     {"files", "sentences"},
     {"job"},
     {"hyperparameters", "guard", "script_mode"},
-    {"geometry"},
+    {"geometry", "images"},
     {"dataset", "sample_data", "describe"},
     {"models"},
     {"weights"},

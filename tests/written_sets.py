@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape
 from PIL import Image
 
 from sagemaker_object_detection.dataset.annotation_file import read_annotations
-from sagemaker_object_detection.dataset.checks import check_boxes, check_images
+from sagemaker_object_detection.dataset.check_boxes import check_boxes
+from sagemaker_object_detection.dataset.check_images import check_images
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("cat", "dog")

@@ -25,7 +25,7 @@ class Family:
 
     name: str
     pixel_scaling: Literal["symmetric", "mean_subtracted", "standardized"]
-    """What pixels of 0..255 become in the network input: `dataset/preprocess.py`."""
+    """What pixels of 0..255 become in the network input: `images/network_input.py`."""
     keep_aspect_ratio: bool
     """Whether images are fitted into the square input and padded at the bottom or right, instead of stretched."""
     augmentation: Literal["crop", "scale_and_crop"]

@@ -97,13 +97,13 @@ def write_outputs(
     log.info("The model is in %s.", paths.model)
     with optional("The report", "the model is whole"):
         # Late: what draws takes a second to import, and training does not wait for it.
-        from sagemaker_object_detection.report.page import Findings, remove_page, write_page
+        from sagemaker_object_detection.report.page import PageContent, remove_page, write_page
 
         remove_page(paths.output_data)
         figures, pictures = _find_mistakes(progress, validation, evaluator, paths)
         if saved is not None:
             board.write_pictures(saved.number, pictures)
-        findings = Findings(
+        findings = PageContent(
             base=detector.base,
             hyperparameters=hyperparameters,
             fault=fault,

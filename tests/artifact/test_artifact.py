@@ -112,7 +112,7 @@ def test_weights_come_back_by_name(trained):
     for one, other in zip(first.variables, second.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     noise = tf.random.stateless_uniform([1, 200, 300, 3], [3, 4], 0, 256, tf.int32)
-    from sagemaker_object_detection.dataset.preprocess import to_network_input
+    from sagemaker_object_detection.images.network_input import to_network_input
 
     network_input, _ = to_network_input(tf.cast(noise[0], tf.float32), start.base)
     loaded = tf.saved_model.load(str(trained.root / "model/1"))

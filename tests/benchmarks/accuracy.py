@@ -36,9 +36,9 @@ class Variant:
 
 BASELINE = Variant("baseline")
 VARIANTS = (
-    Variant("decoded in every epoch", {"dataset.decoded:SHARE": 0.0}),
+    Variant("decoded in every epoch", {"images.decoded:SHARE": 0.0}),
     # BCCD's photographs of 640x480 are decoded in full for a network of 320; at half their size they are 240 high.
-    Variant("decoded at half size", {"dataset.decoded:KEPT_SIDES": 0.75}),
+    Variant("decoded at half size", {"images.decoded:KEPT_SIDES": 0.75, "dataset.reader:KEPT_SIDES": 0.75}),
     Variant("normalization not folded", {"models.detector:fold_normalizations": None}),
 )
 

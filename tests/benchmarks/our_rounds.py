@@ -22,9 +22,9 @@ from flops import forward_flops
 from rounds import Prepared, serve
 
 from sagemaker_object_detection.dataset.annotations import Dataset
-from sagemaker_object_detection.dataset.decoded import DecodedImages
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, Order, training_batches
+from sagemaker_object_detection.images.decoded import DecodedImages
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def inference(spec: Mapping[str, Any]) -> Prepared:
     """The exported model's default signature on decoded images of 800x600, one at a time."""
     from sagemaker_object_detection.artifact.export import SAVED_MODEL
     from sagemaker_object_detection.artifact.export import export as write
-    from sagemaker_object_detection.dataset.preprocess import decode_stored
+    from sagemaker_object_detection.images.decoding import decode_stored
 
     data = _data(Path(spec["channel"]))
     detector = stock_network.build(step_variants.find_base(spec), len(data.labels), stock=False)

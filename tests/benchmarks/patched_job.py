@@ -1,6 +1,6 @@
 """The command line of the package with some of its names replaced, so that a benchmark can leave a speed-up out.
 
-    PATCHES='{"dataset.decoded:SHARE": 0.0}' python tests/benchmarks/patched_job.py train --root ROOT
+    PATCHES='{"images.decoded:SHARE": 0.0}' python tests/benchmarks/patched_job.py train --root ROOT
 
 PATCHES: "module:name" below the package -> a number, or null for a function that does nothing.
 """

@@ -151,7 +151,8 @@ def coco(channel: Path, images: int, boxes: int) -> dict[str, Any]:
 def read(channel: Path) -> Mapping[str, tuple[float, float, float]]:
     """Seconds, CPU-seconds and peak megabytes after each part of reading a channel."""
     from sagemaker_object_detection.dataset.annotation_file import read_annotations
-    from sagemaker_object_detection.dataset.checks import check_boxes, check_images
+    from sagemaker_object_detection.dataset.check_boxes import check_boxes
+    from sagemaker_object_detection.dataset.check_images import check_images
 
     found = {"before": (0.0, 0.0, peak_megabytes())}
     wall, cpu = time.perf_counter(), time.process_time()

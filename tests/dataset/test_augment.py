@@ -11,7 +11,7 @@ from sagemaker_object_detection.dataset.augment import (
     random_horizontal_flip,
     random_scale_and_crop,
 )
-from sagemaker_object_detection.dataset.preprocess import scale_pixels, to_network_input
+from sagemaker_object_detection.images.network_input import scale_pixels, to_network_input
 
 SIZE = 64
 CROP = DEFAULT_MODEL

@@ -17,10 +17,10 @@ from PIL import Image
 from shared import shared
 
 from sagemaker_object_detection import catalogue
-from sagemaker_object_detection.dataset import images as image_files
 from sagemaker_object_detection.dataset.load import Splits, load_splits
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.images import decoding, headers
 from sagemaker_object_detection.job.stop import StoppedError, StopSignal
 from sagemaker_object_detection.sample_data import write_sample_data
 
@@ -325,7 +325,7 @@ def test_a_truncated_png_is_found(tmp_path: Path) -> None:
 
 def test_an_image_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     channel = write_channel(tmp_path / "training")
-    monkeypatch.setattr(image_files, "MAX_PIXELS", 3000)
+    monkeypatch.setattr(headers, "MAX_PIXELS", 3000)
     assert problems(channel) == [
         "training images[0] 'a.jpg' has too many pixels (64 x 48 = 3072); at most 3000 are accepted. Shrink it."
     ]
@@ -606,11 +606,9 @@ def test_of_many_problems_some_of_each_kind_are_named_and_the_rest_counted(tmp_p
 
 
 def test_an_image_is_decoded_once_whatever_else_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sagemaker_object_detection.dataset import preprocess
-
     decoded = []
-    decode_stored = preprocess.decode_stored
-    monkeypatch.setattr(preprocess, "decode_stored", lambda raw: decoded.append(1) or decode_stored(raw))
+    decode_stored = decoding.decode_stored
+    monkeypatch.setattr(decoding, "decode_stored", lambda raw: decoded.append(1) or decode_stored(raw))
     content = changed("images.2", {"file_name": "a.jpg", "id": 3})
     content["annotations"][0]["bbox"] = [9, 9, 1, 1]
     problems(write_channel(tmp_path / "training", content))

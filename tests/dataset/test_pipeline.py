@@ -15,7 +15,7 @@ from sagemaker_object_detection.dataset.pipeline import (
     _row_counts,
     evaluation_batches,
 )
-from sagemaker_object_detection.dataset.preprocess import to_network_input
+from sagemaker_object_detection.images.network_input import to_network_input
 
 BASE = dataclasses.replace(catalogue.DEFAULT_MODEL, input_size=32)
 PADDED = dataclasses.replace(next(base for base in catalogue.CATALOGUE if base.family.keep_aspect_ratio), input_size=32)

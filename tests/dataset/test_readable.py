@@ -17,11 +17,11 @@ from PIL import Image
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.dataset.annotations import Dataset
-from sagemaker_object_detection.dataset.decoded import DecodedImages
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, Order, evaluation_batches
 from sagemaker_object_detection.dataset.readable import readable
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError
+from sagemaker_object_detection.images.decoded import DecodedImages
 
 BASE = catalogue.DEFAULT_MODEL
 COUNT = 60

@@ -24,9 +24,9 @@ from sagemaker_object_detection.artifact.model_info import model_info
 from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
-from sagemaker_object_detection.dataset.preprocess import scale_pixels
 from sagemaker_object_detection.evaluation.evaluator import Evaluator
 from sagemaker_object_detection.geometry.box_coder import encode_boxes
+from sagemaker_object_detection.images.network_input import scale_pixels
 from sagemaker_object_detection.job.stop import GRACE_SECONDS
 from sagemaker_object_detection.models.detector import Predictions, build_detector
 from sagemaker_object_detection.models.postprocess import detections

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagemaker_object_detection.catalogue import find
-from sagemaker_object_detection.dataset.preprocess import to_input_frame, to_network_input
 from sagemaker_object_detection.geometry.anchors import generate_anchors
 from sagemaker_object_detection.geometry.coverage import best_anchor_iou, boxes_in_input
 from sagemaker_object_detection.geometry.iou import pairwise_iou
+from sagemaker_object_detection.images.network_input import to_input_frame, to_network_input
 
 STRETCHED, FITTED = find("ssd_mobilenet_v2_fpnlite_320x320"), find("ssd_efficientdet_d0_512x512")
 MODELS = [STRETCHED, find("ssd_mobilenet_v2_fpnlite_640x640"), FITTED, find("ssd_efficientdet_d3_896x896")]

@@ -12,9 +12,10 @@ from traced_functions import traced_functions
 
 from sagemaker_object_detection.artifact.export import ServingModel
 from sagemaker_object_detection.catalogue import BaseModel
-from sagemaker_object_detection.dataset.exif import exif_orientation
-from sagemaker_object_detection.dataset.preprocess import decode, to_network_input
 from sagemaker_object_detection.evaluation.evaluator import Evaluator
+from sagemaker_object_detection.images.decoding import decode
+from sagemaker_object_detection.images.exif import exif_orientation
+from sagemaker_object_detection.images.network_input import to_network_input
 from sagemaker_object_detection.models.detector import Detector, build_detector
 
 pytestmark = pytest.mark.gpu_wheels

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagemaker_object_detection.job.config import _hosts, read_job
+from sagemaker_object_detection.job.config import _hosts, read_job, unquote
 from sagemaker_object_detection.job.paths import Paths
-from sagemaker_object_detection.job.text import unquote
-from sagemaker_object_detection.sentences import nearest
 
 CONFIGS = ("hyperparameters", "inputdataconfig", "resourceconfig", "checkpointconfig")
 
@@ -305,11 +303,6 @@ def test_without_its_configuration_the_checkpoint_folder_counts_where_it_can_be_
 )
 def test_one_layer_of_quoting_is_removed(text, expected):
     assert unquote(text) == expected
-
-
-def test_nearest_reads_dashes_and_capitals():
-    assert nearest(" Batch-Size", ["epochs", "batch_size"]) == "batch_size"
-    assert nearest("zzz", ["epochs", "batch_size"]) is None
 
 
 def test_hosts_come_in_the_one_order_all_of_them_agree_on(paths):

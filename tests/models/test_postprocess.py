@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
-from sagemaker_object_detection.dataset.preprocess import to_input_frame, to_network_input
 from sagemaker_object_detection.geometry.box_coder import decode_boxes, encode_boxes
+from sagemaker_object_detection.images.network_input import to_input_frame, to_network_input
 from sagemaker_object_detection.models.detector import Predictions
 from sagemaker_object_detection.models.postprocess import Detections, detections
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from sagemaker_object_detection.artifact.inference import LABELS_FILE, SIGNATURE
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
-from sagemaker_object_detection.dataset.exif import exif_orientation
-from sagemaker_object_detection.dataset.preprocess import decode
+from sagemaker_object_detection.images.decoding import decode
+from sagemaker_object_detection.images.exif import exif_orientation
 
 LABELS = ["cat", "dog"]
 

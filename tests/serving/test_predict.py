@@ -21,8 +21,8 @@ from pycocotools.cocoeval import COCOeval
 from sagemaker_object_detection.__main__ import main
 from sagemaker_object_detection.artifact.inference import SIGNATURE
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
-from sagemaker_object_detection.dataset.preprocess import decode_stored
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.images.decoding import decode_stored
 from sagemaker_object_detection.report.drawing import colour_of
 from sagemaker_object_detection.serving import predict
 from sagemaker_object_detection.serving.predict import predict_files

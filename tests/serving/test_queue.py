@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 
 from sagemaker_object_detection.artifact.inference import RequestError
-from sagemaker_object_detection.dataset.images import MAX_PIXELS
+from sagemaker_object_detection.images.headers import MAX_PIXELS
 from sagemaker_object_detection.serving import queue as module
 from sagemaker_object_detection.serving.queue import BatchQueue, DamagedImageError
 
@@ -119,10 +120,11 @@ def test_too_many_are_turned_away_and_the_others_are_answered(queue, model, monk
 
 
 @pytest.fixture
-def aged(model):
+def aged(model, monkeypatch):
     """A queue whose clock a test sets."""
     now = [0.0]
-    made = BatchQueue(model, batch_size=3, clock=lambda: now[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    made = BatchQueue(model, batch_size=3)
     yield made, now
     for _ in range(20):
         model.go_on.release()

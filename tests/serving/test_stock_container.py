@@ -16,7 +16,7 @@ from servers import serving
 from stock_container import Container, find_models, tensorflow_serving
 
 from sagemaker_object_detection.artifact import inference
-from sagemaker_object_detection.dataset.images import MAX_PIXELS
+from sagemaker_object_detection.images.headers import MAX_PIXELS
 
 pytestmark = pytest.mark.slow
 

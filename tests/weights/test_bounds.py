@@ -9,7 +9,7 @@ import pytest
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.job.stop import NEVER
 from sagemaker_object_detection.weights import bounds
-from sagemaker_object_detection.weights.bounds import Limits, Progress, Tally, Transfer
+from sagemaker_object_detection.weights.bounds import Limits, Tally, Transfer, TransferProgress
 
 LIMITS = Limits(entries=2, bytes=2_000_000, total_seconds=120.0)
 
@@ -22,7 +22,7 @@ def clock(monkeypatch):
 
 
 def progress(total=None):
-    return Progress(Transfer("origin", NEVER, LIMITS, "do without"), "s3://bucket/key", total)
+    return TransferProgress(Transfer("origin", NEVER, LIMITS, "do without"), "s3://bucket/key", total)
 
 
 def test_progress_is_told_every_half_minute_at_most(clock, caplog):

@@ -19,10 +19,11 @@ from sagemaker_object_detection.artifact import inference
 from sagemaker_object_detection.artifact.inference import LABELS_FILE
 from sagemaker_object_detection.artifact.model_info import FILE_NAME
 from sagemaker_object_detection.dataset.annotations import Labels
-from sagemaker_object_detection.dataset.exif import exif_orientation
-from sagemaker_object_detection.dataset.preprocess import decode, to_network_input
 from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.geometry.box_coder import decode_boxes
+from sagemaker_object_detection.images.decoding import decode
+from sagemaker_object_detection.images.exif import exif_orientation
+from sagemaker_object_detection.images.network_input import to_network_input
 from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.models.postprocess import detections
 

@@ -23,7 +23,7 @@ SIGNATURE = "encoded_images"
 """Of the SavedModel: file contents in, detections out."""
 LABELS_FILE = "labels.json"
 MAX_PIXELS = 2**26
-"""Of an image, as everywhere in this package (dataset/images.py)."""
+"""Of an image, as everywhere in this package (images/headers.py)."""
 _MAX_SEGMENTS = 4096
 _SHOWN = 300
 _JSON = "application/json"

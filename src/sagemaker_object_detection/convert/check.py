@@ -9,14 +9,13 @@ import numpy as np
 
 from sagemaker_object_detection.convert.coco import COCO
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
-from sagemaker_object_detection.dataset.checks import (
+from sagemaker_object_detection.dataset.check_boxes import (
     OTHER_FORMAT,
-    CheckedImages,
-    examine_images,
     is_other_format,
     judge_boxes,
     read_both_ways,
 )
+from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images
 
 
 @dataclass(frozen=True, eq=False)

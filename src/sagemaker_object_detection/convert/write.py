@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from sagemaker_object_detection.dataset.annotation_entries import ANNOTATIONS_FILE, Document
-from sagemaker_object_detection.dataset.checks import IMAGES_FOLDER
+from sagemaker_object_detection.dataset.check_images import IMAGES_FOLDER
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
 from sagemaker_object_detection.files.whole import whole_folder

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from sagemaker_object_detection.dataset.decoded import DecodedImages
+    from sagemaker_object_detection.images.decoded import DecodedImages
 
 
 @dataclass(frozen=True)

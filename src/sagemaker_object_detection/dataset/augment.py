@@ -12,7 +12,7 @@ network input's, then a random window of the input's size is cut out, and what i
 import tensorflow as tf
 
 from sagemaker_object_detection.catalogue import BaseModel
-from sagemaker_object_detection.dataset.preprocess import pad_to_square, resize
+from sagemaker_object_detection.images.network_input import pad_to_square, resize
 
 _CROP_AREA = (0.75, 1.0)
 _CROP_ASPECT = (0.75, 3.0)

@@ -8,20 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, read_annotations
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
-from sagemaker_object_detection.dataset.checks import (
-    IMAGES_FOLDER,
-    CheckedBoxes,
-    CheckedImages,
-    check_boxes,
-    check_images,
-)
-from sagemaker_object_detection.dataset.images import check_decoding
+from sagemaker_object_detection.dataset.check_boxes import CheckedBoxes, check_boxes
+from sagemaker_object_detection.dataset.check_images import IMAGES_FOLDER, CheckedImages, check_images
 from sagemaker_object_detection.dataset.problems import (
     ChannelReport,
     DataError,
@@ -32,12 +25,11 @@ from sagemaker_object_detection.dataset.problems import (
 )
 from sagemaker_object_detection.dataset.split import split_images
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.images.decoded import DecodedImages, room_for_pixels
+from sagemaker_object_detection.images.decoding import check_decoding
 from sagemaker_object_detection.job.config import Job
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.sentences import listed, shortlist
-
-if TYPE_CHECKING:
-    from sagemaker_object_detection.dataset.decoded import DecodedImages
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +167,7 @@ def _check_channel(
     return _Channel(table, images, boxes)
 
 
-def _check_decoding(channels: Sequence[_Channel], stop: StopSignal) -> tuple[list[Problem], "DecodedImages | None"]:
+def _check_decoding(channels: Sequence[_Channel], stop: StopSignal) -> tuple[list[Problem], DecodedImages | None]:
     """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept."""
     todo = [
         (channel, index, header)
@@ -185,8 +177,6 @@ def _check_decoding(channels: Sequence[_Channel], stop: StopSignal) -> tuple[lis
     ]
     if not todo:
         return [], None
-    from sagemaker_object_detection.dataset.decoded import DecodedImages, room_for_pixels
-
     decoded = DecodedImages(room_for_pixels(max(header.height * header.width for _, _, header in todo)))
     started = time.monotonic()
     logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
@@ -264,7 +254,7 @@ def _check_classes(validation: AnnotationTable, training: AnnotationTable, label
     return problems
 
 
-def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: "DecodedImages | None") -> Dataset:
+def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: DecodedImages | None) -> Dataset:
     """The chosen images of a channel (ascending indices) and their boxes."""
     table, images, boxes = channel.table, channel.images, channel.boxes
     new_index = np.full(len(table.file_names), -1, np.int64)

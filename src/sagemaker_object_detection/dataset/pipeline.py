@@ -17,8 +17,8 @@ import tensorflow as tf
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.augment import augment as augmented
-from sagemaker_object_detection.dataset.decoded import ImageReader
-from sagemaker_object_detection.dataset.preprocess import to_input_frame, to_network_input, to_pixels
+from sagemaker_object_detection.dataset.reader import ImageReader
+from sagemaker_object_detection.images.network_input import to_input_frame, to_network_input, to_pixels
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     answer, speak of the image: [0, 1] spans it without padding. `true_shapes` leads from one to the other; where images
     are stretched they are the same.
 
-    images: [B, S, S, 3]; of training uint8 pixels (`preprocess.scaled_images` makes the network input of them), of
+    images: [B, S, S, 3]; of training uint8 pixels (`network_input.scaled_images` makes the network input of them), of
     evaluation the network input, float32 and exact. true_shapes: int32 [B, 3], size of each image inside its network
     input, at least 1.
     boxes: float32 [B, G, 4], ymin xmin ymax xmax, normalised to the network input. classes: int64 [B, G], 0-based.

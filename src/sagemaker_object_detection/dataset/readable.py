@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.dataset.annotations import Dataset
-from sagemaker_object_detection.dataset.images import Header, UnusableImageError, check_decoding, read_headers
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError
 from sagemaker_object_detection.files.regular import SpecialFileError
+from sagemaker_object_detection.images.decoding import check_decoding
+from sagemaker_object_detection.images.headers import Header, UnusableImageError, read_headers
 
 _READ_ERRORS = (
     tf.errors.AbortedError,  # the file changed while it was read

@@ -35,7 +35,7 @@ def best_anchor_iou(boxes: np.ndarray, sizes: np.ndarray, base: BaseModel) -> np
 
 
 def boxes_in_input(boxes: np.ndarray, sizes: np.ndarray, base: BaseModel) -> np.ndarray:
-    """Boxes of images as boxes of the network input, as `dataset/preprocess.py` makes it of each image.
+    """Boxes of images as boxes of the network input, as `images/network_input.py` makes it of each image.
 
     Args:
         boxes: float32 [M, 4], normalised to the image.

@@ -6,7 +6,7 @@ from typing import Any
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Value
 from sagemaker_object_detection.hyperparameters.table import ROWS, Hyperparameters, Row
-from sagemaker_object_detection.job.text import is_given, unquote
+from sagemaker_object_detection.job.config import is_given, unquote
 from sagemaker_object_detection.sentences import MAX_SHOWN, nearest, shown
 
 __all__ = ["Hyperparameters", "read", "read_what_is_right"]

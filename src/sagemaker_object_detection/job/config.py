@@ -16,7 +16,6 @@ from sagemaker_object_detection.files.regular import SpecialFileError, read_regu
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.job.channels import CHANNELS, PLATFORM_CHANNELS, SETTINGS
 from sagemaker_object_detection.job.paths import Paths
-from sagemaker_object_detection.job.text import is_given, unquote
 from sagemaker_object_detection.sentences import described, shown, suggestion
 
 TUNING_OBJECTIVE = "_tuning_objective_metric"
@@ -74,6 +73,22 @@ def read_job(paths: Paths) -> Job:
         tuning_objective=unquote(platform.get(TUNING_OBJECTIVE, "")) or None,
         problems=tuple(problems),
     )
+
+
+def unquote(text: str) -> str:
+    """The text without surrounding blanks and without one layer of JSON quoting, which framework estimators add."""
+    text = text.strip()
+    if text.startswith('"'):
+        try:
+            return str(json.loads(text)).strip()
+        except ValueError:
+            return text
+    return text
+
+
+def is_given(text: str) -> bool:
+    """False for Python's None, which the SDKs pass on as "None" or "null"."""
+    return unquote(text) not in ("None", "null")
 
 
 def _hyperparameters(paths: Paths, problems: list[str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -40,7 +40,7 @@ _RATE_POINTS = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
+class PageContent:
     """All that the page shows. `figures`, and the `pictures` that go with them, are of the saved weights; None where
     there are none."""
 
@@ -55,7 +55,7 @@ class Findings:
     pictures: Sequence[Picture]
 
 
-def write_page(findings: Findings, folder: Path) -> Path:
+def write_page(findings: PageContent, folder: Path) -> Path:
     """Writes `report.html` and the folder `report/` beside it, which replace those of an earlier run.
 
     Everything is made under another name first.
@@ -83,7 +83,7 @@ def remove_page(folder: Path) -> None:
     shutil.rmtree(folder / PICTURES, ignore_errors=True)
 
 
-def render(findings: Findings, drawn: Mapping[str, bytes]) -> str:
+def render(findings: PageContent, drawn: Mapping[str, bytes]) -> str:
     """The page as HTML; `drawn`: PNG by the name of the chart."""
     environment = Environment(
         loader=PackageLoader(__package__, "."),
@@ -121,7 +121,7 @@ def render(findings: Findings, drawn: Mapping[str, bytes]) -> str:
     )
 
 
-def _missing(findings: Findings) -> list[str]:
+def _missing(findings: PageContent) -> list[str]:
     """What the page cannot show, and why."""
     if findings.splits.validation is None:
         return [
@@ -146,7 +146,7 @@ def _missing(findings: Findings) -> list[str]:
     return []
 
 
-def _charts(findings: Findings) -> dict[str, bytes]:
+def _charts(findings: PageContent) -> dict[str, bytes]:
     """PNG by name."""
     epochs = findings.epochs
     drawn = _training_charts(findings) if epochs else {}
@@ -179,7 +179,7 @@ def _charts(findings: Findings) -> dict[str, bytes]:
     return drawn
 
 
-def _training_charts(findings: Findings) -> dict[str, bytes]:
+def _training_charts(findings: PageContent) -> dict[str, bytes]:
     """How it was trained: PNG by name."""
     h, epochs, images = findings.hyperparameters, findings.epochs, len(findings.splits.training.file_names)
     steps = steps_per_epoch(h, images)
@@ -235,7 +235,7 @@ def _anchor_sides(base: BaseModel) -> tuple[float, float]:
     return low, high * 2 ** ((scales - 1) / scales)
 
 
-def _classes(findings: Findings) -> list[dict[str, Any]]:
+def _classes(findings: PageContent) -> list[dict[str, Any]]:
     """A row of the tables for each class. What is not known is None."""
     training, validation = findings.splits.training, findings.splits.validation
     result = findings.saved.validation if findings.saved else None
@@ -267,7 +267,7 @@ def _coverage(dataset: Dataset, base: BaseModel) -> list[np.ndarray]:
     return [best[dataset.classes == index] for index in range(len(dataset.labels))]
 
 
-def _confusion(findings: Findings) -> dict[str, Any] | None:
+def _confusion(findings: PageContent) -> dict[str, Any] | None:
     """Rows of (name, [(count, share of the row)]), or the pairs that are confused most where classes are many."""
     if findings.figures is None:
         return None

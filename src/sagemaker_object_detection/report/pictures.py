@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from sagemaker_object_detection.dataset.annotations import Dataset
-from sagemaker_object_detection.dataset.preprocess import decode
+from sagemaker_object_detection.images.decoding import decode
 from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
 from sagemaker_object_detection.report.figures import BadImage, Figures
 

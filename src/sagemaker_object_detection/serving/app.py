@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from sagemaker_object_detection.artifact.inference import RequestError, check_content_type, parse_accept, respond
 from sagemaker_object_detection.dataset.annotations import Labels
-from sagemaker_object_detection.dataset.images import TOO_LARGE, Header, UnusableImageError, header_of
+from sagemaker_object_detection.images.headers import TOO_LARGE, Header, UnusableImageError, header_of
 from sagemaker_object_detection.serving.queue import BatchQueue
 
 log = logging.getLogger(__name__)

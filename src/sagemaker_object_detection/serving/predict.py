@@ -10,10 +10,10 @@ import tensorflow as tf
 from PIL import Image
 
 from sagemaker_object_detection.artifact.model_info import read_model_info
-from sagemaker_object_detection.dataset.images import Header, UnusableImageError, read_headers, unreadable
-from sagemaker_object_detection.dataset.preprocess import decode
 from sagemaker_object_detection.devices.prepare import prepare_to_answer
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.images.decoding import decode
+from sagemaker_object_detection.images.headers import Header, UnusableImageError, read_headers, unreadable
 from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
 from sagemaker_object_detection.serving.coco_results import array_lines, coco_results, image_ids
 from sagemaker_object_detection.serving.image_files import ImageFile, find_images

@@ -11,7 +11,7 @@ import math
 import tensorflow as tf
 
 from sagemaker_object_detection.dataset.pipeline import Inputs
-from sagemaker_object_detection.dataset.preprocess import scaled_images
+from sagemaker_object_detection.images.network_input import scaled_images
 from sagemaker_object_detection.job.memory import available_memory
 from sagemaker_object_detection.models.detector import Detector, Predictions
 

@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from sagemaker_object_detection.dataset.pipeline import Batch, Inputs
-from sagemaker_object_detection.dataset.preprocess import scaled_images
 from sagemaker_object_detection.devices.replicas import Replicas
+from sagemaker_object_detection.images.network_input import scaled_images
 from sagemaker_object_detection.models.batch_norm import MovingAverage
 from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.models.targets import Targets, assign_targets

@@ -46,7 +46,7 @@ class Transfer:
     """Ends the sentences of errors: what else the user can do, as `WAYS` says it to a job's."""
 
 
-class Progress:
+class TransferProgress:
     """Is told of every piece that arrives; says now and then how far it is.
 
     Args:

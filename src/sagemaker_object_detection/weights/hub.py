@@ -17,7 +17,7 @@ from urllib3 import exceptions
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
 from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
 from sagemaker_object_detection.weights.archive import unpack
-from sagemaker_object_detection.weights.bounds import Progress, Transfer
+from sagemaker_object_detection.weights.bounds import Transfer, TransferProgress
 
 _GZIP = b"\x1f\x8b"
 _BLOCK = 2**18
@@ -97,7 +97,7 @@ def _fetch(address: str, context: ssl.SSLContext, work: Path, transfer: Transfer
 
 def _download(address: str, context: ssl.SSLContext, archive: Path, transfer: Transfer) -> bool:
     """Whether all has arrived: a host that says nothing of the size ends an answer by hanging up."""
-    progress = Progress(transfer, address)
+    progress = TransferProgress(transfer, address)
     with _answer(address, context, progress, transfer) as response, archive.open("wb") as file:
         size = response.headers.get("Content-Length", "")
         progress.total = int(size) if size.isdecimal() else None
@@ -116,7 +116,7 @@ def _download(address: str, context: ssl.SSLContext, archive: Path, transfer: Tr
 
 @contextmanager
 def _answer(
-    address: str, context: ssl.SSLContext, progress: Progress, transfer: Transfer
+    address: str, context: ssl.SSLContext, progress: TransferProgress, transfer: Transfer
 ) -> Iterator[urllib3.BaseHTTPResponse]:
     """What the address answers, after the redirects, which are followed to http:// and https:// alone."""
     origin, other = transfer.origin, f"or {transfer.ways}"

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
-from sagemaker_object_detection.weights.bounds import Progress, Tally, Transfer
+from sagemaker_object_detection.weights.bounds import Tally, Transfer, TransferProgress
 from sagemaker_object_detection.weights.naming import ARCHIVES
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", re.ASCII)
@@ -59,7 +59,7 @@ def fetch_s3(address: str, work: Path, transfer: Transfer) -> Path:
             places = {name: _place(name, prefix, tree, transfer.origin) for name in objects}
             size = sum(objects.values())
         tally.check_room(work)
-        _download(client, bucket, places, transfer.origin, Progress(transfer, address, size))
+        _download(client, bucket, places, transfer.origin, TransferProgress(transfer, address, size))
     return archive or tree
 
 
@@ -114,7 +114,7 @@ def _no_place(key: str, origin: str) -> UserError:
     )
 
 
-def _download(client: Any, bucket: str, places: Mapping[str, Path], origin: str, progress: Progress) -> None:
+def _download(client: Any, bucket: str, places: Mapping[str, Path], origin: str, progress: TransferProgress) -> None:
     from boto3.s3.transfer import TransferConfig
 
     # In this thread, so that a stop is noticed; the classic client, because the other one takes no settings.

@@ -14,11 +14,12 @@ from made_channels import picture, training_stream, write_annotations
 from PIL import Image
 
 from sagemaker_object_detection import catalogue
-from sagemaker_object_detection.dataset import decoded as decoded_images
 from sagemaker_object_detection.dataset.annotations import Dataset
-from sagemaker_object_detection.dataset.decoded import DecodedImages, ImageReader, room_for_pixels
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches
+from sagemaker_object_detection.dataset.reader import ImageReader
+from sagemaker_object_detection.images import decoded as decoded_images
+from sagemaker_object_detection.images.decoded import DecodedImages, room_for_pixels
 
 BASE = dataclasses.replace(catalogue.DEFAULT_MODEL, input_size=32)
 SIDES = (40, 30)

@@ -1,22 +1,20 @@
-"""Image files: what their headers say, without TensorFlow, and whether they decode, with the decoder training uses."""
+"""What the header of an image file says: its size and orientation, or why it cannot be used. Without TensorFlow."""
 
 import io
 import logging
 import os
-import posixpath
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from sagemaker_object_detection.dataset.png_header import read_png_header
 from sagemaker_object_detection.files.regular import open_regular
-from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +54,11 @@ _SIGNATURES = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the image itself"),
 )
 
-_T = TypeVar("_T")
-_R = TypeVar("_R")
+# Colour type -> bit depths.
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_PNG_PALETTE = 3
+_MAX_PNG_EXIF_BYTES = 2**16
+_MAX_PNG_CHUNKS = 10_000
 
 
 class UnusableImageError(Exception):
@@ -89,19 +90,12 @@ class Header:
         return (self.width, self.height) if self.orientation >= 5 else self.stored
 
 
-def read_header(path: Path) -> Header:
-    """Size and orientation of a JPEG or PNG, from its first kilobytes.
+def header_of(contents: bytes) -> Header:
+    """Size and orientation of a JPEG or PNG, from its first kilobytes; not by several threads at a time.
 
     Raises:
-        UnusableImageError: missing, unreadable, empty, of another format, damaged, or larger than MAX_PIXELS or
-            MAX_SIDE.
+        UnusableImageError: empty, of another format, damaged, or larger than MAX_PIXELS or MAX_SIDE.
     """
-    with _without_pillow_warnings():
-        return _read_header(path)
-
-
-def header_of(contents: bytes) -> Header:
-    """`read_header` of an image that has been read; not by several threads at a time."""
     with _without_pillow_warnings():
         return _header_of(io.BytesIO(contents))
 
@@ -149,10 +143,55 @@ def _header_of(file: BinaryIO) -> Header:
 def _size_and_exif(file: BinaryIO, name: str) -> tuple[int, int, bytes | None]:
     """Width, height and EXIF data of a JPEG or PNG file."""
     if name == "PNG":
-        header = read_png_header(file)
-        return header.width, header.height, header.exif
+        return _png_size_and_exif(file)
     with Image.open(file, formats=("JPEG",)) as image:
         return *image.size, image.info.get("exif")
+
+
+def _png_size_and_exif(file: BinaryIO) -> tuple[int, int, bytes | None]:
+    """Width, height and EXIF data of a PNG file (ISO/IEC 15948), from all that stands before its pixels.
+
+    Pillow reads every chunk before the pixels, and refuses files that every decoder takes: those with a damaged
+    comment, or with one of more than a megabyte, as image editors write them.
+
+    Raises:
+        ValueError: no decoder would take it.
+    """
+    file.seek(8)
+    length, kind = _begin_chunk(file)
+    content = file.read(13)
+    if (length, kind) != (13, b"IHDR") or file.read(4) != zlib.crc32(kind + content).to_bytes(4, "big"):
+        raise ValueError("no header, or a damaged one")
+    width, height = int.from_bytes(content[:4], "big"), int.from_bytes(content[4:8], "big")
+    depth, colours, compression, filters, interlacing = content[8:]
+    if depth not in _PNG_DEPTHS.get(colours, ()) or compression or filters or interlacing > 1:
+        raise ValueError("pixels of an unknown kind")
+    if not (0 < width < 2**31 and 0 < height < 2**31):
+        raise ValueError("no pixels")
+    exif, has_palette = None, False
+    for _ in range(_MAX_PNG_CHUNKS):
+        length, kind = _begin_chunk(file)
+        if kind == b"IDAT":
+            if colours == _PNG_PALETTE and not has_palette:
+                raise ValueError("no palette")
+            return width, height, exif
+        if kind == b"PLTE":
+            has_palette = True
+        elif not kind[0] & 0x20:  # a chunk that no decoder may skip
+            raise ValueError("a chunk out of place")
+        if kind == b"eXIf" and length <= _MAX_PNG_EXIF_BYTES:
+            exif = file.read(length)
+            length = 0
+        file.seek(length + 4, 1)
+    raise ValueError("no pixels after ten thousand chunks")
+
+
+def _begin_chunk(file: BinaryIO) -> tuple[int, bytes]:
+    """Length and kind."""
+    start = file.read(8)
+    if len(start) < 8:
+        raise ValueError("it ends before its pixels")
+    return int.from_bytes(start[:4], "big"), start[4:]
 
 
 def unreadable(error: OSError) -> UnusableImageError:
@@ -193,38 +232,9 @@ def _orientation(exif: bytes | None) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def path_problem(folder: Path, file_name: str) -> str | None:
-    """Why this file_name may not be used below the images folder, or None. Nothing outside the channel is ever opened.
-
-    Args:
-        folder: the images folder of the channel.
-    """
-    if not file_name or any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in file_name):
-        return "is not the name of a file. Expected a path below images/."
-    if posixpath.isabs(file_name):
-        return "is an absolute path. Expected a path below images/."
-    if ".." in file_name.split("/"):
-        return 'contains "..". Expected a path below images/.'
-    channel = os.path.realpath(folder.parent)
-    target = os.path.realpath(folder / file_name)
-    if os.path.commonpath([channel, target]) != channel:
-        return "is a link that leaves the channel. Put the file itself into images/."
-    return None
-
-
-def missing_image_hint(folder: Path, file_name: str, present: Callable[[Path], dict[str, str]]) -> str:
-    """Where the file may be instead. present: lower-case name -> name of what a folder holds."""
-    if os.path.isfile(folder.parent / file_name):  # False where pathlib raises
-        return "It lies in the channel's folder: file_name is relative to images/, so put it there or shorten the name."
-    plain = posixpath.basename(file_name.replace("\\", "/"))
-    similar = present(folder).get(plain.lower())
-    if similar is not None and similar != file_name:
-        return f"There is {similar!r}: write file_name exactly so."
-    return "Add the file or remove its entry."
-
-
 def read_headers(paths: Sequence[Path]) -> list[Header | UnusableImageError]:
-    """`read_header` of every path, in parallel: reading from network storage is mostly waiting."""
+    """As `header_of`, of every path, in parallel: reading from network storage is mostly waiting. A file may also be
+    missing or unreadable."""
 
     def examine(path: Path) -> Header | UnusableImageError:
         try:
@@ -232,54 +242,5 @@ def read_headers(paths: Sequence[Path]) -> list[Header | UnusableImageError]:
         except UnusableImageError as error:
             return error
 
-    with _without_pillow_warnings():
-        return _parallel(examine, paths, min(_MAX_WORKERS, 4 * (os.cpu_count() or 1)))
-
-
-def check_decoding(
-    paths: Sequence[Path],
-    headers: Sequence[Header],
-    stop: StopSignal = NEVER,
-    keep: Callable[[Path, Any], None] = lambda path, image: None,
-) -> list[UnusableImageError | None]:
-    """Decode every file once, as training will, on all cores. TensorFlow is imported here.
-
-    Args:
-        keep: is handed the pixels of every good image that no EXIF orientation turns, uint8 [H, W, 3], by all threads.
-
-    Returns:
-        per path, what is wrong with it, or None.
-
-    Raises:
-        StoppedError: `stop` was requested.
-    """
-    if not paths:
-        return []
-    import tensorflow as tf
-
-    from sagemaker_object_detection.dataset.preprocess import decode_stored
-
-    def examine(index: int) -> UnusableImageError | None:
-        stop.check()
-        try:
-            contents = paths[index].read_bytes()
-            with tf.device("CPU:0"):
-                image = decode_stored(tf.constant(contents))
-        except OSError as error:
-            return unreadable(error)
-        except (tf.errors.OpError, ValueError):
-            return UnusableImageError(
-                "damaged images", "cannot be decoded: the file is cut short or damaged. Replace it."
-            )
-        if tuple(image.shape[:2]) != headers[index].stored:
-            return UnusableImageError("damaged images", "decodes to another size than its header says. Replace it.")
-        if headers[index].orientation == 1:
-            keep(paths[index], image)
-        return None
-
-    return _parallel(examine, range(len(paths)), os.cpu_count() or 1)
-
-
-def _parallel(function: Callable[[_T], _R], items: Sequence[_T], workers: int) -> list[_R]:
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(function, items))
+    with _without_pillow_warnings(), ThreadPoolExecutor(min(_MAX_WORKERS, 4 * (os.cpu_count() or 1))) as pool:
+        return list(pool.map(examine, paths))

@@ -1,60 +1,20 @@
-"""Holds a channel's annotations against its image files: every file, size and box, and every problem there is.
+"""Holds a channel's boxes against the sizes of its images."""
 
-Nothing is decoded here, so this takes seconds and no TensorFlow; `load.py` decodes what is left.
-"""
-
-import os
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
-from sagemaker_object_detection.dataset.annotation_entries import ANNOTATIONS_FILE
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
-from sagemaker_object_detection.dataset.images import (
-    Header,
-    UnusableImageError,
-    missing_image_hint,
-    path_problem,
-    read_headers,
-)
 from sagemaker_object_detection.dataset.problems import Problem, where
 from sagemaker_object_detection.geometry.boxes import from_xyxy_pixels, xywh_to_xyxy
 
-IMAGES_FOLDER = "images"
 INVERTED, EMPTY, OUTSIDE = "inverted boxes", "empty boxes", "boxes outside their image"
 OTHER_FORMAT = "boxes in another format"
 _FIRST_FEW = 3
 _MAX_OVERHANG = 1.0
 """Pixels. Tools round differently, so a box may end this far outside its image and is then clipped."""
 _FORMATS = {"xyxy": "[xmin, ymin, xmax, ymax]", "xywh": "COCO's [xmin, ymin, width, height]"}
-
-
-@dataclass(frozen=True, eq=False)
-class CheckedImages:
-    """The files of N image entries.
-
-    headers: None where the file cannot be used. sizes: int64 [N, 2], height and width as displayed, from the
-    annotations where the file cannot be used, 0 where neither says. orientations: uint8 [N], EXIF orientation to apply.
-    """
-
-    headers: list[Header | None]
-    sizes: np.ndarray
-    orientations: np.ndarray
-
-    @property
-    def turned(self) -> int:
-        """How many images have an EXIF orientation that is applied."""
-        return int((self.orientations > 1).sum())
-
-    @property
-    def ignored(self) -> int:
-        """How many have one that is not applied, because the annotations' size says so."""
-        pairs = zip(self.headers, self.orientations.tolist(), strict=True)
-        return sum(header is not None and header.orientation != applied for header, applied in pairs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,124 +54,6 @@ class JudgedBoxes:
             return EMPTY, "is empty"
         height, width = self.sizes[number]
         return OUTSIDE, f"reaches outside its image, which is {width:g} wide and {height:g} high"
-
-
-def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
-    """Look at the path and the header of every image, and decide which orientation its annotations are for."""
-    folder = table.folder / IMAGES_FOLDER
-    count = len(table.file_names)
-    problems: list[Problem] = []
-    paths: dict[int, Path] = {}
-
-    def report(index: int, kind: str, rest: str) -> None:
-        image = f"{table.channel} images[{table.image_rows[index]}] {table.file_names[index]!r}"
-        problems.append(Problem(table.channel, kind, f"{image} {rest}"))
-
-    if count == 0:
-        text = f"{table.channel}: {ANNOTATIONS_FILE} lists no usable image in images. Expected at least one."
-        problems.append(Problem(table.channel, "empty channels", text))
-    elif not folder.is_dir():
-        text = f"{table.channel}: there is no folder {folder}. Expected the {count} images of {ANNOTATIONS_FILE} in it."
-        problems.append(Problem(table.channel, "missing image folders", text))
-    else:
-        paths = {index: folder / table.file_names[index] for index in _unique_paths(table, folder, report)}
-
-    def hint(index: int, present: Callable[[Path], dict[str, str]]) -> str:
-        return missing_image_hint(folder, table.file_names[index], present)
-
-    images = examine_images(paths, table.image_sizes, report, hint)
-    if count and not any(images.headers) and folder.is_dir():
-        text = f"{table.channel}: none of the {count} images can be used."
-        problems.insert(0, Problem(table.channel, "channels without usable images", text))
-    return images, problems
-
-
-def _unique_paths(table: AnnotationTable, folder: Path, report: Callable[[int, str, str], None]) -> list[int]:
-    """Indices of the images whose file_name may be opened and was not used before."""
-    usable: list[int] = []
-    first_use: dict[str, int] = {}
-    for index, file_name in enumerate(table.file_names):
-        problem = path_problem(folder, file_name)
-        if problem is not None:
-            report(index, "refused file names", problem)
-            continue
-        first = first_use.setdefault(os.path.normpath(file_name), index)
-        if first == index:
-            usable.append(index)
-        else:
-            report(
-                index,
-                "duplicate file names",
-                f"is listed already as images[{table.image_rows[first]}]. Merge the two entries into one.",
-            )
-    return usable
-
-
-def examine_images(
-    paths: Mapping[int, Path],
-    annotated: np.ndarray,
-    report: Callable[[int, str, str], None],
-    hint: Callable[[int, Callable[[Path], dict[str, str]]], str],
-) -> CheckedImages:
-    """Read the header of images, and decide which orientation their annotations are for.
-
-    Args:
-        paths: the files, by the index of the image; one that is not there has no file that could be used.
-        annotated: int64 [N, 2], height and width by the annotations, 0 where not given.
-        report: takes the index, kind and end of the sentence of each problem.
-        hint: what to do about a file that is missing, from the index and from what lists a folder: lower-case name ->
-            name.
-    """
-    headers: list[Header | None] = [None] * len(annotated)
-    sizes, orientations = annotated.copy(), np.ones(len(annotated), np.uint8)
-
-    @cache
-    def present(folder: Path) -> dict[str, str]:
-        try:
-            return {name.lower(): name for name in os.listdir(folder)}
-        except OSError:  # there is no hint then
-            return {}
-
-    for index, header in zip(paths, read_headers(list(paths.values())), strict=True):
-        if isinstance(header, UnusableImageError):
-            end = f" {hint(index, present)}" if header.kind == "missing images" else ""
-            report(index, header.kind, f"{header}{end}")
-            continue
-        headers[index] = header
-        displayed = _displayed_size(header, annotated[index])
-        if displayed is None:
-            report(index, "images of another size", _size_mismatch(header, annotated[index]))
-            sizes[index] = 0
-        else:
-            sizes[index], orientations[index] = displayed
-    return CheckedImages(headers, sizes, orientations)
-
-
-def _displayed_size(header: Header, annotated: np.ndarray) -> tuple[tuple[int, int], int] | None:
-    """Size as displayed and the orientation to apply, or None where the annotation's size fits neither.
-
-    TensorFlow ignores EXIF, annotation tools differ. The size in the annotations tells which pixels they are for; where
-    it fits both ways (a square, a half turn, or no size given) EXIF is honoured, as every viewer does.
-    """
-
-    def fits(size: tuple[int, int]) -> bool:
-        return all(given in (0, actual) for given, actual in zip(annotated, size, strict=True))
-
-    if fits(header.turned):
-        return header.turned, header.orientation
-    if fits(header.stored):
-        return header.stored, 1
-    return None
-
-
-def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
-    height, width = header.turned
-    turn = f" (turned as its EXIF orientation {header.orientation} says)" if header.orientation > 1 else ""
-    annotated_size = f"{annotated[1] or 'nothing'} and {annotated[0] or 'nothing'}"
-    return (
-        f"is {width} wide and {height} high{turn}, but the annotations say {annotated_size}, so its boxes would be "
-        f"misplaced. Correct width and height there, or use the image that was annotated."
-    )
 
 
 def check_boxes(

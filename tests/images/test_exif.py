@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from sagemaker_object_detection.dataset.exif import exif_orientation
-from sagemaker_object_detection.dataset.images import read_header
+from sagemaker_object_detection.images.exif import exif_orientation
+from sagemaker_object_detection.images.headers import header_of
 
 compiled = tf.function(exif_orientation, autograph=False, input_signature=[tf.TensorSpec([], tf.string)])
 
@@ -44,7 +44,7 @@ def test_every_orientation_is_read(form, big, tmp_path):
     for orientation in range(1, 9):
         contents = encoded(form, tiff(orientation, big=big))
         (tmp_path / "image").write_bytes(contents)
-        assert ours(contents) == read_header(tmp_path / "image").orientation == orientation
+        assert ours(contents) == header_of((tmp_path / "image").read_bytes()).orientation == orientation
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
@@ -63,14 +63,14 @@ def test_what_says_nothing_is_1(form, tmp_path):
     for name, exif in cases.items():
         contents = encoded(form, exif)
         (tmp_path / "image").write_bytes(contents)
-        assert ours(contents) == read_header(tmp_path / "image").orientation == 1, name
+        assert ours(contents) == header_of((tmp_path / "image").read_bytes()).orientation == 1, name
 
 
 def test_a_long_number_is_read_too(tmp_path):
     for big in (True, False):
         contents = encoded("JPEG", tiff(6, big=big, kind=4))
         (tmp_path / "image").write_bytes(contents)
-        assert ours(contents) == read_header(tmp_path / "image").orientation == 6
+        assert ours(contents) == header_of((tmp_path / "image").read_bytes()).orientation == 6
 
 
 def test_segments_before_and_fill_bytes_do_not_hide_it():
@@ -88,7 +88,7 @@ def test_a_png_has_it_before_its_pixels(tmp_path):
     assert ours(contents) == 3
     late = contents[:start] + contents[start + length : end] + chunk + contents[end:]
     (tmp_path / "image").write_bytes(late)
-    assert ours(late) == read_header(tmp_path / "image").orientation == 1
+    assert ours(late) == header_of((tmp_path / "image").read_bytes()).orientation == 1
 
 
 def test_pixels_that_look_like_exif_data_are_not_searched():

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 from shared import shared
 
 from sagemaker_object_detection import catalogue
-from sagemaker_object_detection.dataset.preprocess import (
-    decode,
+from sagemaker_object_detection.images.decoding import decode
+from sagemaker_object_detection.images.network_input import (
     scale_pixels,
     scaled_images,
     to_input_frame,

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to the network's input, in TensorFlow ops: one decoder for checks and training.
+"""From an image's pixels to the network's input, in TensorFlow ops.
 
 `to_network_input` reproduces the reference's arithmetic: pixels scaled per channel, then bilinear resizing with TF1's
 legacy sampling (source = target * in / out, no half-pixel centres, no antialiasing), in this order: the other one
@@ -9,7 +9,6 @@ quarter of the bytes to copy, and rounded by at most half a level of 255.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import tensorflow as tf
 
@@ -21,68 +20,6 @@ _SCALINGS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "mean_subtracted": lambda pixels: pixels - (123.68, 116.779, 103.939),
     "standardized": lambda pixels: (pixels / 255.0 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225),
 }
-
-
-MAX_HALVINGS = 3
-"""How often libjpeg can halve both sides of an image while it decodes, at a fraction of the cost."""
-
-
-def decode_stored(contents: tf.Tensor, halvings: int = 0) -> tf.Tensor:
-    """Decode a JPEG or PNG as its pixels are stored, ignoring EXIF.
-
-    Grey, palette and CMYK images become RGB, alpha is left out, 16-bit samples keep their high byte.
-
-    Args:
-        contents: scalar string, the bytes of the file.
-        halvings: how often both sides of a JPEG are halved, up to MAX_HALVINGS; pixels are averaged. A PNG stays whole.
-
-    Returns:
-        uint8 [H, W, 3]; halved sides are rounded up.
-
-    Raises:
-        tf.errors.InvalidArgumentError: the bytes are damaged or of another format.
-    """
-    # The JPEG op recognises PNG by its signature. Its default, faster DCT differs from other decoders by a few levels.
-    return tf.io.decode_jpeg(contents, channels=3, ratio=2**halvings, dct_method="INTEGER_ACCURATE")
-
-
-def decode(contents: tf.Tensor, orientation: tf.Tensor, halvings: tf.Tensor | None = None) -> tf.Tensor:
-    """Decode a JPEG or PNG and turn it upright.
-
-    Args:
-        contents: scalar string, the bytes of the file.
-        orientation: scalar integer, EXIF orientation to apply, 1 (none) to 8.
-        halvings: scalar int32, as in `decode_stored`.
-
-    Returns:
-        uint8 [H, W, 3], H and W as displayed.
-    """
-    if halvings is None:
-        return apply_orientation(decode_stored(contents), orientation)
-    branches = [partial(decode_stored, contents, number) for number in range(MAX_HALVINGS + 1)]
-    return apply_orientation(tf.switch_case(halvings, branches), orientation)
-
-
-def apply_orientation(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Turn stored pixels [H, W, 3] upright.
-
-    EXIF orientations 5 to 8 swap the axes, then 2, 3, 6, 7 mirror left and right, and 3, 4, 7, 8 mirror top and bottom
-    (EXIF 2.32, tag 0x0112).
-    """
-
-    def one_of(*orientations: int) -> tf.Tensor:
-        return tf.reduce_any(tf.equal(tf.cast(orientation, tf.int32), orientations))
-
-    def swapped() -> tf.Tensor:
-        # tf.transpose of integers makes TensorFlow log an error about oneDNN at the start of every job, on most CPUs.
-        height, width = tf.unstack(tf.shape(image)[:2])
-        places = tf.range(width)[:, tf.newaxis] + tf.range(height) * width
-        return tf.gather(tf.reshape(image, [-1, 3]), places)
-
-    image = tf.cond(one_of(5, 6, 7, 8), swapped, lambda: image)
-    image = tf.cond(one_of(2, 3, 6, 7), lambda: tf.reverse(image, [1]), lambda: image)
-    image = tf.cond(one_of(3, 4, 7, 8), lambda: tf.reverse(image, [0]), lambda: image)
-    return tf.ensure_shape(image, [None, None, 3])
 
 
 def to_network_input(image: tf.Tensor, base: BaseModel) -> tuple[tf.Tensor, tf.Tensor]:
@@ -98,22 +35,21 @@ def to_network_input(image: tf.Tensor, base: BaseModel) -> tuple[tf.Tensor, tf.T
         true_shape: int32 [3], size of the image inside the input: [S, S, 3] where it is stretched; else its longer side
             is S and the other is rounded, at least 1 pixel.
     """
-    size, family = base.input_size, base.family
-    shape = _fitted(tf.shape(image)[:2], size) if family.keep_aspect_ratio else tf.constant([size, size])
-    resized = resize(scale_pixels(tf.cast(image, tf.float32), family), shape)
-    if family.keep_aspect_ratio:
-        resized = pad_to_square(resized, size)
-    return tf.ensure_shape(resized, [size, size, 3]), tf.concat([shape, [3]], axis=0)
+    return _placed(scale_pixels(tf.cast(image, tf.float32), base.family), base, lambda resized: resized)
 
 
 def to_pixels(image: tf.Tensor, base: BaseModel) -> tuple[tf.Tensor, tf.Tensor]:
     """As `to_network_input`, but not scaled yet: uint8 [S, S, 3], a quarter of the bytes, for `scaled_images`."""
-    size, family = base.input_size, base.family
-    shape = _fitted(tf.shape(image)[:2], size) if family.keep_aspect_ratio else tf.constant([size, size])
-    pixels = tf.cast(tf.round(resize(image, shape)), tf.uint8)
-    if family.keep_aspect_ratio:
-        pixels = pad_to_square(pixels, size)
-    return tf.ensure_shape(pixels, [size, size, 3]), tf.concat([shape, [3]], axis=0)
+    return _placed(image, base, lambda resized: tf.cast(tf.round(resized), tf.uint8))
+
+
+def _placed(image: tf.Tensor, base: BaseModel, finish: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Both ways: an image resized to where it lies in the input, and finished; and its size there, int32 [3]."""
+    size, fits = base.input_size, base.family.keep_aspect_ratio
+    shape = _fitted(tf.shape(image)[:2], size) if fits else tf.constant([size, size])
+    resized = finish(resize(image, shape))
+    padded = pad_to_square(resized, size) if fits else resized
+    return tf.ensure_shape(padded, [size, size, 3]), tf.concat([shape, [3]], axis=0)
 
 
 def scaled_images(images: tf.Tensor, true_shapes: tf.Tensor, base: BaseModel) -> tf.Tensor:

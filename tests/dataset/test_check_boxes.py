@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
-from sagemaker_object_detection.dataset.checks import INVERTED, OTHER_FORMAT, check_boxes
+from sagemaker_object_detection.dataset.check_boxes import INVERTED, OTHER_FORMAT, check_boxes
 
 # Of an image of 100 x 100 pixels, as numbers that make sense as corners, as COCO's extents, as both or as neither.
 CORNERS, EXTENTS, BOTH, NEITHER = (60, 60, 90, 90), (50, 50, 20, 20), (10, 10, 60, 60), (90, 90, 80, 80)

@@ -1,0 +1,87 @@
+"""Reads the images of a data set as pixels, of which `images/decoded.py` keeps as many as memory has room for."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.images.decoded import (
+    ANY_SHAPE,
+    KEPT_SIDES,
+    DecodedImages,
+    as_list,
+    halved,
+    may_be_halved,
+)
+from sagemaker_object_detection.images.decoding import MAX_HALVINGS, decode
+
+
+class ImageReader:
+    """Callable in a graph: index int64 [] -> uint8 [H, W, 3], upright.
+
+    Args:
+        dataset: N images.
+        input_size: of the network that is to be trained. A file called .jpg or .jpeg is decoded at 1/2, 1/4 or 1/8 of
+            its size where both sides keep at least KEPT_SIDES times as many pixels. None: all at their full size.
+    """
+
+    def __init__(self, dataset: Dataset, input_size: int | None = None) -> None:
+        halvings = np.zeros(len(dataset.file_names), np.int32)
+        if input_size is not None:
+            jpeg = np.array([may_be_halved(name) for name in dataset.file_names])
+            for number in range(1, MAX_HALVINGS + 1):
+                halvings[jpeg & (dataset.sizes.min(axis=1) >= 2**number * KEPT_SIDES * input_size)] = number
+        sizes = halved(dataset.sizes, halvings[:, np.newaxis])
+        in_bytes = 3 * sizes.astype(np.int64).prod(axis=1)
+        self._decoded = dataset.decoded or DecodedImages(0)
+        paths = [dataset.images / name for name in dataset.file_names]
+        keys, kept = self._decoded.reserve(paths, halvings.tolist(), in_bytes.tolist())
+        self.kept = int(kept.sum())
+        """How many of the images are or will be kept."""
+        self.kept_bytes = int(in_bytes[kept].sum())
+        with tf.device("CPU:0"):
+            self._folder = tf.constant(os.fspath(dataset.images))
+            self._file_names = tf.constant(dataset.file_names)
+            self._orientations = tf.constant(dataset.orientations)
+            self._full_sizes = tf.constant(dataset.sizes)
+            self._halvings = tf.constant(halvings)
+            self._sizes = tf.constant(sizes)
+            self._keys = tf.constant(keys)
+            self._kept = tf.constant(kept)
+
+    def __call__(self, index: tf.Tensor) -> tf.Tensor:
+        """What goes wrong here is a tf.errors.OpError in the middle of training: `readable` names the file."""
+        if not self.kept:
+            return self._decode(index)
+        found = self._decoded.table.lookup(self._keys[index])
+        image = tf.cond(
+            tf.raw_ops.TensorListLength(input_handle=found) > 0,
+            lambda: tf.raw_ops.TensorListGetItem(
+                input_handle=found, index=0, element_shape=ANY_SHAPE, element_dtype=tf.uint8
+            ),
+            lambda: self._decode_and_keep(index),
+        )
+        return tf.ensure_shape(image, [None, None, 3])
+
+    def _decode_and_keep(self, index: tf.Tensor) -> tf.Tensor:
+        image = self._decode(index)
+
+        def keep() -> tf.Tensor:
+            with tf.control_dependencies([self._decoded.table.insert(self._keys[index], as_list(image))]):
+                return tf.identity(image)
+
+        # A PNG that is called .jpg takes more room than was counted on.
+        as_counted = tf.reduce_all(tf.shape(image)[:2] == self._sizes[index])
+        return tf.cond(self._kept[index] & as_counted, keep, lambda: image)
+
+    def _decode(self, index: tf.Tensor) -> tf.Tensor:
+        path = tf.strings.join([self._folder, self._file_names[index]], separator="/")
+        contents = tf.io.read_file(path)
+        halvings = tf.where(tf.io.is_jpeg(contents), self._halvings[index], 0)
+        image = decode(contents, self._orientations[index], halvings)
+        # The boxes are for the image that was checked. Another one in its place would be trained on without a word.
+        expected = halved(self._full_sizes[index], halvings)
+        same = tf.debugging.assert_equal(tf.shape(image)[:2], expected, "not the image that was checked")
+        with tf.control_dependencies([same]):
+            return tf.identity(image)
