@@ -11,45 +11,54 @@ the writing began); unless it is 0, nothing was written.
 """
 
 import argparse
+import io
+import os
 import sys
 from pathlib import Path
 
-from sagemaker_object_detection.convert import voc, yolo
+from sagemaker_object_detection.convert import yolo
 from sagemaker_object_detection.convert.coco import read_coco
 from sagemaker_object_detection.convert.convert import convert
+from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.ground_truth import read_ground_truth
-from sagemaker_object_detection.convert.program import guarded
-from sagemaker_object_detection.convert.source import Source
+from sagemaker_object_detection.convert.voc import read_voc
 from sagemaker_object_detection.convert.write import check_target
+from sagemaker_object_detection.guard import run_guarded
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     options = _parser().parse_args(arguments)
-    return guarded(lambda: _convert(options))
+    return run_guarded(lambda: _convert(options))
 
 
-def _convert(options: argparse.Namespace) -> str:
+def _convert(options: argparse.Namespace) -> None:
     check_target(options.to)
-    source: Source = options.read(options)
-    return convert(source, options.to, drop=options.invalid_boxes == "drop", copy=options.copy).as_text()
+    data: ForeignDataSet = options.read(options)
+    summary = convert(data, options.to, drop=options.invalid_boxes == "drop", copy=options.copy)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of classes that the terminal has no letters for
+    try:
+        print(summary, flush=True)
+    except OSError:  # nobody reads it, or its disk is full: what is done stays done. Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _coco(options: argparse.Namespace) -> Source:
+def _coco(options: argparse.Namespace) -> ForeignDataSet:
     return read_coco(options.file, options.images)
 
 
-def _voc(options: argparse.Namespace) -> Source:
-    layout = voc.find_layout(options.folder, options.annotations, options.images, options.split)
-    return voc.read_voc(layout, options.names, drop_difficult=options.drop_difficult)
+def _voc(options: argparse.Namespace) -> ForeignDataSet:
+    places = (options.folder, options.annotations, options.images, options.split)
+    return read_voc(*places, options.names, drop_difficult=options.drop_difficult)
 
 
-def _yolo(options: argparse.Namespace) -> Source:
+def _yolo(options: argparse.Namespace) -> ForeignDataSet:
     layout = yolo.find_layout(options.folder, options.split, options.images, options.labels)
     return yolo.read_yolo(layout, options.names, options.names_file)
 
 
-def _ground_truth(options: argparse.Namespace) -> Source:
+def _ground_truth(options: argparse.Namespace) -> ForeignDataSet:
     return read_ground_truth(options.manifest, options.images, options.label_attribute)
 
 

@@ -653,8 +653,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "tuning-job-always-maximizes",
         f"{_SRC}/launch/tuning.py",
-        'put(config, "HyperParameterTuningJobObjective.Type", direction)',
-        'put(config, "HyperParameterTuningJobObjective.Type", "Maximize")',
+        '["Type"] = _DIRECTIONS[values["--objective"]]',
+        '["Type"] = "Maximize"',
     ),
     Fault(
         "legal-range-described-as-the-tuning-range",

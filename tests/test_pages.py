@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from launch_programs import PROGRAMS
 from markdown_pages import README, ROOT, anchors, blocks, commands, links, pages, prose
 
 from sagemaker_object_detection import __version__
@@ -132,6 +133,8 @@ def check_python(words: list[str]) -> None:
         case [script, *arguments] if script.startswith("scripts/"):
             if "def _parser" in text(ROOT / script):
                 runpy.run_path(str(ROOT / script))["_parser"]().parse_args(arguments)
+            elif Path(script).stem in PROGRAMS:
+                PROGRAMS[Path(script).stem].parser().parse_args(arguments)
             else:
                 check_source(script, arguments)
         case [script, *arguments]:

@@ -48,9 +48,9 @@ PICTURES = (
 """The whole image, a single pixel, odd sides, folders in folders, and no box at all."""
 
 
-def program() -> ModuleType:
-    """The module of scripts/convert_dataset.py."""
-    spec = importlib.util.spec_from_file_location("convert_dataset", ROOT / "scripts/convert_dataset.py")
+def program(name: str) -> ModuleType:
+    """The module of a program in scripts/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"scripts/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -216,7 +216,7 @@ def snapshot(folder: Path) -> dict[str, Any]:
     }
 
 
-PROGRAM = program()
+PROGRAM = program("convert_dataset")
 
 
 def converted(capsys, arguments: list[str], target: Path) -> list[str]:

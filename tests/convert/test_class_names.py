@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagemaker_object_detection.convert.class_names import read_names, split_names
-from sagemaker_object_detection.convert.files import Findings
+from sagemaker_object_detection.convert.foreign import ForeignDataSet
+from sagemaker_object_detection.convert.yolo import NOTATION
 
 UNDERSTOOD = (
     "expected names: [cat, dog], or one name a line as - cat or as 0: cat. Write it so, or give the names with --names."
@@ -16,9 +17,9 @@ UNDERSTOOD = (
 def read(path, text):
     """Names by number, and the problems without the path."""
     path.write_text(text, encoding="utf-8")
-    findings = Findings("yolo")
-    names = read_names(path, findings)
-    return names, [problem.text.replace(str(path), "FILE") for problem in findings.problems]
+    data = ForeignDataSet("yolo", NOTATION)
+    names = read_names(path, data)
+    return names, [problem.text.replace(str(path), "FILE") for problem in data.problems]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,9 @@ def test_names_are_what_is_written(tmp_path):
     text = "names: [no, 7, a-b, it's, T-72 #1, a:b, C#, 'don''t', null]"
     names = {0: "no", 1: "7", 2: "a-b", 3: "it's", 5: "a:b", 6: "C#", 7: "don't", 8: "null"}
     problems = read(tmp_path / "data.yaml", text)[1]
-    assert problems == [f"FILE line 1: names has no closing ']'; {UNDERSTOOD}"]  # a comment begins behind a blank
+    assert problems == [
+        f"FILE line 1: is not YAML (expected ',' or ']', but got '<stream end>'); got {text!r}; {UNDERSTOOD}"
+    ]  # a comment begins behind a blank
     assert read(tmp_path / "data.yaml", text.replace(" #1", "")) == (names | {4: "T-72"}, [])
 
 
@@ -57,22 +60,51 @@ def test_numbers_may_have_gaps(tmp_path):
     ("text", "problem"),
     [
         ("nc: 3\n", f"FILE: has no key names; {UNDERSTOOD}"),
-        ("names: classes.txt", f"FILE line 1: names is 'classes.txt'; {UNDERSTOOD}"),
-        ("names: &n [cat]", f"FILE line 1: names is '&n [cat]'; {UNDERSTOOD}"),
-        ("names: [cat, dog", f"FILE line 1: names has no closing ']'; {UNDERSTOOD}"),
-        ("nc: 1\nnames: [cat,, dog]", f"FILE line 2: got ', dog]'; {UNDERSTOOD}"),
-        ("names: [cat, [dog]]", f"FILE line 1: got '[dog]]'; {UNDERSTOOD}"),
-        ("names: [cat] dog", f"FILE line 1: got 'dog' behind the names; {UNDERSTOOD}"),
-        ("names: ['cat' dog]", f"FILE line 1: got 'dog]'; {UNDERSTOOD}"),
-        ("names: {cat: 0}", f"FILE line 1: got 'cat: 0}}'; {UNDERSTOOD}"),
-        ("names:\n  - cat\n  1: dog", f"FILE line 3: names is a list and numbered at once; {UNDERSTOOD}"),
-        ("names:\n  - cat\n    dog", f"FILE line 3: got 'dog'; {UNDERSTOOD}"),
-        ("names:\n  - {name: cat}", f"FILE line 2: got '{{name: cat}}'; {UNDERSTOOD}"),
+        ("names: classes.txt", f"FILE line 1: got 'names: classes.txt'; {UNDERSTOOD}"),
+        (
+            "names: [cat, dog",
+            f"FILE line 1: is not YAML (expected ',' or ']', but got '<stream end>'); "
+            f"got 'names: [cat, dog'; {UNDERSTOOD}",
+        ),
+        (
+            "nc: 1\nnames: [cat,, dog]",
+            f"FILE line 2: is not YAML (expected the node content, but found ','); "
+            f"got 'names: [cat,, dog]'; {UNDERSTOOD}",
+        ),
+        ("names: [cat, [dog]]", f"FILE line 1: got 'names: [cat, [dog]]'; {UNDERSTOOD}"),
+        (
+            "names: [cat] dog",
+            f"FILE line 1: is not YAML (expected <block end>, but found '<scalar>'); "
+            f"got 'names: [cat] dog'; {UNDERSTOOD}",
+        ),
+        (
+            "names: ['cat' dog]",
+            f"FILE line 1: is not YAML (expected ',' or ']', but got '<scalar>'); "
+            f"got \"names: ['cat' dog]\"; {UNDERSTOOD}",
+        ),
+        ("names: {cat: 0}", f"FILE line 1: got 'names: {{cat: 0}}'; {UNDERSTOOD}"),
+        (
+            "names:\n  - cat\n  1: dog",
+            f"FILE line 3: is not YAML (expected <block end>, but found '?'); got '1: dog'; {UNDERSTOOD}",
+        ),
+        ("names:\n  - {name: cat}", f"FILE line 2: got '- {{name: cat}}'; {UNDERSTOOD}"),
         ("names:\n  - cat: 5", f"FILE line 2: got '- cat: 5'; {UNDERSTOOD}"),
         ("names:\n  cat:\n    - 5", f"FILE line 2: got 'cat:'; {UNDERSTOOD}"),
-        ("names: ['cat]", f'FILE line 1: got "\'cat]"; {UNDERSTOOD}'),
-        ('names: ["\\x41"]', f'FILE line 1: got "\\x41"; {UNDERSTOOD}'),
-        ("names: [a]\nnames: [b]", f"FILE line 2: names is there a second time; {UNDERSTOOD}"),
+        (
+            "names: ['cat]",
+            f'FILE line 1: is not YAML (found unexpected end of stream); got "names: [\'cat]"; {UNDERSTOOD}',
+        ),
+        ("names: [a]\nnames: [b]", f"FILE line 2: names is there a second time; got 'names: [b]'; {UNDERSTOOD}"),
+        ("a: 1\u2028\nnames: x", f"FILE line 2: got 'names: x'; {UNDERSTOOD}"),
+        (
+            "a: \x01",
+            f"FILE: is not YAML (unacceptable character #x0001: special characters are not allowed in "
+            f'"<unicode string>", position 3); {UNDERSTOOD}',
+        ),
+        (
+            'names: ["\\Uffffffff"]',
+            f"FILE: is not YAML (Python int too large to convert to C int); {UNDERSTOOD}",
+        ),
         (
             "names: {0: a, 0: b}",
             "FILE line 1: class 0 is there already. Give every class a number of its own.",
@@ -150,10 +182,10 @@ def test_text_files_have_a_name_a_line(tmp_path):
 
 
 def test_names_of_the_command_line_have_commas_between_them():
-    findings = Findings("yolo")
-    assert split_names("cat, big dog", findings) == {0: "cat", 1: "big dog"}
-    assert findings.problems == []
-    split_names("cat,", findings)
-    assert [problem.text for problem in findings.problems] == [
+    data = ForeignDataSet("yolo", NOTATION)
+    assert split_names("cat, big dog", data) == {0: "cat", 1: "big dog"}
+    assert data.problems == []
+    split_names("cat,", data)
+    assert [problem.text for problem in data.problems] == [
         "--names, name 2: the class's name is empty; expected text in one line. Correct it there."
     ]

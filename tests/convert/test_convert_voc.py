@@ -56,7 +56,7 @@ def test_a_split_with_wrong_lines_is_refused(source, tmp_path, capsys):
             "column; use that of all images, such as train.txt."
             for line, got in ((3, "b 1"),)
         ),
-        f"{split} line 4: 'a' is there already, in line 1. Remove one of the two.",
+        f"{split} line 4: 'a' is there already ({split} line 1). Remove one of the two.",
         f"{split} line 5: got 'c  -1'; expected the name of an image alone. Lists of one class have a second column; "
         "use that of all images, such as train.txt.",
     ]

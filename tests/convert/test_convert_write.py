@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from written_sets import PROGRAM, WRITERS, converted, expected, read_back, refused, snapshot, write_coco
+from written_sets import PROGRAM, WRITERS, converted, expected, read_back, snapshot, write_coco
 
 from sagemaker_object_detection.convert import convert, write
 
@@ -50,7 +50,7 @@ def test_ctrl_c_while_the_source_is_read_ends_quietly(source, tmp_path, capsys, 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(convert, "check_source", interrupted)
+    monkeypatch.setattr(convert, "check", interrupted)
     assert run(capsys, source, tmp_path / "new") == (130, "", "")
     assert not (tmp_path / "new").exists()
 
@@ -91,25 +91,16 @@ def test_an_image_that_is_gone_meanwhile_is_told_and_nothing_is_left(source, tmp
     assert snapshot(tmp_path) == before
 
 
-def test_what_training_would_refuse_in_the_result_is_told_and_nothing_is_left(source, tmp_path, capsys, monkeypatch):
-    def damaged(one, other):
-        other.write_bytes(b"GIF89a")
-        return 1
-
-    monkeypatch.setattr(write, "_place", lambda one, other, copy: damaged(one, other))
-    problems = refused(capsys, source, tmp_path)
-    assert problems[0] == "converted data: none of the 3 images can be used."
-    assert problems[1] == ("converted data images[0] 'a.jpg' is a GIF image. Expected a JPEG or PNG image: convert it.")
-
-
-def test_a_fault_of_ours_is_shown_as_it_is_and_leaves_nothing(source, tmp_path, monkeypatch):
+def test_a_fault_of_ours_is_shown_with_its_place_and_leaves_nothing(source, tmp_path, capsys, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
     monkeypatch.setattr(write, "_place", broken)
     before = snapshot(tmp_path)
-    with pytest.raises(ZeroDivisionError):
-        PROGRAM.main([*source, "--to", str(tmp_path / "job/new")])
+    code, out, err = run(capsys, source, tmp_path / "job/new")
+    assert (code, out) == (1, "")
+    assert err.startswith("Traceback")
+    assert "AlgorithmError: ZeroDivisionError" in err
     assert snapshot(tmp_path) == before
 
 

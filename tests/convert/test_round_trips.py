@@ -227,9 +227,9 @@ def test_an_image_of_another_size_is_refused_and_its_boxes_are_not_judged(name, 
     path = next(tmp_path.rglob("a.jpg"))
     place = {"coco": "instances.json images[0]", "voc": "Annotations/a.xml", "ground-truth": "output.manifest line 1"}
     assert refused(capsys, arguments, tmp_path) == [
-        f"{tmp_path}/{place[name]}: {path} is 48 wide and 64 high (turned as its EXIF orientation 6 says), but was "
-        f"annotated as 65 and 48, so its boxes would be misplaced. Correct the size there, or use the image that was "
-        f"annotated."
+        f"{tmp_path}/{place[name]}: {path} is 48 wide and 64 high (turned as its EXIF orientation 6 says), but "
+        f"the annotations say 65 and 48, so its boxes would be misplaced. Correct width and height there, or use the "
+        f"image that was annotated."
     ]
 
 

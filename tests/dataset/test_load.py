@@ -282,7 +282,7 @@ BROKEN_FILES = [
     (truncate("a.jpg"), "cannot be decoded: the file is cut short or damaged. Replace it."),
     (
         lambda folder: picture(50, 40).save(folder / "a.jpg"),
-        "is 50 wide and 40 high, but annotations.json says 64 and 48, so its boxes would be misplaced. Correct width "
+        "is 50 wide and 40 high, but the annotations say 64 and 48, so its boxes would be misplaced. Correct width "
         "and height there, or use the image that was annotated.",
     ),
     (

@@ -1,11 +1,13 @@
-"""Following, with clients that answer from a script and a clock that only counts."""
+"""Following, with botocore's own clients, which answer from a script, and a clock that only counts."""
 
+import boto3
 import pytest
+from botocore import xform_name
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from sagemaker_object_detection.errors import PlatformError, UserError
+from sagemaker_object_detection.launch.aws import Aws
 from sagemaker_object_detection.launch.follow import follow_training, follow_tuning
-from sagemaker_object_detection.launch.program import Aws
 
 
 def error(code, operation="DescribeTrainingJob", status=400, message="Told."):
@@ -14,23 +16,31 @@ def error(code, operation="DescribeTrainingJob", status=400, message="Told."):
     )
 
 
-class Client:
-    """Answers each operation with the next of its answers, the last one again and again; errors are raised."""
+def client(service, answers):
+    """A client that answers each operation with the next of its answers, the last one again and again, and keeps the
+    `calls`; errors are raised."""
+    made = boto3.client(service, region_name="eu-west-1", aws_access_key_id="key", aws_secret_access_key="secret")
+    left = {name: list(given) for name, given in answers.items()}
+    made.calls = []
 
-    def __init__(self, **answers):
-        self._answers = {name: list(given) for name, given in answers.items()}
-        self.calls = []
+    def call(operation, arguments):
+        made.calls.append((xform_name(operation), arguments))
+        given = left[xform_name(operation)]
+        answer = given.pop(0) if len(given) > 1 else given[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
-    def __getattr__(self, operation):
-        def call(**arguments):
-            self.calls.append((operation, arguments))
-            given = self._answers[operation]
-            answer = given.pop(0) if len(given) > 1 else given[0]
-            if isinstance(answer, BaseException):
-                raise answer
-            return answer
+    made._make_api_call = call
+    return made
 
-        return call
+
+@pytest.fixture(autouse=True)
+def slept(monkeypatch):
+    """How long was slept each time."""
+    times: list[float] = []
+    monkeypatch.setattr("sagemaker_object_detection.launch.follow.sleep", times.append)
+    return times
 
 
 NO_LOGS = {"describe_log_streams": [error("ResourceNotFoundException", "DescribeLogStreams")]}
@@ -58,10 +68,9 @@ DONE = job(
 
 
 def follow(jobs, logs=NO_LOGS):
-    """The exit code of following a training job, its clients, and how long was slept each time."""
-    slept = []
-    aws = Aws(Client(describe_training_job=jobs), Client(**logs), "eu-west-1")
-    return follow_training(aws, "cells", slept.append), aws, slept
+    """The exit code of following a training job, and its clients."""
+    aws = Aws(client("sagemaker", {"describe_training_job": jobs}), client("logs", logs), "eu-west-1")
+    return follow_training(aws, "cells"), aws
 
 
 def streams(*names):
@@ -72,9 +81,9 @@ def events(token, *messages):
     return {"events": [{"message": message} for message in messages], "nextForwardToken": token}
 
 
-def test_status_and_end_are_told_once_each(capsys):
+def test_status_and_end_are_told_once_each(capsys, slept):
     starting = job("InProgress", "Starting", "Preparing the instances")
-    code, _, slept = follow([starting, starting, job("InProgress", "Training", "Training in progress"), DONE])
+    code, _ = follow([starting, starting, job("InProgress", "Training", "Training in progress"), DONE])
     assert code == 0
     assert capsys.readouterr().out.splitlines() == [
         "-- Starting: Preparing the instances",
@@ -87,14 +96,14 @@ def test_status_and_end_are_told_once_each(capsys):
     assert slept == [5.0, 7.5, 5.0, 5.0]
 
 
-def test_looks_become_rarer_while_nothing_happens():
-    _, _, slept = follow([job("InProgress", "Training")] * 8 + [DONE])
+def test_looks_become_rarer_while_nothing_happens(slept):
+    follow([job("InProgress", "Training")] * 8 + [DONE])
     assert slept == [5.0, 7.5, 11.25, 16.875, 25.3125, 30.0, 30.0, 30.0, 5.0]
 
 
 def test_a_failed_job_ends_with_its_reason(capsys):
     failed = job("Failed", "Failed", FailureReason="AlgorithmError: UserError: epochs: got 'many'")
-    code, _, _ = follow([failed])
+    code, _ = follow([failed])
     assert code == 1
     said = capsys.readouterr()
     assert said.out.splitlines() == ["-- Failed", "training job cells: Failed"]
@@ -102,7 +111,7 @@ def test_a_failed_job_ends_with_its_reason(capsys):
 
 
 def test_a_stopped_job_is_not_done_and_says_why_it_was_stopped(capsys):
-    code, _, _ = follow([job("Stopped", "MaxRuntimeExceeded", ModelArtifacts={"S3ModelArtifacts": "s3://b/m"})])
+    code, _ = follow([job("Stopped", "MaxRuntimeExceeded", ModelArtifacts={"S3ModelArtifacts": "s3://b/m"})])
     assert code == 1
     assert capsys.readouterr().out.splitlines()[1:] == [
         "training job cells: Stopped (MaxRuntimeExceeded)",
@@ -125,7 +134,7 @@ def test_log_lines_are_read_on_from_where_they_were_left(capsys):
         ],
     }
     training = job("InProgress", "Training")
-    code, aws, _ = follow([training, training, DONE], logs)
+    code, aws = follow([training, training, DONE], logs)
     assert code == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:6] == ["-- Training", "one", "two", "three", "-- Completed: Training job completed", "late"]
@@ -153,7 +162,7 @@ def test_lines_of_several_hosts_say_whose_they_are(capsys):
 
 def test_log_lines_that_may_not_be_read_are_told_once_and_the_job_is_followed_on(capsys):
     logs = {"describe_log_streams": [error("AccessDeniedException", "DescribeLogStreams")]}
-    code, aws, _ = follow([job("InProgress", "Training"), DONE], logs)
+    code, aws = follow([job("InProgress", "Training"), DONE], logs)
     assert code == 0
     assert len(aws.logs.calls) == 1
     assert capsys.readouterr().err == (
@@ -162,8 +171,8 @@ def test_log_lines_that_may_not_be_read_are_told_once_and_the_job_is_followed_on
     )
 
 
-def test_throttling_and_lost_connections_are_waited_out(capsys):
-    code, _, slept = follow(
+def test_throttling_and_lost_connections_are_waited_out(slept):
+    code, _ = follow(
         [
             error("ThrottlingException"),
             EndpointConnectionError(endpoint_url="https://x"),
@@ -172,16 +181,15 @@ def test_throttling_and_lost_connections_are_waited_out(capsys):
         ]
     )
     assert code == 0
-    assert slept == [1.0, 2.0, 4.0, 5.0]
-    assert capsys.readouterr().err == ""
+    assert slept == [2.0, 4.0, 8.0, 5.0]
 
 
 def test_throttled_logs_are_read_at_the_next_look(capsys):
     logs = {
-        "describe_log_streams": [error("ThrottlingException")] * 8 + [streams("cells/algo-1-170")],
+        "describe_log_streams": [error("ThrottlingException")] * 4 + [streams("cells/algo-1-170")],
         "get_log_events": [events("a", "one"), events("a")],
     }
-    code, _, _ = follow([job("InProgress", "Training"), DONE], logs)
+    code, _ = follow([job("InProgress", "Training"), DONE], logs)
     assert code == 0
     said = capsys.readouterr()
     assert "one" in said.out.splitlines()
@@ -208,7 +216,7 @@ def test_credentials_that_expire_are_told_and_the_job_goes_on():
 
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_stop_it(capsys):
-    code, aws, _ = follow([job("InProgress", "Training"), KeyboardInterrupt()])
+    code, aws = follow([job("InProgress", "Training"), KeyboardInterrupt()])
     assert code == 130
     assert capsys.readouterr().err == (
         "training job cells goes on; stop it with: aws sagemaker stop-training-job --region eu-west-1 "
@@ -239,22 +247,18 @@ def tuning(status, ended, failed=0, **more):
 
 
 def follow_trials(jobs, lists):
-    aws = Aws(
-        Client(
-            describe_hyper_parameter_tuning_job=jobs,
-            list_training_jobs_for_hyper_parameter_tuning_job=lists,
-            describe_training_job=[DONE],
-        ),
-        None,
-        "eu-west-1",
-    )
-    slept = []
-    return follow_tuning(aws, "cells", slept.append), aws, slept
+    answers = {
+        "describe_hyper_parameter_tuning_job": jobs,
+        "list_training_jobs_for_hyper_parameter_tuning_job": lists,
+        "describe_training_job": [DONE],
+    }
+    aws = Aws(client("sagemaker", answers), None, "eu-west-1")
+    return follow_tuning(aws, "cells"), aws
 
 
-def test_trials_are_told_as_they_end_and_the_best_at_the_end(capsys):
+def test_trials_are_told_as_they_end_and_the_best_at_the_end(capsys, slept):
     failed = trial(2, "Failed", FailureReason="AlgorithmError: UserError: the loss is not finite")
-    code, aws, slept = follow_trials(
+    code, aws = follow_trials(
         [
             tuning("InProgress", 0),
             tuning("InProgress", 1),
@@ -291,20 +295,20 @@ def test_trials_are_told_as_they_end_and_the_best_at_the_end(capsys):
 
 
 def test_without_a_best_trial_the_tuning_job_is_no_success(capsys):
-    code, _, _ = follow_trials([tuning("Completed", 0, failed=1)], [{"TrainingJobSummaries": [trial(1, "Failed")]}])
+    code, _ = follow_trials([tuning("Completed", 0, failed=1)], [{"TrainingJobSummaries": [trial(1, "Failed")]}])
     assert code == 1
     assert capsys.readouterr().err == "no trial has reported the objective: see the trials' failure reasons\n"
 
 
 def test_a_failed_tuning_job_ends_with_its_reason(capsys):
     jobs = [tuning("Failed", 0, FailureReason="No trial completed.", BestTrainingJob=trial(1, value=0.5))]
-    code, _, _ = follow_trials(jobs, [{"TrainingJobSummaries": []}])
+    code, _ = follow_trials(jobs, [{"TrainingJobSummaries": []}])
     assert code == 1
     assert capsys.readouterr().err == "failure reason: No trial completed.\n"
 
 
 def test_ctrl_c_leaves_the_tuning_job_running(capsys):
-    code, _, _ = follow_trials([KeyboardInterrupt()], [])
+    code, _ = follow_trials([KeyboardInterrupt()], [])
     assert code == 130
     assert capsys.readouterr().err == (
         "tuning job cells goes on; stop it with: aws sagemaker stop-hyper-parameter-tuning-job --region eu-west-1 "

@@ -1,4 +1,3 @@
-import argparse
 import sys
 
 from sagemaker_object_detection.launch.hyperparameters import read_hyperparameters
@@ -6,12 +5,12 @@ from sagemaker_object_detection.launch.hyperparameters import read_hyperparamete
 
 def test_no_depth_of_nesting_ends_in_a_traceback(tmp_path):
     file = tmp_path / "h.json"
-    options = argparse.Namespace(hyperparameters_file=file, hyperparameters=[])
+    values = {"--hyperparameters-file": str(file)}
     told = set()
     for depth in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit() + 1):
         file.write_text('{"epochs": ' + "[" * depth + "]" * depth + "}")
         problems: list[str] = []
-        assert read_hyperparameters(options, problems) == {}
+        assert read_hyperparameters(values, problems) == {}
         told.update(problems)
     assert told == {
         f"--hyperparameters-file: {file}: epochs is {'[' * 80}...; expected text, a number, true or false",

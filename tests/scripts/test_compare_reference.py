@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from launch_programs import program
 from shared import shared
 from tiny_models import TINY, add_backbones, add_to_catalogue
+from written_sets import program
 
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.models.losses import regularization_loss

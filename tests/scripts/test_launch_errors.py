@@ -4,11 +4,10 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
-from launch_programs import REQUIRED, program
+from launch_programs import REQUIRED
 
-from sagemaker_object_detection.launch.program import Aws
-
-launch = program("launch_training")
+from sagemaker_object_detection.launch import aws
+from sagemaker_object_detection.launch.training import TRAINING
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +60,12 @@ def credentials(monkeypatch):
         ),
     ],
 )
-def test_what_aws_refuses_is_told_with_what_to_do(capsys, status, code, message, exit_code, told):
+def test_what_aws_refuses_is_told_with_what_to_do(capsys, monkeypatch, status, code, message, exit_code, told):
     client = boto3.client("sagemaker", region_name="us-east-1", config=Config(retries={"total_max_attempts": 1}))
     with Stubber(client) as stubber:
         stubber.add_client_error("create_training_job", code, message, status)
-        assert launch.main(REQUIRED, connect=lambda *_: Aws(client, None, "us-east-1")) == exit_code
+        monkeypatch.setattr(aws, "connect", lambda *_: aws.Aws(client, None, "us-east-1"))
+        assert TRAINING.main(REQUIRED) == exit_code
     assert capsys.readouterr().err == f"{'UserError' if exit_code == 2 else 'PlatformError'}: {told}\n"
 
 
@@ -73,7 +73,7 @@ def test_where_nobody_answers_that_is_told(capsys, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
-    assert launch.main([*REQUIRED, "--region", "us-east-1"]) == 3
+    assert TRAINING.main([*REQUIRED, "--region", "us-east-1"]) == 3
     assert capsys.readouterr().err == (
         "PlatformError: AWS cannot be reached or is busy (Could not connect to the endpoint URL: "
         '"http://127.0.0.1:9/"); '
@@ -85,7 +85,7 @@ def test_without_a_region_the_way_out_is_told(capsys, monkeypatch, tmp_path):
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    assert launch.main(REQUIRED) == 2
+    assert TRAINING.main(REQUIRED) == 2
     assert capsys.readouterr().err == (
         "UserError: --region: missing; expected an AWS region such as eu-west-1, here, in AWS_DEFAULT_REGION or in the "
         "profile\n"
@@ -94,7 +94,7 @@ def test_without_a_region_the_way_out_is_told(capsys, monkeypatch, tmp_path):
 
 def test_a_profile_that_is_not_there_is_told(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    assert launch.main([*REQUIRED, "--profile", "nobody"]) == 2
+    assert TRAINING.main([*REQUIRED, "--profile", "nobody"]) == 2
     assert capsys.readouterr().err == (
         "UserError: The config profile (nobody) could not be found; check the AWS configuration: --profile, --region "
         "and the environment\n"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from launch_programs import SCRIPTS, program
+from launch_programs import PROGRAMS, SCRIPTS
 from markdown_pages import below, blocks
 from markdown_pages import commands as commands_of
 
@@ -20,20 +20,24 @@ def commands() -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize(("name", "arguments"), commands(), ids=[name for name, _ in commands()])
 def test_each_command_of_the_page_makes_a_request(name, arguments, capsys):
-    assert program(name).main([*arguments, "--dry-run"]) == 0
+    assert PROGRAMS[name].main([*arguments, "--dry-run"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)
     assert all(line.startswith("note: ") for line in said.err.splitlines())
 
 
 def test_the_page_shows_every_program():
-    assert [name for name, _ in commands()] == ["launch_training", "launch_tuning", "register_algorithm"]
+    assert [name for name, _ in commands()] == list(PROGRAMS)
 
 
-@pytest.mark.parametrize("name", ["launch_training", "launch_tuning", "register_algorithm"])
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_imports_nothing_heavy(name):
-    code = f"import runpy, sys; runpy.run_path({str(SCRIPTS / name)!r} + '.py'); print(*sys.modules)"
+    code = (
+        f"import atexit, runpy, sys; sys.argv[1:] = ['--help']; atexit.register(lambda: print(*sys.modules)); "
+        f"runpy.run_path({str(SCRIPTS / name)!r} + '.py', run_name='__main__')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    imported = {module.split(".")[0] for module in done.stdout.split()}
+    assert "--dry-run" in done.stdout
+    imported = {module.split(".")[0] for module in done.stdout.splitlines()[-1].split()}
     assert {"boto3", "sagemaker_object_detection"} <= imported
     assert not {"tensorflow", "keras", "numpy", "PIL", "msgspec"} & imported

@@ -2,10 +2,11 @@ import json
 import re
 
 import pytest
-from launch_programs import IMAGE, METRICS, REQUIRED, ROLE, Sent, channel, program
+from launch_programs import IMAGE, METRICS, REQUIRED, ROLE, Sent, channel, no_connection
 from moto import mock_aws
 
-launch = program("launch_training")
+from sagemaker_object_detection.launch.training import TRAINING
+
 EXPECTED_OBJECT = 'expected an object such as {"epochs": 10, "learning_rate": 1e-3}'
 ONCE = f"Give every key once; {EXPECTED_OBJECT}"
 
@@ -34,18 +35,19 @@ FULL = [
 def credentials(monkeypatch):
     for name, value in {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)
+    no_connection(monkeypatch)
 
 
 def dry_run(capsys, *arguments):
     """The request, and what was said beside it."""
-    assert launch.main([*arguments, "--dry-run"], connect=None) == 0
+    assert TRAINING.main([*arguments, "--dry-run"]) == 0
     said = capsys.readouterr()
     return json.loads(said.out), said.err
 
 
 def refused(capsys, *arguments):
     """The problems of a call that is refused before there is a connection."""
-    assert launch.main(list(arguments), connect=None) == 2
+    assert TRAINING.main(list(arguments)) == 2
     said = capsys.readouterr()
     assert said.out == ""
     lines = said.err.splitlines()
@@ -54,9 +56,9 @@ def refused(capsys, *arguments):
 
 
 @mock_aws
-def test_every_argument_is_where_it_belongs_in_the_request_as_sent(capsys):
-    sent = Sent()
-    assert launch.main([*FULL, "--region", "eu-west-1"], connect=sent.connect) == 0
+def test_every_argument_is_where_it_belongs_in_the_request_as_sent(capsys, monkeypatch):
+    sent = Sent.through(monkeypatch)
+    assert TRAINING.main([*FULL, "--region", "eu-west-1"]) == 0
     assert capsys.readouterr().out == "started training job cells-1 in eu-west-1\n"
     assert sent.requests == [
         (

@@ -2,12 +2,12 @@ import json
 import re
 
 import pytest
-from launch_programs import IMAGE, METRICS, REQUIRED, ROLE, Sent, channel, program
+from launch_programs import IMAGE, METRICS, REQUIRED, ROLE, Sent, channel, no_connection
 from moto import mock_aws
 
 from sagemaker_object_detection.describe import describe_json
+from sagemaker_object_detection.launch.tuning import TUNING
 
-launch = program("launch_tuning")
 RANGES = {row["Name"]: row for rows in describe_json()["ParameterRanges"].values() for row in rows}
 
 
@@ -15,10 +15,11 @@ RANGES = {row["Name"]: row for rows in describe_json()["ParameterRanges"].values
 def credentials(monkeypatch):
     for name, value in {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)
+    no_connection(monkeypatch)
 
 
 def dry_run(capsys, *arguments):
-    assert launch.main([*REQUIRED, *arguments, "--dry-run"], connect=None) == 0
+    assert TUNING.main([*REQUIRED, *arguments, "--dry-run"]) == 0
     said = capsys.readouterr()
     return json.loads(said.out), said.err
 
@@ -31,7 +32,7 @@ def tuned(capsys, *texts):
 
 
 def refused(capsys, *arguments):
-    assert launch.main([*REQUIRED, *arguments], connect=None) == 2
+    assert TUNING.main([*REQUIRED, *arguments]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     lines = said.err.splitlines()
@@ -50,8 +51,8 @@ def test_addresses_that_cannot_be_are_refused(capsys):
 
 
 @mock_aws
-def test_every_argument_is_where_it_belongs_in_the_request_as_sent(capsys):
-    sent = Sent()
+def test_every_argument_is_where_it_belongs_in_the_request_as_sent(capsys, monkeypatch):
+    sent = Sent.through(monkeypatch)
     arguments = [
         *("--job-name", "cells", "--role", ROLE, "--image", IMAGE, "--output", "s3://bucket/models/"),
         *("--training", "s3://bucket/data/", "--instance-type", "ml.g5.xlarge", "--tags", "team=vision"),
@@ -60,7 +61,7 @@ def test_every_argument_is_where_it_belongs_in_the_request_as_sent(capsys):
         *("--early-stopping", "auto", "--tuning-seed", "7", "--hyperparameters", "epochs=20"),
         *("--spot", "--checkpoints", "s3://bucket/checkpoints/", "--environment", "LOG_LEVEL=10"),
     ]
-    assert launch.main(arguments, connect=sent.connect) == 0
+    assert TUNING.main(arguments) == 0
     assert capsys.readouterr().out == "started tuning job cells in us-east-1\n"
     assert sent.requests == [
         (
@@ -205,7 +206,7 @@ def test_ranges_and_values_of_ones_own(capsys, text, kind, row):
     ],
 )
 def test_a_range_that_cannot_be_is_refused(capsys, text, problem):
-    shown = repr(text) if len(repr(text)) <= 80 else f"{repr(text)[:80]}..."
+    shown = repr(text if len(text) <= 80 else f"{text[:80]}...")
     assert refused(capsys, "--tune", text) == [f"--tune {shown}: {problem}"]
 
 

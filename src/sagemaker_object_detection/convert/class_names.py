@@ -1,179 +1,107 @@
 """Class names of a data set that writes classes as numbers: `--names`, a text file, or the `names` of a data.yaml.
 
-Of YAML only what such files hold is read: a list or a numbered list of names, in brackets or one a line. Everything
-else there is refused by its line. A name is what is written: `no` is "no", which YAML itself would read as false.
+A name is what is written: `no` is "no", which YAML itself would read as false. So YAML is read as its nodes, which also
+know their lines.
 """
 
-import json
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
-from sagemaker_object_detection.convert.files import Findings
+import yaml
+
+from sagemaker_object_detection.convert.foreign import ForeignDataSet, InvalidError
+from sagemaker_object_detection.dataset.annotation_entries import Id
+from sagemaker_object_detection.sentences import shown
 
 _EXPECTED = "a text file with one name a line, or a data.yaml"
-_TOP_LEVEL = re.compile(r"""["']?([\w.-]+)["']?\s*:(?:\s+(.*))?$""")
-_NUMBERED = re.compile(r"(0|[1-9][0-9]{0,8})\s*:\s+(.+)$")
-_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""")
-_NOT_FIRST = "[]{},#&*!|>'\"%@`?:"
-"""What no plain name begins with: for YAML it is something else, or an error."""
+_END = "\n"
+_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 _UNDERSTOOD = (
     "expected names: [cat, dog], or one name a line as - cat or as 0: cat. Write it so, or give the names with --names"
 )
 
 
-class _UnreadableYamlError(Exception):
-    """The message continues "file line N: ..."."""
-
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-
-
-def split_names(text: str, findings: Findings) -> dict[int, str]:
+def split_names(text: str, data: ForeignDataSet) -> dict[Id, str]:
     """The names of `--names cat,dog`, by class number."""
     names = [name.strip() for name in text.split(",")]
-    _check_distinct([(f"--names, name {number}", name) for number, name in enumerate(names, 1)], findings)
+    _check_distinct([(f"--names, name {number}", name) for number, name in enumerate(names, 1)], data)
     return dict(enumerate(names))
 
 
-def read_names(path: Path, findings: Findings) -> dict[int, str]:
-    """The names in a file, by class number; what is wrong with it is added to the findings."""
-    lines = findings.read_lines(path, _EXPECTED)
-    if lines is None:
-        return {}
-    if path.suffix.lower() in (".yaml", ".yml"):
-        try:
-            numbered = _names_of_yaml(lines)
-        except _UnreadableYamlError as error:
-            place = f"{path} line {error.line}" if error.line else f"{path}"
-            findings.add("unreadable class names", f"{place}: {error}; {_UNDERSTOOD}.")
-            return {}
-    else:
-        while lines and not lines[-1].strip():
-            lines.pop()
-        numbered = [(number + 1, number, line.strip()) for number, line in enumerate(lines)]
-    if not numbered:
-        findings.add("unreadable class names", f"{path}: holds no class name. Expected {_EXPECTED}.")
-    _check_distinct([(f"{path} line {line}", name) for line, _, name in numbered], findings)
-    names: dict[int, str] = {}
-    for line, number, name in numbered:
-        if number in names:
-            text = f"{path} line {line}: class {number} is there already. Give every class a number of its own."
-            findings.add("unreadable class names", text)
-        names[number] = name
-    return dict(sorted(names.items()))
-
-
-def _check_distinct(named: Sequence[tuple[str, str]], findings: Findings) -> None:
-    """A name that can be none, or that comes twice, is a problem. named: the place of each, and the name."""
-    first: dict[str, str] = {}
-    for place, name in named:
-        if not findings.is_name(place, name):
-            continue
-        if name in first:
-            text = f"{place}: the name {name!r} is there already ({first[name]}). Give every class a name of its own."
-            findings.add("duplicate class names", text)
-        first.setdefault(name, place)
-
-
-def _names_of_yaml(lines: Sequence[str]) -> list[tuple[int, int, str]]:
-    """(line, class number, name) of each entry of the key `names`."""
-    begin, value = 0, ""
-    for number, line in enumerate(lines, 1):
-        found = _TOP_LEVEL.match(line)
-        if found and found[1] == "names":
-            if begin:
-                raise _UnreadableYamlError(number, "names is there a second time")
-            begin, value = number, (found[2] or "").strip()
-    if not begin:
-        raise _UnreadableYamlError(0, "has no key names")
-    value = "" if value.startswith("#") else value
-    if not value:
-        return _block(lines, begin)
-    if value[0] not in "[{":
-        raise _UnreadableYamlError(begin, f"names is {value!r}")
-    return _flow(lines, begin, value)
-
-
-def _block(lines: Sequence[str], begin: int) -> list[tuple[int, int, str]]:
-    """One name a line: "- cat", or "0: cat"."""
-    names: list[tuple[int, int, str]] = []
-    kinds: set[bool] = set()
-    for number, line in enumerate(lines[begin:], begin + 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        if not line[0].isspace() and not text.startswith("- "):
-            break
-        numbered = _NUMBERED.match(text)
-        if not text.startswith("- ") and not numbered:
-            raise _UnreadableYamlError(number, f"got {text!r}")
-        name, rest = _scalar(numbered[2] if numbered else text[2:].strip(), number)
-        if rest and not rest.startswith("#"):
-            raise _UnreadableYamlError(number, f"got {text!r}")
-        names.append((number, int(numbered[1]) if numbered else len(names), name))
-        kinds.add(numbered is None)
-        if len(kinds) > 1:
-            raise _UnreadableYamlError(number, "names is a list and numbered at once")
+def read_names(path: Path, data: ForeignDataSet) -> dict[Id, str]:
+    """The names in a file, by class number; what is wrong with it is a problem of the data set."""
+    names: dict[Id, str] = {}
+    with data.collecting():
+        text = data.read_text(path, _EXPECTED)
+        if path.suffix.lower() in (".yaml", ".yml"):
+            found = _names_of_yaml(path, text)
+        else:
+            found = [
+                (f"{path} line {number + 1}", number, line.strip())
+                for number, line in enumerate(text.rstrip().split("\n") if text.strip() else ())
+            ]
+        if not found:
+            raise InvalidError("unreadable class names", f"{path}: holds no class name. Expected {_EXPECTED}.")
+        _check_distinct([(place, name) for place, _, name in found], data)
+        for place, number, name in sorted(found, key=itemgetter(1)):
+            if number in names:
+                text = f"{place}: class {number} is there already. Give every class a number of its own."
+                data.add_problem("unreadable class names", text)
+            names[number] = name
     return names
 
 
-def _flow(lines: Sequence[str], begin: int, value: str) -> list[tuple[int, int, str]]:
-    """Names in brackets, "[cat, dog]" or "{0: cat, 1: dog}", which may go over several lines."""
-    closing = {"[": "]", "{": "}"}[value[0]]
-    names: list[tuple[int, int, str]] = []
-    number, rest = begin, value[1:]
-    expects_name = True
-    while True:
-        rest = rest.lstrip()
-        if not rest or rest.startswith("#"):
-            if number >= len(lines):
-                raise _UnreadableYamlError(begin, f"names has no closing {closing!r}")
-            rest, number = lines[number], number + 1
-        elif rest[0] == closing:
-            if (behind := rest[1:].strip()) and not behind.startswith("#"):
-                raise _UnreadableYamlError(number, f"got {behind!r} behind the names")
-            return names
-        elif rest[0] == "," and not expects_name:
-            rest, expects_name = rest[1:], True
-        elif expects_name:
-            key = len(names)
-            if closing == "}":
-                numbered = _NUMBERED.match(rest)
-                if not numbered:
-                    raise _UnreadableYamlError(number, f"got {rest!r}")
-                key, rest = int(numbered[1]), numbered[2]
-            name, rest = _scalar(rest, number)
-            names.append((number, key, name))
-            expects_name = False
-        else:
-            raise _UnreadableYamlError(number, f"got {rest!r}")
+def _check_distinct(named: Sequence[tuple[str, str]], data: ForeignDataSet) -> None:
+    """A name that can be none, or that comes twice, is a problem. named: the place of each, and the name."""
+    first: dict[str, str] = {}
+    for place, name in named:
+        if not data.is_name(place, name):
+            continue
+        if name in first:
+            text = f"{place}: the name {name!r} is there already ({first[name]}). Give every class a name of its own."
+            data.add_problem("duplicate class names", text)
+        first.setdefault(name, place)
 
 
-def _scalar(text: str, line: int) -> tuple[str, str]:
-    """The name at the beginning of the text, and what follows it."""
-    if text[:1] in ("'", '"'):
-        quoted = _QUOTED.match(text)
-        if quoted:
-            inner = quoted[0]
-            try:
-                name = inner[1:-1].replace("''", "'") if inner[0] == "'" else str(json.loads(inner))
-            except ValueError:  # an escape that YAML has and JSON has not
-                raise _UnreadableYamlError(line, f"got {inner}") from None
-            return name, text[quoted.end() :].strip()
-    elif text and text[0] not in _NOT_FIRST and not re.match(r"-(\s|$)", text):
-        end = _plain_end(text)
-        return text[:end].strip(), text[end:].strip()
-    raise _UnreadableYamlError(line, f"got {text!r}")
+def _names_of_yaml(path: Path, text: str) -> list[tuple[str, int, str]]:
+    """(place, class number, name) of each entry of the key `names`."""
 
+    def place(mark: yaml.Mark) -> str:  # YAML counts lines that editors do not
+        return f"{path} line {text.count(_END, 0, mark.index) + 1}"
 
-def _plain_end(text: str) -> int:
-    """Where a name without quotes ends: at the brackets' own characters, a comment, or what would make it a key."""
-    for index, character in enumerate(text):
-        following = text[index + 1 : index + 2]
-        if character in ",[]{}" or (character == "#" and index and text[index - 1] in " \t"):
-            return index
-        if character == ":" and (not following or following in " \t,[]{}"):
-            return index
-    return len(text)
+    def refused(fault: str, mark: yaml.Mark) -> InvalidError:
+        line = text[text.rfind(_END, 0, mark.index) + 1 :].partition(_END)[0].strip()
+        return InvalidError("unreadable class names", f"{place(mark)}: {fault}got {shown(line)}; {_UNDERSTOOD}.")
+
+    def written(node: yaml.Node) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            raise refused("", node.start_mark)
+        # JSON writes a character beyond 16 bits as two escapes, which YAML would leave apart.
+        return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        raise refused(f"is not YAML ({error.problem}); ", error.problem_mark) from None
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # the last two: of an escape
+        fault = f"{path}: is not YAML ({' '.join(str(error).split())}); {_UNDERSTOOD}."
+        raise InvalidError("unreadable class names", fault) from None
+    entries = root.value if isinstance(root, yaml.MappingNode) else []
+    found = [(key, value) for key, value in entries if key.value == "names"]
+    if not found:
+        raise InvalidError("unreadable class names", f"{path}: has no key names; {_UNDERSTOOD}.")
+    if len(found) > 1:
+        raise refused("names is there a second time; ", found[1][0].start_mark)
+    _, names = found[0]
+    if isinstance(names, yaml.SequenceNode):
+        numbered = [(node, number) for number, node in enumerate(names.value)]
+    elif isinstance(names, yaml.MappingNode):
+        for key, _ in names.value:
+            if not _NUMBER.fullmatch(written(key)):
+                raise refused("", key.start_mark)
+        numbered = [(node, int(key.value)) for key, node in names.value]
+    else:
+        raise refused("", names.start_mark)
+    return [(place(node.start_mark), number, written(node)) for node, number in numbered]

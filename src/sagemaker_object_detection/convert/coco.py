@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sagemaker_object_detection.convert.files import Findings
-from sagemaker_object_detection.convert.source import Notation, Source, SourceBox, SourceImage
+from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSet, ForeignImage, Notation
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, parse_annotations
 from sagemaker_object_detection.dataset.problems import where
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
@@ -31,60 +30,45 @@ class _Flags(msgspec.Struct, gc=False):
     annotations: list[_Flag]
 
 
-def read_coco(annotations: Path, images: Path) -> Source:
+def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
     """Read the instances of a file. Annotations with iscrowd=1, which are regions of many objects, are left out.
 
     Args:
         annotations: the JSON file; its segmentations are skipped.
         images: the folder that its file names are relative to.
     """
-    findings = Findings(COCO)
-    raw = findings.read_bytes(annotations, "a COCO file with the lists images, annotations and categories")
-    has_images = findings.is_folder(images, "the folder of the images")
-    table = None
+    data = ForeignDataSet(COCO, NOTATION, folders=(images,))
+    raw = table = None
+    with data.collecting():
+        raw = data.read_bytes(annotations, "a COCO file with the lists images, annotations and categories")
+    has_images = data.has_folder(images, "the folder of the images")
     if raw is not None:
         table, found = parse_annotations(str(annotations), annotations.parent, raw, annotations.name)
-        findings.problems += found
+        data.problems += found
     if raw is None or table is None:
-        return Source(COCO, NOTATION, (), (), (), tuple(findings.problems))
+        return data
     if not table.categories:
         text = f"{annotations}: has no categories. Expected a list of them, each with id and name."
-        findings.add("missing categories", text)
-    for id_, name in (table.categories or {}).items():
-        findings.is_name(f"{annotations} categories, id {id_!r}", name)
-    crowd = _crowd_rows(raw, table, findings)
-    source_images = []
-    for row, name, (height, width) in zip(
-        table.image_rows.tolist(), table.file_names, table.image_sizes.tolist(), strict=True
-    ):
+        data.add_problem("missing categories", text)
+    data.categories = dict(table.categories or {})
+    for id_, name in data.categories.items():
+        data.is_name(f"{annotations} categories, id {id_!r}", name)
+    crowd = _crowd_rows(raw, table, data)
+    data.notes.append(("left out, annotations with iscrowd=1", len(crowd)))
+    for row, name, size in zip(table.image_rows.tolist(), table.file_names, table.image_sizes.tolist(), strict=True):
         place = f"{annotations} images[{row}]"
-        inner = findings.image_name(place, name)
+        inner = data.image_name(place, name)
         path = images / inner if has_images and inner is not None else None
-        source_images.append(SourceImage(place, inner or name, path, height, width))
-    boxes = tuple(
-        SourceBox(where(str(annotations), row, None), image, table.category_ids[code], (x, y, width, height))
-        for row, image, code, (x, y, width, height) in zip(
-            table.box_rows.tolist(),
-            table.box_images.tolist(),
-            table.box_categories.tolist(),
-            table.bboxes.tolist(),
-            strict=True,
-        )
-        if image >= 0 and row not in crowd
-    )
-    return Source(
-        COCO,
-        NOTATION,
-        tuple(source_images),
-        boxes,
-        tuple((table.categories or {}).items()),
-        tuple(findings.problems),
-        folders=(images,),
-        left_out=(("annotations with iscrowd=1", len(crowd)),),
-    )
+        data.images.append(ForeignImage(place, inner or name, path, *size))
+    columns = (table.box_rows, table.box_images, table.box_categories, table.bboxes)
+    for row, image, code, numbers in zip(*(column.tolist() for column in columns), strict=True):
+        if image >= 0 and row not in crowd:
+            place = where(str(annotations), row, None)
+            data.boxes.append(ForeignBox(place, image, table.category_ids[code], numbers))
+    return data
 
 
-def _crowd_rows(raw: bytes, table: AnnotationTable, findings: Findings) -> set[int]:
+def _crowd_rows(raw: bytes, table: AnnotationTable, data: ForeignDataSet) -> set[int]:
     """Positions, in the file, of the annotations that say iscrowd=1."""
     try:
         flags = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"), type=_Flags).annotations
@@ -94,5 +78,5 @@ def _crowd_rows(raw: bytes, table: AnnotationTable, findings: Findings) -> set[i
     for row, value in values.items():
         if value != 1:
             text = f"{where(table.channel, row, None)}: iscrowd is {value!r}; expected 0 or 1. Correct it there."
-            findings.add("unreadable entries of annotations", text)
+            data.add_problem("unreadable entries of annotations", text)
     return {row for row, value in values.items() if value == 1}

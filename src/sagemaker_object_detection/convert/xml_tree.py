@@ -46,9 +46,6 @@ def parse_xml(raw: bytes) -> Element:
         path[-1].children.append(element)
         path.append(element)
 
-    def end(tag: str) -> None:
-        path.pop()
-
     def characters(text: str) -> None:
         path[-1].text += text
 
@@ -56,7 +53,7 @@ def parse_xml(raw: bytes) -> Element:
         raise UnreadableXmlError(f"line {parser.CurrentLineNumber}: declares a document type (DOCTYPE)")
 
     parser.StartElementHandler = start
-    parser.EndElementHandler = end
+    parser.EndElementHandler = lambda tag: path.pop()
     parser.CharacterDataHandler = characters
     parser.StartDoctypeDeclHandler = document_type
     try:

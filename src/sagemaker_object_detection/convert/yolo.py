@@ -13,8 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from sagemaker_object_detection.convert.class_names import read_names, split_names
-from sagemaker_object_detection.convert.files import Findings, is_image, parse_number
-from sagemaker_object_detection.convert.source import Notation, Source, SourceBox, SourceImage
+from sagemaker_object_detection.convert.foreign import (
+    ForeignBox,
+    ForeignDataSet,
+    ForeignImage,
+    InvalidError,
+    Notation,
+    is_image,
+    parse_number,
+)
+from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.geometry.boxes import cxcywh_to_xyxy
 from sagemaker_object_detection.sentences import shortlist
 
@@ -67,7 +75,7 @@ def find_layout(folder: Path, split: str | None, images: Path | None, labels: Pa
     return YoloLayout(folder, images or folder / "images", labels or folder / "labels", tuple(splits))
 
 
-def read_yolo(layout: YoloLayout, names: str | None, names_file: Path | None) -> Source:
+def read_yolo(layout: YoloLayout, names: str | None, names_file: Path | None) -> ForeignDataSet:
     """Read the labels of every image; an image without a file of labels has no boxes.
 
     Lines of more than five numbers are refused: polygons of segmentations, and detections with a confidence.
@@ -76,132 +84,114 @@ def read_yolo(layout: YoloLayout, names: str | None, names_file: Path | None) ->
         names: class names in the order of their numbers, with commas between them.
         names_file: a file that has them; without either, what is found below the data set's folder.
     """
-    findings = Findings(YOLO)
+    data = ForeignDataSet(YOLO, NOTATION, folders=(layout.images, layout.labels))
     if layout.splits:
         text = (
             f"{layout.folder}: holds {' and '.join(layout.splits)}. Convert each of them by itself, with --split "
             f"{layout.splits[0]}, or name a folder with --images."
         )
-        findings.add("mixed splits", text)
-        return Source(YOLO, NOTATION, (), (), (), tuple(findings.problems))
-    classes = _class_names(layout, names, names_file, findings)
-    images: list[SourceImage] = []
-    boxes: list[SourceBox] = []
-    without = 0
-    image_of_label: dict[str, str] = {}
-    if findings.is_folder(layout.images, "the folder of the images") and findings.is_folder(
+        data.add_problem("mixed splits", text)
+        return data
+    data.categories = _class_names(layout, names, names_file, data)
+    if not data.has_folder(layout.images, "the folder of the images") or not data.has_folder(
         layout.labels, "the folder of the .txt files, which mirrors that of the images"
     ):
-        label_files = _label_files(layout, findings)
-        for name in filter(is_image, findings.walk(layout.images)):
-            path = layout.images / name
-            inner = findings.image_name(str(layout.images), name)
-            label = f"{posixpath.splitext(name)[0]}.txt"
-            first = image_of_label.setdefault(label, name)
-            if first != name:
-                text = f"{path}: shares {layout.labels / label} with {layout.images / first}. Rename one of the images."
-                findings.add("images that share their labels", text)
-            elif label not in label_files:
-                without += 1
-            else:
-                boxes += _boxes(layout.labels / label_files[label], len(images), classes, findings)
-            images.append(SourceImage(str(path), name, None if inner is None else path))
-        has_names = None if names_file is None else os.path.realpath(names_file)
-        for label in sorted(label_files.keys() - image_of_label.keys()):
-            path = layout.labels / label_files[label]
-            if posixpath.basename(label) != "classes.txt" and os.path.realpath(path) != has_names:
-                stem = layout.images / label.removesuffix(".txt")
-                text = f"{path}: there is no image {stem}.jpg or .png. Add the image or remove the file."
-                findings.add("missing images", text)
-    return Source(
-        YOLO,
-        NOTATION,
-        tuple(images),
-        tuple(boxes),
-        tuple((classes or {}).items()),
-        tuple(findings.problems),
-        folders=(layout.images, layout.labels),
-        noticed=(("images without a file of labels, taken as negatives", without),),
-    )
+        return data
+    label_files = _label_files(layout, data)
+    image_of_label: dict[str, str] = {}
+    without = 0
+    for name in filter(is_image, data.walk(layout.images)):
+        path = layout.images / name
+        inner = data.image_name(str(layout.images), name)
+        label = f"{posixpath.splitext(name)[0]}.txt"
+        first = image_of_label.setdefault(label, name)
+        if first != name:
+            text = f"{path}: shares {layout.labels / label} with {layout.images / first}. Rename one of the images."
+            data.add_problem("images that share their labels", text)
+        elif label in label_files:
+            expected = f"a text file with a line {_LINE} for each box"
+            for place, line in data.lines(layout.labels / label_files[label], expected):
+                with data.collecting():
+                    data.boxes.append(_box(place, line.split(), len(data.images), data.categories))
+        else:
+            without += 1
+        data.images.append(ForeignImage(str(path), name, None if inner is None else path))
+    data.notes.append(("images without a file of labels, taken as negatives", without))
+    has_names = None if names_file is None else os.path.realpath(names_file)
+    for label in sorted(label_files.keys() - image_of_label.keys()):
+        path = layout.labels / label_files[label]
+        if posixpath.basename(label) != "classes.txt" and os.path.realpath(path) != has_names:
+            stem = layout.images / label.removesuffix(".txt")
+            text = f"{path}: there is no image {stem}.jpg or .png. Add the image or remove the file."
+            data.add_problem("missing images", text)
+    return data
 
 
-def _label_files(layout: YoloLayout, findings: Findings) -> dict[str, str]:
+def _label_files(layout: YoloLayout, data: ForeignDataSet) -> dict[str, str]:
     """The files of labels by their paths with .txt in small letters, as images name them."""
     found: dict[str, str] = {}
-    for name in findings.walk(layout.labels):
+    for name in data.walk(layout.labels):
         stem, suffix = posixpath.splitext(name)
         if suffix.lower() == ".txt" and found.setdefault(f"{stem}.txt", name) != name:
             text = (
                 f"{layout.labels / name}: there is {layout.labels / found[f'{stem}.txt']} too. Remove one of the two."
             )
-            findings.add("files of labels that are there twice", text)
+            data.add_problem("files of labels that are there twice", text)
     return found
 
 
-def _class_names(
-    layout: YoloLayout, names: str | None, names_file: Path | None, findings: Findings
-) -> Mapping[int, str] | None:
-    """None where they are not known, which is a problem already."""
-    before = len(findings.problems)
-    found: Mapping[int, str] = {}
+def _class_names(layout: YoloLayout, names: str | None, names_file: Path | None, data: ForeignDataSet) -> dict[Id, str]:
+    """None of them where one has a problem: what is not known may be right."""
+    before = len(data.problems)
     if names is not None:
-        found = split_names(names, findings)
+        found = [split_names(names, data)]
     elif names_file is not None:
-        found = read_names(names_file, findings)
+        found = [read_names(names_file, data)]
     else:
         places = [layout.folder / name for name in NAME_FILES if os.path.isfile(layout.folder / name)]
-        each = [read_names(place, findings) for place in places]
+        found = [read_names(place, data) for place in places]
         if not places:
             text = (
                 f"{layout.folder}: holds no class names. Expected {' or '.join(NAME_FILES)} there; else give --names "
                 f"cat,dog or --names-file FILE."
             )
-            findings.add("missing class names", text)
-        elif any(other != each[0] for other in each) and len(findings.problems) == before:
+            data.add_problem("missing class names", text)
+        elif any(other != found[0] for other in found) and len(data.problems) == before:
             text = (
                 f"{layout.folder}: the class names in {' and '.join(str(place) for place in places)} differ. Say which "
                 f"are right with --names-file FILE."
             )
-            findings.add("contradicting class names", text)
-        else:
-            found = each[0]
-    return found if len(findings.problems) == before else None
+            data.add_problem("contradicting class names", text)
+    return found[0] if len(data.problems) == before else {}
 
 
-def _boxes(path: Path, image: int, classes: Mapping[int, str] | None, findings: Findings) -> list[SourceBox]:
-    boxes = []
-    for row, line in enumerate(findings.read_lines(path, f"a text file with a line {_LINE} for each box") or (), 1):
-        place = f"{path} line {row}"
-        words = line.split()
-        if not words:
-            continue
-        if len(words) != 5:
-            text = f"{place}: has {len(words)} values; expected the five of {_LINE}.{_hint(len(words))}"
-            findings.add("unreadable lines", text)
-            continue
-        numbers = [parse_number(word) for word in words]
-        if None in numbers:
-            wrong = words[numbers.index(None)]
-            text = f"{place}: got {wrong!r}; expected the five numbers of {_LINE}. Correct it there."
-            findings.add("unreadable lines", text)
-            continue
-        number, x, y, width, height = (value for value in numbers if value is not None)
-        if max(abs(x), abs(y), abs(width), abs(height)) > _MAX_SHARE:
-            text = (
-                f"{place}: got {' '.join(words[1:])}, which cannot be shares of the image's width and height; expected "
-                f"numbers from 0 to 1. Divide pixels by the image's size."
-            )
-            findings.add("boxes that are not shares", text)
-            continue
-        if not number.is_integer() or number < 0 or (classes is not None and int(number) not in classes):
-            known = f"one of {shortlist(sorted(classes))}" if classes else "a whole number, 0 or more"
-            text = (
-                f"{place}: the class is {words[0]}; expected {known}. Correct it, or add its name to the class names."
-            )
-            findings.add("unknown classes", text)
-            continue
-        boxes.append(SourceBox(place, image, int(number), (x, y, width, height)))
-    return boxes
+def _box(place: str, words: list[str], image: int, classes: Mapping[Id, str]) -> ForeignBox:
+    """The box of one line. Raises an InvalidError where it is none.
+
+    Args:
+        classes: none where they are not known.
+    """
+    if len(words) != 5:
+        text = f"{place}: has {len(words)} values; expected the five of {_LINE}.{_hint(len(words))}"
+        raise InvalidError("unreadable lines", text)
+    numbers = []
+    for word in words:
+        if (value := parse_number(word)) is None:
+            text = f"{place}: got {word!r}; expected the five numbers of {_LINE}. Correct it there."
+            raise InvalidError("unreadable lines", text)
+        numbers.append(value)
+    number, *box = numbers
+    if max(map(abs, box)) > _MAX_SHARE:
+        text = (
+            f"{place}: got {' '.join(words[1:])}, which cannot be shares of the image's width and height; expected "
+            f"numbers from 0 to 1. Divide pixels by the image's size."
+        )
+        raise InvalidError("boxes that are not shares", text)
+    if not number.is_integer() or number < 0 or (classes and int(number) not in classes):
+        known = f"one of {shortlist(list(classes))}" if classes else "a whole number, 0 or more"
+        text = f"{place}: the class is {words[0]}; expected {known}. Correct it, or add its name to the class names."
+        raise InvalidError("unknown classes", text)
+    return ForeignBox(place, image, int(number), box)
 
 
 def _hint(count: int) -> str:

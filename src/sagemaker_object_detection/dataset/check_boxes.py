@@ -30,9 +30,11 @@ class CheckedBoxes:
 
 @dataclass(frozen=True, eq=False)
 class JudgedBoxes:
-    """clipped: float64 [M, 4], the boxes clipped to their images, in pixels. boxes: float32 [M, 4], those, ymin xmin
-    ymax xmax, normalised. inverted, outside, empty: bool [M], of which at most one is true of a box."""
+    """sizes: float64 [M, 2], height and width of each box's image. clipped: float64 [M, 4], the boxes clipped to their
+    images, in pixels. boxes: float32 [M, 4], those, ymin xmin ymax xmax, normalised. inverted, outside, empty: bool
+    [M], of which at most one is true of a box."""
 
+    sizes: np.ndarray
     clipped: np.ndarray
     boxes: np.ndarray
     inverted: np.ndarray
@@ -42,6 +44,16 @@ class JudgedBoxes:
     @property
     def invalid(self) -> np.ndarray:
         return np.asarray(self.inverted | self.outside | self.empty)
+
+    def fault(self, number: int, inverted: str) -> tuple[str, str]:
+        """Kind of an invalid box, and what is wrong with it; `inverted` is what to say of one that ends before it
+        begins."""
+        if self.inverted[number]:
+            return INVERTED, inverted
+        if self.empty[number]:
+            return EMPTY, "is empty"
+        height, width = self.sizes[number]
+        return OUTSIDE, f"reaches outside its image, which is {width:g} wide and {height:g} high"
 
 
 def check_boxes(
@@ -62,26 +74,34 @@ def check_boxes(
     written = table.bboxes[known]
     box_sizes = sizes[table.box_images[known]].astype(np.float64)
     corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written
-    other = _other_format(table, known, written, box_sizes, bbox_format, lenient=invalid_boxes == "drop")
-    if isinstance(other, Problem):
-        return CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), 0, 0), [other], []
-    warnings = [other] if other else []
+    lenient = invalid_boxes == "drop"
+    broken, misfits = read_both_ways(written, box_sizes, bbox_format)
+    other = "xywh" if bbox_format == "xyxy" else "xyxy"
+    if is_other_format(broken, misfits, lenient=lenient):
+        text = (
+            f"{table.channel}: these look like {_FORMATS[other]} boxes, but bbox_format={bbox_format!r} means "
+            f"{_FORMATS[bbox_format]}: {broken.sum()} of {len(written)} boxes cannot be read so, {misfits or 'none'} "
+            f'the other way; first: {_box(table, known[np.flatnonzero(broken)[0]])}. Set bbox_format="{other}" or '
+            f"convert the file."
+        )
+        problem = Problem(table.channel, OTHER_FORMAT, text)
+        return CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), 0, 0), [problem], []
+    warnings = []
+    if len(written) and not broken.any() and not misfits:
+        warnings.append(
+            f"{table.channel}: every box ({len(written)}) fits its image both as {_FORMATS['xyxy']} and as "
+            f"{_FORMATS['xywh']}; they are read as {_FORMATS[bbox_format]}. If that is wrong, set "
+            f'bbox_format="{other}".'
+        )
 
     judged = judge_boxes(corners, box_sizes)
     invalid = judged.invalid
 
-    def sentence(number: int) -> tuple[str, str]:
-        if judged.inverted[number]:
-            return INVERTED, "is inverted" if bbox_format == "xyxy" else "has a negative width or height"
-        if judged.empty[number]:
-            return EMPTY, "is empty"
-        height, width = box_sizes[number]
-        return OUTSIDE, f"reaches outside its image, which is {width:g} wide and {height:g} high"
-
+    inverted = "is inverted" if bbox_format == "xyxy" else "has a negative width or height"
     problems: list[Problem] = []
-    if invalid_boxes == "error":
+    if not lenient:
         for number in np.flatnonzero(invalid).tolist():
-            kind, what = sentence(number)
+            kind, what = judged.fault(number, inverted)
             text = (
                 f"{_box(table, known[number])} {what}; expected {_expectation(bbox_format)}. "
                 f'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
@@ -89,7 +109,7 @@ def check_boxes(
             problems.append(Problem(table.channel, kind, text))
     elif invalid.any():
         numbers = np.flatnonzero(invalid).tolist()
-        kinds = Counter(sentence(number)[0] for number in numbers)
+        kinds = Counter(judged.fault(number, inverted)[0] for number in numbers)
         first = "; ".join(f"{_box(table, known[number])}" for number in numbers[:_FIRST_FEW])
         counts = ", ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
         warnings.append(
@@ -114,7 +134,7 @@ def judge_boxes(corners: np.ndarray, sizes: np.ndarray) -> JudgedBoxes:
     outside = ~inverted & (np.abs(corners - clipped).max(axis=1, initial=0) > _MAX_OVERHANG)
     # Also what vanishes when clipped, or in float32.
     empty = ~inverted & ~outside & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
-    return JudgedBoxes(clipped, boxes, inverted, outside, empty)
+    return JudgedBoxes(sizes, clipped, boxes, inverted, outside, empty)
 
 
 def _expectation(bbox_format: str) -> str:
@@ -123,48 +143,33 @@ def _expectation(bbox_format: str) -> str:
     return "[xmin, ymin, width, height] in pixels, with width and height above 0, inside the image"
 
 
-def _other_format(
-    table: AnnotationTable,
-    known: np.ndarray,
-    written: np.ndarray,
-    box_sizes: np.ndarray,
-    bbox_format: str,
-    lenient: bool,
-) -> Problem | str | None:
-    """Whether these are boxes of the other format: a Problem where they surely are, a warning where they may be.
+def read_both_ways(written: np.ndarray, sizes: np.ndarray, bbox_format: str) -> tuple[np.ndarray, int]:
+    """Which boxes cannot be what `bbox_format` says, bool [M], and how many of all do not fit as the other format.
 
-    The tests come from what people feed in (aws/amazon-sagemaker-examples#3853): COCO files, read as corners, have
-    boxes whose end lies before their start. With `lenient`, for boxes that may be dropped, a tenth of them must be so.
+    Args:
+        written: float64 [M, 4], the numbers as written, pixels.
+        sizes: float64 [M, 2], height and width of each box's image.
     """
-    if len(written) == 0:
-        return None
-    limits = np.tile(box_sizes[:, ::-1], 2) + _MAX_OVERHANG
-    as_corners, as_coco = written, xywh_to_xyxy(written)
+    limits = np.tile(sizes[:, ::-1], 2) + _MAX_OVERHANG
 
     def fits(corners: np.ndarray) -> np.ndarray:
         inside = (corners >= -_MAX_OVERHANG) & (corners <= limits)
         return np.asarray(inside.all(axis=1) & (corners[:, 2:] > corners[:, :2]).all(axis=1))
 
-    fits_corners, fits_coco = fits(as_corners), fits(as_coco)
-    other = "xywh" if bbox_format == "xyxy" else "xyxy"
-    broken = (as_corners[:, 2:] <= as_corners[:, :2]).any(axis=1) if bbox_format == "xyxy" else ~fits_coco
-    misfits = int((~(fits_coco if other == "xywh" else fits_corners)).sum())
-    # Published COCO files hold a few empty boxes themselves, so a few may be wrong either way.
-    if broken.any() and 10 * misfits <= broken.sum() and (not lenient or broken.mean() >= 0.1):
-        first = known[np.flatnonzero(broken)[0]]
-        text = (
-            f"{table.channel}: these look like {_FORMATS[other]} boxes, but bbox_format={bbox_format!r} means "
-            f"{_FORMATS[bbox_format]}: {broken.sum()} of {len(written)} boxes cannot be read so, {misfits or 'none'} "
-            f'the other way; first: {_box(table, first)}. Set bbox_format="{other}" or convert the file.'
-        )
-        return Problem(table.channel, OTHER_FORMAT, text)
-    if not broken.any() and not misfits:
-        return (
-            f"{table.channel}: every box ({len(written)}) fits its image both as {_FORMATS['xyxy']} and as "
-            f"{_FORMATS['xywh']}; they are read as {_FORMATS[bbox_format]}. If that is wrong, set "
-            f'bbox_format="{other}".'
-        )
-    return None
+    fits_coco = fits(xywh_to_xyxy(written))
+    if bbox_format == "xywh":
+        return ~fits_coco, int((~fits(written)).sum())
+    return np.asarray((written[:, 2:] <= written[:, :2]).any(axis=1)), int((~fits_coco).sum())
+
+
+def is_other_format(broken: np.ndarray, misfits: int, *, lenient: bool) -> bool:
+    """Whether these are surely boxes of the other format, from what `read_both_ways` returns.
+
+    The tests come from what people feed in (aws/amazon-sagemaker-examples#3853): COCO files, read as corners, have
+    boxes whose end lies before their start. Published COCO files hold a few empty boxes themselves, so a few may be
+    wrong either way. With `lenient`, for boxes that may be dropped, a tenth of them must be so.
+    """
+    return bool(broken.any() and 10 * misfits <= broken.sum() and (not lenient or broken.mean() >= 0.1))
 
 
 def _box(table: AnnotationTable, row: int) -> str:

@@ -5,7 +5,7 @@ Nothing is decoded here, so this takes seconds and no TensorFlow; `load.py` deco
 
 import os
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,17 +25,23 @@ class CheckedImages:
     """The files of N image entries.
 
     headers: None where the file cannot be used. sizes: int64 [N, 2], height and width as displayed, from the
-    annotations where the file cannot be used, 0 where neither says. orientations: uint8 [N], EXIF orientation to
-    apply. turned, ignored: how many images had an EXIF orientation that was applied, or was not because the
-    annotation's size says so.
+    annotations where the file cannot be used, 0 where neither says. orientations: uint8 [N], EXIF orientation to apply.
     """
 
-    folder: Path
     headers: list[Header | None]
     sizes: np.ndarray
     orientations: np.ndarray
-    turned: int
-    ignored: int
+
+    @property
+    def turned(self) -> int:
+        """How many images have an EXIF orientation that is applied."""
+        return int((self.orientations > 1).sum())
+
+    @property
+    def ignored(self) -> int:
+        """How many have one that is not applied, because the annotations' size says so."""
+        pairs = zip(self.headers, self.orientations.tolist(), strict=True)
+        return sum(header is not None and header.orientation != applied for header, applied in pairs)
 
 
 def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
@@ -43,10 +49,7 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
     folder = table.folder / IMAGES_FOLDER
     count = len(table.file_names)
     problems: list[Problem] = []
-    headers: list[Header | None] = [None] * count
-    sizes = table.image_sizes.copy()
-    orientations = np.ones(count, np.uint8)
-    turned = ignored = 0
+    paths: dict[int, Path] = {}
 
     def add(index: int, kind: str, rest: str) -> None:
         image = f"{table.channel} images[{table.image_rows[index]}] {table.file_names[index]!r}"
@@ -59,36 +62,16 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
         text = f"{table.channel}: there is no folder {folder}. Expected the {count} images of {ANNOTATIONS_FILE} in it."
         problems.append(Problem(table.channel, "missing image folders", text))
     else:
-        usable = _unique_paths(table, folder, add)
+        paths = {index: folder / table.file_names[index] for index in _unique_paths(table, folder, add)}
 
-        @cache
-        def present() -> dict[str, str]:
-            try:
-                return {name.lower(): name for name in os.listdir(folder)}
-            except OSError:  # it may be opened but not listed: there is no hint then
-                return {}
+    def hint(index: int, present: Callable[[Path], dict[str, str]]) -> str:
+        return missing_image_hint(folder, table.file_names[index], present)
 
-        examined = read_headers([folder / table.file_names[index] for index in usable])
-        for index, header in zip(usable, examined, strict=True):
-            if isinstance(header, UnusableImageError):
-                hint = ""
-                if header.kind == "missing images":
-                    hint = f" {missing_image_hint(folder, table.file_names[index], present)}"
-                add(index, header.kind, f"{header}{hint}")
-                continue
-            headers[index] = header
-            size = displayed_size(header, table.image_sizes[index])
-            if size is None:
-                add(index, "images of another size", _size_mismatch(header, table.image_sizes[index]))
-                sizes[index] = 0
-                continue
-            sizes[index], orientations[index] = size
-            turned += int(orientations[index] > 1)
-            ignored += int(orientations[index] != header.orientation)
-        if not any(headers):
-            text = f"{table.channel}: none of the {count} images can be used."
-            problems.insert(0, Problem(table.channel, "channels without usable images", text))
-    return CheckedImages(folder, headers, sizes, orientations, turned, ignored), problems
+    images = examine_images(paths, table.image_sizes, add, hint)
+    if count and not any(images.headers) and folder.is_dir():
+        text = f"{table.channel}: none of the {count} images can be used."
+        problems.insert(0, Problem(table.channel, "channels without usable images", text))
+    return images, problems
 
 
 def _unique_paths(table: AnnotationTable, folder: Path, add: Callable[[int, str, str], None]) -> list[int]:
@@ -112,7 +95,47 @@ def _unique_paths(table: AnnotationTable, folder: Path, add: Callable[[int, str,
     return usable
 
 
-def displayed_size(header: Header, annotated: np.ndarray) -> tuple[tuple[int, int], int] | None:
+def examine_images(
+    paths: Mapping[int, Path],
+    annotated: np.ndarray,
+    add: Callable[[int, str, str], None],
+    hint: Callable[[int, Callable[[Path], dict[str, str]]], str],
+) -> CheckedImages:
+    """Read the header of images, and decide which orientation their annotations are for.
+
+    Args:
+        paths: the files, by the index of the image; one that is not there has no file that could be used.
+        annotated: int64 [N, 2], height and width by the annotations, 0 where not given.
+        add: takes the index, kind and end of the sentence of each problem.
+        hint: what to do about a file that is missing, from the index and from what lists a folder: lower-case name ->
+            name.
+    """
+    headers: list[Header | None] = [None] * len(annotated)
+    sizes, orientations = annotated.copy(), np.ones(len(annotated), np.uint8)
+
+    @cache
+    def present(folder: Path) -> dict[str, str]:
+        try:
+            return {name.lower(): name for name in os.listdir(folder)}
+        except OSError:  # there is no hint then
+            return {}
+
+    for index, header in zip(paths, read_headers(list(paths.values())), strict=True):
+        if isinstance(header, UnusableImageError):
+            end = f" {hint(index, present)}" if header.kind == "missing images" else ""
+            add(index, header.kind, f"{header}{end}")
+            continue
+        headers[index] = header
+        displayed = _displayed_size(header, annotated[index])
+        if displayed is None:
+            add(index, "images of another size", _size_mismatch(header, annotated[index]))
+            sizes[index] = 0
+        else:
+            sizes[index], orientations[index] = displayed
+    return CheckedImages(headers, sizes, orientations)
+
+
+def _displayed_size(header: Header, annotated: np.ndarray) -> tuple[tuple[int, int], int] | None:
     """Size as displayed and the orientation to apply, or None where the annotation's size fits neither.
 
     TensorFlow ignores EXIF, annotation tools differ. The size in the annotations tells which pixels they are for; where
@@ -134,7 +157,7 @@ def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
     turn = f" (turned as its EXIF orientation {header.orientation} says)" if header.orientation > 1 else ""
     annotated_size = f"{annotated[1] or 'nothing'} and {annotated[0] or 'nothing'}"
     return (
-        f"is {width} wide and {height} high{turn}, but {ANNOTATIONS_FILE} says {annotated_size}, so its boxes would be "
+        f"is {width} wide and {height} high{turn}, but the annotations say {annotated_size}, so its boxes would be "
         f"misplaced. Correct width and height there, or use the image that was annotated."
     )
 
@@ -158,12 +181,12 @@ def path_problem(folder: Path, file_name: str) -> str | None:
     return None
 
 
-def missing_image_hint(folder: Path, file_name: str, present: Callable[[], dict[str, str]]) -> str:
-    """Where the file may be instead. present: lower-case name -> name of what the images folder holds."""
+def missing_image_hint(folder: Path, file_name: str, present: Callable[[Path], dict[str, str]]) -> str:
+    """Where the file may be instead. present: lower-case name -> name of what a folder holds."""
     if os.path.isfile(folder.parent / file_name):  # False where pathlib raises
         return "It lies in the channel's folder: file_name is relative to images/, so put it there or shorten the name."
     plain = posixpath.basename(file_name.replace("\\", "/"))
-    similar = present().get(plain.lower())
+    similar = present(folder).get(plain.lower())
     if similar is not None and similar != file_name:
         return f"There is {similar!r}: write file_name exactly so."
     return "Add the file or remove its entry."

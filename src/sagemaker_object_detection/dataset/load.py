@@ -14,7 +14,7 @@ import numpy as np
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, read_annotations
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
 from sagemaker_object_detection.dataset.check_boxes import CheckedBoxes, check_boxes
-from sagemaker_object_detection.dataset.check_images import CheckedImages, check_images
+from sagemaker_object_detection.dataset.check_images import IMAGES_FOLDER, CheckedImages, check_images
 from sagemaker_object_detection.dataset.problems import (
     ChannelReport,
     DataError,
@@ -181,7 +181,7 @@ def _check_decoding(channels: Sequence[_Channel], stop: StopSignal) -> tuple[lis
     started = time.monotonic()
     logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
     outcomes = check_decoding(
-        [channel.images.folder / channel.table.file_names[index] for channel, index, _ in todo],
+        [channel.table.folder / IMAGES_FOLDER / channel.table.file_names[index] for channel, index, _ in todo],
         [header for _, _, header in todo],
         stop,
         decoded.keep,
@@ -275,7 +275,7 @@ def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: Dec
     file_names = tuple(table.file_names[index] for index in chosen)
     file_sizes = [header.file_size for index in chosen if (header := images.headers[index]) is not None]
     return Dataset(
-        images=images.folder,
+        images=table.folder / IMAGES_FOLDER,
         file_names=file_names,
         labels=labels,
         decoded=decoded,

@@ -7,235 +7,164 @@ is said here where the API's own pattern (`api.py`) would be no help to a reader
 import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Integer
 from sagemaker_object_detection.job.channels import CHANNELS, INPUT_MODES
 from sagemaker_object_detection.launch import addresses
-from sagemaker_object_detection.launch.api import shown
+from sagemaker_object_detection.sentences import shown
 
-Form = Literal["one", "several", "switch", "pairs", "tags"]
 _DAY, _MAX_DAYS = 86400, 28
 
 
 @dataclass(frozen=True)
-class Argument:
-    """One argument. `path` is where its value goes in a CreateTrainingJob request, and "" where code decides.
+class Text:
+    """Text that is passed on as it is. expected: completes "expected ...". fault: completes "got ...; " of a text that
+    cannot be right, and returns "" for any other. form: one text, several, or several as NAME=VALUE."""
 
-    `fault` completes "got ...; " of a text that cannot be right, and returns "" for any other.
-    """
+    expected: str
+    fault: Callable[[str], str] | None = None
+    form: Literal["one", "several", "pairs", "tags", "switch"] = "one"
+
+
+SWITCH = Text("", form="switch")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument. `path` is where its value goes in a request, and "" where code decides."""
 
     flag: str
     path: str
+    kind: Text | Integer | Choice
     help: str
-    form: Form = "one"
-    kind: Integer | Choice | None = None
-    fault: Callable[[str], str] | None = None
-    expected: str = ""
     default: str | None = None
     required: bool = False
 
     @property
-    def name(self) -> str:
-        """Of the attribute that argparse keeps it in."""
-        return self.flag.removeprefix("--").replace("-", "_")
-
-    @property
-    def expectation(self) -> str:
-        """Completes "expected ..."."""
-        return self.kind.expected if self.kind else self.expected
+    def form(self) -> str:
+        return self.kind.form if isinstance(self.kind, Text) else "one"
 
 
-_KEY = "the id, ARN or alias of a KMS key"
-_SECONDS = Integer(1, _MAX_DAYS * _DAY)
+Groups = tuple[tuple[str, tuple[Argument, ...]], ...]
 
-GROUPS: tuple[tuple[str, tuple[Argument, ...]], ...] = (
-    (
-        "job",
-        (
-            Argument(
-                "--image",
-                "AlgorithmSpecification.TrainingImage",
-                "the training image",
-                fault=addresses.image_fault,
-                expected=addresses.IMAGE,
-            ),
-            Argument(
-                "--algorithm",
-                "AlgorithmSpecification.AlgorithmName",
-                "instead of --image: an algorithm that register_algorithm.py has made",
-                expected="the name or ARN of an algorithm",
-            ),
-            Argument(
-                "--role",
-                "RoleArn",
-                "what the job may do",
-                expected="the ARN of an IAM role, such as arn:aws:iam::123456789012:role/SageMaker",
-                required=True,
-            ),
-            Argument(
-                "--output",
-                "OutputDataConfig.S3OutputPath",
-                "where model.tar.gz and output.tar.gz go",
-                fault=addresses.folder_fault,
-                expected=addresses.FOLDER,
-                required=True,
-            ),
-            Argument("--tags", "Tags", "NAME=VALUE", form="tags", expected="a tag as NAME=VALUE"),
-            Argument(
-                "--environment",
-                "Environment",
-                "NAME=VALUE",
-                form="pairs",
-                expected="a variable as NAME=VALUE, the name of letters, digits and underscores",
-            ),
-            Argument(
-                "--retry",
-                "RetryStrategy.MaximumRetryAttempts",
-                "how often to try again after an internal server error",
-                kind=Integer(1, 30),
-            ),
-        ),
+IMAGE = Text(addresses.IMAGE, addresses.image_fault)
+TAGS = Argument("--tags", "Tags", Text("a tag as NAME=VALUE", form="tags"), "NAME=VALUE")
+_FOLDER = Text(addresses.FOLDER, addresses.folder_fault)
+_MODEL = Text(addresses.FOLDER, addresses.model_fault)
+_CONTAINER_FOLDER = Text("the path of a folder in the container", addresses.container_folder_fault)
+_ROLE = Text("the ARN of an IAM role, such as arn:aws:iam::123456789012:role/SageMaker")
+_VARIABLE = Text("a variable as NAME=VALUE, the name of letters, digits and underscores", form="pairs")
+_INSTANCE = Text("an instance type that this boto3 knows, such as ml.g4dn.xlarge")
+_SUBNETS = Text("1 to 16 ids, such as subnet-0123456789abcdef0", form="several")
+_SECURITY_GROUPS = Text("1 to 5 ids, such as sg-0123456789abcdef0", form="several")
+_KEY = Text("the id, ARN or alias of a KMS key")
+_ALGORITHM = Text("the name or ARN of an algorithm")
+_HYPERPARAMETERS = Text("a hyperparameter as NAME=VALUE, such as epochs=10", form="pairs")
+
+_JOB = (
+    Argument("--image", "AlgorithmSpecification.TrainingImage", IMAGE, "the training image"),
+    Argument(
+        "--algorithm",
+        "AlgorithmSpecification.AlgorithmName",
+        _ALGORITHM,
+        "instead of --image: an algorithm that register_algorithm.py has made",
     ),
-    (
-        "channels",
-        (
-            *(
-                Argument(
-                    f"--{channel.name}",
-                    "",
-                    channel.help,
-                    fault=addresses.model_fault if channel.name == "model" else addresses.folder_fault,
-                    expected=addresses.FOLDER,
-                    required=channel.required,
-                )
-                for channel in CHANNELS
-            ),
-            Argument(
-                "--input-mode",
-                "AlgorithmSpecification.TrainingInputMode",
-                "File copies the data before the job starts, FastFile reads it from S3 as it is needed",
-                kind=Choice(INPUT_MODES),
-                default="File",
-            ),
-        ),
+    Argument("--role", "RoleArn", _ROLE, "what the job may do", required=True),
+    Argument(
+        "--output", "OutputDataConfig.S3OutputPath", _FOLDER, "where model.tar.gz and output.tar.gz go", required=True
     ),
-    (
-        "machines",
-        (
-            Argument(
-                "--instance-type",
-                "ResourceConfig.InstanceType",
-                "what to train on",
-                expected="an instance type that this boto3 knows, such as ml.g4dn.xlarge",
-                default="ml.g4dn.xlarge",
-            ),
-            Argument(
-                "--instance-count",
-                "ResourceConfig.InstanceCount",
-                "how many of them",
-                kind=Integer(1),
-                default="1",
-            ),
-            Argument(
-                "--volume-size",
-                "ResourceConfig.VolumeSizeInGB",
-                "GB of storage, where the instance type has none of its own",
-                kind=Integer(1),
-                default="50",
-            ),
-            Argument(
-                "--max-run",
-                "StoppingCondition.MaxRuntimeInSeconds",
-                "seconds after which the job is stopped; it saves its model",
-                kind=_SECONDS,
-                default=str(_DAY),
-            ),
-            Argument(
-                "--keep-alive",
-                "ResourceConfig.KeepAlivePeriodInSeconds",
-                "seconds for which to keep the machines warm for the next job",
-                kind=Integer(1, 21600),
-            ),
-        ),
+    TAGS,
+    Argument("--environment", "Environment", _VARIABLE, "NAME=VALUE"),
+    Argument(
+        "--retry",
+        "RetryStrategy.MaximumRetryAttempts",
+        Integer(1, 30),
+        "how often to try again after an internal error",
     ),
-    (
-        "spot instances and checkpoints",
-        (
-            Argument("--spot", "EnableManagedSpotTraining", "train on spot instances", form="switch"),
-            Argument(
-                "--max-wait",
-                "StoppingCondition.MaxWaitTimeInSeconds",
-                "with --spot: seconds for waiting and training together (default: --max-run and an hour)",
-                kind=Integer(1),
-            ),
-            Argument(
-                "--checkpoints",
-                "CheckpointConfig.S3Uri",
-                "where checkpoints are kept; a job that is started again with them goes on where it was",
-                fault=addresses.folder_fault,
-                expected=addresses.FOLDER,
-            ),
-            Argument(
-                "--checkpoint-path",
-                "CheckpointConfig.LocalPath",
-                "where the container sees them (default: /opt/ml/checkpoints)",
-                fault=addresses.container_folder_fault,
-                expected="the path of a folder in the container",
-            ),
-        ),
+)
+_CHANNELS = (
+    *(
+        Argument(f"--{row.name}", "", _MODEL if row.name == "model" else _FOLDER, row.help, required=row.required)
+        for row in CHANNELS
     ),
+    Argument(
+        "--input-mode",
+        "AlgorithmSpecification.TrainingInputMode",
+        Choice(INPUT_MODES),
+        "File copies the data before the job starts, FastFile reads it from S3 as it is needed",
+        default="File",
+    ),
+)
+_MACHINES = (
+    Argument("--instance-type", "ResourceConfig.InstanceType", _INSTANCE, "what to train on", default="ml.g4dn.xlarge"),
+    Argument("--instance-count", "ResourceConfig.InstanceCount", Integer(1), "how many of them", default="1"),
+    Argument(
+        "--volume-size", "ResourceConfig.VolumeSizeInGB", Integer(1), "GB, if the type has no storage", default="50"
+    ),
+    Argument(
+        "--max-run",
+        "StoppingCondition.MaxRuntimeInSeconds",
+        Integer(1, _MAX_DAYS * _DAY),
+        "seconds after which the job is stopped; it saves its model",
+        default=str(_DAY),
+    ),
+    Argument(
+        "--keep-alive",
+        "ResourceConfig.KeepAlivePeriodInSeconds",
+        Integer(1, 21600),
+        "seconds for which to keep the machines warm for the next job",
+    ),
+)
+_SPOT = (
+    Argument("--spot", "EnableManagedSpotTraining", SWITCH, "train on spot instances"),
+    Argument(
+        "--max-wait",
+        "StoppingCondition.MaxWaitTimeInSeconds",
+        Integer(1),
+        "with --spot: seconds for waiting and training together (default: --max-run and an hour)",
+    ),
+    Argument(
+        "--checkpoints",
+        "CheckpointConfig.S3Uri",
+        _FOLDER,
+        "where checkpoints are kept; a job that is started again with them goes on where it was",
+    ),
+    Argument(
+        "--checkpoint-path",
+        "CheckpointConfig.LocalPath",
+        _CONTAINER_FOLDER,
+        "where the container sees them (default: /opt/ml/checkpoints)",
+    ),
+)
+_NETWORK = (
+    Argument("--subnets", "VpcConfig.Subnets", _SUBNETS, "of the VPC, with --security-groups"),
+    Argument("--security-groups", "VpcConfig.SecurityGroupIds", _SECURITY_GROUPS, "of the VPC, with --subnets"),
+    Argument(
+        "--network-isolation",
+        "EnableNetworkIsolation",
+        SWITCH,
+        "the container reaches nothing: weights come from the image or the model channel",
+    ),
+    Argument("--encrypt-traffic", "EnableInterContainerTrafficEncryption", SWITCH, "between the hosts of a job"),
+    Argument("--output-kms-key", "OutputDataConfig.KmsKeyId", _KEY, "encrypts the output"),
+    Argument("--volume-kms-key", "ResourceConfig.VolumeKmsKeyId", _KEY, "encrypts the storage"),
+)
+JOB_GROUPS: Groups = (
+    ("job", _JOB),
+    ("channels", _CHANNELS),
+    ("machines", _MACHINES),
+    ("spot instances and checkpoints", _SPOT),
+    ("network and encryption", _NETWORK),
     (
-        "network and encryption",
+        "hyperparameters",
         (
-            Argument(
-                "--subnets",
-                "VpcConfig.Subnets",
-                "of the VPC, with --security-groups",
-                form="several",
-                expected="1 to 16 ids, such as subnet-0123456789abcdef0",
-            ),
-            Argument(
-                "--security-groups",
-                "VpcConfig.SecurityGroupIds",
-                "of the VPC, with --subnets",
-                form="several",
-                expected="1 to 5 ids, such as sg-0123456789abcdef0",
-            ),
-            Argument(
-                "--network-isolation",
-                "EnableNetworkIsolation",
-                "the container reaches nothing: weights come from the image or the model channel",
-                form="switch",
-            ),
-            Argument(
-                "--encrypt-traffic",
-                "EnableInterContainerTrafficEncryption",
-                "between the hosts of a job",
-                form="switch",
-            ),
-            Argument("--output-kms-key", "OutputDataConfig.KmsKeyId", "encrypts the output", expected=_KEY),
-            Argument("--volume-kms-key", "ResourceConfig.VolumeKmsKeyId", "encrypts the storage", expected=_KEY),
+            Argument("--hyperparameters", "", _HYPERPARAMETERS, "see `describe`"),
+            Argument("--hyperparameters-file", "", Text("a file"), "a JSON object of them; --hyperparameters wins"),
         ),
     ),
 )
-ARGUMENTS = tuple(row for _, rows in GROUPS for row in rows)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The table's arguments in their groups, and those of the hyperparameters."""
-    for title, rows in GROUPS:
-        group = parser.add_argument_group(title)
-        for row in rows:
-            add_argument(group, row)
-    group = parser.add_argument_group("hyperparameters")
-    group.add_argument(
-        "--hyperparameters", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="see `describe`"
-    )
-    group.add_argument(
-        "--hyperparameters-file", type=Path, metavar="FILE", help="a JSON object of them; --hyperparameters wins"
-    )
+"""What a training job and a tuning job have; a path is where its value goes in a CreateTrainingJob request."""
 
 
 def add_argument(parser: argparse._ActionsContainer, row: Argument) -> None:
@@ -246,17 +175,8 @@ def add_argument(parser: argparse._ActionsContainer, row: Argument) -> None:
         help_text = f"{row.help} (default: {row.default})" if row.default else row.help
         parser.add_argument(row.flag, help=help_text, default=row.default, metavar="VALUE")
     else:
-        parser.add_argument(row.flag, help=row.help, nargs="+", action="extend", default=[], metavar="VALUE")
-
-
-def add_program_arguments(parser: argparse.ArgumentParser, wait: str = "") -> None:
-    """What every launch program has besides what goes into its request; `wait` is the help of --wait, if it has one."""
-    group = parser.add_argument_group("program")
-    group.add_argument("--region", help="the AWS region (default: that of the profile or the environment)")
-    group.add_argument("--profile", help="a profile of the AWS configuration files")
-    group.add_argument("--dry-run", action="store_true", help="print the request as JSON and make no call")
-    if wait:
-        group.add_argument("--wait", action="store_true", help=wait)
+        metavar = "VALUE" if row.form == "several" else "NAME=VALUE"
+        parser.add_argument(row.flag, help=row.help, nargs="+", action="extend", default=[], metavar=metavar)
 
 
 def read(rows: Iterable[Argument], options: argparse.Namespace, problems: list[str]) -> dict[str, Any]:
@@ -266,37 +186,36 @@ def read(rows: Iterable[Argument], options: argparse.Namespace, problems: list[s
     """
     values: dict[str, Any] = {}
     for row in rows:
-        given = getattr(options, row.name)
+        given = getattr(options, row.flag.removeprefix("--").replace("-", "_"))
         if given is None or given is False or given == []:
             if row.required:
-                problems.append(f"{row.flag}: missing; expected {row.expectation}")
-            continue
-        if row.form in ("pairs", "tags"):
-            pairs = read_pairs(row.flag, given, row.expectation, problems)
+                problems.append(f"{row.flag}: missing; expected {row.kind.expected}")
+        elif row.form in ("pairs", "tags"):
+            pairs = _read_pairs(row, given, problems)
             tags = [{"Key": name, "Value": value} for name, value in pairs.items()]
             values[row.flag] = tags if row.form == "tags" else pairs
-        elif row.kind is None:
+        elif isinstance(row.kind, Text):
             values[row.flag] = given
-            if row.fault and (fault := row.fault(given)):
+            if row.kind.fault and (fault := row.kind.fault(given)):
                 problems.append(f"{row.flag}: got {shown(given)}; {fault}")
         else:
             try:
                 values[row.flag] = row.kind.parse(given.strip())
             except ValueError:
                 default = f" (default {row.default})" if row.default else ""
-                problems.append(f"{row.flag}: got {shown(given)}; expected {row.expectation}{default}")
+                problems.append(f"{row.flag}: got {shown(given)}; expected {row.kind.expected}{default}")
     return values
 
 
-def read_pairs(flag: str, texts: Iterable[str], expected: str, problems: list[str]) -> dict[str, str]:
+def _read_pairs(row: Argument, texts: Iterable[str], problems: list[str]) -> dict[str, str]:
     """Texts such as NAME=VALUE by name; the value is all that follows the first "="."""
     pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name.strip() and equals):
-            problems.append(f"{flag}: got {shown(text)}; expected {expected}")
+            problems.append(f"{row.flag}: got {shown(text)}; expected {row.kind.expected}")
         elif name.strip() in pairs:
-            problems.append(f"{flag}: {name.strip()} is given twice; expected every name once")
+            problems.append(f"{row.flag}: {name.strip()} is given twice; expected every name once")
         else:
             pairs[name.strip()] = value
     return pairs

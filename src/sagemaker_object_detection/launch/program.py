@@ -1,131 +1,116 @@
-"""What the launch programs do around their request: connecting to AWS, printing, and turning errors into exit codes."""
+"""What the launch programs have in common: arguments become a request, which is checked, and printed or sent."""
 
+import argparse
 import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+from botocore import xform_name
 
-from sagemaker_object_detection.errors import JobError, PlatformError, UserError
-from sagemaker_object_detection.launch.api import Request
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.guard import run_guarded
+from sagemaker_object_detection.launch import api, aws
+from sagemaker_object_detection.launch.arguments import Argument, Groups, add_argument, read
 
-INTERRUPTED = 130
-_CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5})
-
-_CREDENTIALS = (
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException",
-    "UnrecognizedClientException",
-)
-_BUSY = (
-    "InternalFailure",
-    "InternalServerError",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "ServiceUnavailable",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-)
-_ADVICE = {
-    "AccessDenied": "allow your identity this call",
-    "AccessDeniedException": "allow your identity this call",
-    "ResourceInUse": "give another name",
-    "ResourceLimitExceeded": "ask for a higher quota in Service Quotas, or give another --instance-type",
-    "ValidationException": "correct what it names",
-}
+_FLAG = re.compile(r"--[a-z-]+[a-z]")
 
 
 @dataclass(frozen=True)
-class Aws:
-    """The clients of the services that a program calls."""
+class Program:
+    """One program.
 
-    sagemaker: Any
-    logs: Any
-    region: str
-
-
-Connect = Callable[[str | None, str | None], Aws]
-
-
-def connect(region: str | None, profile: str | None) -> Aws:
-    """Clients for a region and profile, or those of the environment. Makes no call.
-
-    Raises:
-        UserError: there is no such profile, or no region.
+    groups: its arguments, by title. operation: the API's name of its call. name: the member of the request that names
+    what is made. complete: takes the values of the arguments by flag, a request that has them where they belong, and
+    the list of problems, to which it adds; it completes the request, and returns notes about what may surprise. done:
+    what is said of a call that went well, with {name}, {region} and members of the answer. follow: prints what becomes
+    of the job, and returns the exit code. wait: the help of --wait.
     """
-    session = boto3.Session(region_name=region, profile_name=profile)
-    if session.region_name is None:
-        raise UserError(
-            "--region: missing; expected an AWS region such as eu-west-1, here, in AWS_DEFAULT_REGION or in the profile"
-        )
-    return Aws(
-        sagemaker=session.client("sagemaker", config=_CONFIG),
-        logs=session.client("logs", config=_CONFIG),
-        region=session.region_name,
-    )
+
+    description: str
+    groups: Groups
+    operation: str
+    name: str
+    complete: Callable[[dict[str, Any], api.Request, list[str]], list[str]]
+    done: str
+    follow: Callable[[aws.Aws, str], int] | None = None
+    wait: str = ""
+
+    @property
+    def rows(self) -> tuple[Argument, ...]:
+        return tuple(row for _, rows in self.groups for row in rows)
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """Runs the program. Returns its exit code: what `follow` returns, or 0; 2 the user can fix it, 3 the platform's
+        fault, 130 Ctrl-C."""
+        options = self.parser().parse_args(arguments)
+        return run_guarded(lambda: self._run(options))
+
+    def request(self, options: argparse.Namespace) -> tuple[api.Request, list[str]]:
+        """The request, from what argparse has made of the arguments, and notes.
+
+        Raises:
+            UserError: with everything that is wrong with the arguments.
+        """
+        problems: list[str] = []
+        values = read(self.rows, options, problems)
+        request: api.Request = {}
+        for row in self.rows:
+            if row.path and row.flag in values:
+                put(request, row.path, values[row.flag])
+        notes = self.complete(values, request, problems)
+        by_path = {row.path: row for row in self.rows if row.path}
+        told = {flag[0] for problem in problems if (flag := _FLAG.match(problem))}
+        unnamed: list[str] = []
+        expectations = {path: row.kind.expected for path, row in by_path.items()}
+        for path, sentence in api.problems(request, self.operation, expectations):
+            places = accumulate(path.split("."), "{}.{}".format)
+            to_blame = next((by_path[place] for place in places if place in by_path), None)
+            if to_blame is None:
+                unnamed.append(f"{path}: {sentence}")
+            elif to_blame.flag not in told:
+                problems.append(f"{to_blame.flag}: {sentence}")
+        # What no argument is to blame for follows from what another one lacks, or else it is worth telling.
+        if problems or unnamed:
+            raise UserError(dict.fromkeys(problems or unnamed))
+        return request, notes
+
+    def _run(self, options: argparse.Namespace) -> int:
+        request, notes = self.request(options)
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+        if options.dry_run:
+            print(json.dumps(request, indent=2))
+            return 0
+        with aws.blaming():
+            clients = aws.connect(options.region, options.profile)
+            answer = getattr(clients.sagemaker, xform_name(self.operation))(**request)
+        name = request[self.name]
+        print(self.done.format(name=name, region=clients.region, **answer), flush=True)
+        return self.follow(clients, name) if self.follow and options.wait else 0
+
+    def parser(self) -> argparse.ArgumentParser:
+        """Takes every argument as text: `request` tells every mistake, and not only the first."""
+        parser = argparse.ArgumentParser(description=self.description, allow_abbrev=False)
+        for title, rows in self.groups:
+            group = parser.add_argument_group(title)
+            for row in rows:
+                add_argument(group, row)
+        group = parser.add_argument_group("program")
+        group.add_argument("--region", help="the AWS region (default: that of the profile or the environment)")
+        group.add_argument("--profile", help="a profile of the AWS configuration files")
+        group.add_argument("--dry-run", action="store_true", help="print the request as JSON and make no call")
+        if self.wait:
+            group.add_argument("--wait", action="store_true", help=self.wait)
+        return parser
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def print_request(request: Request) -> None:
-    """The request as JSON on stdout, for programs to read."""
-    print(json.dumps(request, indent=2))
-
-
-def print_notes(notes: list[str]) -> None:
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
-
-
-def guarded(run: Callable[[], int]) -> int:
-    """What `run` returns, or an exit code for its error, whose sentences go to stderr: 2 the user can fix it, 3 the
-    platform's fault, 130 Ctrl-C."""
-    try:
-        return run()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except (BotoCoreError, ClientError, JobError) as error:
-        blamed = error if isinstance(error, JobError) else blame(error)
-        print(f"{type(blamed).__name__}: {blamed}", file=sys.stderr)
-        return blamed.exit_code
-
-
-def is_passing(error: Exception) -> bool:
-    """Whether the same call may succeed a little later."""
-    if isinstance(error, ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return error.response["Error"]["Code"] in _BUSY or status >= 500
-    return isinstance(error, ConnectionError | HTTPClientError)
-
-
-def blame(error: BotoCoreError | ClientError) -> JobError:
-    """What AWS or the way there says, as a sentence with what to do."""
-    if is_passing(error):
-        return PlatformError(f"AWS cannot be reached or is busy ({_in_one_line(error)}); try again a little later")
-    if not isinstance(error, ClientError):
-        return UserError(f"{_in_one_line(error)}; check the AWS configuration: --profile, --region and the environment")
-    code = error.response["Error"]["Code"]
-    message = error.response["Error"].get("Message", "").strip().rstrip(".") or "no message"
-    if code in _CREDENTIALS:
-        return UserError(f"AWS refuses the credentials ({code}: {message}); sign in again, or give another --profile")
-    advice = _ADVICE.get(code, "check the arguments and the region")
-    if code.startswith("AccessDenied") and error.operation_name.startswith("Create"):
-        advice += ", and iam:PassRole for the job's role"
-    return UserError(f"{error.operation_name} was refused ({code}: {message}); {advice}")
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+def put(request: api.Request, path: str, value: Any) -> None:
+    """Sets the member at a path, and makes the structures above it."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        request = request.setdefault(parent, {})
+    request[name] = value

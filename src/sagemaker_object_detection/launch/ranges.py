@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, ModelName, Number
 from sagemaker_object_detection.hyperparameters.table import ROWS, Row, Tunable, TunableRange
-from sagemaker_object_detection.launch import api
-from sagemaker_object_detection.sentences import nearest
+from sagemaker_object_detection.sentences import nearest, shown
 
 _SCALINGS = ("Auto", "Linear", "Logarithmic", "ReverseLogarithmic")
 BUILT_IN = "built-in"
@@ -57,16 +56,16 @@ def read_tuned(texts: list[str], problems: list[str]) -> tuple[Tuned, ...]:
         if row is None:
             guess = nearest(name, rows)
             advice = f"did you mean {rows[guess].name}?" if guess else "`describe` lists every hyperparameter"
-            problems.append(f"--tune {api.shown(text)}: no hyperparameter; {advice}")
+            problems.append(f"--tune {shown(text)}: no hyperparameter; {advice}")
         elif row.name in found:
-            problems.append(f"--tune {api.shown(text)}: {row.name} is given twice; expected every name once")
+            problems.append(f"--tune {shown(text)}: {row.name} is given twice; expected every name once")
         else:
             if given.strip() == BUILT_IN:
                 one = _recommended(row, row.built_in)
             else:
                 one = _given(row, given) if equals else _recommended(row, row.tunable or row.built_in)
             if isinstance(one, str):
-                problems.append(f"--tune {api.shown(text)}: {one}")
+                problems.append(f"--tune {shown(text)}: {one}")
             else:
                 found[row.name] = one
     return tuple(found.values())
@@ -91,7 +90,7 @@ def _given(row: Row, text: str) -> Tuned | str:
     low, high = parts[:2]
     for end in (low, high):
         if not _is_legal(row, end):
-            return f"got {api.shown(end)}; expected {row.kind.expected} at both ends, such as {_example(row)}"
+            return f"got {shown(end)}; expected {row.kind.expected} at both ends, such as {_example(row)}"
     if not float(low) < float(high):
         return f"the low end is {low} and the high end {high}; expected a low end below the high one"
     known = row.tunable or row.built_in
@@ -109,7 +108,7 @@ def _given(row: Row, text: str) -> Tuned | str:
 def _given_words(row: Row, words: list[str]) -> Tuned | str:
     for word in words:
         if not _is_legal(row, word):
-            return f"got {api.shown(word)}; expected {row.kind.expected}, such as {_example(row)}"
+            return f"got {shown(word)}; expected {row.kind.expected}, such as {_example(row)}"
     if len({row.kind.parse(word) for word in words}) < len(words):
         return "a value is given twice; expected every value once"
     if len(words) > MAX_VALUES:

@@ -1,174 +1,176 @@
 """A CreateHyperParameterTuningJob request: ranges from the hyperparameter table, the objective from the metrics."""
 
-import argparse
 from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Integer
-from sagemaker_object_detection.hyperparameters.read import read_what_is_right
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.hyperparameters.table import ROWS
 from sagemaker_object_detection.job.metrics import METRICS
 from sagemaker_object_detection.launch import api
-from sagemaker_object_detection.launch.arguments import Argument, read
+from sagemaker_object_detection.launch.arguments import JOB_GROUPS, TAGS, Argument, Text
+from sagemaker_object_detection.launch.follow import follow_tuning
+from sagemaker_object_detection.launch.program import Program
 from sagemaker_object_detection.launch.ranges import MAX_VALUES, Tuned, read_tuned
 from sagemaker_object_detection.launch.requests import (
-    JobArguments,
-    check,
-    check_hyperparameters,
-    definition,
+    check_validation_data,
+    complete_definition,
     named,
     notes,
-    put,
-    read_job_arguments,
-    without_data_to_validate,
+    read_job,
 )
+from sagemaker_object_detection.sentences import shown
 
 _CONFIG = "HyperParameterTuningJobConfig"
+_LIMITS = f"{_CONFIG}.ResourceLimits"
+_HYPERBAND = f"{_CONFIG}.StrategyConfig.HyperbandStrategyConfig"
 _DEFINITION = "TrainingJobDefinition"
-_OBJECTIVES = tuple(metric.name for metric in METRICS if metric.line > 0)
+_DIRECTIONS = {metric.name: metric.direction for metric in METRICS if metric.line > 0}
 # The developer guide's quotas, which the API's own description leaves out.
 _MAX_HYPERPARAMETERS, _MAX_JOBS, _MAX_PARALLEL, _MAX_EPOCHS = 100, 750, 100, 20000
 _DEFAULT_JOBS = 20
 
-TUNING_ARGUMENTS = (
+_ARGUMENTS = (
     Argument(
         "--job-name",
         "HyperParameterTuningJobName",
+        Text("1 to 32 letters, digits and hyphens, such as cells-1"),
         "of the tuning job (default: detection and the time)",
-        expected="1 to 32 letters, digits and hyphens, such as cells-1",
     ),
     Argument(
         "--tune",
         "",
+        Text("what to tune, such as learning_rate, learning_rate=1e-5:1e-2 or optimizer=adam,sgd", form="several"),
         "hyperparameters to tune: NAME for the range of `describe`, NAME=LOW:HIGH, NAME=LOW:HIGH:SCALING or "
         "NAME=VALUE,VALUE",
-        form="several",
-        expected="what to tune, such as learning_rate, learning_rate=1e-5:1e-2 or optimizer=adam,sgd",
         required=True,
     ),
     Argument(
         "--objective",
         f"{_CONFIG}.HyperParameterTuningJobObjective.MetricName",
+        Choice(tuple(_DIRECTIONS)),
         "the metric that ranks the trials",
-        kind=Choice(_OBJECTIVES),
         default="validation:mAP",
     ),
     Argument(
         "--strategy",
         f"{_CONFIG}.Strategy",
+        Choice(("Bayesian", "Random", "Hyperband", "Grid")),
         "how values are chosen: Bayesian learns from ended trials, Hyperband stops poor ones early, Grid tries every "
         "combination of given values",
-        kind=Choice(("Bayesian", "Random", "Hyperband", "Grid")),
         default="Bayesian",
     ),
     Argument(
         "--max-jobs",
-        f"{_CONFIG}.ResourceLimits.MaxNumberOfTrainingJobs",
+        f"{_LIMITS}.MaxNumberOfTrainingJobs",
+        Integer(1, _MAX_JOBS),
         f"trials in all (default: {_DEFAULT_JOBS}; Grid: as many as there are combinations)",
-        kind=Integer(1, _MAX_JOBS),
     ),
     Argument(
         "--max-parallel",
-        f"{_CONFIG}.ResourceLimits.MaxParallelTrainingJobs",
+        f"{_LIMITS}.MaxParallelTrainingJobs",
+        Integer(1, _MAX_PARALLEL),
         "trials at a time",
-        kind=Integer(1, _MAX_PARALLEL),
         default="1",
     ),
     Argument(
         "--max-tuning-time",
-        f"{_CONFIG}.ResourceLimits.MaxRuntimeInSeconds",
+        f"{_LIMITS}.MaxRuntimeInSeconds",
+        Integer(120, 15768000),
         "seconds after which no more trials are started and running ones are stopped",
-        kind=Integer(120, 15768000),
     ),
     Argument(
         "--early-stopping",
         f"{_CONFIG}.TrainingJobEarlyStoppingType",
+        Choice(("Off", "Auto")),
         "Auto lets SageMaker stop trials that do worse than earlier ones",
-        kind=Choice(("Off", "Auto")),
         default="Off",
     ),
     Argument(
         "--min-resource",
-        f"{_CONFIG}.StrategyConfig.HyperbandStrategyConfig.MinResource",
+        f"{_HYPERBAND}.MinResource",
+        Integer(1, _MAX_EPOCHS),
         "Hyperband: epochs before which no trial is stopped",
-        kind=Integer(1, _MAX_EPOCHS),
     ),
     Argument(
         "--max-resource",
-        f"{_CONFIG}.StrategyConfig.HyperbandStrategyConfig.MaxResource",
+        f"{_HYPERBAND}.MaxResource",
+        Integer(1, _MAX_EPOCHS),
         "Hyperband: epochs after which a trial is stopped (default: the hyperparameter epochs)",
-        kind=Integer(1, _MAX_EPOCHS),
     ),
-    Argument(
-        "--tuning-seed",
-        f"{_CONFIG}.RandomSeed",
-        "makes the choice of values more repeatable",
-        kind=Integer(0),
-    ),
+    Argument("--tuning-seed", f"{_CONFIG}.RandomSeed", Integer(0), "makes the choice of values more repeatable"),
+)
+_JOB_GROUPS = tuple(
+    (title, tuple(replace(row, path=row.path and f"{_DEFINITION}.{row.path}") if row != TAGS else row for row in rows))
+    for title, rows in JOB_GROUPS
 )
 
 
-def tuning_job_request(options: argparse.Namespace, now: datetime) -> tuple[api.Request, list[str]]:
-    """The request, and notes about what may surprise.
-
-    Args:
-        options: what argparse has made of the shared arguments and the rows above.
-        now: names a job that was not given a name.
-
-    Raises:
-        UserError: with everything that is wrong with the arguments.
-    """
-    problems: list[str] = []
-    arguments = read_job_arguments(options, problems)
-    check_hyperparameters(arguments, problems)
-    values = read(TUNING_ARGUMENTS, options, problems)
+def complete(values: dict[str, Any], request: api.Request, problems: list[str]) -> list[str]:
+    static = read_job(values, problems)
     tuned = read_tuned(values.get("--tune", []), problems)
-    problems += _tuned_problems(tuned, arguments)
-    problems += _strategy_problems(values, tuned, arguments.hyperparameters)
-    static, _ = read_what_is_right(arguments.hyperparameters)
-    problems += without_data_to_validate(arguments.values, static.validation_split_ratio, "the objective")
+    _check_tuned(tuned, values, problems)
+    _check_strategy(values, tuned, static, problems)
+    check_validation_data(values, static.validation_split_ratio, "the objective", problems)
 
-    shared = definition(arguments)
-    tags = {"Tags": shared.pop("Tags")} if "Tags" in shared else {}
-    request = {
-        "HyperParameterTuningJobName": values.get("--job-name", named("detection", now)),
-        _CONFIG: _config(values, tuned),
-        _DEFINITION: {"StaticHyperParameters": dict(arguments.hyperparameters), **shared},
-        **tags,
+    request.setdefault("HyperParameterTuningJobName", named("detection"))
+    config = request[_CONFIG]
+    if "--objective" in values:
+        config["HyperParameterTuningJobObjective"]["Type"] = _DIRECTIONS[values["--objective"]]
+    if values.get("--strategy") != "Grid":  # which counts for itself
+        config.setdefault("ResourceLimits", {}).setdefault("MaxNumberOfTrainingJobs", _DEFAULT_JOBS)
+    config["ParameterRanges"] = {
+        f"{kind}ParameterRanges": [one.api_range for one in tuned if one.api_type == kind]
+        for kind in ("Integer", "Continuous", "Categorical")
     }
-    check(request, "CreateHyperParameterTuningJob", f"{_DEFINITION}.", TUNING_ARGUMENTS, problems)
-    return request, [*_static_notes(arguments, tuned), *_tuned_notes(tuned, arguments.hyperparameters)]
+    definition = request[_DEFINITION]
+    definition["StaticHyperParameters"] = values["--hyperparameters"]
+    complete_definition(definition, values)
+
+    names = {one.row.name for one in tuned}
+    # What a tuned hyperparameter decides about cannot be judged.
+    undecided = {row.name for row in ROWS if row.used_when and row.used_when.name in names}
+    return [
+        *(note for note in notes(values, static) if note.split(":")[0] not in undecided),
+        # All trials differ by chance alone then.
+        *(
+            f"--tune {one.row.name}: has no effect; it is used when {needed}"
+            for one in tuned
+            if (needed := one.row.used_when)
+            and needed.name not in names
+            and getattr(static, needed.name) not in needed.values
+        ),
+    ]
 
 
-def _tuned_problems(tuned: tuple[Tuned, ...], arguments: JobArguments) -> list[str]:
-    problems = []
+def _check_tuned(tuned: tuple[Tuned, ...], values: Mapping[str, Any], problems: list[str]) -> None:
+    hyperparameters = values["--hyperparameters"]
     for one in tuned:
         for name in (one.row.name, *one.row.aliases):
-            if name in arguments.hyperparameters:
+            if name in hyperparameters:
                 problems.append(
-                    f"{name}: got {api.shown(arguments.hyperparameters[name])} and is tuned too; expected it in "
+                    f"{name}: got {shown(hyperparameters[name])} and is tuned too; expected it in "
                     "--hyperparameters or in --tune"
                 )
-        if "--algorithm" in arguments.values and not (one.row.tunable or one.row.built_in):
+        if "--algorithm" in values and not (one.row.tunable or one.row.built_in):
             names = ", ".join(row.name for row in ROWS if row.tunable or row.built_in)
             problems.append(f"--tune: {one.row.name} is not tunable with --algorithm; expected one of {names}")
     if len(tuned) > MAX_VALUES:
         problems.append(f"--tune: {len(tuned)} hyperparameters; expected at most {MAX_VALUES}")
     # SageMaker adds one more, the name of the objective.
-    if (count := len(tuned) + len(arguments.hyperparameters) + 1) > _MAX_HYPERPARAMETERS:
+    if (count := len(tuned) + len(hyperparameters) + 1) > _MAX_HYPERPARAMETERS:
         problems.append(
             f"--hyperparameters: {count} with the tuned ones and SageMaker's own; expected at most "
             f"{_MAX_HYPERPARAMETERS}"
         )
-    return problems
 
 
-def _strategy_problems(
-    values: Mapping[str, Any], tuned: tuple[Tuned, ...], hyperparameters: Mapping[str, str]
-) -> list[str]:
-    problems = []
+def _check_strategy(
+    values: Mapping[str, Any], tuned: tuple[Tuned, ...], static: Hyperparameters, problems: list[str]
+) -> None:
+    hyperparameters = values["--hyperparameters"]
     strategy = values.get("--strategy")
     if strategy == "Hyperband":
         if values.get("--early-stopping") == "Auto":
@@ -178,7 +180,7 @@ def _strategy_problems(
                 "--max-resource: missing; Hyperband needs to know the epochs of a trial: give it, or epochs among the "
                 "--hyperparameters"
             )
-        epochs = read_what_is_right(hyperparameters)[0].epochs if "epochs" in hyperparameters else None
+        epochs = static.epochs if "epochs" in hyperparameters else None
         most = values.get("--max-resource", epochs or _MAX_EPOCHS)
         if values.get("--min-resource", 0) > most:
             problems.append(
@@ -198,7 +200,7 @@ def _strategy_problems(
             for one in tuned
             if not one.words
         ]
-        combinations = _combinations(tuned)
+        combinations = prod(len(one.words) for one in tuned if one.words)
         if jobs is not None and jobs != combinations:
             problems.append(
                 f"--max-jobs: got {jobs}; Grid tries every combination, {combinations} in all: leave it out"
@@ -208,45 +210,15 @@ def _strategy_problems(
     parallel = values.get("--max-parallel", 1)
     if jobs is not None and parallel > jobs:
         problems.append(f"--max-parallel: got {parallel}; expected at most --max-jobs, which is {jobs}")
-    return problems
 
 
-def _combinations(tuned: tuple[Tuned, ...]) -> int:
-    return prod(len(one.words) for one in tuned if one.words)
-
-
-def _config(values: Mapping[str, Any], tuned: tuple[Tuned, ...]) -> dict[str, Any]:
-    request: api.Request = {}
-    for row in TUNING_ARGUMENTS:
-        if row.path.startswith(f"{_CONFIG}.") and row.flag in values:
-            put(request, row.path, values[row.flag])
-    config: dict[str, Any] = request.setdefault(_CONFIG, {})
-    direction = next((metric.direction for metric in METRICS if metric.name == values.get("--objective")), "")
-    put(config, "HyperParameterTuningJobObjective.Type", direction)
-    if values.get("--strategy") != "Grid":  # which counts for itself
-        config.setdefault("ResourceLimits", {}).setdefault("MaxNumberOfTrainingJobs", _DEFAULT_JOBS)
-    config["ParameterRanges"] = {
-        f"{kind}ParameterRanges": [one.api_range for one in tuned if one.api_type == kind]
-        for kind in ("Integer", "Continuous", "Categorical")
-    }
-    return config
-
-
-def _static_notes(arguments: JobArguments, tuned: tuple[Tuned, ...]) -> list[str]:
-    """Of the values that are the same in every trial; those that a tuned one decides about cannot be judged."""
-    deciding = {one.row.name for one in tuned}
-    undecided = {row.name for row in ROWS if row.used_when and row.used_when.name in deciding}
-    return [note for note in notes(arguments) if note.split(":")[0] not in undecided]
-
-
-def _tuned_notes(tuned: tuple[Tuned, ...], hyperparameters: Mapping[str, str]) -> list[str]:
-    """About tuned hyperparameters that have no effect in any trial, which then differ by chance alone."""
-    read_values, _ = read_what_is_right(hyperparameters)
-    names = {one.row.name for one in tuned}
-    return [
-        f"--tune {one.row.name}: has no effect; it is used when {needed}"
-        for one in tuned
-        if (needed := one.row.used_when)
-        and needed.name not in names
-        and getattr(read_values, needed.name) not in needed.values
-    ]
+TUNING = Program(
+    description="Starts a tuning job on SageMaker.",
+    groups=(("tuning", _ARGUMENTS), *_JOB_GROUPS),
+    operation="CreateHyperParameterTuningJob",
+    name="HyperParameterTuningJobName",
+    complete=complete,
+    done="started tuning job {name} in {region}",
+    follow=follow_tuning,
+    wait="print the trials as they end, and the best, until the job ends",
+)

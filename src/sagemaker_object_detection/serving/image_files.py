@@ -2,11 +2,12 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files.walk import files_below
 from sagemaker_object_detection.sentences import shortlist
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def find_images(paths: Sequence[Path]) -> list[ImageFile]:
         if not os.path.isdir(path):
             found.append(ImageFile(path))
             continue
-        names = sorted(_names_below(path))
+        names = sorted(files_below(path, _unlisted))
         images = [name for name in names if name.lower().endswith(SUFFIXES)]
         if not images:
             holds = f"{len(names)} other files: {shortlist(names)}" if names else "no files"
@@ -57,28 +58,8 @@ def find_images(paths: Sequence[Path]) -> list[ImageFile]:
     return found
 
 
-def _names_below(folder: Path) -> Iterator[str]:
-    def unlisted(error: OSError) -> None:
-        raise UserError(
-            f"folder {str(error.filename)!r} cannot be listed ({error.strerror}); let it be read, or name the images "
-            "themselves"
-        ) from error
-
-    # For each place the real folders on the way to it: a link to one of these, or to what holds one, has no end.
-    ways = {os.fspath(folder): [os.path.realpath(folder)]}
-    for place, folders, files in os.walk(folder, onerror=unlisted, followlinks=True):
-        way, seen = ways.pop(place), list(folders)
-        folders.clear()
-        for name in seen:
-            inside = os.path.join(place, name)
-            real = os.path.realpath(inside)
-            if not name.startswith(".") and not any(_holds(real, passed) for passed in way):
-                folders.append(name)
-                ways[inside] = [*way, real]
-        inner = Path(os.path.relpath(place, folder))
-        yield from ((inner / name).as_posix() for name in files if not name.startswith("."))
-
-
-def _holds(folder: str, place: str) -> bool:
-    """Whether `place` is this folder or lies below it: a link to such a one has no end."""
-    return os.path.commonpath([folder, place]) == folder
+def _unlisted(error: OSError) -> None:
+    raise UserError(
+        f"folder {str(error.filename)!r} cannot be listed ({error.strerror}); let it be read, or name the images "
+        "themselves"
+    ) from error

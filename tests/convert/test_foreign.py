@@ -6,7 +6,8 @@ import shutil
 import pytest
 from written_sets import converted, expected, read_back, refused, write_voc, write_yolo
 
-from sagemaker_object_detection.convert.files import Findings
+from sagemaker_object_detection.convert.foreign import ForeignDataSet
+from sagemaker_object_detection.convert.yolo import NOTATION
 
 
 @pytest.mark.parametrize(
@@ -32,9 +33,9 @@ def test_a_folder_with_two_names_is_walked_under_both_and_a_ring_once(tmp_path):
     (tmp_path / "a/deep/f.txt").touch()
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "a/deep/up").symlink_to(tmp_path)
-    findings = Findings("yolo")
-    assert list(findings.walk(tmp_path)) == ["a/deep/f.txt", "b/deep/f.txt"]
-    assert findings.problems == []
+    data = ForeignDataSet("yolo", NOTATION)
+    assert list(data.walk(tmp_path)) == ["a/deep/f.txt", "b/deep/f.txt"]
+    assert data.problems == []
 
 
 def test_two_cameras_may_share_their_labels(tmp_path, capsys):

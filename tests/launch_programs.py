@@ -1,10 +1,8 @@
 """How the tests of the launch programs run them: in this process, against moto, keeping the requests as sent."""
 
-import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import boto3
@@ -12,22 +10,21 @@ import botocore.session
 from botocore.validate import ParamValidator
 
 from sagemaker_object_detection.describe import describe_json
-from sagemaker_object_detection.launch import api
-from sagemaker_object_detection.launch.program import Aws
+from sagemaker_object_detection.launch import api, aws
+from sagemaker_object_detection.launch.algorithm import ALGORITHM
+from sagemaker_object_detection.launch.aws import Aws
+from sagemaker_object_detection.launch.training import TRAINING
+from sagemaker_object_detection.launch.tuning import TUNING
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 ROLE = "arn:aws:iam::123456789012:role/SageMaker"
 METRICS = describe_json()["TrainingSpecification"]["MetricDefinitions"]
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/detector:1"
 REQUIRED = ["--image", IMAGE, "--role", ROLE, "--training", "s3://bucket/data", "--output", "s3://bucket/models/"]
 
 
-def program(name: str) -> ModuleType:
-    """The module of a program in scripts/."""
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+PROGRAMS = {"launch_training": TRAINING, "launch_tuning": TUNING, "register_algorithm": ALGORITHM}
+"""By the name of the file in scripts/."""
 
 
 @dataclass
@@ -36,7 +33,14 @@ class Sent:
 
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    def connect(self, region: str | None, profile: str | None) -> Aws:
+    @classmethod
+    def through(cls, monkeypatch: Any) -> "Sent":
+        """Those of programs that run from here on."""
+        sent = cls()
+        monkeypatch.setattr(aws, "connect", sent._connect)
+        return sent
+
+    def _connect(self, region: str | None, profile: str | None) -> Aws:
         session = boto3.Session(region_name=region or "us-east-1", profile_name=profile)
         session.events.register("before-call.sagemaker", self._keep)
         return Aws(session.client("sagemaker"), session.client("logs"), session.region_name)
@@ -47,6 +51,11 @@ class Sent:
         assert not ParamValidator().validate(body, shape).has_errors()
         assert api.problems(body, model.name, {}) == []
         self.requests.append((model.name, body))
+
+
+def no_connection(monkeypatch: Any) -> None:
+    """Programs that run from here on may not connect."""
+    monkeypatch.setattr(aws, "connect", None)
 
 
 def channel(name: str, address: str, content_type: str = "application/x-image") -> dict[str, Any]:

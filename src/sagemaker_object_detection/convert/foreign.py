@@ -1,0 +1,198 @@
+"""A data set in another format, as its reader finds it: images, boxes and classes, each with its place in the source,
+and every problem on the way."""
+
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from sagemaker_object_detection.dataset.annotation_entries import Id
+from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
+from sagemaker_object_detection.dataset.problems import Problem
+from sagemaker_object_detection.files.regular import read_regular
+from sagemaker_object_detection.files.walk import files_below
+from sagemaker_object_detection.sentences import is_printable
+
+_IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif")
+)
+"""Also of formats that are refused: an image that silently was not there would be worse."""
+# Python's own float() also reads nan, inf, underscores and other scripts' digits.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+_MAX_DIGITS = 64
+
+Numbers = Sequence[float]
+
+
+class InvalidError(Exception):
+    """One part of a data set cannot be read, and is left out. The message is the whole sentence.
+
+    kind: what sort of problem it is, in the plural.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How a format writes a box.
+
+    fields: what its four numbers are called. expected: completes "expected ...". inverted: what sentences say of a box
+    that ends before it begins. to_corners: numbers as written, float64 [M, 4], and sizes of their images, float64
+    [M, 2], height and width -> xmin ymin xmax ymax in pixels, float64 [M, 4].
+    """
+
+    fields: tuple[str, str, str, str]
+    expected: str
+    inverted: str
+    to_corners: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignImage:
+    """One image.
+
+    place: where the source lists it, for sentences. file_name: its path below images/, "/" between folders. path: the
+    file itself, or None where a problem says already why there is none. height, width: as the source has them, 0 where
+    it has not.
+    """
+
+    place: str
+    file_name: str
+    path: Path | None
+    height: int = 0
+    width: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignBox:
+    """One box. place: where the source has it, for sentences. image: index. numbers: the four, as they are written."""
+
+    place: str
+    image: int
+    category: Id
+    numbers: Numbers
+
+
+@dataclass
+class ForeignDataSet:
+    """A data set as its files have it. What cannot be read is left out, and is among the problems.
+
+    folders: those that hold it, which nothing is to be written into. categories: the name of each class by its id, in
+    the source's order. notes: what the summary says besides, in words, and how often; those of 0 it leaves out.
+    """
+
+    format: str
+    notation: Notation
+    folders: tuple[Path, ...] = ()
+    images: list[ForeignImage] = field(default_factory=list)
+    boxes: list[ForeignBox] = field(default_factory=list)
+    categories: dict[Id, str] = field(default_factory=dict)
+    notes: list[tuple[str, int]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def add_problem(self, kind: str, text: str) -> None:
+        """kind: what sort, in the plural. text: the whole sentence."""
+        self.problems.append(Problem(self.format, kind, text))
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """An InvalidError in the block becomes a problem, and the reading goes on behind it."""
+        try:
+            yield
+        except InvalidError as error:
+            self.add_problem(error.kind, str(error))
+
+    def read_bytes(self, path: Path, expected: str) -> bytes:
+        """The file's content.
+
+        Raises:
+            InvalidError: it cannot be read.
+        """
+        try:
+            return read_regular(path, MAX_BYTES)
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            fault = "does not exist" if missing else f"cannot be read ({error.strerror})"
+            raise InvalidError("unreadable files", f"{path}: {fault}. Expected {expected}.") from None
+
+    def read_text(self, path: Path, expected: str) -> str:
+        """The content of a UTF-8 text file, its lines ended by line feeds alone.
+
+        Raises:
+            InvalidError: it cannot be read.
+        """
+        try:
+            return self.read_bytes(path, expected).decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            text = f"{path}: is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 text."
+            raise InvalidError("unreadable files", text) from None
+
+    def lines(self, path: Path, expected: str) -> Iterator[tuple[str, str]]:
+        """Place and content of each line of a text file that is not blank. A file that cannot be read has none, and is
+        a problem."""
+        with self.collecting():
+            # Not splitlines(), which also splits at characters that editors do not count as lines.
+            for number, line in enumerate(self.read_text(path, expected).split("\n"), 1):
+                if line.strip():
+                    yield f"{path} line {number}", line
+
+    def has_folder(self, path: Path, expected: str) -> bool:
+        """Whether there is such a folder; that there is none is a problem."""
+        if os.path.isdir(path):
+            return True
+        what = "is not a folder" if os.path.lexists(path) else "does not exist"
+        self.add_problem("missing folders", f"{path}: {what}. Expected {expected}.")
+        return False
+
+    def walk(self, folder: Path) -> Iterator[str]:
+        """`files_below`. A folder that cannot be listed is a problem: what it holds would be missing without a word."""
+
+        def unlisted(error: OSError) -> None:
+            text = f"{error.filename}: cannot be listed ({error.strerror}). Let it be read, or move it elsewhere."
+            self.add_problem("unreadable folders", text)
+
+        return files_below(folder, unlisted)
+
+    def is_name(self, place: str, name: str) -> bool:
+        """Whether this can be the name of a class; that it cannot is a problem."""
+        if name and is_printable(name):
+            return True
+        fault = f"the class's name is {name!r}" if name else "the class's name is empty"
+        self.add_problem("unusable class names", f"{place}: {fault}; expected text in one line. Correct it there.")
+        return False
+
+    def image_name(self, place: str, name: str) -> str | None:
+        """The path below the images folder, in its shortest form; None where it would lead elsewhere: a problem."""
+        if not name or not is_printable(name):
+            fault = "is not the name of a file"
+        elif posixpath.isabs(name):
+            fault = "is an absolute path"
+        elif ".." in name.split("/"):
+            fault = 'contains ".."'
+        else:
+            return posixpath.normpath(name)
+        text = f"{place}: {name!r} {fault}. Expected a path below the folder of the images."
+        self.add_problem("refused file names", text)
+        return None
+
+
+def is_image(name: str) -> bool:
+    """Whether the name is that of an image, usable or not."""
+    return posixpath.splitext(name)[1].lower() in _IMAGE_SUFFIXES
+
+
+def parse_number(text: str) -> float | None:
+    """The finite number that the text is, or None."""
+    text = text.strip()
+    if len(text) > _MAX_DIGITS or not _NUMBER.fullmatch(text):
+        return None
+    number = float(text)
+    return number if abs(number) < float("inf") else None
