@@ -71,9 +71,9 @@ FAULTS = (
     ),
     Fault(
         "checkpoint-renamed-before-it-is-synced",
-        f"{_SRC}/training/checkpoints.py",
-        "            file.flush()\n            os.fsync(file.fileno())\n",
-        "            file.flush()\n",
+        f"{_SRC}/files/whole.py",
+        "            os.fsync(file.fileno())\n",
+        "            pass\n",
     ),
     Fault(
         "sigterm-heard-at-the-end-of-an-epoch",
@@ -83,7 +83,7 @@ FAULTS = (
     ),
     Fault(
         "micro-batch-gradients-not-divided-by-the-total",
-        f"{_SRC}/training/passes.py",
+        f"{_SRC}/step/passes.py",
         "        targets, _ = step.match(images)\n",
         "        targets, matched = step.match(images)\n",
     ),
@@ -352,37 +352,37 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     # Training.
     Fault(
         "l2-term-missing",
-        f"{_SRC}/training/gradients.py",
+        f"{_SRC}/step/gradients.py",
         "loss = localization + classification + regularization\n",
         "loss = localization + classification\n",
     ),
     Fault(
         "regularization-counted-by-every-replica",
-        f"{_SRC}/training/passes.py",
+        f"{_SRC}/step/passes.py",
         "step.gradients_of(count, count * self._share)",
         "step.gradients_of(1, count * self._share)",
     ),
     Fault(
         "loss-scale-left-out",
-        f"{_SRC}/training/gradients.py",
+        f"{_SRC}/step/gradients.py",
         "scaled = loss * tf.cast(share.loss_scale, loss.dtype)",
         "scaled = loss",
     ),
     Fault(
         "step-out-of-memory-moves-statistics-twice",
-        f"{_SRC}/training/replica_step.py",
+        f"{_SRC}/step/replica_step.py",
         "with tf.control_dependencies([tf.group(*gradients, *statistics)]):",
         "with tf.control_dependencies([]):",
     ),
     Fault(
         "memory-failure-of-cudnn-not-recognised",
-        f"{_SRC}/training/step.py",
+        f"{_SRC}/step/training_step.py",
         "return any(sign in text for sign in _MEMORY_ERRORS)",
         "return False",
     ),
     Fault(
         "statistics-of-one-replica-alone",
-        f"{_SRC}/training/replica_step.py",
+        f"{_SRC}/step/replica_step.py",
         "moments = self.replicas.sum_in_step(tf.identity(moments)) / self.replicas.count",
         "pass",
     ),
@@ -394,13 +394,13 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "devices-are-given-each-others-images",
-        f"{_SRC}/training/replicas.py",
+        f"{_SRC}/devices/replicas.py",
         "lambda context: parts[context.replica_id_in_sync_group - first]",
         "lambda context: parts[0]",
     ),
     Fault(
         "top-layer-only-trains-the-boxes-too",
-        f"{_SRC}/training/step.py",
+        f"{_SRC}/step/training_step.py",
         "return detector.class_predictor.trainable_variables",
         "return detector.heads.trainable_variables",
     ),
@@ -412,13 +412,13 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "new-layers-have-the-rate-of-loaded-ones",
-        f"{_SRC}/training/optimizer.py",
+        f"{_SRC}/step/optimizer.py",
         "if id(variable) in started_anew or len(variable.shape) < 2",
         "if len(variable.shape) < 2",
     ),
     Fault(
         "loaded-kernels-have-the-whole-rate",
-        f"{_SRC}/training/optimizer.py",
+        f"{_SRC}/step/optimizer.py",
         "lr=self.own_rate(variable, tf.cast(learning_rate, variable.dtype)),",
         "lr=tf.cast(learning_rate, variable.dtype),",
     ),
@@ -454,13 +454,13 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "learning-rate-not-warmed-up",
-        f"{_SRC}/training/optimizer.py",
+        f"{_SRC}/step/optimizer.py",
         "warm_up = round(WARM_UP_SHARE * total_steps)",
         "warm_up = 0",
     ),
     Fault(
         "cosine-ends-above-zero",
-        f"{_SRC}/training/optimizer.py",
+        f"{_SRC}/step/optimizer.py",
         "CosineDecay(0.0, total_steps - warm_up, warmup_target",
         "CosineDecay(0.0, total_steps, warmup_target",
     ),
@@ -503,7 +503,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "stop-of-a-worker-not-heard",
-        f"{_SRC}/training/replicas.py",
+        f"{_SRC}/devices/replicas.py",
         "total = self._sum(tf.constant(float(flag)))",
         "total = self._sum(tf.constant(float(flag and self.is_chief)))",
     ),
@@ -665,19 +665,19 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     # GPUs.
     Fault(
         "gpu-without-device-files-unnoticed",
-        f"{_SRC}/training/devices.py",
+        f"{_SRC}/devices/prepare.py",
         "[str(gpu) for gpu in driver.gpus] if driver and driver.gpus else device_files()",
         "device_files()",
     ),
     Fault(
         "hopper-accepted-with-any-driver-for-cuda-12",
-        f"{_SRC}/job/driver.py",
+        f"{_SRC}/devices/driver.py",
         '_Requirement((9, 0), (12, 5), "555"),',
         '_Requirement((9, 0), (12, 0), "525"),',
     ),
     Fault(
         "unusable-gpu-not-hidden-from-the-server",
-        f"{_SRC}/training/devices.py",
+        f"{_SRC}/devices/prepare.py",
         "        use_the_cpu()\n        return False\n",
         "        return False\n",
     ),

@@ -275,7 +275,7 @@ def test_a_target_without_the_right_to_write_is_refused_unless_everything_is_the
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
     verb.fetch_weights([SMALL], tmp_path)
     with pytest.raises(UserError, match=r"^--to: .* cannot be written to \(Permission denied\); "):
         verb.fetch_weights([SMALL, LARGE], tmp_path)

@@ -12,13 +12,16 @@ PACKAGE = Path(__file__).parents[1] / "src/sagemaker_object_detection"
 NAME = "sagemaker_object_detection"
 FLOW = [
     {"errors", "catalogue", "__init__"},
+    {"files", "sentences"},
     {"job"},
-    {"hyperparameters"},
+    {"hyperparameters", "guard"},
     {"geometry"},
     {"dataset", "sample_data", "describe"},
     {"models"},
     {"weights"},
     {"evaluation"},
+    {"devices"},
+    {"step"},
     {"training"},
     {"artifact"},
     {"report"},
@@ -61,7 +64,7 @@ def test_no_module_imports_upwards(path):
     assert not against, f"{path.relative_to(PACKAGE)} imports from {sorted(against)}"
 
 
-@pytest.mark.parametrize("name", ["job", "hyperparameters", "errors", "catalogue"])
+@pytest.mark.parametrize("name", ["files", "sentences", "job", "hyperparameters", "errors", "catalogue"])
 def test_the_first_rooms_import_only_the_standard_library(name):
     files = [PACKAGE / f"{name}.py"] if (PACKAGE / f"{name}.py").is_file() else sorted((PACKAGE / name).glob("*.py"))
     for path in files:

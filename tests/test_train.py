@@ -25,20 +25,21 @@ from sagemaker_object_detection import outputs
 from sagemaker_object_detection.artifact import restore
 from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset import anchor_coverage, load, readable
+from sagemaker_object_detection.devices import prepare, replicas
+from sagemaker_object_detection.devices.replicas import Replicas
 from sagemaker_object_detection.evaluation import evaluator
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.models import detector as detector_module
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.preflight import preflight
+from sagemaker_object_detection.step import training_step as step_module
 from sagemaker_object_detection.train import train
-from sagemaker_object_detection.training import devices, loop, recipe, replicas, resume
-from sagemaker_object_detection.training import step as step_module
+from sagemaker_object_detection.training import loop, recipe, resume
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoints
 from sagemaker_object_detection.training.progress import Epoch, Progress, State
 from sagemaker_object_detection.training.recipe import LEAST_STEPS
-from sagemaker_object_detection.training.replicas import Replicas
 
 STEP_4 = [4, 0, 8, 7]
 """Of 10 images, 4 a step, seed 3: those of the second step of the second epoch, in this and in every other process."""
@@ -50,7 +51,7 @@ class Handed:
 
     step: Any
     schedule: Any
-    guard: Any
+    divergence: Any
     evaluate: Any
     stop: Any
     replicas: Any
@@ -203,8 +204,8 @@ def test_checkpoints_tell_the_jobs_weights_and_both_of_its_data_sets_apart(finis
 
 def test_the_order_of_the_images_is_the_same_in_every_process(handed):
     assert handed.images_of_steps(5)[-1] == STEP_4
-    assert handed.guard.order.batch(4).tolist() == STEP_4
-    assert handed.guard.file_names == tuple(f"0000{index}.jpg" for index in range(10))
+    assert handed.divergence.order.batch(4).tolist() == STEP_4
+    assert handed.divergence.file_names == tuple(f"0000{index}.jpg" for index in range(10))
 
 
 def test_an_epoch_ends_with_a_step_that_takes_what_is_left(handed):
@@ -307,7 +308,7 @@ def stop(*arguments: Any, **named: Any) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("moment", [(devices, "prepare_devices"), (anchor_coverage, "log_coverage")])
+@pytest.mark.parametrize("moment", [(prepare, "prepare_devices"), (anchor_coverage, "log_coverage")])
 def test_a_stop_before_the_first_step_leaves_no_model(jobs, monkeypatch, caplog, moment):
     monkeypatch.setattr(*moment, stop)
     jobs.run()
@@ -318,7 +319,7 @@ def test_a_stop_before_the_first_step_leaves_no_model(jobs, monkeypatch, caplog,
 def test_a_stop_before_the_first_step_leaves_the_model_of_an_earlier_checkpoint(jobs, interrupted, monkeypatch):
     shutil.copytree(interrupted[0], jobs.root / "checkpoints")
     start_from(monkeypatch, loaded=True)
-    monkeypatch.setattr(devices, "prepare_devices", stop)
+    monkeypatch.setattr(prepare, "prepare_devices", stop)
     jobs.run()
     assert len(jobs.loops) == len(jobs.written) == 1
 

@@ -10,13 +10,13 @@ from tiny_models import TINY, add_backbones
 
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.devices.replicas import Replicas
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, Predictions, build_detector
-from sagemaker_object_detection.training import passes
-from sagemaker_object_detection.training.features import KeptFeatures
-from sagemaker_object_detection.training.optimizer import build_optimizer, layer_shares
-from sagemaker_object_detection.training.replicas import Replicas
-from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
+from sagemaker_object_detection.step import passes
+from sagemaker_object_detection.step.features import KeptFeatures
+from sagemaker_object_detection.step.optimizer import build_optimizer, layer_shares
+from sagemaker_object_detection.step.training_step import TrainingStep, choose_trainable
 
 add_backbones()
 ALONE = Replicas(tf.distribute.get_strategy())

@@ -1,4 +1,4 @@
-"""The command line: one verb per thing a person does with the image. The only place where errors become exit codes."""
+"""The command line: one verb per thing a person does with the image. Errors become exit codes in guard.py."""
 
 import sys
 
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from sagemaker_object_detection import __version__
 from sagemaker_object_detection.errors import AlgorithmError, JobError, UserError
+from sagemaker_object_detection.guard import run_guarded
 from sagemaker_object_detection.job.config import requested_script
 from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.metrics import without_metrics
@@ -29,8 +30,8 @@ from sagemaker_object_detection.job.paths import Paths
 
 log = logging.getLogger("sagemaker_object_detection")
 
-# What a shell reports of a process that SIGPIPE, SIGINT or SIGTERM ended.
-BROKEN_PIPE, INTERRUPTED, TERMINATED = 141, 130, 143
+TERMINATED = 143
+"""What a shell reports of a process that SIGTERM ended."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,24 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
     _log_to_stdout(quiet=options.verb in ("check", "describe", "predict"))
     # Quietens most of TensorFlow's C++ side; what it says before it reads this variable cannot be helped.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        code = int(options.run(options) or 0)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        # The reader of a pipe, such as `head`, has had enough. Python would complain again when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as error:
+
+    def tell(error: Exception) -> None:
         if isinstance(error, JobError):
             log.error("%s", error)
         else:  # where it happened matters to whom it is reported to, not to whom the disk was too small for
             log.error("%s", failure_text(error), exc_info=exit_code(error) == AlgorithmError.exit_code)
         if options.verb == "train":
             write_failure(Paths.find(options.root), error)
-        return exit_code(error)
+
+    return run_guarded(lambda: options.run(options), tell)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -128,15 +121,10 @@ def _serve(options: argparse.Namespace) -> None:
     serve(options.model or Paths.find(options.root).model, options.port)
 
 
-def _fetch_weights(options: argparse.Namespace) -> int:
+def _fetch_weights(options: argparse.Namespace) -> None:
     from sagemaker_object_detection.fetch_weights import fetch_weights
-    from sagemaker_object_detection.job.stop import StoppedError
 
-    try:
-        fetch_weights(options.models, options.to, options.address)
-    except StoppedError:
-        return INTERRUPTED
-    return 0
+    fetch_weights(options.models, options.to, options.address)
 
 
 def _sample_data(options: argparse.Namespace) -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.devices.driver import find_driver_problem
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Value
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import SCRIPT, Job, requested_script
-from sagemaker_object_detection.job.driver import find_driver_problem
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.preflight import examine
 from sagemaker_object_detection.weights.sources import Source
@@ -93,8 +93,8 @@ def _check_data_and_weights(
     from sagemaker_object_detection.artifact.restore import find_start
     from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
     from sagemaker_object_detection.dataset.load import load_job_data
+    from sagemaker_object_detection.devices.prepare import use_the_cpu
     from sagemaker_object_detection.models.detector import build_detector
-    from sagemaker_object_detection.training.devices import use_the_cpu
 
     use_the_cpu()
     data = load_job_data(job, hyperparameters, report_folder=None).training

@@ -1,6 +1,5 @@
 """The `fetch-weights` verb: base models' weights into a folder, for an image that is to need no network."""
 
-import errno
 import logging
 import os
 import shutil
@@ -11,9 +10,10 @@ from pathlib import Path
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import JobError, UserError
+from sagemaker_object_detection.files.disk import DISK_FAULTS
 from sagemaker_object_detection.job.stop import StopSignal
-from sagemaker_object_detection.job.text import nearest
-from sagemaker_object_detection.weights.cache import advising, work_folder
+from sagemaker_object_detection.sentences import suggestion
+from sagemaker_object_detection.weights.cache import advising, fetching_folder
 from sagemaker_object_detection.weights.naming import shown
 from sagemaker_object_detection.weights.sources import source_at
 from sagemaker_object_detection.weights.tree import Weights, told_of
@@ -58,28 +58,21 @@ def _chosen(names: Sequence[str]) -> list[BaseModel]:
         return list(catalogue.CATALOGUE)
     found = {name: catalogue.find(name) for name in names}
     known = [name for base in catalogue.CATALOGUE for name in (base.name, base.model_id)]
+    names = ", ".join(base.name for base in catalogue.CATALOGUE)
     unknown = [name for name, base in found.items() if base is None]
     if unknown:
-        guesses = {name: nearest(name, known) for name in unknown}
-        raise UserError(
-            [
-                f"{name!r}: unknown; {f'did you mean {guess}?' if guess else f'expected {ALL}, or one of {_names()}'}"
-                for name, guess in guesses.items()
-            ]
-        )
+        expected = f"expected {ALL}, or one of {names}"
+        raise UserError([f"{name!r}: unknown; {suggestion(name, known, expected)}" for name in unknown])
     return list(dict.fromkeys(base for base in found.values() if base is not None))
-
-
-def _names() -> str:
-    return ", ".join(base.name for base in catalogue.CATALOGUE)
 
 
 def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        work_folder(folder).cleanup()
+        with fetching_folder(folder):
+            pass
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FAULTS:
             raise
         raise UserError(
             f"--to: {folder} cannot be written to ({error.strerror}); expected a folder, which is made where there is "
@@ -95,8 +88,8 @@ def _fetch(base: BaseModel, folder: Path, place: str | None, stop: StopSignal) -
         return
     address = place or base.weights.hub_handle
     source = source_at(address, f"{base.name} ({shown(address)})", _WAYS)
-    with work_folder(folder) as work:
-        copy = Path(work) / base.name
+    with fetching_folder(folder) as work:
+        copy = work / base.name
         _verify(_copy(source.fetch(stop, keep=False), copy, source.origin), base)
         copy.chmod(0o755)
         try:
@@ -135,8 +128,8 @@ def _verify_copy(target: Path, base: BaseModel) -> None:
 def _verify(weights: Weights, base: BaseModel) -> None:
     """Raises a UserError where a job could not start from the files: down to the last variable, its shape and value."""
     # Late, because it brings TensorFlow.
+    from sagemaker_object_detection.devices.prepare import use_the_cpu
     from sagemaker_object_detection.models.detector import build_detector
-    from sagemaker_object_detection.training.devices import use_the_cpu
     from sagemaker_object_detection.weights.checkpoint import read_model_garden
     from sagemaker_object_detection.weights.coco_classes import COLUMNS
     from sagemaker_object_detection.weights.install import install_model_garden, stored_classes

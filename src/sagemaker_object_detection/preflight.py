@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from sagemaker_object_detection.devices.driver import find_driver_problem
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read_what_is_right
 from sagemaker_object_detection.job.config import Job, read_job, user_values
-from sagemaker_object_detection.job.driver import find_driver_problem
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.training.checkpoints import checkpoint_problems
 from sagemaker_object_detection.weights.sources import Source, find_source

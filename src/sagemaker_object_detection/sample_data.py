@@ -4,13 +4,10 @@ Colour and texture hint at the class, neither decides it: hues overlap, and the 
 shapes. Every picture is a pure function of (seed, channel, index), so the same seed writes the same annotations again.
 """
 
-import errno
 import json
 import logging
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +17,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files.disk import DISK_FAULTS
+from sagemaker_object_detection.files.whole import whole_folder
 
 logger = logging.getLogger(__name__)
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""Not for another folder's name to mend."""
 _SUPERSAMPLING = 2
 _MIN_VISIBLE = 0.5
 """Share of an object that later objects must leave visible."""
@@ -70,29 +67,14 @@ def write_sample_data(folder: Path, *, images: int = 240, seed: int = 0, validat
             f"Sample data needs at least 1 training image, 0 or more validation images and a seed of 0 or more; "
             f"got {images}, {validation_images} and {seed}."
         )
-    # "." has no name; and what is a mount point or the current directory cannot be renamed over, but be filled.
-    target = Path(os.path.realpath(folder))
+    target = Path(os.path.realpath(folder))  # "." has no name
     with _writing(folder):
-        exists = _exists(target)
-        if exists and (not target.is_dir() or any(target.iterdir())):
+        if _exists(target) and (not target.is_dir() or any(target.iterdir())):
             raise UserError(f"{folder} exists and is not an empty folder. Name a new folder for the sample data.")
-        place = target if exists else target.parent
-        place.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".sample-data-", dir=place))
-    # Below the temporary folder, which nobody else may read.
-    partial = temporary / "complete"
-    try:
-        for channel, (name, count) in enumerate((("training", images), ("validation", validation_images))):
-            if count:
-                _write_channel(partial / name, count, seed, channel)
-        with _writing(folder):
-            if exists:
-                for channel_folder in sorted(partial.iterdir()):
-                    channel_folder.replace(target / channel_folder.name)
-            else:
-                partial.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with whole_folder(target) as complete:
+            for channel, (name, count) in enumerate((("training", images), ("validation", validation_images))):
+                if count:
+                    _write_channel(complete / name, count, seed, channel)
     logger.info("Wrote %d training and %d validation images to %s.", images, validation_images, folder)
 
 
@@ -101,7 +83,7 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in DISK_FAULTS:
             raise
         raise UserError(
             f"{folder} cannot be written ({error.strerror}). Name a folder for the sample data in a place that may be "

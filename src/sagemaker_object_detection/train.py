@@ -3,10 +3,10 @@
 import logging
 from dataclasses import replace
 
+from sagemaker_object_detection.devices.driver import device_text
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import Job
-from sagemaker_object_detection.job.driver import device_text
 from sagemaker_object_detection.job.paths import Paths, prepare_outputs
 from sagemaker_object_detection.job.stop import NEVER, StoppedError, StopSignal
 from sagemaker_object_detection.preflight import preflight
@@ -43,23 +43,23 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.dataset.load import load_job_data
     from sagemaker_object_detection.dataset.pipeline import Order, training_batches
     from sagemaker_object_detection.dataset.readable import readable
+    from sagemaker_object_detection.devices.number_format import choose_number_format
+    from sagemaker_object_detection.devices.prepare import prepare_devices
+    from sagemaker_object_detection.devices.replicas import find_replicas
     from sagemaker_object_detection.evaluation.collapse import Channels
     from sagemaker_object_detection.evaluation.evaluator import Evaluator
     from sagemaker_object_detection.models.detector import build_detector
     from sagemaker_object_detection.outputs import tell_epoch, write_outputs
     from sagemaker_object_detection.report.tensorboard import TensorBoard
+    from sagemaker_object_detection.step.features import keep_features
+    from sagemaker_object_detection.step.optimizer import build_optimizer, layer_shares
+    from sagemaker_object_detection.step.training_step import TrainingStep, choose_trainable
     from sagemaker_object_detection.training.best import Best, choose_objective
     from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity, in_force
-    from sagemaker_object_detection.training.devices import prepare_devices
-    from sagemaker_object_detection.training.features import keep_features
-    from sagemaker_object_detection.training.guard import Guard
+    from sagemaker_object_detection.training.divergence import DivergenceCheck
     from sagemaker_object_detection.training.loop import Loop, Schedule
-    from sagemaker_object_detection.training.number_format import choose_number_format
-    from sagemaker_object_detection.training.optimizer import build_optimizer, layer_shares
     from sagemaker_object_detection.training.recipe import Situation, settle, steps_per_epoch
-    from sagemaker_object_detection.training.replicas import find_replicas
     from sagemaker_object_detection.training.resume import find_state, restore
-    from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
     # 1. The data, checked to the last box.
     capability = prepare_devices(stop)
@@ -155,7 +155,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         loop = Loop(
             step,
             schedule,
-            Guard(hyperparameters.learning_rate, order, data.file_names),
+            DivergenceCheck(hyperparameters.learning_rate, order, data.file_names),
             evaluate,
             stop,
             replicas,

@@ -70,9 +70,9 @@ def test_content_that_describes_no_model(tmp_path: Path, content: object, reason
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "Expecting value: line 1 column 1 (char 0)"),
-        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
-        (b"[" * 100_000, "maximum recursion depth exceeded while decoding a JSON array from a unicode string"),
+        (b"", "is not valid JSON: line 1, column 1: Expecting value"),
+        (b"\xff", "is not UTF-8 (byte 1)"),
+        (b"[" * 100_000, "is nested too deeply"),
     ],
 )
 def test_content_that_is_no_json(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -103,16 +103,20 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     path = tmp_path / "model_info.json"
     path.write_text(json.dumps(GOOD))
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert refusal(tmp_path) == (
         f"{path}: cannot be read (Permission denied); expected the model directory that a training job wrote, with "
         "files that may be read"
     )
 
 
-@pytest.mark.parametrize("place", [lambda path: None, os.mkdir, os.mkfifo])
-def test_no_such_file(tmp_path: Path, place: Any) -> None:
+@pytest.mark.parametrize(("place", "what"), [(os.mkdir, "directory"), (os.mkfifo, "pipe")])
+def test_something_else_in_its_place(tmp_path: Path, place: Any, what: str) -> None:
     place(tmp_path / "model_info.json")
+    assert f"cannot be read (Is a {what}); expected the model directory" in refusal(tmp_path)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
     assert refusal(tmp_path) == (
         f"{tmp_path}: holds no model_info.json; expected the model directory that a training job wrote"
     )

@@ -45,18 +45,18 @@ from sagemaker_object_detection.artifact.model_info import model_info
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.devices.driver import read_driver
+from sagemaker_object_detection.devices.number_format import choose_number_format
+from sagemaker_object_detection.devices.prepare import prepare_devices, tensorflow_build, why_no_gpu
+from sagemaker_object_detection.devices.replicas import Replicas
 from sagemaker_object_detection.errors import PlatformError, UserError, first_line
 from sagemaker_object_detection.hyperparameters.read import read
-from sagemaker_object_detection.job.driver import read_driver
 from sagemaker_object_detection.job.memory import memory_limit
 from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.serving.predictor import Predictor
-from sagemaker_object_detection.training.devices import prepare_devices, tensorflow_build, why_no_gpu
-from sagemaker_object_detection.training.number_format import choose_number_format
-from sagemaker_object_detection.training.optimizer import build_optimizer
+from sagemaker_object_detection.step.optimizer import build_optimizer
+from sagemaker_object_detection.step.training_step import TrainingStep, choose_trainable
 from sagemaker_object_detection.training.recipe import FEW_IMAGES_PER_REPLICA
-from sagemaker_object_detection.training.replicas import Replicas
-from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
 
 MODELS = ("ssd_mobilenet_v2_fpnlite_320x320", "ssd_resnet50_v1_fpn_640x640", "ssd_efficientdet_d0_512x512")
 SECTIONS = ("steps", "losses", "memory", "serving")

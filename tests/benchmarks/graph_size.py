@@ -22,11 +22,11 @@ from tensorflow.python.eager import context
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.devices.replicas import Replicas
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.training.optimizer import build_optimizer
-from sagemaker_object_detection.training.replicas import Replicas
-from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
+from sagemaker_object_detection.step.optimizer import build_optimizer
+from sagemaker_object_detection.step.training_step import TrainingStep, choose_trainable
 
 MODELS = ("ssd_mobilenet_v2_fpnlite_320x320", "ssd_resnet50_v1_fpn_640x640", "ssd_efficientdet_d0_512x512")
 _NOTHING_COMPUTED = {

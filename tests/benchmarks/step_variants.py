@@ -14,13 +14,13 @@ from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.dataset.preprocess import scaled_images
+from sagemaker_object_detection.devices.replicas import find_replicas
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.models.losses import batch_terms, detection_losses, regularization_loss
 from sagemaker_object_detection.models.targets import assign_targets
-from sagemaker_object_detection.training.optimizer import build_optimizer
-from sagemaker_object_detection.training.replicas import find_replicas
-from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
+from sagemaker_object_detection.step.optimizer import build_optimizer
+from sagemaker_object_detection.step.training_step import TrainingStep, choose_trainable
 
 BOXES = 5
 

@@ -100,14 +100,14 @@ UNREADABLE = [
         {"images": [], "annotations": [], "categories": "cat"},
         'training: annotations.json has the text "cat" as "categories"; expected a list of objects.',
     ),
-    (b"[" * 200_000, "training: annotations.json is nested too deeply to be an annotation file. Correct it."),
+    (b"[" * 200_000, "training: annotations.json is nested too deeply. Correct it there."),
     (
         b'{"images": [], "annotations": [' + b'{"a":' * 200_000,
-        "training: annotations.json is nested too deeply to be an annotation file. Correct it.",
+        "training: annotations.json is nested too deeply. Correct it there.",
     ),
     (
         b'{"images": [], "annotations": [' + b"9" * 5000 + b"]}",
-        "training: annotations.json holds a number with thousands of digits. Correct it.",
+        "training: annotations.json holds a number with thousands of digits. Correct it there.",
     ),
 ]
 
@@ -185,7 +185,7 @@ ENTRIES = [
     (
         "annotations.1.bbox",
         [1, 2, 3, 10**400],
-        f"training annotations[1], image 'a.jpg': bbox is a list [1, 2, 3, 1{'0' * 46}...; {BBOX}",
+        f"training annotations[1], image 'a.jpg': bbox is a list [1, 2, 3, 1{'0' * 69}...; {BBOX}",
     ),
     ("annotations.1.bbox", "1,2,3,4", f"training annotations[1], image 'a.jpg': bbox is the text \"1,2,3,4\"; {BBOX}"),
     (
@@ -340,15 +340,15 @@ def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
     write_annotations(tmp_path, GOOD)
     os.truncate(tmp_path / "annotations.json", 2**31 + 1)  # a hole, which takes no room
     assert sentences(tmp_path) == [
-        f"training: {tmp_path / 'annotations.json'} has 2147483649 bytes; at most 2147483648 are read. Leave out what "
-        "is not needed, such as segmentations, or train on fewer images."
+        f"training: {tmp_path / 'annotations.json'} cannot be read (Has 2147483649 bytes, and at most 2147483648 are "
+        "read). Leave out what is not needed, such as segmentations, or train on fewer images."
     ]
 
 
 def test_a_pipe_in_place_of_the_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "annotations.json")
     assert sentences(tmp_path) == [
-        f"training: {tmp_path / 'annotations.json'} is a pipe, a device or a socket. "
+        f"training: {tmp_path / 'annotations.json'} cannot be read (Is a pipe). "
         f"Expected annotations.json next to a folder images/."
     ]
 

@@ -287,11 +287,11 @@ BROKEN_FILES = [
     ),
     (
         lambda folder: ((folder / "a.jpg").unlink(), (folder / "a.jpg").mkdir()),
-        "is a folder. Expected a JPEG or PNG file.",
+        "cannot be read (Is a directory). Expected a JPEG or PNG file that may be read.",
     ),
     (
         lambda folder: ((folder / "a.jpg").unlink(), os.mkfifo(folder / "a.jpg")),
-        "is a pipe. Expected a JPEG or PNG file.",
+        "cannot be read (Is a pipe). Expected a JPEG or PNG file that may be read.",
     ),
     (
         lambda folder: (
@@ -299,11 +299,11 @@ BROKEN_FILES = [
             os.mkfifo(folder / "pipe"),
             (folder / "a.jpg").symlink_to("pipe"),
         ),
-        "is a pipe. Expected a JPEG or PNG file.",
+        "cannot be read (Is a pipe). Expected a JPEG or PNG file that may be read.",
     ),
     (
         lambda folder: ((folder / "a.jpg").unlink(), listen(folder / "a.jpg")),
-        "is a socket. Expected a JPEG or PNG file.",
+        "cannot be read (Is a socket). Expected a JPEG or PNG file that may be read.",
     ),
 ]
 
@@ -489,7 +489,7 @@ NAMES = [
     ("folder/../../../outside.jpg", f'contains "..". {BELOW}'),
     ("folder/outside.jpg", "is a link that leaves the channel. Put the file itself into images/."),
     ("folder", "is a link that leaves the channel. Put the file itself into images/."),
-    (".", "is a folder. Expected a JPEG or PNG file."),
+    (".", "cannot be read (Is a directory). Expected a JPEG or PNG file that may be read."),
     ("link.jpg", "is a link that leaves the channel. Put the file itself into images/."),
     ("./b.png", "is listed already as images[1]. Merge the two entries into one."),
 ]

@@ -96,7 +96,10 @@ CHANGES = [
         lambda path: swap(path, other_image(format="GIF")),
         "is a GIF image. Expected a JPEG or PNG image: convert it.",
     ),
-    (lambda path: (path.unlink(), path.mkdir()), "is a folder. Expected a JPEG or PNG file."),
+    (
+        lambda path: (path.unlink(), path.mkdir()),
+        "cannot be read (Is a directory). Expected a JPEG or PNG file that may be read.",
+    ),
 ]
 
 

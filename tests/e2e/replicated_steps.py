@@ -32,9 +32,9 @@ from training_steps import (
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, Order, training_batches
+from sagemaker_object_detection.devices.replicas import Replicas, find_replicas
 from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.sample_data import write_sample_data
-from sagemaker_object_detection.training.replicas import Replicas, find_replicas
 
 SGD = {"optimizer": "sgd", "momentum": "0.9", "learning_rate": "0.0003"}
 ADAM = {"optimizer": "adam", "epsilon": "0.01", "learning_rate": "0.001"}

@@ -53,7 +53,7 @@ know_tiny_models()
 sys.exit(main(["train", "--root", sys.argv[1]]))
 """
 JOINS_ALONE = """
-from sagemaker_object_detection.training import replicas
+from sagemaker_object_detection.devices import replicas
 replicas.JOIN_SECONDS = 1.0
 try:
     replicas._join({addresses}, 0)

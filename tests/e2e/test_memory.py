@@ -9,11 +9,11 @@ from tiny_models import TINY, add_backbones
 
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Order, training_batches
+from sagemaker_object_detection.devices.replicas import find_replicas
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.training.optimizer import build_optimizer
-from sagemaker_object_detection.training.replicas import find_replicas
-from sagemaker_object_detection.training.step import TrainingStep, choose_trainable
+from sagemaker_object_detection.step.optimizer import build_optimizer
+from sagemaker_object_detection.step.training_step import TrainingStep, choose_trainable
 
 STEPS, SETTLED = 300, 100
 # What the allocators of a process of this size were seen to move by; a leak of one batch a step would be 29 MB.

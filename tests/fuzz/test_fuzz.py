@@ -77,7 +77,7 @@ def stop_after_the_checks(replace: Callable[[Any, str, Any], None], detector: An
 
     replace(script_mode, "run_script", reached)
     from sagemaker_object_detection.artifact import restore
-    from sagemaker_object_detection.training import replicas
+    from sagemaker_object_detection.devices import replicas
 
     find_replicas, find_start = replicas.find_replicas, restore.find_start
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fat_binaries import Capability, Code, fat_binaries
 
-from sagemaker_object_detection.job.driver import Driver, Gpu, driver_problem
+from sagemaker_object_detection.devices.driver import Driver, Gpu, driver_problem
 
 gpu_wheels = pytest.mark.gpu_wheels
 WHEELS = Path(sysconfig.get_path("purelib"))

@@ -17,7 +17,7 @@ from sagemaker_object_detection.dataset.pipeline import Order, training_batches
 from sagemaker_object_detection.hyperparameters.kinds import Choice
 from sagemaker_object_detection.hyperparameters.table import ROWS
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.training.features import KeptFeatures
+from sagemaker_object_detection.step.features import KeptFeatures
 
 pytestmark = pytest.mark.gpu_wheels
 EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job.config import _hosts, read_job, requested_script
 from sagemaker_object_detection.job.paths import Paths
-from sagemaker_object_detection.job.text import nearest, unquote
+from sagemaker_object_detection.job.text import unquote
+from sagemaker_object_detection.sentences import nearest
 
 CONFIGS = ("hyperparameters", "inputdataconfig", "resourceconfig", "checkpointconfig")
 
@@ -114,6 +115,7 @@ def test_names_of_the_platform_are_kept_apart(paths, name):
 
 
 SHAPE = 'expected an object such as {"epochs": "5"}'
+THERE = f"Correct it there; {SHAPE}"
 
 
 @pytest.mark.parametrize(
@@ -121,18 +123,18 @@ SHAPE = 'expected an object such as {"epochs": "5"}'
     [
         (
             '{"epochs": "5",\n  }',
-            f"line 2, column 3: not JSON (Expecting property name enclosed in double quotes); {SHAPE}",
+            f"is not valid JSON: line 2, column 3: Expecting property name enclosed in double quotes. {THERE}",
         ),
-        ("", f"line 1, column 1: not JSON (Expecting value); {SHAPE}"),
-        ('{"a": "b"} x', f"line 1, column 12: not JSON (Extra data); {SHAPE}"),
-        ("[]", f"holds a list; {SHAPE}"),
+        ("", f"is not valid JSON: line 1, column 1: Expecting value. {THERE}"),
+        ('{"a": "b"} x', f"is not valid JSON: line 1, column 12: Extra data. {THERE}"),
+        ("[]", f"holds a list []; {SHAPE}"),
         ("null", f"holds null; {SHAPE}"),
-        ("true", f"holds true; {SHAPE}"),
+        ("true", f"holds the value true; {SHAPE}"),
         ('"text"', f"holds 'text'; {SHAPE}"),
-        ("[" * 100_000, f"nested too deeply; {SHAPE}"),
-        ('{"a": {"b": "c"}}', '\'a\' is an object; expected text, as in {"epochs": "5"}'),
-        ('{"a": [1]}', '\'a\' is a list; expected text, as in {"epochs": "5"}'),
-        ('{"a": "1", "a": "2"}', "'a' is given twice; expected every name once"),
+        ("[" * 100_000, f"is nested too deeply. {THERE}"),
+        ('{"a": {"b": "c"}}', '\'a\' is an object {"b": "c"}; expected text, as in {"epochs": "5"}'),
+        ('{"a": [1]}', '\'a\' is a list ["1"]; expected text, as in {"epochs": "5"}'),
+        ('{"a": "1", "a": "2"}', f"gives 'a' twice in one object. Give every key once; {SHAPE}"),
     ],
 )
 def test_malformed_hyperparameters_are_named_with_their_position(paths, text, problem):
@@ -144,7 +146,8 @@ def test_other_encodings(paths):
     paths.hyperparameters.write_bytes(b'\xef\xbb\xbf{"epochs": "7"}')
     assert read_job(paths).hyperparameters == {"epochs": "7"}
     paths.hyperparameters.write_bytes(b'{"epochs": "\xff"}')
-    assert problems(paths) == [f"ROOT/input/config/hyperparameters.json: not UTF-8 text at byte 12; {SHAPE}"]
+    told = f"is not UTF-8 (byte 13). Save it as UTF-8 text; {SHAPE}"
+    assert problems(paths) == [f"ROOT/input/config/hyperparameters.json: {told}"]
 
 
 def test_a_folder_in_place_of_a_file(paths):
@@ -186,14 +189,14 @@ def test_every_problem_of_every_file_is_reported_at_once(paths):
     write(paths, "inputdataconfig", {"train": {}})
     write(paths, "checkpointconfig", {"LocalPath": ["x"]})
     assert problems(paths) == [
-        f"ROOT/input/config/hyperparameters.json: holds a list; {SHAPE}",
+        f"ROOT/input/config/hyperparameters.json: holds a list []; {SHAPE}",
         "ROOT/input/config/resourceconfig.json: current_host is 'algo-3' and hosts is ['algo-2', 'algo-1']; "
         "expected a list of different names with the current one among them, as in "
         '{"current_host": "algo-1", "hosts": ["algo-1"]}',
         "channel 'train': unknown; did you mean training? The channels are training, validation, model",
         "channel 'training': missing; expected the images in images/ and their boxes in annotations.json, "
         'as in fit({"training": "s3://bucket/folder/"})',
-        "ROOT/input/config/checkpointconfig.json: LocalPath is a list; expected a path, as in "
+        'ROOT/input/config/checkpointconfig.json: LocalPath is a list ["x"]; expected a path, as in '
         '{"LocalPath": "/opt/ml/checkpoints"}',
     ]
 
@@ -357,5 +360,5 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(paths, name):
     file = paths.root / f"input/config/{name}.json"
     file.unlink(missing_ok=True)
     os.mkfifo(file)
-    with pytest.raises(UserError, match=rf"{re.escape(str(file))}: is a pipe, a device or a socket; expected a file"):
+    with pytest.raises(UserError, match=rf"{re.escape(str(file))}: cannot be read \(Is a pipe\); expected a file"):
         read_job(paths)

@@ -15,6 +15,6 @@ def test_no_depth_of_nesting_ends_in_a_traceback(tmp_path):
         told.update(problems)
     assert told == {
         f"--hyperparameters-file: {file}: epochs is {'[' * 80}...; expected text, a number, true or false",
-        f"--hyperparameters-file: {file} is nested too deeply; expected an object such as "
+        f"--hyperparameters-file: {file} is nested too deeply. Correct it there; expected an object such as "
         '{"epochs": 10, "learning_rate": 1e-3}',
     }

@@ -11,7 +11,7 @@ from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel, find
 from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.models.drop_connect import DropConnect
 from sagemaker_object_detection.models.losses import regularization_loss
-from sagemaker_object_detection.training.step import choose_trainable
+from sagemaker_object_detection.step.training_step import choose_trainable
 
 # Of 90 classes: all values, L2 terms, anchors, channels of the backbone's maps. From the published models.
 SIZES = {

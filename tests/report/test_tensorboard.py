@@ -11,7 +11,7 @@ from PIL import Image
 
 from sagemaker_object_detection.evaluation.evaluation import CocoFigures
 from sagemaker_object_detection.report.tensorboard import TensorBoard
-from sagemaker_object_detection.training.readings import PARTS
+from sagemaker_object_detection.step.readings import PARTS
 
 
 def scalars(folder) -> dict[str, list[tuple[int, float]]]:

@@ -7,6 +7,7 @@ from moto import mock_aws
 
 launch = program("launch_training")
 EXPECTED_OBJECT = 'expected an object such as {"epochs": 10, "learning_rate": 1e-3}'
+ONCE = f"Give every key once; {EXPECTED_OBJECT}"
 
 FULL = [
     *("--job-name", "cells-1", "--role", ROLE, "--image", IMAGE, "--output", "s3://bucket/models"),
@@ -314,14 +315,17 @@ def test_neither_image_nor_algorithm(capsys):
         ("[1]", f" holds ['1']; {EXPECTED_OBJECT}"),
         (
             "{",
-            " is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1)); "
-            f"{EXPECTED_OBJECT}",
+            " is not valid JSON: line 1, column 2: Expecting property name enclosed in double quotes. "
+            f"Correct it there; {EXPECTED_OBJECT}",
         ),
         ('{"epochs": [1]}', ": epochs is ['1']; expected text, a number, true or false"),
-        ('{"epochs": 1, "seed": 2, "epochs": 3}', ": 'epochs' is given twice; expected every name once"),
-        ('{"epochs": {"a": 1, "a": 2}}', ": 'a' is given twice; expected every name once"),
-        ("[" * 100_000, f" is nested too deeply; {EXPECTED_OBJECT}"),
-        ('{"epochs": ' * 100_000, f" is nested too deeply; {EXPECTED_OBJECT}"),
+        (
+            '{"epochs": 1, "seed": 2, "epochs": 3}',
+            f" gives 'epochs' twice in one object. {ONCE}",
+        ),
+        ('{"epochs": {"a": 1, "a": 2}}', f" gives 'a' twice in one object. {ONCE}"),
+        ("[" * 100_000, f" is nested too deeply. Correct it there; {EXPECTED_OBJECT}"),
+        ('{"epochs": ' * 100_000, f" is nested too deeply. Correct it there; {EXPECTED_OBJECT}"),
     ],
 )
 def test_a_file_that_holds_no_hyperparameters_is_refused(tmp_path, capsys, text, problem):

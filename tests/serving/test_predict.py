@@ -242,7 +242,7 @@ def test_an_image_that_cannot_be_read_anymore(model: Path, image: Path, monkeypa
 def test_an_image_that_is_a_pipe_is_not_opened(model: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     assert refusal(model, tmp_path / "pipe.png") == (
-        f"image '{tmp_path}/pipe.png' is a pipe. Expected a JPEG or PNG file."
+        f"image '{tmp_path}/pipe.png' cannot be read (Is a pipe). Expected a JPEG or PNG file that may be read."
     )
 
 

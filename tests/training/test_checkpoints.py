@@ -21,11 +21,11 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.evaluation.evaluation import CocoFigures, Evaluation
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.hyperparameters.table import ROWS
+from sagemaker_object_detection.step.readings import Reading
 from sagemaker_object_detection.training import checkpoints as checkpoints_module
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoints, checkpoint_problems, identity, settings
 from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State
-from sagemaker_object_detection.training.readings import Reading
 from sagemaker_object_detection.training.resume import find_state, restore
 
 DETECTOR = [np.zeros((2, 3)), np.zeros(())]
@@ -77,22 +77,22 @@ def same(first, second) -> bool:
 
 def test_a_checkpoint_gets_its_name_when_all_of_it_is_on_the_disk(tmp_path, monkeypatch):
     done = []
-    fsync, rename = os.fsync, os.rename
+    fsync, replace = os.fsync, os.replace
 
     def note_fsync(file):
         fsync(file)
         done.append(("fsync", os.readlink(f"/proc/self/fd/{file}"), os.fstat(file).st_size))
 
-    def note_rename(old, new):
-        rename(old, new)
-        done.append(("rename", str(old), os.stat(new).st_size))
+    def note_replace(old, new):
+        replace(old, new)
+        done.append(("replace", str(old), os.stat(new).st_size))
 
     monkeypatch.setattr(os, "fsync", note_fsync)
-    monkeypatch.setattr(os, "rename", note_rename)
+    monkeypatch.setattr(os, "replace", note_replace)
     save(tmp_path, 1.0)
     size = (tmp_path / "checkpoint-000001.npz").stat().st_size
     unfinished = f"{tmp_path}/checkpoint-000001.npz.sagemaker-ignore"
-    assert done == [("fsync", unfinished, size), ("rename", unfinished, size)]
+    assert done == [("fsync", unfinished, size), ("replace", unfinished, size)]
 
 
 @pytest.mark.parametrize("best", [2.0, None])

@@ -15,6 +15,7 @@ import tensorflow as tf
 from conftest import StopWhen
 
 from sagemaker_object_detection.dataset.pipeline import Order
+from sagemaker_object_detection.devices.replicas import find_replicas
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.evaluation.evaluation import CocoFigures, Evaluation
 from sagemaker_object_detection.job.metrics import METRICS
@@ -22,10 +23,9 @@ from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.training import loop
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoints
-from sagemaker_object_detection.training.guard import Guard
+from sagemaker_object_detection.training.divergence import DivergenceCheck
 from sagemaker_object_detection.training.loop import Loop, Schedule
 from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State
-from sagemaker_object_detection.training.replicas import find_replicas
 
 ALONE = find_replicas(["algo-1"], "algo-1")
 BEST = Best(Objective("mAP", True), 0.0, None)
@@ -100,10 +100,18 @@ def train(
     images=2,
 ):
     names = [f"{letter}.jpg" for letter in "abcdefghij"[:images]]
-    guard = Guard(0.25, Order(images, images, seed=1), names)
+    divergence = DivergenceCheck(0.25, Order(images, images, seed=1), names)
     checkpoints = checkpoints or Checkpoints(None, {})
     loop = Loop(
-        step, schedule, guard, evaluate, StopWhen(stop), replicas, checkpoints, on_epoch, measure_start=measure_start
+        step,
+        schedule,
+        divergence,
+        evaluate,
+        StopWhen(stop),
+        replicas,
+        checkpoints,
+        on_epoch,
+        measure_start=measure_start,
     )
     numbers: Any = itertools.count() if batches is None else batches
     progress = progress or Progress(BEST)

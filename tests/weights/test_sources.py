@@ -305,8 +305,8 @@ def test_a_file_that_is_no_archive_is_refused_at_once(tmp_path, content):
 def test_a_pipe_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.tar.gz")
     assert refusal(f"{tmp_path}/pipe.tar.gz") == (
-        f'pretrained_weights="{tmp_path}/pipe.tar.gz": is a pipe, a device or a socket; expected a folder or a .tar.gz '
-        f"archive; {WAYS}"
+        f'pretrained_weights="{tmp_path}/pipe.tar.gz": cannot be read (Is a pipe); expected a folder or an archive '
+        "that the job may read: correct the path or its permissions"
     )
     assert refusal("auto", tmp_path).startswith(
         f'channel "model" ({tmp_path}): found pipe.tar.gz, which are no weights'

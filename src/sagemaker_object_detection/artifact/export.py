@@ -9,7 +9,6 @@ model/model_info.json    written last: where it stands, the model is whole
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from sagemaker_object_detection.artifact.model_info import FILE_NAME
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.dataset.exif import exif_orientation
 from sagemaker_object_detection.dataset.preprocess import decode, to_network_input
+from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.geometry.box_coder import decode_boxes
 from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.models.postprocess import detections
@@ -31,7 +31,6 @@ CODE = "code"
 _HANDLER = "inference.py"
 """As the container imports it. `code/` beside the SavedModel: inside, it would not be looked for
 (aws/sagemaker-python-sdk#831)."""
-_TEMPORARY = ".export-"
 _HOST = "CPU:0"
 """Where images are decoded and resized, also if a GPU computes the rest: it decodes none, and would be sent the whole
 images."""
@@ -111,10 +110,7 @@ def export(detector: Detector, labels: Labels, info: Mapping[str, Any], model: P
     What an earlier run left there under the same names is replaced.
     """
     model.mkdir(parents=True, exist_ok=True)
-    for leftover in model.glob(f"{_TEMPORARY}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=model))
-    try:
+    with work_folder(model, ".export-", abandoned=0.0) as temporary:
         module = ServingModel(detector)
         signatures = {"serving_default": module.detect, inference.SIGNATURE: module.detect_encoded}
         tf.saved_model.save(module, str(temporary / _UNFINISHED), signatures=signatures)
@@ -131,8 +127,6 @@ def export(detector: Detector, labels: Labels, info: Mapping[str, Any], model: P
         (temporary / _UNFINISHED).rename(model / SAVED_MODEL)
         for name in (CODE, LABELS_FILE, FILE_NAME):
             (temporary / name).rename(model / name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,8 +1,6 @@
 """`model_info.json`: what a model is, how it was made and how good it was. Written last, it marks a whole model."""
 
-import json
 import platform
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,8 @@ from sagemaker_object_detection import __version__, catalogue
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files import strict_json
+from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.weights.sources import ARTIFACT_MARK
 
 FILE_NAME = ARTIFACT_MARK
@@ -94,7 +94,7 @@ def read_model_info(model: Path) -> ModelInfo:
     """
     path = model / FILE_NAME
     try:
-        content = json.loads(_read(path))
+        content = strict_json.parse(_read(path))
         written = msgspec.convert(content, _Written)
         base = catalogue.find(written.base_model)
         if base is None or written.format != FORMAT:
@@ -104,7 +104,7 @@ def read_model_info(model: Path) -> ModelInfo:
                 f"wrote it, {written.versions.get('sagemaker-object-detection', 'unknown')}"
             )
         classes = msgspec.convert(content, _WrittenNow)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _no_description(path, str(error)) from error
     ids, names = tuple(classes.category_ids), tuple(classes.labels)
     if not ids or len(names) != len(ids) or len(set(ids)) != len(ids):
@@ -113,11 +113,9 @@ def read_model_info(model: Path) -> ModelInfo:
     return ModelInfo(base, Labels(ids=ids, names=names))
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise FileNotFoundError
-        return path.read_text(encoding="utf-8")
+        return read_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{path.parent}: holds no {FILE_NAME}; expected the model directory that a training job wrote"

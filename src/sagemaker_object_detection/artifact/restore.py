@@ -15,6 +15,7 @@ from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.sentences import listed
 from sagemaker_object_detection.weights import coco_classes
 from sagemaker_object_detection.weights.checkpoint import (
     SUFFIX,
@@ -169,14 +170,10 @@ def _other_classes(origin: str, old: Labels, new: Labels, way_out: str = "True")
     added = [identity for identity in after if identity not in before]
     removed = [identity for identity in before if identity not in after]
     return (
-        f"{origin}: the model's classes are not the data's: added {_listed(added)}; removed {_listed(removed)}; "
+        f"{origin}: the model's classes are not the data's: added {listed(added, _LISTED)}; removed "
+        f"{listed(removed, _LISTED)}; "
         f'expected the same classes; set reinitialize_top_layer="{way_out}" to train a new class prediction layer'
     )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return (", ".join(names[:_LISTED]) or "none") + more
 
 
 def _variables(artifact: Path) -> Path:

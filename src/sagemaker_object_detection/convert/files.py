@@ -7,9 +7,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from sagemaker_object_detection.dataset.annotation_entries import is_printable
 from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
 from sagemaker_object_detection.dataset.problems import Problem
+from sagemaker_object_detection.sentences import is_printable
 
 _IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif")

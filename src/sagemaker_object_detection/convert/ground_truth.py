@@ -17,8 +17,8 @@ from typing import Any
 
 from sagemaker_object_detection.convert.files import Findings, is_image
 from sagemaker_object_detection.convert.source import Notation, Numbers, Source, SourceBox, SourceImage
-from sagemaker_object_detection.dataset.problems import shortlist
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
+from sagemaker_object_detection.sentences import shortlist
 
 GROUND_TRUTH = "ground-truth"
 _TYPE = "groundtruth/object-detection"

@@ -12,8 +12,8 @@ from sagemaker_object_detection.convert.class_names import split_names
 from sagemaker_object_detection.convert.files import Findings, is_image, parse_number, parse_side
 from sagemaker_object_detection.convert.source import Notation, Numbers, Source, SourceBox, SourceImage
 from sagemaker_object_detection.convert.xml_tree import Element, UnreadableXmlError, parse_xml
-from sagemaker_object_detection.dataset.problems import shortlist
 from sagemaker_object_detection.geometry.boxes import from_pixel_indices
+from sagemaker_object_detection.sentences import shortlist
 
 VOC = "voc"
 NOTATION = Notation(

@@ -13,7 +13,7 @@ import msgspec
 from sagemaker_object_detection.dataset.annotation_entries import ANNOTATIONS_FILE, Document
 from sagemaker_object_detection.dataset.checks import IMAGES_FOLDER
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.job.failure import PLATFORM_ERRNOS
+from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
 from sagemaker_object_detection.job.stop import StoppedError, StopSignal
 
 _T = TypeVar("_T")

@@ -15,8 +15,8 @@ import numpy as np
 from sagemaker_object_detection.convert.class_names import read_names, split_names
 from sagemaker_object_detection.convert.files import Findings, is_image, parse_number
 from sagemaker_object_detection.convert.source import Notation, Source, SourceBox, SourceImage
-from sagemaker_object_detection.dataset.problems import shortlist
 from sagemaker_object_detection.geometry.boxes import cxcywh_to_xyxy
+from sagemaker_object_detection.sentences import shortlist
 
 YOLO = "yolo"
 NAME_FILES = ("data.yaml", "data.yml", "classes.txt", "obj.names", "labels/classes.txt")

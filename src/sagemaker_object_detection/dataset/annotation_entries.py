@@ -3,22 +3,19 @@
 It takes an order of magnitude more time and memory than a typed decoder, so it is for files that such a one refuses.
 """
 
-import json
 import math
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from sagemaker_object_detection.dataset.problems import Problem, shortlist
+from sagemaker_object_detection.dataset.problems import Problem
+from sagemaker_object_detection.files import strict_json
+from sagemaker_object_detection.files.strict_json import JsonError
+from sagemaker_object_detection.sentences import described, is_printable, shortlist
 
 ANNOTATIONS_FILE = "annotations.json"
 _MAX_SIDE = 2**31 - 1
-# Control characters, line separators and lone surrogates: names and ids stand in log lines, which a line break in a
-# name could forge, and in files that are UTF-8.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 Id = int | str
 Side = Annotated[int, msgspec.Meta(ge=1, le=_MAX_SIDE)] | None
@@ -48,11 +45,6 @@ class Document(msgspec.Struct, gc=False):
     categories: list[CategoryEntry] | None = None
 
 
-def is_printable(text: str) -> bool:
-    """Whether a name or an id may stand in a line of text."""
-    return _UNPRINTABLE.search(text) is None
-
-
 def has_unprintable(document: Document) -> bool:
     """Whether a category's name or an id that is text holds a character that may not stand in a line of text."""
     values: set[Id] = {image.id for image in document.images}
@@ -70,18 +62,6 @@ class UnreadableFileError(Exception):
 
 class _InvalidFieldError(Exception):
     """One field of one entry; the message is the rest of the sentence."""
-
-
-class _RepeatedKeyError(ValueError):
-    """A JSON object has a key twice; the message quotes it."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise _RepeatedKeyError(repr(key))
-    return unique
 
 
 _Entry = TypeVar("_Entry")
@@ -109,7 +89,7 @@ class PatientReader:
         content = self._parse(raw)
         if not isinstance(content, dict):
             raise self._unreadable(
-                f"holds {_describe(content)}; expected an object with the lists images and annotations."
+                f"holds {described(content)}; expected an object with the lists images and annotations."
             )
         for key in ("images", "annotations", "categories"):
             optional = key == "categories"
@@ -118,7 +98,7 @@ class PatientReader:
                 raise self._unreadable(f'has no list "{key}"; {keys}. Expected the lists images and annotations.')
             value = content.get(key)
             if not isinstance(value, list) and not (optional and value is None):
-                raise self._unreadable(f'has {_describe(value)} as "{key}"; expected a list of objects.')
+                raise self._unreadable(f'has {described(value)} as "{key}"; expected a list of objects.')
         images = dict(self._entries("images", content["images"], _image))
         names = {image.id: image.file_name for image in images.values()}
         annotations = dict(self._entries("annotations", content["annotations"], _annotation, names))
@@ -132,21 +112,9 @@ class PatientReader:
         if not raw.strip():
             raise self._unreadable("is empty. Expected a JSON object with the lists images and annotations.")
         try:
-            return json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
-        except UnicodeDecodeError as error:
-            kind = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 (byte {error.start + 1})"
-            raise self._unreadable(f"is {kind}. Save it as UTF-8 text.") from None
-        except json.JSONDecodeError as error:
-            raise self._unreadable(
-                f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}. Correct it there."
-            ) from None
-        except _RepeatedKeyError as error:
-            raise self._unreadable(f"gives {error} twice in one object. Give every key once.") from None
-        except RecursionError:
-            raise self._unreadable("is nested too deeply to be an annotation file. Correct it.") from None
-        except ValueError:
-            # Python refuses integers of more than 4,300 digits.
-            raise self._unreadable("holds a number with thousands of digits. Correct it.") from None
+            return strict_json.parse(raw)
+        except JsonError as error:
+            raise self._unreadable(f"{error}. {error.advice}.") from None
 
     def _unreadable(self, rest: str) -> UnreadableFileError:
         return UnreadableFileError(f"{self._channel}: {self._file_name} {rest}")
@@ -161,7 +129,7 @@ class PatientReader:
         for row, entry in enumerate(entries):
             try:
                 if not isinstance(entry, dict):
-                    raise _InvalidFieldError(f" is {_describe(entry)}; expected an object")
+                    raise _InvalidFieldError(f" is {described(entry)}; expected an object")
                 yield row, read(entry)
             except _InvalidFieldError as error:
                 image_id = entry.get("image_id") if isinstance(entry, dict) else None
@@ -194,14 +162,14 @@ def _present(entry: dict[str, Any], field: str) -> Any:
 def _text(entry: dict[str, Any], field: str) -> str:
     value = _present(entry, field)
     if not isinstance(value, str):
-        raise _InvalidFieldError(f": {field} is {_describe(value)}; expected text")
+        raise _InvalidFieldError(f": {field} is {described(value)}; expected text")
     return value
 
 
 def _printable(field: str, value: str) -> str:
     if not is_printable(value):
         raise _InvalidFieldError(
-            f": {field} is {_describe(value)}; expected text without line breaks, control characters and halves of "
+            f": {field} is {described(value)}; expected text without line breaks, control characters and halves of "
             f"surrogate pairs"
         )
     return value
@@ -212,7 +180,7 @@ def _identifier(entry: dict[str, Any], field: str) -> Id:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if not isinstance(value, int | str) or isinstance(value, bool):
-        raise _InvalidFieldError(f": {field} is {_describe(value)}; expected a whole number or text")
+        raise _InvalidFieldError(f": {field} is {described(value)}; expected a whole number or text")
     return _printable(field, value) if isinstance(value, str) else value
 
 
@@ -223,7 +191,7 @@ def _side(entry: dict[str, Any], field: str) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_SIDE:
-        raise _InvalidFieldError(f": {field} is {_describe(value)}; expected a whole number of pixels, 1 or more")
+        raise _InvalidFieldError(f": {field} is {described(value)}; expected a whole number of pixels, 1 or more")
     return value
 
 
@@ -231,7 +199,7 @@ def _bbox(entry: dict[str, Any]) -> tuple[float, float, float, float]:
     value = _present(entry, "bbox")
     if isinstance(value, list) and len(value) == 4 and all(_is_finite_number(number) for number in value):
         return (float(value[0]), float(value[1]), float(value[2]), float(value[3]))
-    raise _InvalidFieldError(f": bbox is {_describe(value)}; expected four finite numbers")
+    raise _InvalidFieldError(f": bbox is {described(value)}; expected four finite numbers")
 
 
 def _is_finite_number(value: Any) -> bool:
@@ -239,22 +207,3 @@ def _is_finite_number(value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # an integer beyond the range of a float
         return False
-
-
-def _describe(value: Any) -> str:
-    """The value as the file has it, cut short, and its kind where that is not plain to see."""
-    kinds = {
-        dict: "an object",
-        list: "a list",
-        str: "the text",
-        bool: "the value",
-        float: "the number",
-        int: "the number",
-    }
-    try:
-        shown = json.dumps(value)
-    except RecursionError:
-        shown = "..."
-    if len(shown) > 60:
-        shown = f"{shown[:57]}..."
-    return "null" if value is None else f"{kinds[type(value)]} {shown}"

@@ -9,7 +9,6 @@ typed pass. Only when that fails, or finds text that may not be printed, a secon
 itself and names all that are wrong.
 """
 
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -26,7 +25,9 @@ from sagemaker_object_detection.dataset.annotation_entries import (
     UnreadableFileError,
     has_unprintable,
 )
-from sagemaker_object_detection.dataset.problems import Problem, shortlist, where
+from sagemaker_object_detection.dataset.problems import Problem, where
+from sagemaker_object_detection.files.regular import TooLargeFileError, read_regular
+from sagemaker_object_detection.sentences import shortlist
 
 MAX_BYTES = 2 * 2**30
 """Larger files are not read: they would fill the memory. COCO's own, segmentations included, has 0.45 GB."""
@@ -67,20 +68,15 @@ def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None
     Returns:
         the table, or None where the file as a whole is unreadable; and every problem found.
     """
+    path = folder / ANNOTATIONS_FILE
     try:
-        path = folder / ANNOTATIONS_FILE
-        state = path.stat()
-        refusal = None
-        if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # reading a pipe may wait for ever
-            refusal = f"is a pipe, a device or a socket. {_EXPECTED}"
-        elif state.st_size > MAX_BYTES:
-            refusal = (
-                f"has {state.st_size} bytes; at most {MAX_BYTES} are read. Leave out what is not needed, such as "
-                "segmentations, or train on fewer images."
-            )
-        if refusal is not None:
-            return None, [Problem(channel, "unreadable annotation files", f"{channel}: {path} {refusal}")]
-        raw = path.read_bytes()
+        raw = read_regular(path, MAX_BYTES)
+    except TooLargeFileError as error:
+        text = (
+            f"{channel}: {path} cannot be read ({error.strerror}). Leave out what is not needed, such as "
+            "segmentations, or train on fewer images."
+        )
+        return None, [Problem(channel, "unreadable annotation files", text)]
     except OSError as error:
         return None, [Problem(channel, "missing annotation files", _missing_file(channel, folder, error))]
     return parse_annotations(channel, folder, raw)

@@ -4,7 +4,6 @@ import io
 import logging
 import os
 import posixpath
-import stat
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 from PIL import Image, UnidentifiedImageError
 
 from sagemaker_object_detection.dataset.png_header import read_png_header
+from sagemaker_object_detection.files.regular import open_regular
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
 logger = logging.getLogger(__name__)
@@ -108,10 +108,7 @@ def header_of(contents: bytes) -> Header:
 
 def _read_header(path: Path) -> Header:
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            raise UnusableImageError("unreadable images", f"is {_kind(mode)}. Expected a JPEG or PNG file.")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _header_of(file)
     except FileNotFoundError as error:
         raise UnusableImageError("missing images", "does not exist.", error) from None
@@ -163,12 +160,6 @@ def unreadable(error: OSError) -> UnusableImageError:
     return UnusableImageError(
         "unreadable images", f"cannot be read ({error.strerror}). Expected a JPEG or PNG file that may be read.", error
     )
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISDIR(mode):
-        return "a folder"
-    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
 def _too_large(pixels: str) -> UnusableImageError:

@@ -21,7 +21,6 @@ from sagemaker_object_detection.dataset.problems import (
     DataError,
     DataReport,
     Problem,
-    shortlist,
     where,
     write_report,
 )
@@ -29,6 +28,7 @@ from sagemaker_object_detection.dataset.split import split_images
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import Job
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
+from sagemaker_object_detection.sentences import listed, shortlist
 
 if TYPE_CHECKING:
     from sagemaker_object_detection.dataset.decoded import DecodedImages
@@ -333,9 +333,5 @@ def _summary(report: ChannelReport) -> str:
         (report.exif_ignored_images, "EXIF orientations ignored, as the annotated sizes ask"),
     )
     told = "".join(f"; {what}: {count}" for count, what in notes if count)
-    classes = ", ".join(f"{name} {count}" for name, count in list(report.boxes_per_class.items())[:_CLASSES_SHOWN])
-    more = len(report.boxes_per_class) - _CLASSES_SHOWN
-    return (
-        f"{report.channel}: {report.images} images, {report.boxes} boxes ({classes}"
-        f"{f' and {more} more classes' if more > 0 else ''}){told}."
-    )
+    classes = listed([f"{name} {count}" for name, count in report.boxes_per_class.items()], _CLASSES_SHOWN)
+    return f"{report.channel}: {report.images} images, {report.boxes} boxes ({classes}){told}."

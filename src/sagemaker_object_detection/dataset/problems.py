@@ -8,12 +8,11 @@ from pathlib import Path
 import msgspec
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files.whole import whole_file
 
 logger = logging.getLogger(__name__)
 
 REPORT_FILE = "data_report.json"
-_MAX_NAMES = 8
-"""Names of files or ids listed in a sentence."""
 MAX_LISTED = 20
 """Problems named in the exception. Its text goes to the failure file and the log; the rest is in the report file."""
 
@@ -61,7 +60,8 @@ def write_report(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / REPORT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2))
+        with whole_file(folder / REPORT_FILE) as unfinished:
+            unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2))
     except OSError as error:
         logger.warning("%s could not be written to %s: %s.", REPORT_FILE, folder, error.strerror)
 
@@ -91,12 +91,6 @@ class DataError(UserError):
         first = sorted(number for _, number in turns[:listed])
         others = sorted(number for _, number in turns[listed:])
         super().__init__((problems[number].text for number in [*first, *others]), listed=listed, rest=rest)
-
-
-def shortlist(names: Sequence[object]) -> str:
-    """A few of the names, quoted if they are text, and how many more there are."""
-    shown = ", ".join(repr(name) for name in names[:_MAX_NAMES])
-    return shown if len(names) <= _MAX_NAMES else f"{shown} and {len(names) - _MAX_NAMES} more"
 
 
 def where(channel: str, row: int, file_name: str | None) -> str:

@@ -11,6 +11,7 @@ from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.images import Header, UnusableImageError, check_decoding, read_headers
 from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError
+from sagemaker_object_detection.files.regular import SpecialFileError
 
 _READ_ERRORS = (
     tf.errors.AbortedError,  # the file changed while it was read
@@ -23,7 +24,7 @@ _READ_ERRORS = (
     tf.errors.UnavailableError,
     tf.errors.UnknownError,
 )
-_USERS_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_USERS_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, SpecialFileError)
 _AT_ONCE = 64
 _AGAIN = "Start the job again."
 

@@ -6,11 +6,11 @@ from typing import Any
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Value
 from sagemaker_object_detection.hyperparameters.table import ROWS, Hyperparameters, Row
-from sagemaker_object_detection.job.text import is_given, nearest, unquote
+from sagemaker_object_detection.job.text import is_given, unquote
+from sagemaker_object_detection.sentences import MAX_SHOWN, nearest, shown
 
 __all__ = ["Hyperparameters", "read", "read_what_is_right"]
 
-_MAX_SHOWN = 80
 _CANONICAL = {name: row.name for row in ROWS for name in (row.name, *row.aliases)}
 
 
@@ -43,7 +43,7 @@ def read_what_is_right(
                 parsed[row.name] = row.kind.parse(unquote(given[name]))
             except ValueError:
                 problems.append(
-                    f"{name}: got {_shown(given[name])}; expected {row.kind.expected} (default {row.shown_default})"
+                    f"{name}: got {shown(given[name])}; expected {row.kind.expected} (default {row.shown_default})"
                 )
             if parsed[row.name] != row.default_value:
                 changed.add(row.name)
@@ -64,8 +64,4 @@ def _unused(row: Row, parsed: Mapping[str, Value], has_model_channel: bool) -> s
 def _unknown(name: str) -> str:
     guess = nearest(name, _CANONICAL)
     advice = f"did you mean {_CANONICAL[guess]}?" if guess else "remove it; `describe` lists every hyperparameter"
-    return f"{name if name.isidentifier() and len(name) <= _MAX_SHOWN else _shown(name)}: unknown; {advice}"
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "...")
+    return f"{name if name.isidentifier() and len(name) <= MAX_SHOWN else shown(name)}: unknown; {advice}"

@@ -5,7 +5,6 @@ Any of the files may be missing, as in a run made by hand. Every problem of ever
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,13 @@ from types import MappingProxyType
 from typing import Any
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files import strict_json
+from sagemaker_object_detection.files.regular import SpecialFileError, read_regular
+from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.job.channels import CHANNELS, PLATFORM_CHANNELS, SETTINGS
 from sagemaker_object_detection.job.paths import Paths
-from sagemaker_object_detection.job.text import is_given, nearest, unquote
+from sagemaker_object_detection.job.text import is_given, unquote
+from sagemaker_object_detection.sentences import described, shown, suggestion
 
 TUNING_OBJECTIVE = "_tuning_objective_metric"
 SCRIPT = "sagemaker_program"
@@ -123,8 +126,7 @@ def _channels(paths: Paths, problems: list[str], *, several_hosts: bool) -> dict
         config = {name: {} for name in names if paths.channel(name).exists()}
     for name in config:
         if name not in names and name not in PLATFORM_CHANNELS:
-            guess = nearest(name, names)
-            advice = f"did you mean {guess}?" if guess else "remove it."
+            advice = suggestion(name, names, "remove it.")
             problems.append(f"channel {name!r}: unknown; {advice} The channels are {', '.join(names)}")
 
     found: dict[str, Path] = {}
@@ -196,47 +198,19 @@ def _checkpoints(paths: Paths, problems: list[str]) -> Path | None:
     return folder
 
 
-class RepeatedNameError(ValueError):
-    """A JSON object has a name twice."""
-
-
-def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For `json.loads`, which else keeps the last value of a repeated name. Raises RepeatedNameError."""
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise RepeatedNameError(f"{repeated!r} is given twice; expected every name once")
-    return unique
-
-
 def _read_object(path: Path, example: str, problems: list[str]) -> dict[str, Any] | None:
     """The JSON object in a file, its numbers as the text they were written in.
 
     None where there is no file, and where it cannot be read, which is added to `problems`.
     """
     try:
-        mode = path.stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a pipe would wait for ever
-            problems.append(f"{path}: is a pipe, a device or a socket; expected a file such as {example}")
-            return None
-        value = json.loads(
-            path.read_bytes(), parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=unique_names
-        )
+        value = strict_json.parse(read_regular(path), numbers_as_text=True)
     except FileNotFoundError:
         return None
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+    except (SpecialFileError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
         problem = f"cannot be read ({error.strerror}); expected a file such as {example}"
-    except json.JSONDecodeError as error:
-        problem = (
-            f"line {error.lineno}, column {error.colno}: not JSON ({error.msg}); expected an object such as {example}"
-        )
-    except UnicodeDecodeError as error:
-        problem = f"not UTF-8 text at byte {error.start}; expected an object such as {example}"
-    except RecursionError:
-        problem = f"nested too deeply; expected an object such as {example}"
-    except RepeatedNameError as error:
-        problem = str(error)
+    except JsonError as error:
+        problem = f"{error}. {error.advice}; expected an object such as {example}"
     else:
         if isinstance(value, dict):
             return value
@@ -246,6 +220,5 @@ def _read_object(path: Path, example: str, problems: list[str]) -> dict[str, Any
 
 
 def _described(value: Any) -> str:
-    return {dict: "an object", list: "a list", type(None): "null", bool: str(value).lower()}.get(
-        type(value), repr(value)
-    )
+    """A value whose numbers are text, so that both are shown as text."""
+    return shown(value) if isinstance(value, str) else described(value)

@@ -13,6 +13,8 @@ from sagemaker_object_detection.errors import (
     UserError,
     first_line,
 )
+from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
+from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.job.paths import Paths
 
 logger = logging.getLogger(__name__)
@@ -22,14 +24,6 @@ MAX_CHARACTERS = 1024 - 64
 _MAX_CAUSE = 400
 _MAX_CAUSE_LINES = 8
 _FRAMES = 3
-
-PLATFORM_ERRNOS = {
-    errno.ENOSPC: "the disk is full: give the job a larger volume (volume_size)",
-    errno.EDQUOT: "the disk quota is used up: give the job a larger volume (volume_size)",
-    errno.EROFS: "the file system is read-only: mount it writable",
-    errno.EIO: "a device failed: start the job again",
-}
-"""The machine's faults, and what to do about each."""
 _NO_TEMPORARY_FOLDER = "No usable temporary directory"
 """What Python's tempfile says where every folder it knows is read-only."""
 _OUT_OF_MEMORY = "the machine's memory is full: choose an instance type with more"
@@ -50,11 +44,10 @@ def write_failure(paths: Paths, error: BaseException) -> None:
     """
     if isinstance(error, ScriptError) and paths.failure.exists():
         return
-    unfinished = paths.failure.with_name("failure.unfinished")
     try:
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(failure_text(error).encode(errors="replace"))
-        unfinished.replace(paths.failure)
+        paths.failure.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(paths.failure) as unfinished:
+            unfinished.write_bytes(failure_text(error).encode(errors="replace"))
     except OSError as obstacle:
         logger.warning("cannot write %s: %s", paths.failure, obstacle.strerror)
 

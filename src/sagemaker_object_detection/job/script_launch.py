@@ -24,12 +24,12 @@ from sagemaker_object_detection.job.config import SCRIPT
 from sagemaker_object_detection.job.failure import exit_code, failure_text
 from sagemaker_object_detection.job.hosts import await_hosts
 from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.sentences import listed
 
 log = logging.getLogger("sagemaker_object_detection.job.script_launch")
 
 DIRECTORY = "sagemaker_submit_directory"
 _KINDS = {1: "AlgorithmError", 2: "UserError", 3: "PlatformError"}
-_LISTED_FILES = 10
 
 
 class InstallError(Exception):
@@ -176,8 +176,7 @@ def _require(paths: Paths, program: str) -> None:
     if _is_package(paths, program) or (paths.code / program).is_file():
         return
     names = sorted(path.name for path in paths.code.iterdir())
-    more = f" and {len(names) - _LISTED_FILES} more" if len(names) > _LISTED_FILES else ""
-    content = f"holds {', '.join(names[:_LISTED_FILES])}{more}" if names else "is empty"
+    content = f"holds {listed(names)}" if names else "is empty"
     raise UserError(
         f"{SCRIPT}: got {program!r}; there is no such file in {paths.code}, which {content}: entry_point is the path "
         "of the script inside of source_dir"

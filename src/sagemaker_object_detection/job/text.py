@@ -1,8 +1,6 @@
-"""The text that hyperparameters arrive as, and the names people misspell."""
+"""The text that hyperparameters arrive as."""
 
-import difflib
 import json
-from collections.abc import Iterable
 
 
 def unquote(text: str) -> str:
@@ -19,9 +17,3 @@ def unquote(text: str) -> str:
 def is_given(text: str) -> bool:
     """False for Python's None, which the SDKs pass on as "None" or "null"."""
     return unquote(text) not in ("None", "null")
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name a misspelled one most probably means, or None."""
-    matches = difflib.get_close_matches(name.strip().lower().replace("-", "_"), list(known), n=1)
-    return matches[0] if matches else None

@@ -10,7 +10,7 @@ from typing import Any
 
 import botocore.session
 
-from sagemaker_object_detection.job.text import nearest
+from sagemaker_object_detection.sentences import nearest
 
 Request = dict[str, Any]
 _TYPES: dict[str, type[Any]] = {

@@ -1,12 +1,12 @@
 """Hyperparameters from a command line and a file, as the text that SageMaker passes on."""
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sagemaker_object_detection.job.config import RepeatedNameError, unique_names
+from sagemaker_object_detection.files import strict_json
+from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.launch.api import shown
 from sagemaker_object_detection.launch.arguments import read_pairs
 
@@ -31,18 +31,14 @@ def _read_file(path: Path, problems: list[str]) -> Mapping[str, Any]:
     expected = 'expected an object such as {"epochs": 10, "learning_rate": 1e-3}'
     try:
         # Numbers stay the text they were written in.
-        value = json.loads(
-            path.read_bytes(), parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=unique_names
-        )
+        value = strict_json.parse(path.read_bytes(), numbers_as_text=True)
         text = shown(value)  # here, since it may be nested too deeply for this and not for the parser
     except OSError as error:
         problem = f"{place} cannot be read ({error.strerror}); {expected.replace('an object', 'a file')}"
     except RecursionError:
-        problem = f"{place} is nested too deeply; {expected}"
-    except RepeatedNameError as error:
-        problem = f"{place}: {error}"
-    except ValueError as error:
-        problem = f"{place} is not JSON ({error}); {expected}"
+        problem = f"{place} is nested too deeply. Correct it there; {expected}"
+    except JsonError as error:
+        problem = f"{place} {error}. {error.advice}; {expected}"
     else:
         if isinstance(value, dict):
             return _without_nested(value, place, problems)

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, ModelName, Number
 from sagemaker_object_detection.hyperparameters.table import ROWS, Row, Tunable, TunableRange
-from sagemaker_object_detection.job.text import nearest
 from sagemaker_object_detection.launch import api
+from sagemaker_object_detection.sentences import nearest
 
 _SCALINGS = ("Auto", "Linear", "Logarithmic", "ReverseLogarithmic")
 BUILT_IN = "built-in"

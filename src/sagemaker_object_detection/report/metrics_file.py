@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sagemaker_object_detection.files.whole import whole_file
+from sagemaker_object_detection.step.readings import PARTS
 from sagemaker_object_detection.training.progress import Epoch
-from sagemaker_object_detection.training.readings import PARTS
 
 FILE_NAME = "metrics.json"
 
@@ -48,6 +49,6 @@ def write_metrics(
     content["epochs"] = epochs
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return path

@@ -3,7 +3,6 @@
 import base64
 import math
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
 from sagemaker_object_detection.evaluation.evaluation import CONFIDENT, Evaluation
 from sagemaker_object_detection.evaluation.verdict import shy
+from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.geometry.anchors import MATCH_IOU
 from sagemaker_object_detection.geometry.coverage import best_anchor_iou, boxes_in_input
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
@@ -25,9 +25,9 @@ from sagemaker_object_detection.report import charts
 from sagemaker_object_detection.report.drawing import colour_of
 from sagemaker_object_detection.report.figures import Figures
 from sagemaker_object_detection.report.pictures import Picture
-from sagemaker_object_detection.training.optimizer import learning_rate
+from sagemaker_object_detection.step.optimizer import learning_rate
+from sagemaker_object_detection.step.readings import PARTS
 from sagemaker_object_detection.training.progress import Epoch
-from sagemaker_object_detection.training.readings import PARTS
 from sagemaker_object_detection.training.recipe import recorded, steps_per_epoch, total_steps
 
 FILE_NAME = "report.html"
@@ -65,8 +65,7 @@ def write_page(findings: Findings, folder: Path) -> Path:
     """
     remove_page(folder)
     page, pictures = folder / FILE_NAME, folder / PICTURES
-    temporary = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
-    try:
+    with work_folder(folder, ".report-", abandoned=0.0) as temporary:
         drawn = _charts(findings)
         (temporary / PICTURES).mkdir()
         for name, png in drawn.items():
@@ -76,8 +75,6 @@ def write_page(findings: Findings, folder: Path) -> Path:
         (temporary / FILE_NAME).write_text(render(findings, drawn), encoding="utf-8")
         (temporary / PICTURES).rename(pictures)
         return (temporary / FILE_NAME).rename(page)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_page(folder: Path) -> None:

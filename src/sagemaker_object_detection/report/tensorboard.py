@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from sagemaker_object_detection.report.optional import optional
 from sagemaker_object_detection.report.pictures import Picture
+from sagemaker_object_detection.step.readings import PARTS
 from sagemaker_object_detection.training.progress import Epoch
-from sagemaker_object_detection.training.readings import PARTS
 
 _SUFFIX = ".detection"
 """Tells our event files from those that others may have put there."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from sagemaker_object_detection.dataset.annotation_entries import Id
-from sagemaker_object_detection.dataset.problems import shortlist
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.sentences import shortlist
 from sagemaker_object_detection.serving.image_files import ImageFile
 from sagemaker_object_detection.serving.response import Response
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagemaker_object_detection.dataset.problems import shortlist
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.sentences import shortlist
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from PIL import Image
 from sagemaker_object_detection.artifact.model_info import read_model_info
 from sagemaker_object_detection.dataset.images import Header, UnusableImageError, read_headers, unreadable
 from sagemaker_object_detection.dataset.preprocess import decode
+from sagemaker_object_detection.devices.prepare import prepare_to_answer
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
 from sagemaker_object_detection.serving.coco_results import array_lines, coco_results, image_ids
@@ -21,7 +22,6 @@ from sagemaker_object_detection.serving.predictor import Predictor
 from sagemaker_object_detection.serving.queue import DamagedImageError
 from sagemaker_object_detection.serving.response import Response, response
 from sagemaker_object_detection.serving.whole_files import whole_file, writing
-from sagemaker_object_detection.training.devices import prepare_to_answer
 
 log = logging.getLogger(__name__)
 

@@ -124,8 +124,8 @@ class _Server(uvicorn.Server):
 
 def _load(folder: Path) -> tuple[Model, str]:
     """The model, once it has answered an image, as the first answer takes seconds; and for the log, on what."""
+    from sagemaker_object_detection.devices.prepare import prepare_to_answer
     from sagemaker_object_detection.serving.predictor import Predictor
-    from sagemaker_object_detection.training.devices import prepare_to_answer
 
     on_gpu = prepare_to_answer()
     batch_size = _GPU_BATCH if on_gpu else min(os.cpu_count() or 1, _GPU_BATCH)

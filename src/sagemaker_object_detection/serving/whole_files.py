@@ -2,18 +2,18 @@
 
 import errno
 import os
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files import whole
+from sagemaker_object_detection.files.disk import DISK_FAULTS
 
 _EXPECTED = {
     "--draw": "expected a folder that may be written to, or a path where one can be made",
     "--output": "expected a file that may be written, or a path where one can be made",
 }
-_NOT_THE_PATH = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE)
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def writing(option: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NOT_THE_PATH:
+        if error.errno in (*DISK_FAULTS, errno.EPIPE):
             raise
         raise UserError(f"{option}: {str(path)!r} cannot be written ({error.strerror}); {_EXPECTED[option]}") from error
 
@@ -43,15 +43,10 @@ def whole_file(option: str, path: Path) -> Iterator[Path]:
     if special:
         yield path
         return
-    target = Path(os.path.realpath(path))  # a link stays one
-    unfinished = target.with_name(f".{secrets.token_hex(8)}.unfinished")
-    try:
-        yield unfinished
+    with ExitStack() as stack:
+        yield stack.enter_context(whole.whole_file(Path(os.path.realpath(path))))  # a link stays one
         with writing(option, path):
-            unfinished.replace(target)
-    finally:
-        with suppress(OSError):  # it says nothing new of a place that cannot be written
-            unfinished.unlink(missing_ok=True)
+            stack.pop_all().close()
 
 
 @contextmanager

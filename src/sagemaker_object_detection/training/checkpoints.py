@@ -22,6 +22,7 @@ import numpy as np
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.errors import UserError, first_line
+from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.hyperparameters.table import ROWS
@@ -187,12 +188,8 @@ class Checkpoints:
             stored = _stored(folder)
             number = int(_NAME.fullmatch(stored[-1].name)[1]) + 1 if stored else 1  # type: ignore[index]
             path = folder / f"checkpoint-{number:06d}.npz"
-            unfinished = path.with_name(path.name + _UNFINISHED)
-            try:
+            with whole_file(path, path.name + _UNFINISHED) as unfinished:
                 self._write_file(unfinished, state)
-                unfinished.rename(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
         except Exception as error:  # of a thread: nobody else would hear of it
             reason = error.strerror if isinstance(error, OSError) else first_line(error)
             log.warning(
@@ -224,15 +221,12 @@ class Checkpoints:
             "best_is_present": present,
             "arrays": [list(names) for names in named.values()],
         }
-        with path.open("wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr(_PROGRESS, msgspec.json.encode(document))
-                for group in named.values():
-                    for name, array in group.items():
-                        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                            np.lib.format.write_array(member, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(_PROGRESS, msgspec.json.encode(document))
+            for group in named.values():
+                for name, array in group.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters) -> list[str]:

@@ -10,15 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.devices.replicas import Replicas
 from sagemaker_object_detection.evaluation.evaluation import Evaluation
 from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.job.stop import StoppedError, StopSignal
+from sagemaker_object_detection.step.readings import Reading
+from sagemaker_object_detection.step.training_step import TrainingStep
 from sagemaker_object_detection.training.checkpoints import Checkpoints
-from sagemaker_object_detection.training.guard import Guard
+from sagemaker_object_detection.training.divergence import DivergenceCheck
 from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State, mean_regularization
-from sagemaker_object_detection.training.readings import Reading
-from sagemaker_object_detection.training.replicas import Replicas
-from sagemaker_object_detection.training.step import TrainingStep
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Loop:
         self,
         step: TrainingStep,
         schedule: Schedule,
-        guard: Guard,
+        divergence: DivergenceCheck,
         evaluate: Callable[[], Evaluation | None] | None,
         stop: StopSignal,
         replicas: Replicas,
@@ -74,7 +74,7 @@ class Loop:
     ) -> None:
         self._step = step
         self._schedule = schedule
-        self._guard = guard
+        self._divergence = divergence
         self._evaluate = evaluate
         self._stop = _SharedStop(stop, replicas)
         self._replicas = replicas
@@ -149,7 +149,7 @@ class Loop:
             log.info("Before the first step the weights are validated as they are, for later ones to be held against.")
             start = self._evaluate()
             if start is not None:
-                self._guard.check_validation(start, self._progress.loss_limit, "before the first step")
+                self._divergence.check_validation(start, self._progress.loss_limit, "before the first step")
             self._progress = replace(self._progress, start=start)
         if self._stop.agreed():
             raise StoppedError
@@ -180,7 +180,7 @@ class Loop:
         losses = [reading.loss for reading in readings]
         self._progress = replace(
             progress,
-            loss_limit=self._guard.check_losses(losses, progress.loss_limit, epoch=progress.epoch, step=step),
+            loss_limit=self._divergence.check_losses(losses, progress.loss_limit, epoch=progress.epoch, step=step),
             losses=(*progress.losses, *losses),
             slices=self._sliced(progress.slices, readings, len(progress.losses)),
             micro_batch=self._step.micro_batch,
@@ -208,7 +208,7 @@ class Loop:
             log.info(text, progress.epoch, of_l2, loss - of_l2)
         evaluation = self._evaluate() if self._evaluate else None
         if evaluation is not None:
-            self._guard.check_validation(evaluation, progress.loss_limit, f"after epoch {progress.epoch}")
+            self._divergence.check_validation(evaluation, progress.loss_limit, f"after epoch {progress.epoch}")
             for line in metrics.validation_lines(progress.epoch, evaluation.metrics):
                 log.info(line)
         return evaluation
@@ -237,7 +237,7 @@ class Loop:
 
     def _weights(self) -> list[np.ndarray]:
         weights = self._values()
-        self._guard.check_weights(weights, epoch=self._progress.epoch)
+        self._divergence.check_weights(weights, epoch=self._progress.epoch)
         return weights
 
     def _save(self, weights: Sequence[np.ndarray], *, last: bool = False) -> None:

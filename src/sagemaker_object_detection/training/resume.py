@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import msgspec
 
+from sagemaker_object_detection.devices.replicas import Replicas
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.step.training_step import TrainingStep
 from sagemaker_object_detection.training.best import Best
 from sagemaker_object_detection.training.checkpoints import Checkpoints
 from sagemaker_object_detection.training.progress import Progress, State
-from sagemaker_object_detection.training.replicas import Replicas
-from sagemaker_object_detection.training.step import TrainingStep
 
 
 def find_state(checkpoints: Checkpoints, best: Best, detector: Detector, replicas: Replicas) -> State:

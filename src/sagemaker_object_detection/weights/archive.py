@@ -1,6 +1,5 @@
 """Unpacks a .tar.gz from anywhere: every entry is looked at before the first is written."""
 
-import errno
 import gzip
 import tarfile
 import zlib
@@ -9,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from sagemaker_object_detection.errors import PlatformError, UserError
+from sagemaker_object_detection.files.disk import DISK_FULL
+from sagemaker_object_detection.sentences import shown
 from sagemaker_object_detection.weights.bounds import Limits, Tally
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _HEADER_BYTES = 64 * 2**20
 """All headers of an archive together, and what follows its end."""
 _BLOCK = 2**16
-_MAX_SHOWN = 80
 
 
 def check_is_archive(archive: Path, origin: str) -> None:
@@ -40,10 +39,9 @@ def check_archive(archive: Path, origin: str, limits: Limits, target: Path) -> N
     with _opened(archive, origin, _HEADER_BYTES) as (opened, stream):
         for member in opened:
             if refusal := _refusal(member):
-                shown = member.name if len(member.name) <= _MAX_SHOWN else member.name[:_MAX_SHOWN] + "..."
                 raise UserError(
-                    f"{origin}: {archive.name} holds {shown!r}, which {refusal}; expected plain files and folders "
-                    "below the archive's own folder: pack the model again"
+                    f"{origin}: {archive.name} holds {shown(member.name)}, which {refusal}; expected plain files and "
+                    "folders below the archive's own folder: pack the model again"
                 )
             tally.add(member.size)
         while stream.read(_BLOCK):  # to the end, where the checksum is
@@ -100,7 +98,7 @@ def _opened(archive: Path, origin: str, budget: int) -> Iterator[tuple[tarfile.T
         with _Decompressed(archive, budget) as stream, _first_header(stream) as opened:
             yield opened, stream
     except (tarfile.TarError, EOFError, zlib.error, ValueError, RecursionError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or "it is damaged"
         raise UserError(

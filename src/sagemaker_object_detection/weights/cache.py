@@ -2,21 +2,19 @@
 
 import errno
 import hashlib
-import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.job.paths import download_cache
 from sagemaker_object_detection.weights.bounds import LIMITS
 
 Unpacked = tempfile.TemporaryDirectory[str]
 """A folder that is deleted with the last reference to this object."""
 
-_WORK = ".fetching-"
 _ABANDONED_SECONDS = LIMITS.total_seconds + 3600.0
 """No fetch lasts that long: the time that it may take, and an hour to unpack and read what has arrived."""
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
@@ -42,15 +40,15 @@ def fetch_into_cache(address: str, fetch: Callable[[Path], Path]) -> tuple[Path,
         The folder that was kept, and the temporary folder that holds it unless it is in the cache.
     """
     place = _place(address)
-    try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        work = work_folder(place.parent)
-    except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
-            raise
-        return fetch_into_temporary(fetch)
-    with work:
-        fetched = fetch(Path(work.name))
+    with ExitStack() as stack:
+        try:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            work = stack.enter_context(fetching_folder(place.parent))
+        except OSError as error:
+            if error.errno not in _NOT_WRITABLE:
+                raise
+            return fetch_into_temporary(fetch)
+        fetched = fetch(work)
         try:
             fetched.rename(place)
         except OSError:
@@ -69,12 +67,9 @@ def fetch_into_temporary(fetch: Callable[[Path], Path]) -> tuple[Path, Unpacked]
         raise
 
 
-def work_folder(parent: Path) -> Unpacked:
+def fetching_folder(parent: Path) -> AbstractContextManager[Path]:
     """An empty folder in `parent` to fetch into; those that killed processes have left there are deleted."""
-    for path in parent.glob(f"{_WORK}*"):
-        if time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
-    return tempfile.TemporaryDirectory(prefix=_WORK, dir=parent)
+    return work_folder(parent, ".fetching-", _ABANDONED_SECONDS)
 
 
 @contextmanager

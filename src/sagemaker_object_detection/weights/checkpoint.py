@@ -9,12 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.errors import UserError, first_line
+from sagemaker_object_detection.sentences import listed
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 READ_ERRORS = (tf.errors.OpError, ValueError, IndexError, RuntimeError)
 """What TensorFlow's checkpoint reader raises for missing, foreign or damaged files."""
-
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,9 @@ def read_model_garden(prefix: Path) -> StoredVariables:
         )
         if model.shapes:
             return model
-    names = sorted(stored.shapes)
-    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    found = listed(sorted(stored.shapes), none="nothing")
     raise UserError(
-        f"{prefix}: holds no detector's variables, but {listed or 'nothing'}; expected the checkpoint or the "
+        f"{prefix}: holds no detector's variables, but {found}; expected the checkpoint or the "
         "SavedModel of a base model, whose variables' names begin with model/ or _model/: give those files"
     )
 

@@ -2,26 +2,26 @@
 
 import http.client
 import io
-import socket
 import ssl
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3 import exceptions
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
-from sagemaker_object_detection.job.failure import PLATFORM_ERRNOS
+from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
 from sagemaker_object_detection.weights.archive import unpack
 from sagemaker_object_detection.weights.bounds import Progress, Transfer
 
 _GZIP = b"\x1f\x8b"
 _BLOCK = 2**18
-_NOT_FOLLOWED = "is not allowed"
-"""How urllib's sentence about a redirect that it refuses ends."""
+_REDIRECTS = 10
 
 
 def check_handle(handle: str, origin: str) -> None:
@@ -98,20 +98,55 @@ def _fetch(address: str, context: ssl.SSLContext, work: Path, transfer: Transfer
 def _download(address: str, context: ssl.SSLContext, archive: Path, transfer: Transfer) -> bool:
     """Whether all has arrived: a host that says nothing of the size ends an answer by hanging up."""
     progress = Progress(transfer, address)
-    opener = _opener(context, progress)
-    with opener.open(address, timeout=transfer.limits.silence_seconds) as response, archive.open("wb") as file:
+    with _answer(address, context, progress, transfer) as response, archive.open("wb") as file:
         size = response.headers.get("Content-Length", "")
         progress.total = int(size) if size.isdecimal() else None
         while block := response.read(_BLOCK):
             if file.tell() == 0 and not block.startswith(_GZIP):
+                kind = response.headers.get("Content-Type", "nothing").partition(";")[0]
                 raise UserError(
-                    f"{transfer.origin}: answers with {response.headers.get_content_type()}, which is no .tar.gz "
-                    f"archive; check the handle, or {transfer.ways}"
+                    f"{transfer.origin}: answers with {kind}, which is no .tar.gz archive; check the handle, or "
+                    f"{transfer.ways}"
                 )
             file.write(block)
-        if file.tell() < (1 if progress.total is None else progress.total):  # http.client says nothing of it
-            raise http.client.IncompleteRead(b"")
+        if file.tell() == 0:
+            raise _broken(transfer)
         return progress.total is not None or response.chunked
+
+
+@contextmanager
+def _answer(
+    address: str, context: ssl.SSLContext, progress: Progress, transfer: Transfer
+) -> Iterator[urllib3.BaseHTTPResponse]:
+    """What the address answers, after the redirects, which are followed to http:// and https:// alone."""
+    origin, other = transfer.origin, f"or {transfer.ways}"
+    for _ in range(_REDIRECTS + 1):
+        with (
+            _pools(address, context, progress) as pools,
+            pools.request(
+                "GET",
+                address,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=transfer.limits.silence_seconds,
+            ) as response,
+        ):
+            location = response.get_redirect_location()
+            if not location:
+                if response.status != 200:
+                    raise _refused(response, transfer)
+                yield response
+                return
+        address = urljoin(address, location)
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or "@" in parts.netloc:
+            raise UserError(
+                f"{origin}: answers {response.status} and names a place that is not fetched; expected one at http:// "
+                f"or https://, without a user name; check the handle, {other}"
+            )
+    raise UserError(f"{origin}: answers {response.status} again and again, in a circle; check the handle, {other}")
 
 
 class _Arrivals(io.RawIOBase):
@@ -136,63 +171,73 @@ class _Arrivals(io.RawIOBase):
         super().close()
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http:// and https:// alone; urllib's own knows ftp:// too."""
+def _pools(address: str, context: ssl.SSLContext, tell: Callable[[int], None]) -> urllib3.PoolManager:
+    """Connections to the host of an address, through the proxy that the environment names for it."""
 
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        fp.close()  # urllib would read all of an answer that nobody wants
-        parts = urlsplit(newurl)
-        if parts.scheme not in ("http", "https") or "@" in parts.netloc:
-            raise urllib.error.HTTPError(newurl, code, _NOT_FOLLOWED, headers, fp)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener(context: ssl.SSLContext, tell: Callable[[int], None]) -> urllib.request.OpenerDirector:
     class Response(http.client.HTTPResponse):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.fp = io.BufferedReader(_Arrivals(self.fp.detach(), tell))
 
-    class Handler(urllib.request.AbstractHTTPHandler):
-        def do_open(self, http_class: Any, req: urllib.request.Request, **options: Any) -> http.client.HTTPResponse:
-            def connection(host: str, **more: Any) -> http.client.HTTPConnection:
-                made: http.client.HTTPConnection = http_class(host, **more)
-                made.response_class = Response
-                return made
+    def told(pool: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:
+        connection = type("Connection", (pool.ConnectionCls,), {"response_class": Response})
+        return type("Pool", (pool,), {"ConnectionCls": connection})
 
-            return super().do_open(connection, req, **options)
-
-    class HttpHandler(Handler, urllib.request.HTTPHandler):
-        pass
-
-    class HttpsHandler(Handler, urllib.request.HTTPSHandler):
-        pass
-
-    return urllib.request.build_opener(HttpHandler(), HttpsHandler(context=context), _Redirects())
+    parts = urlsplit(address)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    if proxy is None:
+        pools = urllib3.PoolManager(ssl_context=context)
+    else:
+        proxy = proxy if "://" in proxy else f"http://{proxy}"
+        signed = urllib3.make_headers(proxy_basic_auth=unquote(urllib3.util.parse_url(proxy).auth or "") or None)
+        pools = urllib3.ProxyManager(proxy, proxy_headers=signed, ssl_context=context)
+    pools.pool_classes_by_scheme = {
+        "http": told(urllib3.HTTPConnectionPool),
+        "https": told(urllib3.HTTPSConnectionPool),
+    }
+    return pools
 
 
 @contextmanager
 def _failures_told(address: str, transfer: Transfer) -> Iterator[None]:
     """What goes wrong on the way to a host, as a sentence."""
+    host, origin, other = urlsplit(address).hostname, transfer.origin, f"or {transfer.ways}"
     try:
         yield
-    except urllib.error.HTTPError as error:
-        raise _refused(error, transfer) from error
-    except urllib.error.URLError as error:
-        raise _unreachable(error.reason, address, transfer) from error
-    except TimeoutError as error:
-        raise _unreachable(error, address, transfer) from error
-    except (ValueError, http.client.InvalidURL) as error:
+    except exceptions.NameResolutionError as error:
         raise UserError(
-            f"{transfer.origin}: is, or leads to, what cannot be an address ({first_line(error)}); check the handle, "
-            f"or {transfer.ways}"
+            f"{origin}: the host {host} cannot be found ({_reason(error)}): the address is misspelt or the job has no "
+            f"network; check the handle and the job's VPC, {other}"
         ) from error
-    except (http.client.HTTPException, OSError) as error:
+    except exceptions.SSLError as error:
+        raise UserError(
+            f"{origin}: no secure connection to {host} ({_reason(error)}); check the handle and the job's proxy, "
+            f"{other}"
+        ) from error
+    except (exceptions.NewConnectionError, exceptions.ProxyError) as error:
+        raise UserError(
+            f"{origin}: {host} cannot be reached ({_reason(error)}): it is not there or the job has no network; check "
+            f"the handle and the job's VPC, {other}"
+        ) from error
+    except exceptions.TimeoutError as error:
+        raise PlatformError(
+            f"{origin}: {host} has sent nothing for {transfer.limits.silence_seconds:g} seconds; start again, {other}"
+        ) from error
+    except (ValueError, http.client.InvalidURL) as error:  # urllib3's LocationParseError is the former
+        raise UserError(
+            f"{origin}: is, or leads to, what cannot be an address ({first_line(error)}); check the handle, {other}"
+        ) from error
+    except (exceptions.HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno in PLATFORM_ERRNOS:  # of the disk, not of the network
             raise
         raise _broken(transfer) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the operating system says at the bottom of urllib3's error."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or first_line(error))
 
 
 def _broken(transfer: Transfer) -> PlatformError:
@@ -201,42 +246,13 @@ def _broken(transfer: Transfer) -> PlatformError:
     )
 
 
-def _refused(error: urllib.error.HTTPError, transfer: Transfer) -> JobError:
-    origin, other, reason = transfer.origin, f"or {transfer.ways}", str(error.reason)
-    if reason.startswith(_Redirects.inf_msg):
-        return UserError(f"{origin}: answers {error.code} again and again, in a circle; check the handle, {other}")
-    if 300 <= error.code < 400 and reason.endswith(_NOT_FOLLOWED):
-        return UserError(
-            f"{origin}: answers {error.code} and names a place that is not fetched; expected one at http:// or "
-            f"https://, without a user name; check the handle, {other}"
-        )
-    answer = f"answers {error.code} {reason}".rstrip()
-    if error.code in (404, 410):
+def _refused(response: urllib3.BaseHTTPResponse, transfer: Transfer) -> JobError:
+    origin, other, status = transfer.origin, f"or {transfer.ways}", response.status
+    answer = f"answers {status} {response.reason or ''}".rstrip()
+    if status in (404, 410):
         return UserError(f"{origin}: {answer}: there is no such model; check the handle, {other}")
-    if error.code in (401, 403, 407):
+    if status in (401, 403, 407):
         return UserError(f"{origin}: {answer}: it may not be fetched without signing in; check the handle, {other}")
-    if error.code >= 500 or error.code == 429:
+    if status >= 500 or status == 429:
         return PlatformError(f"{origin}: {answer}: the host cannot serve it now; start again, {other}")
     return UserError(f"{origin}: {answer} instead of an archive; check the handle, {other}")
-
-
-def _unreachable(reason: Any, address: str, transfer: Transfer) -> JobError:
-    host, origin, other = urlsplit(address).hostname, transfer.origin, f"or {transfer.ways}"
-    if isinstance(reason, TimeoutError):
-        return PlatformError(
-            f"{origin}: {host} has sent nothing for {transfer.limits.silence_seconds:g} seconds; start again, {other}"
-        )
-    if isinstance(reason, socket.gaierror):
-        return UserError(
-            f"{origin}: the host {host} cannot be found ({reason.strerror}): the address is misspelt or the job has no "
-            f"network; check the handle and the job's VPC, {other}"
-        )
-    if isinstance(reason, ssl.SSLError):
-        return UserError(
-            f"{origin}: no secure connection to {host} ({reason.reason}); check the handle and the job's proxy, {other}"
-        )
-    told = (reason.strerror if isinstance(reason, OSError) else None) or reason
-    return UserError(
-        f"{origin}: {host} cannot be reached ({told}): it is not there or the job has no network; check the handle and "
-        f"the job's VPC, {other}"
-    )

@@ -8,11 +8,9 @@ import numpy as np
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.geometry.anchors import anchors_per_cell
 from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.sentences import listed
 from sagemaker_object_detection.weights.checkpoint import SUFFIX, StoredVariables
 from sagemaker_object_detection.weights.model_garden import model_garden_variables
-
-# Differences named in an error; a wrong base model has hundreds.
-_LISTED = 5
 
 
 def install_model_garden(
@@ -110,7 +108,7 @@ def install(
 
 def _refuse(detector: Detector, stored: StoredVariables, differences: Mapping[str, Sequence[str]]) -> None:
     """One error for all of the differences; nothing where there are none."""
-    found = [_listed(what, names) for what, names in differences.items() if names]
+    found = [f"{len(names)} {what}: {listed(names)}" for what, names in differences.items() if names]
     if found:
         raise UserError(
             f"{stored.source} as weights of {detector.base.name}: the variables do not fit: {'; '.join(found)}; "
@@ -135,11 +133,6 @@ def _with_columns(
             by_anchor = array.reshape(*array.shape[:-1], anchors, -1)
             arrays[name] = np.take(by_anchor, columns, axis=-1).reshape(*array.shape[:-1], -1)
     return stored.with_arrays(arrays)
-
-
-def _listed(what: str, names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{len(names)} {what}: {', '.join(names[:_LISTED])}{more}"
 
 
 def _short(name: str) -> str:

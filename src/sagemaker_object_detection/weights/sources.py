@@ -4,10 +4,8 @@
 `Source.fetch` unpacks, and goes over the network, once everything else about the job is known to be right.
 """
 
-import errno
 import logging
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +14,8 @@ from pathlib import Path
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import JobError, UserError
+from sagemaker_object_detection.files.disk import DISK_FULL
+from sagemaker_object_detection.files.regular import is_folder
 from sagemaker_object_detection.job.paths import baked_weights
 from sagemaker_object_detection.job.stop import NEVER, StoppedError, StopSignal
 from sagemaker_object_detection.weights.archive import check_is_archive, unpack
@@ -36,8 +36,6 @@ from sagemaker_object_detection.weights.tree import (
 __all__ = ["ARTIFACT_MARK", "Source", "Weights", "find_source", "source_at"]
 
 log = logging.getLogger(__name__)
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -177,16 +175,14 @@ def _deletion(cached: Path) -> str:
 def _on_this_machine(path: Path, origin: str, ways: str = WAYS) -> Source:
     """The weights in a folder, or an archive, or the one archive that a folder holds."""
     try:
-        mode = path.stat().st_mode
+        folder = is_folder(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # a path with a zero byte is a ValueError
         raise UserError(f"{origin}: there is no such folder or file; {ways}") from None
     except OSError as error:
         raise _unreadable(origin, error) from error
-    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):  # opening a pipe would wait for ever
-        raise UserError(f"{origin}: is a pipe, a device or a socket; expected a folder or a .tar.gz archive; {ways}")
     with _unreadable_told(origin):
         named_as = named_by(str(path))
-        found = find_in_tree(path, origin, named_as) if stat.S_ISDIR(mode) else Archive(path, named_as)
+        found = find_in_tree(path, origin, named_as) if folder else Archive(path, named_as)
         if isinstance(found, Weights):
             return Source(origin, weights=found)
         check_is_archive(found.path, origin)
@@ -207,7 +203,7 @@ def _unreadable_told(origin: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        if error.errno in DISK_FULL:
             raise
         raise _unreadable(origin, error) from error
 

@@ -4,7 +4,6 @@ Names that begin with a dot, and `__MACOSX`, are what desktops leave in folders 
 """
 
 import glob
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,9 @@ from pathlib import Path
 
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files import strict_json
+from sagemaker_object_detection.files.strict_json import JsonError
+from sagemaker_object_detection.sentences import listed
 from sagemaker_object_detection.weights.cache import Unpacked
 from sagemaker_object_detection.weights.naming import ARCHIVES, named_by
 
@@ -22,7 +24,6 @@ _SAVED_MODELS = ("saved_model/variables", "variables")
 """Where the variables of a SavedModel lie in a published archive, and in one of TensorFlow Hub."""
 _CONFIGURATION = "pipeline.config"
 _LITTER = "__MACOSX"
-_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ def told_of(origin: str, prefix: Path) -> Iterator[None]:
 
 def _check_description(path: Path, origin: str) -> None:
     try:
-        described = isinstance(json.loads(path.read_bytes()), dict)
-    except (ValueError, RecursionError):
+        described = isinstance(strict_json.parse(path.read_bytes()), dict)
+    except JsonError:
         described = False
     if not described:
         raise UserError(
@@ -178,9 +179,7 @@ def _no_weights(folder: Path, origin: str, or_archive: str = "") -> UserError:
     entries = _entries(folder)
     while len(entries) == 1 and entries[0].is_dir():
         entries = _entries(entries[0])
-    names = [entry.name for entry in entries]
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    found = f"{', '.join(names[:_LISTED])}{more}" if names else "nothing"
+    found = listed([entry.name for entry in entries], none="nothing")
     either = "" if or_archive else "or "
     return UserError(
         f"{origin}: found {found}, which are no weights; expected {ARTIFACT_MARK} (a model of this algorithm), "

@@ -8,8 +8,8 @@ import time
 import pytest
 from conftest import requested_stop
 
-from sagemaker_object_detection.training import gpu_probe
-from sagemaker_object_detection.training.gpu_probe import Probe, probe_gpus, read_probe
+from sagemaker_object_detection.devices import gpu_probe
+from sagemaker_object_detection.devices.gpu_probe import Probe, probe_gpus, read_probe
 
 # As TensorFlow 2.21.0 wrote them, with the locked CUDA libraries and a library that stands for the driver.
 LOG = """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sagemaker_object_detection.training.number_format import choose_number_format
+from sagemaker_object_detection.devices.number_format import choose_number_format
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from tiny_models import TINY, TINY_PADDED
 from training_steps import assign, batch, calibrated, make_step, values_of
 
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.training import features
-from sagemaker_object_detection.training.features import KeptFeatures, keep_features
+from sagemaker_object_detection.step import features
+from sagemaker_object_detection.step.features import KeptFeatures, keep_features
 
 IMAGES = 4
 ORDERS = ((0, 1), (2, 3), (3, 1), (0, 2), (2, 1))

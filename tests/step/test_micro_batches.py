@@ -23,7 +23,7 @@ from training_steps import (
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.training import step as training_step
+from sagemaker_object_detection.step import training_step
 
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "momentum": "0.9", "learning_rate": "0.0003"},

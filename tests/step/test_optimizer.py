@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from sagemaker_object_detection.hyperparameters.read import read
-from sagemaker_object_detection.training.optimizer import build_optimizer, layer_shares, learning_rate
+from sagemaker_object_detection.step.optimizer import build_optimizer, layer_shares, learning_rate
 
 GIVEN = {
     "learning_rate": "0.25",

@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 from conftest import requested_stop
 
+from sagemaker_object_detection.devices import replicas
+from sagemaker_object_detection.devices.replicas import Replicas, find_replicas
 from sagemaker_object_detection.errors import PlatformError
 from sagemaker_object_detection.job.stop import StoppedError
-from sagemaker_object_detection.training import replicas
-from sagemaker_object_detection.training.replicas import Replicas, find_replicas
 
 STOP = requested_stop()
 

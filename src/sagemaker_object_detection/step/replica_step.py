@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from sagemaker_object_detection.dataset.pipeline import Batch, Inputs
 from sagemaker_object_detection.dataset.preprocess import scaled_images
+from sagemaker_object_detection.devices.replicas import Replicas
 from sagemaker_object_detection.models.batch_norm import MovingAverage
 from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.models.targets import Targets, assign_targets
-from sagemaker_object_detection.training.features import KeptFeatures
-from sagemaker_object_detection.training.gradients import LossGradients, Share, following
-from sagemaker_object_detection.training.readings import part_of, squared_norms
-from sagemaker_object_detection.training.replicas import Replicas
+from sagemaker_object_detection.step.features import KeptFeatures
+from sagemaker_object_detection.step.gradients import LossGradients, Share, following
+from sagemaker_object_detection.step.readings import part_of, squared_norms
 
 
 class ReplicaStep:

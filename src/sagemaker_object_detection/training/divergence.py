@@ -17,7 +17,7 @@ _NAMED = 8
 
 
 @dataclass(frozen=True)
-class Guard:
+class DivergenceCheck:
     """Looks at losses and weights, and knows what its sentences name.
 
     A limit is what a loss may come to; None before the first.

@@ -14,9 +14,9 @@ from training_steps import assign, batch, calibrated, deviation, make_step, valu
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.training import replica_step
-from sagemaker_object_detection.training.readings import PARTS, Reading, part_of
-from sagemaker_object_detection.training.step import TrainingStep
+from sagemaker_object_detection.step import replica_step
+from sagemaker_object_detection.step.readings import PARTS, Reading, part_of
+from sagemaker_object_detection.step.training_step import TrainingStep
 
 
 @pytest.fixture

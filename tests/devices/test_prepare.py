@@ -6,19 +6,19 @@ import re
 import pytest
 import tensorflow as tf
 
-from sagemaker_object_detection.errors import PlatformError
-from sagemaker_object_detection.job import driver, memory
-from sagemaker_object_detection.job.driver import Driver, Gpu
-from sagemaker_object_detection.job.failure import exit_code
-from sagemaker_object_detection.training import devices
-from sagemaker_object_detection.training.devices import (
+from sagemaker_object_detection.devices import driver, prepare
+from sagemaker_object_detection.devices.driver import Driver, Gpu
+from sagemaker_object_detection.devices.gpu_probe import Probe
+from sagemaker_object_detection.devices.prepare import (
     TensorFlowBuild,
     prepare_devices,
     prepare_to_answer,
     smallest_memory,
     why_no_gpu,
 )
-from sagemaker_object_detection.training.gpu_probe import Probe
+from sagemaker_object_detection.errors import PlatformError
+from sagemaker_object_detection.job import memory
+from sagemaker_object_detection.job.failure import exit_code
 
 CPU_BUILD = TensorFlowBuild("2.21.0", None)
 GPU_BUILD = TensorFlowBuild("2.21.0", "12.5.1")
@@ -41,8 +41,8 @@ class Machine:
         monkeypatch.setattr(driver, "ROOT", root)
         for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(devices, "read_driver", lambda: self.driver)
-        monkeypatch.setattr(devices, "probe_gpus", self._probe)
+        monkeypatch.setattr(prepare, "read_driver", lambda: self.driver)
+        monkeypatch.setattr(prepare, "probe_gpus", self._probe)
 
     def _probe(self, stop=None):
         self.probes += 1
@@ -80,8 +80,8 @@ def two_gpus(machine, monkeypatch):
         "get_device_details",
         lambda gpu: {"device_name": "Tesla T4", "compute_capability": (7, 5)},
     )
-    monkeypatch.setattr(devices, "tensorflow_build", lambda: GPU_BUILD)
-    monkeypatch.setattr(devices, "shared_memory", lambda: 2**30)
+    monkeypatch.setattr(prepare, "tensorflow_build", lambda: GPU_BUILD)
+    monkeypatch.setattr(prepare, "shared_memory", lambda: 2**30)
     machine.driver = Driver((12, 4), (T4, T4), version="550.54.15")
     return done
 
@@ -185,14 +185,14 @@ def test_a_gpu_that_was_hidden_on_purpose_is_left_alone(machine, monkeypatch):
 
 def test_the_devices_are_logged_in_one_line(monkeypatch, caplog):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    with caplog.at_level("INFO", devices.__name__):
+    with caplog.at_level("INFO", prepare.__name__):
         assert prepare_devices() is None
     (line,) = caplog.messages
     assert line == f'Training on the CPU: CUDA_VISIBLE_DEVICES="-1" hides any GPU from TensorFlow {tf.__version__}.'
 
 
 def test_gpus_are_tried_and_logged_with_what_they_are(machine, two_gpus, caplog):
-    with caplog.at_level("INFO", devices.__name__):
+    with caplog.at_level("INFO", prepare.__name__):
         assert prepare_devices() == (7, 5)
     card = "Tesla T4 (compute capability 7.5)"
     assert caplog.messages == [
@@ -207,7 +207,7 @@ def test_gpus_are_tried_and_logged_with_what_they_are(machine, two_gpus, caplog)
 )
 def test_gpus_with_too_little_shared_memory_are_warned_of(two_gpus, monkeypatch, caplog, gpus, free, warns):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b"][:gpus])
-    monkeypatch.setattr(devices, "shared_memory", lambda: free)
+    monkeypatch.setattr(prepare, "shared_memory", lambda: free)
     prepare_devices()
     assert caplog.messages == warns * [
         "/dev/shm has 127 MB, and 2 GPUs may need 128 MB to exchange gradients, or end with an error of NCCL; start "

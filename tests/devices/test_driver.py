@@ -5,8 +5,8 @@ import ctypes
 import pytest
 from shared import fake_driver
 
-from sagemaker_object_detection.job import driver
-from sagemaker_object_detection.job.driver import (
+from sagemaker_object_detection.devices import driver
+from sagemaker_object_detection.devices.driver import (
     CPU_ON_PURPOSE,
     Driver,
     Gpu,

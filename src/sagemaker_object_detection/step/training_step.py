@@ -10,14 +10,14 @@ import tensorflow as tf
 
 from sagemaker_object_detection.catalogue import next_smaller
 from sagemaker_object_detection.dataset.pipeline import Batch
+from sagemaker_object_detection.devices.prepare import smallest_memory
+from sagemaker_object_detection.devices.replicas import Replicas
 from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.models.detector import Detector
-from sagemaker_object_detection.training.devices import smallest_memory
-from sagemaker_object_detection.training.features import KeptFeatures
-from sagemaker_object_detection.training.passes import InParts, Whole, images_of
-from sagemaker_object_detection.training.readings import PARTS, part_of
-from sagemaker_object_detection.training.replica_step import ReplicaStep
-from sagemaker_object_detection.training.replicas import Replicas
+from sagemaker_object_detection.step.features import KeptFeatures
+from sagemaker_object_detection.step.passes import InParts, Whole, images_of
+from sagemaker_object_detection.step.readings import PARTS, part_of
+from sagemaker_object_detection.step.replica_step import ReplicaStep
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from sagemaker_object_detection.dataset.pipeline import Batch
-from sagemaker_object_detection.training.replica_step import ReplicaStep
+from sagemaker_object_detection.step.replica_step import ReplicaStep
 
 
 class Whole:

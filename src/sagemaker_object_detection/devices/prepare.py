@@ -8,9 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from sagemaker_object_detection.errors import PlatformError
-from sagemaker_object_detection.job import driver as nvidia
-from sagemaker_object_detection.job.driver import (
+from sagemaker_object_detection.devices import driver as nvidia
+from sagemaker_object_detection.devices.driver import (
     CPU_ON_PURPOSE,
     LIBRARY,
     Driver,
@@ -19,9 +18,10 @@ from sagemaker_object_detection.job.driver import (
     hidden_by,
     read_driver,
 )
+from sagemaker_object_detection.devices.gpu_probe import probe_gpus
+from sagemaker_object_detection.errors import PlatformError
 from sagemaker_object_detection.job.memory import memory_limit, shared_memory
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
-from sagemaker_object_detection.training.gpu_probe import probe_gpus
 
 log = logging.getLogger(__name__)
 

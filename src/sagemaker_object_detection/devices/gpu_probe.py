@@ -1,7 +1,7 @@
 """A process of its own that computes a little on each GPU, and hears which libraries TensorFlow could not load.
 
 TensorFlow lists a GPU before it has computed anything on it, and a broken one can take the whole process down. The
-job's own process may not try it: hosts have to be joined before anything is computed (training/replicas.py). Which
+job's own process may not try it: hosts have to be joined before anything is computed (devices/replicas.py). Which
 library could not be loaded is only said in a log of TensorFlow's C++ side that is off in a job.
 """
 

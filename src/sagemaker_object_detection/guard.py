@@ -1,0 +1,47 @@
+"""Around every command: what ends it becomes an exit code, and a sentence for whoever started it."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from sagemaker_object_detection.errors import AlgorithmError, JobError
+from sagemaker_object_detection.job.failure import exit_code, failure_text
+from sagemaker_object_detection.job.stop import StoppedError
+
+BROKEN_PIPE, INTERRUPTED = 141, 130
+"""What a shell reports of a process that SIGPIPE or SIGINT ended."""
+
+
+def tell_on_stderr(error: Exception) -> None:
+    """The sentences of an error; of a fault of ours, also where it happened."""
+    if exit_code(error) == AlgorithmError.exit_code:
+        traceback.print_exception(error)
+    text = f"{type(error).__name__}: {error}" if isinstance(error, JobError) else failure_text(error)
+    print(text, file=sys.stderr)
+
+
+def run_guarded(run: Callable[[], int | None], tell: Callable[[Exception], None] = tell_on_stderr) -> int:
+    """Runs a command.
+
+    Args:
+        run: its work; returns an exit code, None for 0.
+        tell: is handed the error that ended it.
+
+    Returns:
+        the exit code: what `run` returned, 1 our fault, 2 the user can fix it, 3 the machine's or the platform's fault,
+        130 a signal came, 141 nobody reads what it prints.
+    """
+    try:
+        code = int(run() or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has had enough. Python would complain again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (KeyboardInterrupt, StoppedError):
+        return INTERRUPTED
+    except Exception as error:
+        tell(error)
+        return exit_code(error)
