@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -119,10 +120,11 @@ def test_too_many_are_turned_away_and_the_others_are_answered(queue, model, monk
 
 
 @pytest.fixture
-def aged(model):
+def aged(model, monkeypatch):
     """A queue whose clock a test sets."""
     now = [0.0]
-    made = BatchQueue(model, batch_size=3, clock=lambda: now[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    made = BatchQueue(model, batch_size=3)
     yield made, now
     for _ in range(20):
         model.go_on.release()

@@ -47,18 +47,11 @@ class BatchQueue:
     Args:
         model: encoded images -> the outputs of each; raises DamagedImageError where one cannot be decoded.
         batch_size: the most images of a batch.
-        clock: seconds, monotonic.
     """
 
-    def __init__(
-        self,
-        model: Callable[[Sequence[bytes]], list[Outputs]],
-        batch_size: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, model: Callable[[Sequence[bytes]], list[Outputs]], batch_size: int) -> None:
         self._model = model
         self._batch_size = batch_size
-        self._clock = clock
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -71,7 +64,7 @@ class BatchQueue:
     def healthy(self) -> bool:
         """Whether images are answered."""
         since = self._under_way_since
-        return self._thread.is_alive() and (since is None or self._clock() - since < STUCK)
+        return self._thread.is_alive() and (since is None or time.monotonic() - since < STUCK)
 
     def put(self, contents: bytes, pixels: int) -> "Future[Outputs]":
         """The outputs to come for an encoded image of so many pixels; the future raises RequestError where there are
@@ -83,14 +76,14 @@ class BatchQueue:
         with self._changed:
             if len(self._waiting) >= MAX_WAITING:
                 raise RequestError(503, f"busy: {MAX_WAITING} images wait already; try again later")
-            image = _Waiting(contents, pixels, self._clock())
+            image = _Waiting(contents, pixels, time.monotonic())
             self._waiting.append(image)
             self._changed.notify()
         return image.outputs
 
     def stop_within(self, seconds: float) -> None:
         """Images whose turn has not come by then are refused (503)."""
-        self._end = self._clock() + seconds
+        self._end = time.monotonic() + seconds
 
     def close(self, seconds: float) -> bool:
         """Answers what waits, and ends the thread; False where that takes longer than so many seconds."""
@@ -102,7 +95,7 @@ class BatchQueue:
 
     def _run(self) -> None:
         while batch := self._next():
-            self._under_way_since = self._clock()
+            self._under_way_since = time.monotonic()
             self._answer(batch)
             self._under_way_since = None
 
@@ -130,9 +123,9 @@ class BatchQueue:
         return batch
 
     def _refusal(self, image: _Waiting) -> str | None:
-        if self._clock() - image.since > PATIENCE:
+        if time.monotonic() - image.since > PATIENCE:
             return f"busy: the image waited for more than {PATIENCE:.0f} seconds; try again"
-        return "the server is stopping; try again" if self._clock() > self._end else None
+        return "the server is stopping; try again" if time.monotonic() > self._end else None
 
     def _answer(self, batch: list[_Waiting]) -> None:
         try:
