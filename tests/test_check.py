@@ -146,7 +146,7 @@ def test_anchors_are_held_against_the_boxes_where_the_base_model_is_known(root, 
     result = check(Paths(root))
     assert result.problems == ()
     assert result.anchors[0].startswith("Anchors: ")
-    assert f" overlaps one by half at {size} pixels." in result.anchors[0]
+    assert f" overlaps an anchor by half at {size} pixels." in result.anchors[0]
     assert json.loads(result.as_json())["anchors"] == list(result.anchors)
     assert f"note: {result.anchors[0]}" in result.as_text().splitlines()
 

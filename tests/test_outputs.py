@@ -100,6 +100,9 @@ def test_the_last_validation_lines_and_the_model_are_of_the_saved_epoch(write, e
         "[Epoch 1], Val_localization=0.250000, Val_classification=0.500000",
         "[Epoch 1], Val_mAP=0.500000, Val_mAP_50=0.750000",
     ]
+    first = next(place for place, message in enumerate(caplog.messages) if "Val_" in message)
+    before = caplog.messages[first - 1]
+    assert before == "The saved model is that of epoch 1. Its metrics once more, as a tuning job takes the last value:"
     (info,) = exported
     assert (info["epoch"], info["metrics"]["mAP"], metrics["saved_epoch"]) == (1, 0.5, 1)
     assert [evaluation.metrics["mAP"] for evaluation in useful] == [0.5]

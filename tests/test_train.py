@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import tarfile
@@ -410,3 +411,4 @@ def test_what_has_no_effect_and_what_repeats_is_said_once(jobs, monkeypatch, cap
         f"No checkpoints: a job that is restarted begins anew. Give it checkpoint_s3_uri, or {jobs.root}/checkpoints.",
     ):
         assert caplog.messages.count(message) == 1
+    assert re.fullmatch(r"Device: CPU, \d+ cores?\.", caplog.messages[0])

@@ -89,6 +89,10 @@ def write_outputs(
     export(detector, training.labels, info, paths.model)
     _write_figures(progress, paths)
     if saved is not None and result is not None:
+        log.info(
+            "The saved model is that of epoch %d. Its metrics once more, as a tuning job takes the last value:",
+            saved.number,
+        )
         for line in metrics.validation_lines(saved.number, result.metrics):
             log.info(line)
         fault = verdict.sentence(result, progress.start, hyperparameters, loaded=start.loaded)

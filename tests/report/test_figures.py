@@ -36,7 +36,7 @@ def test_average_precision_is_that_of_the_coco_evaluation(seed):
     expected = coco_figures(dataset, found).per_class
     figures = compute_figures(dataset, found)
     assert {
-        name: pytest.approx(one.curve.average_precision, abs=1e-9)
+        name: pytest.approx(one.curve.interpolated.mean(), abs=1e-9)
         for name, one in zip(dataset.labels.names, figures.classes, strict=True)
     } == {name: values["mAP_50"] for name, values in expected.items()}
     assert len(expected) == 3
@@ -48,7 +48,7 @@ def test_a_curve_by_hand():
     assert curve.precision.tolist() == [1, 1 / 2, 2 / 3, 2 / 4]
     assert curve.recall.tolist() == [1 / 3, 1 / 3, 2 / 3, 2 / 3]
     # 0 to 0.33 have precision 1, 0.34 to 0.66 have 2/3, and the rest is never reached.
-    assert curve.average_precision == pytest.approx((34 + 33 * 2 / 3) / 101)
+    assert curve.interpolated.mean() == pytest.approx((34 + 33 * 2 / 3) / 101)
 
 
 def about(value: float) -> Any:
@@ -76,7 +76,7 @@ def test_no_threshold_parts_detections_of_one_score():
 def test_there_is_no_threshold_where_no_detection_is_right(scores):
     curve = precision_recall(np.array(scores), np.zeros(len(scores), bool), 2)
     assert best_threshold(curve) is None
-    assert curve.average_precision == 0.0
+    assert curve.interpolated.mean() == 0.0
 
 
 def test_the_best_detection_takes_the_box_it_overlaps_most_and_the_next_what_is_left():
@@ -114,8 +114,8 @@ def test_what_is_mixed_up_missed_and_made_up():
         (2, 1, "1 found again"),
     ]
     worst = figures.worst[0]
-    assert worst.scores.tolist() == pytest.approx([0.9, 0.8])
-    assert worst.classes.tolist() == [0, 1]
+    assert worst.image.scores.tolist() == pytest.approx([0.9, 0.8])
+    assert worst.image.classes.tolist() == [0, 1]
     assert worst.missed.tolist() == [False]
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sagemaker_object_detection.report import pictures
 from sagemaker_object_detection.report.drawing import Mark, colour_of
-from sagemaker_object_detection.report.figures import BadImage, Figures
+from sagemaker_object_detection.report.figures import BadImage, Compared, Figures
 from sagemaker_object_detection.report.pictures import draw_worst
 
 HERE, THERE = [0.125, 0.25, 0.5, 0.75], [0.5, 0.5, 1.0, 1.0]
@@ -27,12 +27,15 @@ def drawn(tmp_path, monkeypatch, orientation: int, found: int) -> tuple[Image.Im
     dataset = replace(dataset, images=tmp_path, orientations=np.array([orientation], np.uint8))
     bad = BadImage(
         index=0,
-        truth_boxes=np.array([HERE, THERE], np.float32),
-        truth_classes=np.array([0, 1]),
+        image=Compared(
+            truth_boxes=np.array([HERE, THERE], np.float32),
+            truth_classes=np.array([0, 1]),
+            boxes=np.tile(np.array(HERE, np.float32), (found, 1)),
+            classes=np.arange(found) % 2,
+            scores=np.linspace(0.9, 0.5, found),
+            overlap=np.zeros((found, 2)),
+        ),
         missed=np.array([False, True]),
-        boxes=np.tile(np.array(HERE, np.float32), (found, 1)),
-        classes=np.arange(found) % 2,
-        scores=np.linspace(0.9, 0.5, found),
         errors=1,
         why="1 missed",
     )

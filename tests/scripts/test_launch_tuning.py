@@ -6,9 +6,12 @@ from launch_programs import IMAGE, METRICS, REQUIRED, ROLE, Sent, channel, no_co
 from moto import mock_aws
 
 from sagemaker_object_detection.describe import describe_json
+from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.launch.tuning import TUNING
 
 RANGES = {row["Name"]: row for rows in describe_json()["ParameterRanges"].values() for row in rows}
+
+OBJECTIVES = [metric.name for metric in metrics.METRICS if metric.key in metrics.VALIDATION_KEYS]
 
 
 @pytest.fixture(autouse=True)
@@ -228,8 +231,7 @@ def test_a_range_that_cannot_be_is_refused(capsys, text, problem):
         ),
         (
             ["--tune", "learning_rate", "--objective", "train:loss"],
-            "--objective: got 'train:loss'; expected one of validation:localization_loss, "
-            "validation:classification_loss, validation:mAP, validation:mAP_50 (default validation:mAP)",
+            f"--objective: got 'train:loss'; expected one of {', '.join(OBJECTIVES)} (default validation:mAP)",
         ),
         (
             ["--tune", "learning_rate", "--strategy", "Hyperband", "--max-resource", "9", "--early-stopping", "Auto"],

@@ -323,11 +323,16 @@ def test_a_drawing_that_fails_leaves_nothing(
 
 
 @pytest.mark.parametrize("min_score", [0.5, 0.51])
-def test_only_drawings_leave_out_low_scores(model: Path, image: Path, tmp_path: Path, min_score: float) -> None:
+def test_only_drawings_leave_out_low_scores(
+    model: Path, image: Path, tmp_path: Path, min_score: float, caplog: pytest.LogCaptureFixture
+) -> None:
     (line,) = predict_files(model, [image], tmp_path / "drawn.png", min_score)
     assert json.loads(line)["scores"] == [0.5]
     with Image.open(tmp_path / "drawn.png") as drawn:
         assert (np.asarray(drawn) == 255).all() == (min_score > 0.5)
+    assert caplog.messages == (min_score > 0.5) * [
+        "--draw: no box is drawn, because no score reaches --min-score 0.51; the highest is 0.5"
+    ]
     assert len(coco(model, [image], min_score=min_score)) == 1
 
 

@@ -84,14 +84,13 @@ def find_coverage(data: Dataset, base: BaseModel) -> list[Finding]:
     worst = [number for number in np.argsort(-shares, kind="stable").tolist() if missed[number]]
     where = f"at {base.input_size} x {base.input_size} pixels"
     if not worst:
-        return [Finding(f"Anchors: each of the {len(data.boxes):,} boxes overlaps one by half {where}.")]
+        return [Finding(f"Anchors: each of the {len(data.boxes):,} boxes overlaps an anchor by half {where}.")]
     findings = []
     for number in worst[:_CLASSES_SHOWN]:
         share, rows = float(shares[number]), np.flatnonzero(data.classes == number)
         name = data.labels.names[number]
-        text = (
-            f"Anchors: of {len(rows):,} boxes of {name!r} {missed[number]:,} ({share:.1%}) overlap none by half {where}"
-        )
+        count = f"of {len(rows):,} boxes of {name!r} {missed[number]:,} ({share:.1%})"
+        text = f"Anchors: {count} overlap no anchor by half {where}"
         bad = share > _LIMIT and int(missed[number]) >= _FEW
         if bad:
             reasons = _reasons(boxes.of(rows[unmatched[rows]]), base)
@@ -100,8 +99,9 @@ def find_coverage(data: Dataset, base: BaseModel) -> list[Finding]:
         findings.append(Finding(text if bad else f"{text}.", bad))
     listed = f" of {len(worst)} classes, of which the worst are listed," if len(worst) > _CLASSES_SHOWN else ""
     summary = (
-        f"Anchors: of all {len(data.boxes):,} boxes{listed} {unmatched.sum():,} ({unmatched.mean():.1%}) overlap none "
-        "by half. Training gives such a box one anchor at most, where others have several, so that it is learnt worse."
+        f"Anchors: of all {len(data.boxes):,} boxes{listed} {unmatched.sum():,} ({unmatched.mean():.1%}) overlap no "
+        "anchor by half. Training gives such a box one anchor at most, where others have several, so that it is learnt "
+        "worse."
     )
     return [*findings, Finding(summary)]
 

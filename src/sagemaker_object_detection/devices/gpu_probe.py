@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -51,35 +50,31 @@ class Probe:
     not_loaded: tuple[str, ...] = ()
 
 
-def probe_gpus(
-    environment: Mapping[str, str] = os.environ, patience: float = PATIENCE_SECONDS, stop: StopSignal = NEVER
-) -> Probe:
-    """Tries every GPU that TensorFlow lists.
+def probe_gpus(stop: StopSignal = NEVER) -> Probe:
+    """Tries every GPU that TensorFlow lists. A process that does not end in time says nothing against them.
 
     Args:
-        environment: of the process.
-        patience: seconds after which a process that does not end says nothing against the GPUs.
         stop: once it is requested nothing is waited for.
     """
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
-        env={**environment, **_SETTINGS},
+        env={**os.environ, **_SETTINGS},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,  # a signal of the terminal is the job's
     )
-    ends = time.monotonic() + patience
+    ends = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            output, errors = process.communicate(timeout=min(_POLL_SECONDS, patience))
+            output, errors = process.communicate(timeout=_POLL_SECONDS)
             break
         except subprocess.TimeoutExpired:
             if not stop.requested and time.monotonic() < ends:
                 continue
             process.kill()  # and not waited for: one that is stuck in the driver does not even end now
             if not stop.requested:
-                log.warning("A first small operation on the GPU has not ended within %.0f seconds.", patience)
+                log.warning("A first small operation on the GPU has not ended within %.0f seconds.", PATIENCE_SECONDS)
             return Probe()
     said = errors.decode(errors="replace")
     if process.returncode > 0 or -process.returncode in _FROM_OUTSIDE:

@@ -7,7 +7,7 @@ with classes left out of the matching.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,11 +37,6 @@ class Curve:
         best = np.maximum.accumulate(self.precision[::-1])[::-1]
         return np.append(best, 0.0)[np.searchsorted(self.recall, _RECALLS)]
 
-    @property
-    def average_precision(self) -> float:
-        """AP at IoU 0.5 with COCO's 101 points."""
-        return float(self.interpolated.mean())
-
 
 @dataclass(frozen=True)
 class Threshold:
@@ -64,20 +59,55 @@ class ClassFigures:
 
 
 @dataclass(frozen=True, eq=False)
-class BadImage:
-    """One of the worst images, with the detections that reach their thresholds, by falling score.
+class Compared:
+    """An image's G boxes and D detections, by falling score.
 
-    index: in the data set. truth_boxes: float32 [G, 4], ymin xmin ymax xmax, normalised; truth_classes: int32 [G];
-    missed: bool [G]. boxes: float32 [D, 4]; classes: int32 [D]; scores: float32 [D]. why: in a few words.
+    truth_boxes: float32 [G, 4], ymin xmin ymax xmax, normalised; truth_classes: int32 [G]. boxes: float32 [D, 4];
+    classes: int32 [D]; scores: float32 [D]. overlap: float64 [D, G], IoU.
     """
 
-    index: int
     truth_boxes: np.ndarray
     truth_classes: np.ndarray
-    missed: np.ndarray
     boxes: np.ndarray
     classes: np.ndarray
     scores: np.ndarray
+    overlap: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: Dataset, detections: DetectionSet, index: int) -> "Compared":
+        rows = slice(dataset.offsets[index], dataset.offsets[index + 1])
+        order = np.argsort(-detections.scores[index, : detections.count[index]], kind="stable")
+        truth, boxes = dataset.boxes[rows], detections.boxes[index, order]
+        classes, scores = detections.classes[index, order], detections.scores[index, order]
+        return cls(truth, dataset.classes[rows], boxes, classes, scores, _iou(boxes, truth))
+
+    @property
+    def same_class(self) -> np.ndarray:
+        """bool [D, G]."""
+        return np.asarray(self.classes[:, np.newaxis] == self.truth_classes)
+
+    def above(self, cuts: np.ndarray) -> "Compared":
+        """With the detections whose score is at least that of their class in `cuts`, float32 [K]."""
+        kept = self.scores >= cuts[self.classes]
+        return replace(
+            self,
+            boxes=self.boxes[kept],
+            classes=self.classes[kept],
+            scores=self.scores[kept],
+            overlap=self.overlap[kept],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BadImage:
+    """One of the worst images, with the detections that reach their thresholds.
+
+    index: in the data set. missed: bool [G], of its boxes. why: in a few words.
+    """
+
+    index: int
+    image: Compared
+    missed: np.ndarray
     errors: int
     why: str
 
@@ -96,7 +126,8 @@ class Figures:
 
 def compute_figures(dataset: Dataset, detections: DetectionSet) -> Figures:
     """The figures of N validation images with K classes; a class without a threshold of its own is cut at 0.5."""
-    labels, images = dataset.labels, [_Image.of(dataset, detections, index) for index in range(len(dataset.file_names))]
+    labels = dataset.labels
+    images = [Compared.of(dataset, detections, index) for index in range(len(dataset.file_names))]
     hits = [match(image.overlap * image.same_class) >= 0 for image in images]
     everything = [np.concatenate(parts) for parts in ([i.scores for i in images], [i.classes for i in images], hits)]
     classes = tuple(_class_figures(index, dataset, *everything) for index in range(len(labels)))
@@ -155,49 +186,6 @@ def best_threshold(curve: Curve) -> Threshold | None:
     return Threshold(float(curve.scores[last][best]), float(precision[best]), float(recall[best]), float(f1[best]))
 
 
-@dataclass(frozen=True, eq=False)
-class _Image:
-    """An image's G boxes and D detections, best first. overlap: float64 [D, G], IoU."""
-
-    truth_boxes: np.ndarray
-    truth_classes: np.ndarray
-    boxes: np.ndarray
-    classes: np.ndarray
-    scores: np.ndarray
-    overlap: np.ndarray
-
-    @classmethod
-    def of(cls, dataset: Dataset, detections: DetectionSet, index: int) -> "_Image":
-        rows = slice(dataset.offsets[index], dataset.offsets[index + 1])
-        order = np.argsort(-detections.scores[index, : detections.count[index]], kind="stable")
-        boxes = detections.boxes[index, order]
-        return cls(
-            dataset.boxes[rows],
-            dataset.classes[rows],
-            boxes,
-            detections.classes[index, order],
-            detections.scores[index, order],
-            _iou(boxes, dataset.boxes[rows]),
-        )
-
-    @property
-    def same_class(self) -> np.ndarray:
-        """bool [D, G]."""
-        return np.asarray(self.classes[:, np.newaxis] == self.truth_classes)
-
-    def above(self, cuts: np.ndarray) -> "_Image":
-        """With the detections whose score is at least that of their class in `cuts`, float32 [K]."""
-        kept = self.scores >= cuts[self.classes]
-        return _Image(
-            self.truth_boxes,
-            self.truth_classes,
-            self.boxes[kept],
-            self.classes[kept],
-            self.scores[kept],
-            self.overlap[kept],
-        )
-
-
 def _class_figures(
     index: int, dataset: Dataset, scores: np.ndarray, classes: np.ndarray, hits: np.ndarray
 ) -> ClassFigures:
@@ -209,14 +197,14 @@ def _class_figures(
     return ClassFigures(boxes, curve, best_threshold(curve))
 
 
-def _missed(image: _Image, matches: np.ndarray) -> np.ndarray:
+def _missed(image: Compared, matches: np.ndarray) -> np.ndarray:
     """bool [G]."""
     missed = np.ones(len(image.truth_classes), bool)
     missed[matches[matches >= 0]] = False
     return missed
 
 
-def _bad_image(index: int, image: _Image, matches: np.ndarray, errors: int, names: Sequence[str]) -> BadImage:
+def _bad_image(index: int, image: Compared, matches: np.ndarray, errors: int, names: Sequence[str]) -> BadImage:
     missed = _missed(image, matches)
     stray = matches < 0
     nearest = image.overlap.max(axis=1, initial=0.0)[stray]
@@ -235,17 +223,7 @@ def _bad_image(index: int, image: _Image, matches: np.ndarray, errors: int, name
         (int(((nearest >= _TOUCHING_IOU) & (nearest < MATCH_IOU)).sum()), "badly placed"),
         (int((nearest < _TOUCHING_IOU).sum()), "where nothing is"),
     ]
-    return BadImage(
-        index,
-        image.truth_boxes,
-        image.truth_classes,
-        missed,
-        image.boxes,
-        image.classes,
-        image.scores,
-        errors,
-        ", ".join(f"{count} {what}" for count, what in reasons if count),
-    )
+    return BadImage(index, image, missed, errors, ", ".join(f"{count} {what}" for count, what in reasons if count))
 
 
 def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -61,11 +61,11 @@ def _drawn(dataset: Dataset, bad: BadImage) -> Image.Image:
     names = dataset.labels.names
     truth = [
         Mark(_corners(box), f"missed: {names[index]}" if missed else "", colour_of(int(index)), dashed=True)
-        for box, index, missed in zip(bad.truth_boxes, bad.truth_classes, bad.missed, strict=True)
+        for box, index, missed in zip(bad.image.truth_boxes, bad.image.truth_classes, bad.missed, strict=True)
     ]
     found = [
         Mark(_corners(box), f"{names[index]} {score:.2f}", colour_of(int(index)))
-        for box, index, score in zip(bad.boxes, bad.classes, bad.scores, strict=True)
+        for box, index, score in zip(bad.image.boxes, bad.image.classes, bad.image.scores, strict=True)
     ][:_MAX_FOUND]
     return draw(image, [*found[::-1], *truth])
 

@@ -1,6 +1,7 @@
 """Runs an exported model on image files."""
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from sagemaker_object_detection.serving.predictor import Predictor
 from sagemaker_object_detection.serving.queue import DamagedImageError
 from sagemaker_object_detection.serving.response import Response, response
 from sagemaker_object_detection.serving.whole_files import whole_file, writing
+
+log = logging.getLogger(__name__)
 
 _PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _MAX_NAME = 255
@@ -109,6 +112,7 @@ def _answers(
     drawings: Sequence[Path | None],
     min_score: float,
 ) -> Iterator[_Answer]:
+    highest, drawn = 0.0, drawings[0] is None
     for file, header, drawing in zip(files, headers, drawings, strict=True):
         try:
             contents = file.path.read_bytes()
@@ -120,10 +124,16 @@ def _answers(
         answer = response(outputs, predictor.labels)
         if drawing is not None:
             pixels = decode(tf.constant(contents), tf.constant(header.orientation)).numpy()
-            picture = draw(Image.fromarray(pixels), _marks(answer, min_score))
+            marks = _marks(answer, min_score)
+            highest, drawn = max([highest, *answer.scores]), drawn or bool(marks)
+            picture = draw(Image.fromarray(pixels), marks)
             with whole_file("--draw", drawing) as unfinished, writing("--draw", drawing):
                 picture.save(unfinished, format=_PICTURES[drawing.suffix.lower()])
         yield _Answer(file, header, answer, drawing)
+    if not drawn:
+        log.warning(
+            "--draw: no box is drawn, because no score reaches --min-score %g; the highest is %.3g", min_score, highest
+        )
 
 
 def _json_line(answer: _Answer) -> str:
