@@ -55,8 +55,9 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.step.optimizer import build_optimizer, layer_shares
     from sagemaker_object_detection.step.training_step import TrainingStep, choose_trainable
     from sagemaker_object_detection.training.best import Best, choose_objective
-    from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, identity, in_force
+    from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints
     from sagemaker_object_detection.training.divergence import DivergenceCheck
+    from sagemaker_object_detection.training.identity import identity, in_force
     from sagemaker_object_detection.training.loop import Loop, Schedule
     from sagemaker_object_detection.training.recipe import Situation, settle, steps_per_epoch
     from sagemaker_object_detection.training.resume import find_state, restore
@@ -130,7 +131,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
                 replicas=replicas,
                 micro_batch=progress.micro_batch,
                 features=keep_features(detector, count) if only_top and not augment and replicas.count == 1 else None,
-                xla=not only_top and bool(hyperparameters.xla),
+                xla=bool(hyperparameters.xla),
             )
         restore(state, step, replicas)
         first, (low, high) = progress.steps(schedule.steps_per_epoch), replicas.share(batch_size)

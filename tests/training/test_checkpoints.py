@@ -24,7 +24,8 @@ from sagemaker_object_detection.hyperparameters.table import ROWS
 from sagemaker_object_detection.step.readings import Reading
 from sagemaker_object_detection.training import checkpoints as checkpoints_module
 from sagemaker_object_detection.training.best import Best, Objective
-from sagemaker_object_detection.training.checkpoints import Checkpoints, checkpoint_problems, identity, settings
+from sagemaker_object_detection.training.checkpoints import Checkpoints, checkpoint_problems
+from sagemaker_object_detection.training.identity import identity, settings
 from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State
 from sagemaker_object_detection.training.resume import find_state, restore
 

@@ -19,14 +19,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sagemaker_object_detection.catalogue import BaseModel
-from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.files.whole import whole_file
-from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
-from sagemaker_object_detection.hyperparameters.table import ROWS
-from sagemaker_object_detection.training.best import Objective
+from sagemaker_object_detection.training.identity import other_job, settings, with_newer_rows
 from sagemaker_object_detection.training.progress import Progress, State
 
 log = logging.getLogger(__name__)
@@ -34,18 +30,12 @@ log = logging.getLogger(__name__)
 SECONDS_BETWEEN = 180.0
 """How much of an epoch may be lost."""
 KEPT = 3
-_SHOWN = 16
-"""Digits of a fingerprint: enough to tell two apart, few enough to be read."""
 _NAME = re.compile(r"checkpoint-(\d{6,})\.npz")
 _UNFINISHED = ".sagemaker-ignore"
 """SageMaker does not upload files whose names end so."""
 _UPLOADING = ".sagemaker-uploading"
 """Stands beside a file while SageMaker uploads it."""
 _PROGRESS = "progress.json"
-_MAY_DIFFER = frozenset(row.name for row in ROWS if row.resume in ("free", "compared"))
-_FREE = tuple(row.name for row in ROWS if row.resume == "free")
-_KEPT = tuple(row.name for row in ROWS if row.resume == "kept")
-"""What a job that goes on from a checkpoint keeps, if it is left to Auto."""
 
 
 class _Document(msgspec.Struct):
@@ -56,56 +46,12 @@ class _Document(msgspec.Struct):
     best_is_present: bool
     arrays: tuple[list[str], list[str], list[str]]
 
+    @property
     def in_force(self) -> dict[str, str]:
-        """What each hyperparameter that a job may leave to Auto was when this was written, as text by name.
-
-        Of a row that is newer than the checkpoint that is what the program did before there was such a row.
-        """
+        """What each hyperparameter that a job may leave to Auto was when this was written, as text by name."""
         # Before there was `in_force`, one of them was kept, under its own name.
         kept = {name: str(self.progress[name]) for name in ("freeze_batch_norm",) if name in self.progress}
-        kept |= self.progress.get("in_force", {})
-        for row in ROWS:
-            given = self.identity.get(row.name, AUTO)
-            known = row.before if given == AUTO else given
-            if row.name in _KEPT and known is not None:
-                kept.setdefault(row.name, known)
-        return kept
-
-
-def settings(hyperparameters: Hyperparameters) -> dict[str, str]:
-    """The hyperparameters that have to stay the same when a training is resumed, as text by name."""
-    return {name: str(value) for name, value in hyperparameters.effective().items() if name not in _MAY_DIFFER}
-
-
-def in_force(settled: Hyperparameters) -> dict[str, str]:
-    """What a job that goes on keeps of what Auto came to, as text by name."""
-    return {name: str(getattr(settled, name)) for name in _KEPT}
-
-
-def identity(
-    hyperparameters: Hyperparameters,
-    base: BaseModel,
-    start: str,
-    training: Dataset,
-    validation: Dataset | None,
-    objective: Objective,
-    number_format: str,
-) -> dict[str, str]:
-    """What a job is, for as far as its checkpoints are of no use to another one: text by name.
-
-    Args:
-        start: fingerprint of the weights it starts from.
-        number_format: what mixed_precision came to on this machine; the optimizer's variables depend on it.
-    """
-    return {
-        "the base model": base.name,
-        "the fingerprint of the starting weights": start[:_SHOWN],
-        "the fingerprint of the training data": training.fingerprint[:_SHOWN],
-        "the fingerprint of the validation data": validation.fingerprint[:_SHOWN] if validation else "none",
-        "the objective": objective.key,
-        "the number format": number_format,
-        **settings(hyperparameters),
-    }
+        return with_newer_rows(kept | self.progress.get("in_force", {}), self.identity)
 
 
 class Checkpoints:
@@ -171,7 +117,7 @@ class Checkpoints:
                 log.warning("%s is damaged (%s): the checkpoint before it is used.", path, first_line(error))
                 continue
             progress = state.progress
-            if problems := _other_job(self._folder, {**stored, **progress.in_force}, self.identity):
+            if problems := other_job(self._folder, {**stored, **progress.in_force}, self.identity):
                 raise UserError(problems)
             log.info(
                 "Resuming from %s: %d epochs are done, and %d steps of the next.",
@@ -246,26 +192,8 @@ def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters) -> list[
     for path in reversed(_stored(folder)):
         with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
             document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
-            return _other_job(folder, {**document.identity, **document.in_force()}, settings(hyperparameters))
+            return other_job(folder, {**document.identity, **document.in_force}, settings(hyperparameters))
     return []
-
-
-def _other_job(folder: Path, stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
-    """The problem with a checkpoint of another job than this one; only names of `present` count.
-
-    What the job leaves to Auto goes on as it was. What a checkpoint does not know, because the row is newer, was what
-    the program did before.
-    """
-    before = {row.name: row.before for row in ROWS if row.before is not None}
-    found = [
-        f"{name} was {stored.get(name, 'not known')} and is {value}"
-        for name, value in present.items()
-        if value != {**before, **stored}.get(name) and not (value == AUTO and name in _KEPT)
-    ]
-    return found and [
-        f"checkpoints: {folder} holds those of another job: {'; '.join(found)}; expected its own: give this job an "
-        f"empty folder (checkpoint_s3_uri), or make it agree. Only {', '.join(_FREE[:-1])} and {_FREE[-1]} may change"
-    ]
 
 
 def has_checkpoints(folder: Path | None) -> bool:
@@ -287,7 +215,7 @@ def _read(path: Path) -> tuple[dict[str, str], State]:
     """What the job is that a checkpoint is of, and what it holds."""
     with zipfile.ZipFile(path) as archive:
         document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
-        progress = msgspec.convert({**document.progress, "in_force": document.in_force()}, Progress)
+        progress = msgspec.convert({**document.progress, "in_force": document.in_force}, Progress)
         weights, optimizer, best = ([_array(archive, name) for name in names] for names in document.arrays)
     if document.best_is_present:
         best = weights

@@ -1,0 +1,84 @@
+"""What a job is, as far as its checkpoints are of no use to another one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.dataset.annotations import Dataset
+from sagemaker_object_detection.hyperparameters.kinds import AUTO
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.hyperparameters.table import ROWS
+from sagemaker_object_detection.training.best import Objective
+
+_SHOWN = 16
+"""Digits of a fingerprint: enough to tell two apart, few enough to be read."""
+_MAY_DIFFER = frozenset(row.name for row in ROWS if row.resume in ("free", "compared"))
+_FREE = tuple(row.name for row in ROWS if row.resume == "free")
+_KEPT = tuple(row.name for row in ROWS if row.resume == "kept")
+"""What a job that goes on from a checkpoint keeps, if it is left to Auto."""
+
+
+def settings(hyperparameters: Hyperparameters) -> dict[str, str]:
+    """The hyperparameters that have to stay the same when a training is resumed, as text by name."""
+    return {name: str(value) for name, value in hyperparameters.effective().items() if name not in _MAY_DIFFER}
+
+
+def in_force(settled: Hyperparameters) -> dict[str, str]:
+    """What a job that goes on keeps of what Auto came to, as text by name."""
+    return {name: str(getattr(settled, name)) for name in _KEPT}
+
+
+def identity(
+    hyperparameters: Hyperparameters,
+    base: BaseModel,
+    start: str,
+    training: Dataset,
+    validation: Dataset | None,
+    objective: Objective,
+    number_format: str,
+) -> dict[str, str]:
+    """What a job is, for as far as its checkpoints are of no use to another one: text by name.
+
+    Args:
+        start: fingerprint of the weights it starts from.
+        number_format: what mixed_precision came to on this machine; the optimizer's variables depend on it.
+    """
+    return {
+        "the base model": base.name,
+        "the fingerprint of the starting weights": start[:_SHOWN],
+        "the fingerprint of the training data": training.fingerprint[:_SHOWN],
+        "the fingerprint of the validation data": validation.fingerprint[:_SHOWN] if validation else "none",
+        "the objective": objective.key,
+        "the number format": number_format,
+        **settings(hyperparameters),
+    }
+
+
+def with_newer_rows(in_force: Mapping[str, str], identity: Mapping[str, str]) -> dict[str, str]:
+    """`in_force` of a checkpoint, and of each row that is newer than it what the program did before there was such a
+    row."""
+    found = dict(in_force)
+    for row in ROWS:
+        given = identity.get(row.name, AUTO)
+        known = row.before if given == AUTO else given
+        if row.name in _KEPT and known is not None:
+            found.setdefault(row.name, known)
+    return found
+
+
+def other_job(folder: Path, stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
+    """The problem with a checkpoint of another job than this one; only names of `present` count.
+
+    What the job leaves to Auto goes on as it was. What a checkpoint does not know, because the row is newer, was what
+    the program did before.
+    """
+    before = {row.name: row.before for row in ROWS if row.before is not None}
+    found = [
+        f"{name} was {stored.get(name, 'not known')} and is {value}"
+        for name, value in present.items()
+        if value != {**before, **stored}.get(name) and not (value == AUTO and name in _KEPT)
+    ]
+    return found and [
+        f"checkpoints: {folder} holds those of another job: {'; '.join(found)}; expected its own: give this job an "
+        f"empty folder (checkpoint_s3_uri), or make it agree. Only {', '.join(_FREE[:-1])} and {_FREE[-1]} may change"
+    ]
