@@ -424,7 +424,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "older-checkpoints-take-the-new-recipe",
-        f"{_SRC}/training/checkpoints.py",
+        f"{_SRC}/training/identity.py",
         "known = row.before if given == AUTO else given",
         "known = None if given == AUTO else given",
     ),
@@ -491,7 +491,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "checkpoint-of-other-validation-data-accepted",
-        f"{_SRC}/training/checkpoints.py",
+        f"{_SRC}/training/identity.py",
         'validation.fingerprint[:_SHOWN] if validation else "none"',
         '"any"',
     ),
