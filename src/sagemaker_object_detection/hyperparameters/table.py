@@ -306,8 +306,9 @@ class Hyperparameters:
     )
     passes_per_epoch: int | None = row(
         Integer(1, auto=True),
-        "How often an epoch goes over the training images. Auto: with the recipe fine-tuning as often as it takes to "
-        "come to some 1000 steps in all epochs together, fewer of more than 8 images, else once.",
+        "How often an epoch goes over the training images. Auto: with the recipe fine-tuning as often as makes twenty "
+        "passes in all epochs together, but at least 1000 and at most 2000 steps, fewer of more than 8 images; else "
+        "once.",
         default=AUTO,
         before="1",
         extension=True,
