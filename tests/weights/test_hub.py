@@ -125,17 +125,6 @@ def test_a_handle_of_the_mirror_in_china_goes_to_the_address_that_tensorflow_hub
     assert host.requests == ["GET /tfhub-modules/some/model/1.tar.gz"]
 
 
-def test_tensorflow_hub_is_left_as_it_was(published, cache):
-    from tensorflow_hub import registry
-
-    before = list(registry.resolver._impls)
-    with serving(lambda request: send(request, published)) as host:
-        source_at(f"{host.address}/some/model/1", "hub").fetch()
-        with pytest.raises(PlatformError):
-            source_at(f"{host.address}/some/model/2", "hub").fetch(limits=Limits(total_seconds=0.0))
-    assert registry.resolver._impls == before
-
-
 def test_an_archive_inside_the_archive_is_refused(published, tmp_path, cache):
     tree = make_tree(tmp_path / "outer", "readme.txt")
     (tree / "inner.tgz").write_bytes(published)
