@@ -23,16 +23,15 @@ def check_is_archive(archive: Path, origin: str) -> None:
         pass
 
 
-def check_archive(archive: Path, origin: str, limits: Limits, target: Path) -> None:
-    """Reads all of an archive and writes nothing.
+def unpack(archive: Path, origin: str, limits: Limits, target: Path) -> None:
+    """Reads all of an archive, and then unpacks it into the folder `target`.
 
     Args:
         origin: begins the sentences of errors.
-        target: the folder it is to be unpacked in.
 
-    Raises:
+    Raises, before anything is written:
         UserError: it is no .tar.gz, it is damaged or cut short, it holds links, devices or entries outside its own
-            folder, or more than weights can be.
+            folder, or more than weights can be. Its cause is an EOFError if the archive ends early.
         PlatformError: the disk has no room for it.
     """
     tally = Tally(f"{origin}: {archive.name}", limits)
@@ -47,14 +46,6 @@ def check_archive(archive: Path, origin: str, limits: Limits, target: Path) -> N
         while stream.read(_BLOCK):  # to the end, where the checksum is
             pass
     tally.check_room(target)
-
-
-def unpack(archive: Path, origin: str, limits: Limits, target: Path) -> None:
-    """Unpacks into the folder `target`; raises what `check_archive` raises, before anything is written.
-
-    The cause of a UserError is an EOFError where the archive ends early.
-    """
-    check_archive(archive, origin, limits, target)
     try:
         with _opened(archive, origin, limits.bytes + _HEADER_BYTES) as (opened, _):
             opened.extractall(target, filter="data")

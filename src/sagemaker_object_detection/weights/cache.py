@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -23,10 +24,7 @@ _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENO
 def find_cached(address: str) -> Path | None:
     """The folder that was fetched from this address before, or None."""
     place = _place(address)
-    try:
-        return place if place.is_dir() else None
-    except OSError:
-        return None
+    return place if os.path.isdir(place) else None
 
 
 def fetch_into_cache(address: str, fetch: Callable[[Path], Path]) -> tuple[Path, Unpacked | None]:

@@ -132,7 +132,11 @@ def _with_columns(
             array = stored.read(name)
             by_anchor = array.reshape(*array.shape[:-1], anchors, -1)
             arrays[name] = np.take(by_anchor, columns, axis=-1).reshape(*array.shape[:-1], -1)
-    return stored.with_arrays(arrays)
+    return StoredVariables(
+        stored.source,
+        {**stored.shapes, **{name: array.shape for name, array in arrays.items()}},
+        lambda name: arrays[name] if name in arrays else stored.read(name),
+    )
 
 
 def _short(name: str) -> str:

@@ -174,13 +174,11 @@ def _deletion(cached: Path) -> str:
 
 def _on_this_machine(path: Path, origin: str, ways: str = WAYS) -> Source:
     """The weights in a folder, or an archive, or the one archive that a folder holds."""
-    try:
-        folder = is_folder(path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a path with a zero byte is a ValueError
-        raise UserError(f"{origin}: there is no such folder or file; {ways}") from None
-    except OSError as error:
-        raise _unreadable(origin, error) from error
     with _unreadable_told(origin):
+        try:
+            folder = is_folder(path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # a path with a zero byte is a ValueError
+            raise UserError(f"{origin}: there is no such folder or file; {ways}") from None
         named_as = named_by(str(path))
         found = find_in_tree(path, origin, named_as) if folder else Archive(path, named_as)
         if isinstance(found, Weights):
@@ -205,11 +203,7 @@ def _unreadable_told(origin: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in DISK_FULL:
             raise
-        raise _unreadable(origin, error) from error
-
-
-def _unreadable(origin: str, error: OSError) -> UserError:
-    return UserError(
-        f"{origin}: cannot be read ({error.strerror}); expected a folder or an archive that the job may read: correct "
-        "the path or its permissions"
-    )
+        raise UserError(
+            f"{origin}: cannot be read ({error.strerror}); expected a folder or an archive that the job may read: "
+            "correct the path or its permissions"
+        ) from error
