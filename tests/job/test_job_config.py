@@ -185,8 +185,8 @@ def test_every_problem_of_every_file_is_reported_at_once(paths):
         "channel 'train': unknown; did you mean training? The channels are training, validation, model",
         "channel 'training': missing; expected the images in images/ and their boxes in annotations.json, "
         'as in fit({"training": "s3://bucket/folder/"})',
-        'ROOT/input/config/checkpointconfig.json: LocalPath is a list ["x"]; expected a path, as in '
-        '{"LocalPath": "/opt/ml/checkpoints"}',
+        'ROOT/input/config/checkpointconfig.json: LocalPath is a list ["x"]; expected the path of a folder outside of '
+        'model/, input/ and output/, without .., as in {"LocalPath": "/opt/ml/checkpoints"}',
     ]
 
 
@@ -332,8 +332,8 @@ def test_the_trials_of_a_tuning_job_have_a_checkpoint_folder_each(paths, monkeyp
 def test_checkpoints_are_not_kept_among_the_jobs_other_files(paths, local_path):
     write(paths, "checkpointconfig", {"LocalPath": local_path})
     assert problems(paths) == [
-        f"ROOT/input/config/checkpointconfig.json: LocalPath is {local_path!r}; expected a folder outside of model/, "
-        'input/ and output/, without .., as in {"LocalPath": "/opt/ml/checkpoints"}'
+        f"ROOT/input/config/checkpointconfig.json: LocalPath is {local_path!r}; expected the path of a folder outside "
+        'of model/, input/ and output/, without .., as in {"LocalPath": "/opt/ml/checkpoints"}'
     ]
 
 

@@ -185,20 +185,16 @@ def _checkpoints(paths: Paths, problems: list[str]) -> Path | None:
         writable, readable = (os.access(paths.checkpoints, mode) for mode in (os.W_OK, os.R_OK))
         return paths.checkpoints if writable or (readable and any(paths.checkpoints.iterdir())) else None
     local_path = config.get("LocalPath") or str(paths.checkpoints)
-    if not isinstance(local_path, str):
-        problems.append(
-            f"{paths.checkpointconfig}: LocalPath is {_described(local_path)}; expected a path, as in {example}"
-        )
-        return None
-    folder = paths.relocated(local_path)
-    taken = [paths.model, paths.root / "input", paths.root / "output"]
-    if ".." in folder.parts or any(folder == place or place in folder.parents for place in taken):
-        problems.append(
-            f"{paths.checkpointconfig}: LocalPath is {local_path!r}; expected a folder outside of model/, input/ and "
-            f"output/, without .., as in {example}"
-        )
-        return None
-    return folder
+    if isinstance(local_path, str):
+        folder = paths.relocated(local_path)
+        taken = [paths.model, paths.root / "input", paths.root / "output"]
+        if ".." not in folder.parts and not any(folder.is_relative_to(place) for place in taken):
+            return folder
+    problems.append(
+        f"{paths.checkpointconfig}: LocalPath is {_described(local_path)}; expected the path of a folder outside of "
+        f"model/, input/ and output/, without .., as in {example}"
+    )
+    return None
 
 
 def _read_object(path: Path, example: str, problems: list[str]) -> dict[str, Any] | None:

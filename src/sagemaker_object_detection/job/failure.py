@@ -58,7 +58,8 @@ def failure_text(error: BaseException) -> str:
     Of a script of the job's own nobody here knows whose fault it was: its text begins with the cause.
     """
     if isinstance(error, ScriptError):
-        return _script_text(error)
+        cause = [_cut(line, _MAX_CAUSE) for line in error.cause[:_MAX_CAUSE_LINES]]
+        return _cut("\n".join([*cause, str(error), *error.trace]), MAX_CHARACTERS)
     blame = _blame(error)
     if isinstance(error, JobError):
         text = _problems(error, MAX_CHARACTERS - len(f"{blame.__name__}: "))
@@ -69,11 +70,6 @@ def failure_text(error: BaseException) -> str:
     if blame is AlgorithmError:
         text += f"\nThis is a fault of the container: please report it with the log.\n{_trace(error)}"
     return _cut(f"{blame.__name__}: {text}".rstrip(), MAX_CHARACTERS)
-
-
-def _script_text(error: ScriptError) -> str:
-    cause = [_cut(line, _MAX_CAUSE) for line in error.cause[:_MAX_CAUSE_LINES]]
-    return _cut("\n".join([*cause, str(error), *error.trace]), MAX_CHARACTERS)
 
 
 def _blame(error: BaseException) -> type[JobError]:
