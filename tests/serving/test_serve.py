@@ -74,8 +74,10 @@ def test_port_and_limits_are_those_of_the_environment(
     monkeypatch.setattr(server, "Service", service)
     monkeypatch.setattr(server, "_listening", listen)
     monkeypatch.setattr(server, "_allow_connections", lambda: None)
+    for name in ("SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_MAX_PAYLOAD_IN_MB"):
+        monkeypatch.setenv(name, environment.get(name, ""))
     with pytest.raises(ListeningError):
-        server.serve(model, port, environment)
+        server.serve(model, port)
     assert tuple(found) == expected
 
 
@@ -160,7 +162,7 @@ def test_request_under_way_at_sigterm_is_answered_20_seconds_later(
     with ThreadPoolExecutor(1) as clients:
         try:
             asked = clients.submit(ask, port)
-            server.serve(model, 0, {})
+            server.serve(model, 0)
         finally:
             go_on.set()
         assert asked.result(60) == (
