@@ -41,7 +41,7 @@ def test_without_configuration_the_folders_are_the_channels(paths):
     fill(paths.root, "validation", "model", "unknown", ".hidden")
     job = read_job(paths)
     assert (job.training, job.validation, job.model) == tuple(map(paths.channel, ("training", "validation", "model")))
-    assert (dict(job.hyperparameters), dict(job.platform), job.tuning_objective) == ({}, {}, None)
+    assert (dict(job.hyperparameters), job.tuning_objective) == ({}, None)
     assert (job.hosts, job.current_host, job.checkpoints) == (("algo-1",), "algo-1", None)
 
 
@@ -104,8 +104,7 @@ def test_json_numbers_booleans_and_null_count_as_the_text_they_were_written_in(p
 )
 def test_names_of_the_platform_are_kept_apart(paths, name):
     write(paths, "hyperparameters", {name: '"x"', "seed": "1"})
-    job = read_job(paths)
-    assert (job.hyperparameters, job.platform) == ({"seed": "1"}, {name: '"x"'})
+    assert read_job(paths).hyperparameters == {"seed": "1"}
 
 
 SHAPE = 'expected an object such as {"epochs": "5"}'
@@ -254,7 +253,7 @@ def test_a_script_of_the_jobs_own_is_no_hyperparameter(paths):
     write(paths, "hyperparameters", {"sagemaker_program": '"mine.py"', "epochs": "1"})
     assert (read_job(paths).script, read_job(paths).hyperparameters) == ("mine.py", {"epochs": "1"})
     write(paths, "hyperparameters", {"sagemaker_program": None})
-    assert (read_job(paths).script, read_job(paths).platform) == (None, {})
+    assert (read_job(paths).script, read_job(paths).hyperparameters) == (None, {})
 
 
 @pytest.mark.parametrize(

@@ -29,15 +29,14 @@ class Job:
     """What the platform says about this job, as far as its files can be read.
 
     `problems` has a sentence for each thing that is wrong with them: only if there is none may the job run.
-    `hyperparameters` is the raw text of the user's own values; `platform` that of the names SageMaker and its SDKs
-    add uninvited. `script` is the script of its own that the job is to run (script mode); None for an ordinary job.
+    `hyperparameters` is the raw text of the user's own values, without the names that SageMaker and its SDKs add
+    uninvited. `script` is the script of its own that the job is to run (script mode); None for an ordinary job.
     `checkpoints` is where checkpoints are kept across restarts, None where nothing is; each trial of a tuning job has a
     folder of its own. `tuning_objective` is the metric name a tuning job ranks this job by.
     """
 
     paths: Paths
     hyperparameters: Mapping[str, str]
-    platform: Mapping[str, str]
     script: str | None
     training: Path
     validation: Path | None
@@ -62,7 +61,6 @@ def read_job(paths: Paths) -> Job:
     return Job(
         paths=paths,
         hyperparameters=MappingProxyType(own),
-        platform=MappingProxyType(platform),
         script=unquote(platform.get(SCRIPT, "")) or None,
         training=paths.channel("training"),
         validation=channels.get("validation"),

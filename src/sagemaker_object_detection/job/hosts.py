@@ -82,11 +82,8 @@ def meet(addresses: Sequence[str], own: str, stop: StopSignal) -> None:
             f"({_reason(error)}); start the job again"
         ) from None
     with listener:
-        await_hosts([address for address in addresses if address != own], _connect, stop)
-
-
-def _connect(address: str) -> None:
-    socket.create_connection(_split(address), timeout=_CONNECT_SECONDS).close()
+        others = [address for address in addresses if address != own]
+        await_hosts(others, lambda other: socket.create_connection(_split(other), _CONNECT_SECONDS).close(), stop)
 
 
 def _split(address: str) -> tuple[str, int]:

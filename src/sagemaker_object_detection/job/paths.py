@@ -82,6 +82,8 @@ def prepare_outputs(paths: Paths) -> None:
     for folder in (paths.model, paths.output_data):
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                problems.append(f"{folder}: cannot be written; mount it writable or run the container as root")
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
             problems.append(
                 f"{folder}: cannot be created ({error.strerror}); expected a folder this process may write to"
@@ -93,8 +95,5 @@ def prepare_outputs(paths: Paths) -> None:
                 f"{folder}: cannot be created ({error.strerror}); mount {paths.root} writable: the model and the "
                 "job's other outputs are written there"
             ) from None
-        else:
-            if not os.access(folder, os.W_OK):
-                problems.append(f"{folder}: cannot be written; mount it writable or run the container as root")
     if problems:
         raise UserError(problems)

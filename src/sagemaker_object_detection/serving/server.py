@@ -60,7 +60,9 @@ def serve(model: Path, port: int | None) -> None:
     payload = payload or LARGEST_PAYLOAD_IN_MB
     read_model_info(model)  # says at once that there is no model, before TensorFlow is imported
     service = Service(max_payload=payload * 2**20, transforms=max(1, LARGEST_PAYLOAD_IN_MB // payload))
-    _allow_connections()
+    # As many connections as the system lets this process have: 1024 files, as many start with, are soon used up.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with StopSignal() as stop, _listening(port) as listener:
         config = uvicorn.Config(
             service.app(),
@@ -131,12 +133,6 @@ def _load(folder: Path) -> tuple[Model, str]:
         predictor([image.getvalue()] * size)
     device = f"{'a GPU' if on_gpu else 'the CPU'}, up to {batch_size} images at a time"
     return Model(BatchQueue(predictor, batch_size), predictor.labels), device
-
-
-def _allow_connections() -> None:
-    """As many as the system lets this process have: 1024 files, as many start with, are soon used up."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _listening(port: int) -> socket.socket:

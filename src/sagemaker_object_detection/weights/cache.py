@@ -11,12 +11,12 @@ from pathlib import Path
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.job.paths import download_cache
-from sagemaker_object_detection.weights.bounds import LIMITS
+from sagemaker_object_detection.weights.bounds import TOTAL_SECONDS
 
 Unpacked = tempfile.TemporaryDirectory[str]
 """A folder that is deleted with the last reference to this object."""
 
-_ABANDONED_SECONDS = LIMITS.total_seconds + 3600.0
+_ABANDONED_SECONDS = TOTAL_SECONDS + 3600.0
 """No fetch lasts that long: the time that it may take, and an hour to unpack and read what has arrived."""
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 

@@ -15,6 +15,7 @@ from urllib3 import exceptions
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
 from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
+from sagemaker_object_detection.weights import bounds
 from sagemaker_object_detection.weights.archive import unpack
 from sagemaker_object_detection.weights.bounds import Transfer, TransferProgress
 
@@ -68,7 +69,7 @@ def fetch_hub(handle: str, work: Path, transfer: Transfer) -> Path:
         known_whole = _download(address, resolver._context, archive, transfer)
     tree.mkdir()
     try:
-        unpack(archive, transfer.origin, transfer.limits, tree)
+        unpack(archive, transfer.origin, tree)
     except UserError as error:
         if known_whole or not isinstance(error.__cause__, EOFError):
             raise
@@ -112,7 +113,7 @@ def _answer(
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=transfer.limits.silence_seconds,
+                timeout=bounds.SILENCE_SECONDS,
             ) as response,
         ):
             location = response.get_redirect_location()
@@ -141,7 +142,7 @@ def _pools(address: str, context: ssl.SSLContext, tell: Callable[[int], None]) -
     class Response(http.client.HTTPResponse):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
-            raw = self.fp.raw  # type: ignore[attr-defined]
+            raw: Any = self.fp.raw
             read = raw.readinto
 
             def readinto(buffer: Any) -> int | None:
@@ -193,7 +194,7 @@ def _failures_told(address: str, transfer: Transfer) -> Iterator[None]:
         ) from error
     except exceptions.TimeoutError as error:
         raise PlatformError(
-            f"{origin}: {host} has sent nothing for {transfer.limits.silence_seconds:g} seconds; start again, {other}"
+            f"{origin}: {host} has sent nothing for {bounds.SILENCE_SECONDS:g} seconds; start again, {other}"
         ) from error
     except (ValueError, http.client.InvalidURL) as error:  # urllib3's LocationParseError is the former
         raise UserError(

@@ -14,7 +14,7 @@ Keras 2 collects from groups of layers: first every trainable variable of a grou
 the groups in their order with the path of each layer, gives both grammars.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import keras
 
@@ -50,11 +50,10 @@ Layers = list[tuple[str, keras.layers.Layer]]
 """Path within its part -> layer, in the reference's order."""
 
 
-def model_garden_variables(detector: Detector, stored: Iterable[str]) -> dict[str, keras.Variable]:
+def model_garden_variables(detector: Detector, stored: Collection[str]) -> dict[str, keras.Variable]:
     """Name -> variable, for every variable of the detector, in the grammar that the stored names follow."""
-    names = list(stored)
-    if any(name.startswith("_model/") for name in names):
-        return saved_model_variables(detector, names)
+    if any(name.startswith("_model/") for name in stored):
+        return saved_model_variables(detector, stored)
     return checkpoint_variables(detector)
 
 
@@ -69,7 +68,7 @@ def checkpoint_variables(detector: Detector) -> dict[str, keras.Variable]:
     }
 
 
-def saved_model_variables(detector: Detector, stored: Iterable[str]) -> dict[str, keras.Variable]:
+def saved_model_variables(detector: Detector, stored: Collection[str]) -> dict[str, keras.Variable]:
     """Key in a SavedModel -> variable, for every variable of the detector.
 
     Some models were saved with both lists and some with `variables` alone; where a part has a `trainable_variables`
