@@ -62,17 +62,6 @@ METRICS = (
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
-# The built-in algorithm's example notebook calls them train_loss, val_localization_loss and so on.
-_BY_NAME = {
-    name.lower(): metric.key
-    for metric in METRICS
-    for name in (
-        metric.key,
-        metric.name,
-        metric.text,
-        metric.name.replace("validation:", "val_").replace("train:", "train_"),
-    )
-}
 _METRIC_LINE = re.compile(
     r"\[Epoch \d+\], (Speed: [\d.]+ samples/sec, loss=[\d.]+\.|Val_\w+=[\d.]+(, Val_\w+=[\d.]+)*)"
 )
@@ -83,7 +72,13 @@ VALIDATION_KEYS = tuple(metric.key for metric in METRICS if metric.line > 0)
 
 def objective_key(name: str) -> str | None:
     """The key of the metric that a tuning job calls `name`, in any case, or None."""
-    return _BY_NAME.get(name.strip().lower())
+    wanted = name.strip().lower()
+    for metric in METRICS:
+        # The built-in algorithm's example notebook calls them train_loss, val_localization_loss and so on.
+        in_notebook = metric.name.replace("validation:", "val_").replace("train:", "train_")
+        if wanted in (known.lower() for known in (metric.key, metric.name, metric.text, in_notebook)):
+            return metric.key
+    return None
 
 
 def without_metrics(text: str) -> str:

@@ -56,7 +56,8 @@ def main(report: int) -> NoReturn:
             "; correct it, and where there is no network (network isolation, a VPC) bring the packages in source_dir "
             "or in an image of your own"
         )
-        _tell(report, blame=2, problem=f"pip could not install {error}", advice_after_stderr=advice)
+        problem = f"pip could not install {error}"
+        _tell(report, blame=UserError.exit_code, problem=problem, advice_after_stderr=advice)
     except JobError as error:
         _tell(report, blame=error.exit_code, problem=str(error))
     except Exception as error:
@@ -160,10 +161,9 @@ def _fetch(paths: Paths, source: str) -> None:
         files.download_and_extract(source, str(paths.code))
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"{DIRECTORY}: {source} is no .tar.gz ({first_line(error)})") from None
-    except (ClientError, NoCredentialsError) as error:
-        raise UserError(f"{DIRECTORY}: {source} cannot be fetched ({first_line(error)}); {advice}") from None
-    except BotoCoreError as error:
-        raise PlatformError(f"{DIRECTORY}: {source} cannot be fetched ({first_line(error)}); {advice}") from None
+    except (ClientError, BotoCoreError) as error:
+        blame = UserError if isinstance(error, (ClientError, NoCredentialsError)) else PlatformError
+        raise blame(f"{DIRECTORY}: {source} cannot be fetched ({first_line(error)}); {advice}") from None
 
 
 def _require(paths: Paths, program: str) -> None:

@@ -4,11 +4,11 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.errors import rewording
 from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.job.paths import download_cache
 from sagemaker_object_detection.weights.bounds import TOTAL_SECONDS
@@ -70,14 +70,9 @@ def fetching_folder(parent: Path) -> AbstractContextManager[Path]:
     return work_folder(parent, ".fetching-", _ABANDONED_SECONDS)
 
 
-@contextmanager
-def advising(advice: str) -> Iterator[None]:
+def advising(advice: str) -> AbstractContextManager[None]:
     """A way out in place of what a sentence expected and advised: a copy is better made anew than mended."""
-    try:
-        yield
-    except UserError as error:
-        found = [problem.rpartition("; expected ")[0] or problem for problem in error.problems]
-        raise UserError([f"{problem}; {advice}" for problem in found]) from error
+    return rewording(lambda problem: f"{problem.rpartition('; expected ')[0] or problem}; {advice}")
 
 
 def _place(address: str) -> Path:

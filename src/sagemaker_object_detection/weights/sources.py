@@ -66,8 +66,8 @@ class Source:
         """
         if self.archive is not None:
             archive = self.archive
-            folder, unpacked = fetch_into_temporary(lambda work: _unpack(archive, work, self.origin))
-            return replace(weights_in_tree(folder, self.origin), unpacked=unpacked)
+            folder, temporary = fetch_into_temporary(lambda work: _unpack(archive, work, self.origin))
+            return replace(weights_in_tree(folder, self.origin), unpacked=temporary)
         if self.address is None:
             if self.weights is not None and self.cached is not None:
                 with advising(_deletion(self.cached)):

@@ -4,13 +4,12 @@ Names that begin with a dot, and `__MACOSX`, are what desktops leave in folders 
 """
 
 import glob
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sagemaker_object_detection.catalogue import BaseModel
-from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.errors import UserError, rewording
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.sentences import listed
@@ -22,8 +21,6 @@ ARTIFACT_MARK = "model_info.json"
 _ARTIFACT_VARIABLES = "1/variables/variables"
 _SAVED_MODELS = ("saved_model/variables", "variables")
 """Where the variables of a SavedModel lie in a published archive, and in one of TensorFlow Hub."""
-_CONFIGURATION = "pipeline.config"
-_LITTER = "__MACOSX"
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def find_in_tree(
         checkpoint = _checkpoint_in(folder)
         if checkpoint is not None:
             _check_plain(checkpoint, origin)
-            configuration = folder / _CONFIGURATION
+            configuration = folder / "pipeline.config"
             return Weights(
                 origin,
                 checkpoint=checkpoint,
@@ -85,7 +82,7 @@ def find_in_tree(
                 named_as=named_as,
             )
         entries = sorted(
-            entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.name != _LITTER
+            entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.name != "__MACOSX"
         )
         archives = [entry for entry in entries if entry.name.endswith(ARCHIVES) and entry.is_file()]
         if len(archives) == 1:
@@ -137,13 +134,9 @@ def read_all(weights: Weights) -> None:
             stored.read(name)
 
 
-@contextmanager
-def told_of(origin: str, prefix: Path) -> Iterator[None]:
+def told_of(origin: str, prefix: Path) -> AbstractContextManager[None]:
     """Sentences about the files at `prefix` speak of what the user gave: the files may be gone by then."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError([problem.replace(str(prefix), origin) for problem in error.problems]) from error
+    return rewording(lambda problem: problem.replace(str(prefix), origin))
 
 
 def _check_plain(prefix: Path, origin: str) -> None:
