@@ -18,7 +18,9 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sagemaker_object_detection import __version__
 from sagemaker_object_detection.errors import AlgorithmError, JobError, UserError
@@ -75,12 +77,10 @@ def _check(options: argparse.Namespace) -> int:
 def _describe(options: argparse.Namespace) -> None:
     from sagemaker_object_detection.describe import describe_json, describe_markdown
 
-    built_in = options.ranges == "built-in"
-    print(
-        json.dumps(describe_json(built_in_ranges=built_in), indent=2)
-        if options.format == "json"
-        else describe_markdown()
-    )
+    if options.format == "json":
+        print(json.dumps(describe_json(built_in_ranges=options.ranges == "built-in"), indent=2))
+    else:
+        print(describe_markdown())
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -141,20 +141,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    root_help = "the folder that stands for /opt/ml (default: $SAGEMAKER_BASE_DIR, else /opt/ml)"
 
-    train = verbs.add_parser("train", help="run the job whose files lie below the root")
-    train.add_argument("--root", help=root_help)
-    train.set_defaults(run=_train)
+    def add(verb: str, run: Callable[[argparse.Namespace], int | None], **options: Any) -> argparse.ArgumentParser:
+        added = verbs.add_parser(verb, **options)
+        added.set_defaults(run=run)
+        return added
 
-    check = verbs.add_parser("check", help="validate hyperparameters and data without training")
-    check.add_argument("--root", help=root_help)
-    check.add_argument("--json", action="store_true", help='print {"hyperparameters": {...}, "anchors": [...], ...}')
-    check.set_defaults(run=_check)
-
-    describe = verbs.add_parser(
-        "describe", help="print hyperparameters, metrics, channels and the CreateAlgorithm call"
+    rooted = argparse.ArgumentParser(add_help=False)
+    rooted.add_argument(
+        "--root", help="the folder that stands for /opt/ml (default: $SAGEMAKER_BASE_DIR, else /opt/ml)"
     )
+
+    add("train", _train, parents=[rooted], help="run the job whose files lie below the root")
+
+    check = add("check", _check, parents=[rooted], help="validate hyperparameters and data without training")
+    check.add_argument("--json", action="store_true", help='print {"hyperparameters": {...}, "anchors": [...], ...}')
+
+    describe = add("describe", _describe, help="print hyperparameters, metrics, channels and the CreateAlgorithm call")
     describe.add_argument("--format", choices=("json", "markdown"), default="markdown")
     describe.add_argument(
         "--ranges",
@@ -162,9 +165,8 @@ def _parser() -> argparse.ArgumentParser:
         default="recommended",
         help="of a tuning job, in JSON; the tables show both",
     )
-    describe.set_defaults(run=_describe)
 
-    predict = verbs.add_parser("predict", help="run a trained model on images, one JSON line each or as COCO results")
+    predict = add("predict", _predict, help="run a trained model on images, one JSON line each or as COCO results")
     predict.add_argument("--model", type=Path, required=True, help="the model directory that a training job wrote")
     predict.add_argument(
         "images",
@@ -196,28 +198,23 @@ def _parser() -> argparse.ArgumentParser:
         "Without it the id is the path",
     )
     predict.add_argument("--output", type=Path, metavar="FILE", help="where the results go once all are there (stdout)")
-    predict.set_defaults(run=_predict)
 
-    serve = verbs.add_parser("serve", help="answer images over HTTP, as SageMaker hosts models")
-    serve.add_argument("--root", help=root_help)
+    serve = add("serve", _serve, parents=[rooted], help="answer images over HTTP, as SageMaker hosts models")
     serve.add_argument("--model", type=Path, help="the model directory (default: model/ below the root)")
     serve.add_argument("--port", type=int, help="default: $SAGEMAKER_BIND_TO_PORT, else 8080; 0 takes a free one")
-    serve.set_defaults(run=_serve)
 
-    fetch = verbs.add_parser("fetch-weights", help="put base models' weights into a folder, for an image")
+    fetch = add("fetch-weights", _fetch_weights, help="put base models' weights into a folder, for an image")
     fetch.add_argument("models", nargs="+", metavar="MODEL_ID", help='ids or short names, or "all"')
     fetch.add_argument("--to", type=Path, required=True, metavar="DIR", help="gets a subfolder for each model")
     fetch.add_argument(
         "--from", dest="address", metavar="ADDRESS", help="where a single model's weights lie, if not on TensorFlow Hub"
     )
-    fetch.set_defaults(run=_fetch_weights)
 
-    sample = verbs.add_parser("sample-data", help="write a small synthetic data set in the built-in's format")
+    sample = add("sample-data", _sample_data, help="write a small synthetic data set in the built-in's format")
     sample.add_argument("folder", type=Path)
     sample.add_argument("--images", type=int, default=240, help="training images (default 240)")
     sample.add_argument("--validation-images", type=int, default=48, help="validation images (default 48)")
     sample.add_argument("--seed", type=int, default=0)
-    sample.set_defaults(run=_sample_data)
     return parser
 
 

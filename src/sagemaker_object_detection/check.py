@@ -1,8 +1,7 @@
 """The `check` verb: everything `train` would refuse, found without training, on any machine."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
@@ -25,19 +24,13 @@ class Check:
     the base model's anchors cover the training boxes, where both are known and nothing was wrong before.
     """
 
-    hyperparameters: Mapping[str, Value]
+    hyperparameters: dict[str, Value]
+    anchors: tuple[str, ...]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
-    anchors: tuple[str, ...] = ()
 
     def as_json(self) -> str:
-        content = {
-            "hyperparameters": dict(self.hyperparameters),
-            "anchors": list(self.anchors),
-            "notes": list(self.notes),
-            "problems": list(self.problems),
-        }
-        return json.dumps(content, indent=2, ensure_ascii=False)
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
 
     def as_text(self) -> str:
         lines = [f"{name} = {value}" for name, value in self.hyperparameters.items()]
@@ -57,7 +50,7 @@ def check(paths: Paths) -> Check:
     job = read_job(paths)
     if job.script is not None:
         note = f"{SCRIPT}: got {job.script!r}: script mode; neither the script nor what it is given was checked"
-        return Check({}, (note,), ())
+        return Check({}, (), (note,), ())
     found = examine(job)
     problems = list(found.problems)
     notes = list(found.hyperparameters.notes)
@@ -83,7 +76,7 @@ def check(paths: Paths) -> Check:
             if source is not None and (source.weights or source.archive):
                 base = named  # which else only the weights could tell
     resolved = {} if found.problems or base is None else found.hyperparameters.for_model(base).resolved()
-    return Check(resolved, tuple(notes), tuple(problems), () if found.problems else tuple(anchors))
+    return Check(resolved, () if found.problems else tuple(anchors), tuple(notes), tuple(problems))
 
 
 def _check_data_and_weights(

@@ -1,6 +1,7 @@
 """Three kinds of blame: who can fix it decides the class, the exit code and the first word of the failure file."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class JobError(Exception):
@@ -63,6 +64,15 @@ class ScriptError(JobError):
         self.exit_code = exit_code
         self.cause = tuple(cause)
         self.trace = tuple(trace)
+
+
+@contextmanager
+def rewording(change: Callable[[str], str]) -> Iterator[None]:
+    """Changes each sentence of a UserError on its way."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError([change(problem) for problem in error.problems]) from error
 
 
 def first_line(error: BaseException) -> str:

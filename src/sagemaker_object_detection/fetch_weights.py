@@ -56,14 +56,12 @@ def fetch_weights(models: Sequence[str], folder: Path, place: str | None = None)
 def _chosen(names: Sequence[str]) -> list[BaseModel]:
     if list(names) == [ALL]:
         return list(catalogue.CATALOGUE)
-    found = {name: catalogue.find(name) for name in names}
+    found = [catalogue.find(name) for name in names]
     known = [name for base in catalogue.CATALOGUE for name in (base.name, base.model_id)]
-    names = ", ".join(base.name for base in catalogue.CATALOGUE)
-    unknown = [name for name, base in found.items() if base is None]
-    if unknown:
-        expected = f"expected {ALL}, or one of {names}"
+    if unknown := [name for name, base in zip(names, found, strict=True) if base is None]:
+        expected = f"expected {ALL}, or one of {', '.join(base.name for base in catalogue.CATALOGUE)}"
         raise UserError([f"{name!r}: unknown; {suggestion(name, known, expected)}" for name in unknown])
-    return list(dict.fromkeys(base for base in found.values() if base is not None))
+    return list(dict.fromkeys(base for base in found if base is not None))
 
 
 def _check_writable(folder: Path) -> None:

@@ -30,8 +30,7 @@ def preflight(job: Job) -> Preflight:
         PlatformError: nothing is wrong but the machine.
     """
     found = examine(job)
-    problem = find_driver_problem()
-    if problem is None:
+    if (problem := find_driver_problem()) is None:
         return found
     if not found.problems:
         raise PlatformError(problem)

@@ -191,15 +191,25 @@ RED_BLUE = Labels(ids=(1, 2), names=("red", "blue"))
         (RED_BLUE, Labels(("1", "2"), ("red", "blue")), [0, 1]),
         (RED_BLUE, Labels((1, 2), ("1", "2")), [0, 1]),
         (Labels((1, 2), ("1", "2")), RED_BLUE, [0, 1]),
-        (RED_BLUE, Labels((1, 2), ("cat", "dog")), None),
-        (RED_BLUE, Labels((1, 3), ("1", "3")), None),
-        (RED_BLUE, Labels((1, 2, 3), ("red", "blue", "green")), None),
         # Names that are not told apart say nothing: ids do.
         (Labels((1, 2), ("x", "x")), Labels((1, 2), ("x", "x")), [0, 1]),
     ],
 )
 def test_classes_are_the_same_by_name_where_both_sides_have_names_and_else_by_id(old, new, places):
-    assert _matched(old, new) == places
+    assert _matched("weights", old, new) == places
+
+
+@pytest.mark.parametrize(
+    ("new", "added", "removed"),
+    [
+        (Labels((1, 2), ("cat", "dog")), "cat, dog", "red, blue"),
+        (Labels((1, 3), ("1", "3")), "3", "2"),
+        (Labels((1, 2, 3), ("red", "blue", "green")), "green", "none"),
+    ],
+)
+def test_other_classes_are_refused_with_the_difference(new, added, removed):
+    with pytest.raises(UserError, match=f"weights: the model's classes .*: added {added}; removed {removed}; "):
+        _matched("weights", RED_BLUE, new)
 
 
 def test_own_model_with_classes_in_another_order_keeps_their_meaning(trained, tiny_catalogue):

@@ -41,7 +41,7 @@ def test_without_configuration_the_folders_are_the_channels(paths):
     fill(paths.root, "validation", "model", "unknown", ".hidden")
     job = read_job(paths)
     assert (job.training, job.validation, job.model) == tuple(map(paths.channel, ("training", "validation", "model")))
-    assert (dict(job.hyperparameters), dict(job.platform), job.tuning_objective) == ({}, {}, None)
+    assert (dict(job.hyperparameters), job.tuning_objective) == ({}, None)
     assert (job.hosts, job.current_host, job.checkpoints) == (("algo-1",), "algo-1", None)
 
 
@@ -104,8 +104,7 @@ def test_json_numbers_booleans_and_null_count_as_the_text_they_were_written_in(p
 )
 def test_names_of_the_platform_are_kept_apart(paths, name):
     write(paths, "hyperparameters", {name: '"x"', "seed": "1"})
-    job = read_job(paths)
-    assert (job.hyperparameters, job.platform) == ({"seed": "1"}, {name: '"x"'})
+    assert read_job(paths).hyperparameters == {"seed": "1"}
 
 
 SHAPE = 'expected an object such as {"epochs": "5"}'
@@ -185,8 +184,8 @@ def test_every_problem_of_every_file_is_reported_at_once(paths):
         "channel 'train': unknown; did you mean training? The channels are training, validation, model",
         "channel 'training': missing; expected the images in images/ and their boxes in annotations.json, "
         'as in fit({"training": "s3://bucket/folder/"})',
-        'ROOT/input/config/checkpointconfig.json: LocalPath is a list ["x"]; expected a path, as in '
-        '{"LocalPath": "/opt/ml/checkpoints"}',
+        'ROOT/input/config/checkpointconfig.json: LocalPath is a list ["x"]; expected the path of a folder outside of '
+        'model/, input/ and output/, without .., as in {"LocalPath": "/opt/ml/checkpoints"}',
     ]
 
 
@@ -254,7 +253,7 @@ def test_a_script_of_the_jobs_own_is_no_hyperparameter(paths):
     write(paths, "hyperparameters", {"sagemaker_program": '"mine.py"', "epochs": "1"})
     assert (read_job(paths).script, read_job(paths).hyperparameters) == ("mine.py", {"epochs": "1"})
     write(paths, "hyperparameters", {"sagemaker_program": None})
-    assert (read_job(paths).script, read_job(paths).platform) == (None, {})
+    assert (read_job(paths).script, read_job(paths).hyperparameters) == (None, {})
 
 
 @pytest.mark.parametrize(
@@ -332,8 +331,8 @@ def test_the_trials_of_a_tuning_job_have_a_checkpoint_folder_each(paths, monkeyp
 def test_checkpoints_are_not_kept_among_the_jobs_other_files(paths, local_path):
     write(paths, "checkpointconfig", {"LocalPath": local_path})
     assert problems(paths) == [
-        f"ROOT/input/config/checkpointconfig.json: LocalPath is {local_path!r}; expected a folder outside of model/, "
-        'input/ and output/, without .., as in {"LocalPath": "/opt/ml/checkpoints"}'
+        f"ROOT/input/config/checkpointconfig.json: LocalPath is {local_path!r}; expected the path of a folder outside "
+        'of model/, input/ and output/, without .., as in {"LocalPath": "/opt/ml/checkpoints"}'
     ]
 
 

@@ -1,6 +1,7 @@
 """Script mode: what supervises a script, and whole jobs where sagemaker-training is installed."""
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from conftest import run_verb, write_job
 from script_jobs import JOBS, SAVE_ARGUMENTS, STOPPED_JOBS, ScriptJob
 
 from sagemaker_object_detection.check import check
-from sagemaker_object_detection.errors import AlgorithmError, ScriptError, UserError
+from sagemaker_object_detection.errors import AlgorithmError, PlatformError, ScriptError, UserError
 from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.failure import MAX_CHARACTERS, exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.paths import Paths
@@ -198,6 +199,28 @@ def test_the_failure_file_of_the_script_is_kept(tmp_path):
 
 def test_a_script_that_ended_well_is_no_error():
     _judge("train.py", Ended(0, ("a warning",)), STARTED, NOT_STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("report", "lines", "kind", "sentence"),
+    [
+        ({"blame": 2, "problem": "no code"}, ("noise",), UserError, "no code"),
+        ({"blame": 3, "problem": "no network"}, (), PlatformError, "no network"),
+        ({"blame": 1, "problem": "a fault"}, (), AlgorithmError, "a fault"),
+        ({"blame": 2, "problem": "pip", "advice_after_stderr": "; mend it"}, (), UserError, "pip; mend it"),
+        (
+            {"blame": 2, "problem": "pip", "advice_after_stderr": "; mend it"},
+            ("ERROR: no x", "WARNING: old pip"),
+            UserError,
+            "pip: no x; mend it",
+        ),
+        ({"blame": 2, "problem": "pip", "advice_after_stderr": ""}, ("a", "b"), UserError, "pip: b"),
+    ],
+)
+def test_what_the_launch_reports_is_the_error(report, lines, kind, sentence):
+    with pytest.raises(kind) as caught:
+        _judge("train.py", Ended(1, lines), STARTED + json.dumps(report) + "\n", NOT_STOPPED)
+    assert str(caught.value) == sentence
 
 
 def test_a_stop_before_the_script_began_is_no_error(caplog):

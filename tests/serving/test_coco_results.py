@@ -1,11 +1,11 @@
 """Boxes of answers as COCO's results have them."""
 
 from sagemaker_object_detection.serving.coco_results import coco_results
-from sagemaker_object_detection.serving.response import Response
 
 
 def test_boxes_are_corner_and_extent_in_thousandths_of_a_pixel():
-    answer = Response([[0.25, 0.5, 1 / 3, 0.75], [0.0, 0.0, 1.0, 1.0]], [1, 0], [0.9, 0.1234], ["cat", "dog"])
+    boxes = [[0.25, 0.5, 1 / 3, 0.75], [0.0, 0.0, 1.0, 1.0]]
+    answer = {"normalized_boxes": boxes, "classes": [1, 0], "scores": [0.9, 0.1234]}
     assert coco_results(answer, "a.jpg", (100, 1000), (7, "x")) == [
         {"image_id": "a.jpg", "category_id": "x", "bbox": [250.0, 50.0, 83.333, 25.0], "score": 0.9},
         {"image_id": "a.jpg", "category_id": 7, "bbox": [0.0, 0.0, 1000.0, 100.0], "score": 0.1234},

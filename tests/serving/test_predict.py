@@ -26,7 +26,6 @@ from sagemaker_object_detection.images.decoding import decode_stored
 from sagemaker_object_detection.report.drawing import colour_of
 from sagemaker_object_detection.serving import predict
 from sagemaker_object_detection.serving.predict import predict_files
-from sagemaker_object_detection.serving.response import Response
 
 AGAIN = "expected the SavedModel that a training job wrote: copy the model directory again"
 
@@ -189,8 +188,8 @@ def test_one_image_may_be_drawn_into_one_file(model: Path, image: Path, tmp_path
 
 def test_the_best_detection_is_drawn_last_and_so_on_top() -> None:
     boxes = [[0.0, 0.0, 0.5, 0.5], [0.1, 0.1, 0.6, 0.6], [0.2, 0.2, 0.7, 0.7]]
-    answer = Response(boxes, [1, 0, 1], [0.9, 0.5, 0.49], ["cat", "dog"])
-    marks = [(mark.box, mark.text, mark.colour) for mark in predict._marks(answer, 0.5)]
+    answer = {"normalized_boxes": boxes, "classes": [1, 0, 1], "scores": [0.9, 0.5, 0.49]}
+    marks = [(mark.box, mark.text, mark.colour) for mark in predict._marks(answer, ["cat", "dog"], 0.5)]
     assert marks == [(tuple(boxes[1]), "cat 0.50", colour_of(0)), (tuple(boxes[0]), "dog 0.90", colour_of(1))]
 
 

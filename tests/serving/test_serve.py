@@ -73,9 +73,11 @@ def test_port_and_limits_are_those_of_the_environment(
 
     monkeypatch.setattr(server, "Service", service)
     monkeypatch.setattr(server, "_listening", listen)
-    monkeypatch.setattr(server, "_allow_connections", lambda: None)
+    monkeypatch.setattr("resource.setrlimit", lambda *_: None)
+    for name in ("SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_MAX_PAYLOAD_IN_MB"):
+        monkeypatch.setenv(name, environment.get(name, ""))
     with pytest.raises(ListeningError):
-        server.serve(model, port, environment)
+        server.serve(model, port)
     assert tuple(found) == expected
 
 
@@ -153,14 +155,14 @@ def test_request_under_way_at_sigterm_is_answered_20_seconds_later(
         return listener
 
     monkeypatch.setattr(server, "_listening", listen)
-    monkeypatch.setattr(server, "_allow_connections", lambda: None)
+    monkeypatch.setattr("resource.setrlimit", lambda *_: None)
     monkeypatch.setattr(server, "_load", lambda _: (Model(Queue(answer, 1), Labels((1,), ("cat",))), "nothing"))
     monkeypatch.setattr(uvicorn.Config, "get_loop_factory", lambda _: SkippingLoop)
     monkeypatch.setattr(os, "_exit", lambda _: None)  # where the request is cut off
     with ThreadPoolExecutor(1) as clients:
         try:
             asked = clients.submit(ask, port)
-            server.serve(model, 0, {})
+            server.serve(model, 0)
         finally:
             go_on.set()
         assert asked.result(60) == (

@@ -253,11 +253,12 @@ def test_a_port_that_is_taken(model: Path, server: Server) -> None:
     ("name", "value", "largest"),
     [("SAGEMAKER_BIND_TO_PORT", "http", 65535), ("SAGEMAKER_MAX_PAYLOAD_IN_MB", "101", 100)],
 )
-def test_wrong_settings(model: Path, name: str, value: str, largest: int) -> None:
+def test_wrong_settings(model: Path, name: str, value: str, largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from sagemaker_object_detection.errors import UserError
     from sagemaker_object_detection.serving.server import serve
 
+    monkeypatch.setenv(name, value)
     with pytest.raises(
         UserError, match=rf"^{name}: got '{value}' in the environment; .* whole number from 0 to {largest}"
     ):
-        serve(model, None, {name: value})
+        serve(model, None)

@@ -16,10 +16,8 @@ from sagemaker_object_detection.artifact.inference import (
     parse_accept,
     respond,
 )
-from sagemaker_object_detection.dataset.annotations import Labels
-from sagemaker_object_detection.serving.response import Response, response
 
-LABELS = Labels(ids=(7, 42), names=("cat", "dog"))
+LABELS = ["cat", "dog"]
 
 
 def outputs(count: int) -> dict[str, object]:
@@ -33,14 +31,13 @@ def outputs(count: int) -> dict[str, object]:
 
 
 def test_boxes_are_xmin_ymin_xmax_ymax_and_classes_index_the_labels():
-    answer = response(outputs(1), LABELS)
-    assert answer == Response(normalized_boxes=[[0.2, 0.1, 0.4, 0.3]], classes=[1], scores=[0.9], labels=["cat", "dog"])
-    assert answer.labels[answer.classes[0]] == "dog"
+    answer = respond(outputs(1), LABELS)
+    assert answer == {"normalized_boxes": [[0.2, 0.1, 0.4, 0.3]], "classes": [1], "scores": [0.9]}
+    assert LABELS[answer["classes"][0]] == "dog"
 
 
 def test_no_detection_is_an_empty_answer():
-    answer = response(outputs(0), LABELS)
-    assert (answer.normalized_boxes, answer.classes, answer.scores) == ([], [], [])
+    assert respond(outputs(0), LABELS) == {"normalized_boxes": [], "classes": [], "scores": []}
 
 
 @pytest.mark.parametrize("verbose", ["verbose", "Verbose", "verbose=true", "VERBOSE = TRUE", "verbose=1"])
@@ -94,7 +91,7 @@ def test_n_predictions_is_the_most_that_is_answered(found: int, wanted: int, giv
         "detection_scores": [0.9, 0.8, 0.0],
         "detection_classes": [2.0, 1.0, 0.0],
     }
-    answer = respond(rows, LABELS.names, parse_accept(f"application/json;n_predictions={wanted}"))
+    answer = respond(rows, LABELS, parse_accept(f"application/json;n_predictions={wanted}"))
     assert answer == {
         "normalized_boxes": [[0.2, 0.1, 0.4, 0.3], [0.6, 0.5, 0.8, 0.7]][:given],
         "classes": [1, 0][:given],

@@ -10,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from sagemaker_object_detection.weights import bounds
 from sagemaker_object_detection.weights.checkpoint import SUFFIX
 
 WAYS = (
@@ -19,6 +21,15 @@ WAYS = (
     "pretrained_weights, bake them into the image with fetch-weights, or set "
     'pretrained_weights="none" to start from random weights'
 )
+
+
+@contextmanager
+def bounded(**limits: float) -> Iterator[None]:
+    """Other bounds of a fetch until the end of the block, by the names they have in `weights.bounds`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, limit in limits.items():
+            patch.setattr(bounds, name, limit)
+        yield
 
 
 def make_tree(folder: Path, *names: str) -> Path:

@@ -9,11 +9,10 @@ import tarfile
 from collections import namedtuple
 
 import pytest
-from made_weights import make_tree, pack, pack_entry
+from made_weights import bounded, make_tree, pack, pack_entry
 
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.weights.archive import unpack
-from sagemaker_object_detection.weights.bounds import LIMITS, Limits
 
 
 @pytest.fixture
@@ -22,9 +21,9 @@ def target(tmp_path):
     return tmp_path / "target"
 
 
-def refusal(archive, target, limits=LIMITS, kind=UserError):
-    with pytest.raises(kind) as raised:
-        unpack(archive, "weights", limits, target)
+def refusal(archive, target, limits=None, kind=UserError):
+    with bounded(**(limits or {})), pytest.raises(kind) as raised:
+        unpack(archive, "weights", target)
     assert list(target.iterdir()) == []
     assert not (target.parent / "evil").exists()
     return str(raised.value)
@@ -33,7 +32,7 @@ def refusal(archive, target, limits=LIMITS, kind=UserError):
 def test_files_come_out_as_they_went_in(tmp_path, target):
     tree = make_tree(tmp_path / "ssd", "checkpoint/ckpt-0.index", "pipeline.config")
     (tree / "data").write_bytes(random.Random(0).randbytes(3_000_000))
-    unpack(pack(tmp_path / "a.tar.gz", tree), "weights", LIMITS, target)
+    unpack(pack(tmp_path / "a.tar.gz", tree), "weights", target)
     assert (target / "ssd/data").read_bytes() == (tree / "data").read_bytes()
     assert (target / "ssd/checkpoint/ckpt-0.index").read_text() == "checkpoint/ckpt-0.index"
 
@@ -61,7 +60,7 @@ def test_an_entry_that_may_not_be_unpacked_is_named(tmp_path, target, name, attr
 
 def test_a_bomb_of_entries_ends_early(tmp_path, target):
     archive = pack(tmp_path / "a.tar.gz", make_tree(tmp_path / "tree", *(f"file-{n}" for n in range(9))))
-    assert refusal(archive, target, Limits(entries=5)) == (
+    assert refusal(archive, target, {"MAX_ENTRIES": 5}) == (
         "weights: a.tar.gz holds more than 5 files and folders, which are no weights; give the files of one model alone"
     )
 

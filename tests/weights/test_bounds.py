@@ -5,13 +5,18 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+from made_weights import bounded
 
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.job.stop import NEVER
 from sagemaker_object_detection.weights import bounds
-from sagemaker_object_detection.weights.bounds import Limits, Tally, Transfer, TransferProgress
+from sagemaker_object_detection.weights.bounds import Tally, Transfer, TransferProgress
 
-LIMITS = Limits(entries=2, bytes=2_000_000, total_seconds=120.0)
+
+@pytest.fixture(autouse=True)
+def _small():
+    with bounded(MAX_ENTRIES=2, MAX_BYTES=2_000_000, TOTAL_SECONDS=120.0):
+        yield
 
 
 @pytest.fixture
@@ -22,7 +27,7 @@ def clock(monkeypatch):
 
 
 def progress(total=None):
-    return TransferProgress(Transfer("origin", NEVER, LIMITS, "do without"), "s3://bucket/key", total)
+    return TransferProgress(Transfer("origin", NEVER, "do without"), "s3://bucket/key", total)
 
 
 def test_progress_is_told_every_half_minute_at_most(clock, caplog):
@@ -65,7 +70,7 @@ def test_as_much_may_arrive_as_weights_can_be_and_no_more(clock):
     ],
 )
 def test_files_are_counted_and_added_up(sizes, fault):
-    tally = Tally("what", LIMITS)
+    tally = Tally("what")
     for size in sizes[:-1]:
         tally.add(size)
     if not fault:
@@ -76,7 +81,7 @@ def test_files_are_counted_and_added_up(sizes, fault):
 
 
 def test_disk_may_be_filled_to_its_last_byte(tmp_path, monkeypatch):
-    tally = Tally("what", LIMITS)
+    tally = Tally("what")
     tally.add(1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
     tally.check_room(tmp_path)

@@ -8,17 +8,16 @@ import random
 import boto3
 import pytest
 from conftest import StopWhen
-from made_weights import WAYS, make_tree, make_weights, pack, pack_entry, send, serving
+from made_weights import WAYS, bounded, make_tree, make_weights, pack, pack_entry, send, serving
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.job.stop import StoppedError
-from sagemaker_object_detection.weights.bounds import LIMITS, Limits
 from sagemaker_object_detection.weights.sources import source_at
 
 pytestmark = pytest.mark.slow
-QUICK = Limits(silence_seconds=0.2)
+QUICK = {"SILENCE_SECONDS": 0.2}
 
 
 @pytest.fixture(autouse=True)
@@ -66,11 +65,11 @@ def archive(tmp_path):
     return pack(tmp_path / "model.tar.gz", make_weights(tmp_path / "ssd", "checkpoint/ckpt-0.index", "pipeline.config"))
 
 
-def refusal(address, cache, kind=UserError, limits=LIMITS):
+def refusal(address, cache, kind=UserError, limits=None):
     """What fetching says without what it always begins and ends with, once it has left nothing behind."""
     origin = f'pretrained_weights="{address}"'
-    with pytest.raises(kind) as raised:
-        source_at(address, origin).fetch(limits=limits)
+    with bounded(**(limits or {})), pytest.raises(kind) as raised:
+        source_at(address, origin).fetch()
     assert not cache.exists() or list(cache.iterdir()) == []
     message = str(raised.value)
     assert message.startswith(f"{origin}: ")
@@ -212,10 +211,10 @@ def test_keys_that_cannot_be_files_are_refused(s3, cache, keys):
 def test_a_folder_of_too_many_objects_is_not_begun(s3, cache):
     for number in range(3):
         s3.put_object(Bucket="models", Key=f"ssd/{number}", Body=b"12345")
-    assert refusal("s3://models/ssd", cache, limits=Limits(entries=2)) == (
+    assert refusal("s3://models/ssd", cache, limits={"MAX_ENTRIES": 2}) == (
         "what is there holds more than 2 files and folders, which are no weights; give the files of one model alone"
     )
-    assert refusal("s3://models/ssd", cache, limits=Limits(bytes=14)) == (
+    assert refusal("s3://models/ssd", cache, limits={"MAX_BYTES": 14}) == (
         "what is there holds more than 0.0 MB, which are no weights; give the files of one model alone"
     )
 

@@ -14,7 +14,7 @@ from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import read_regular
-from sagemaker_object_detection.weights.sources import ARTIFACT_MARK
+from sagemaker_object_detection.weights.tree import ARTIFACT_MARK
 
 FILE_NAME = ARTIFACT_MARK
 FORMAT = 1
@@ -94,7 +94,7 @@ def read_model_info(model: Path) -> ModelInfo:
     """
     path = model / FILE_NAME
     try:
-        content = strict_json.parse(_read(path))
+        content = strict_json.parse(read_regular(path))
         written = msgspec.convert(content, _Written)
         base = catalogue.find(written.base_model)
         if base is None or written.format != FORMAT:
@@ -104,6 +104,15 @@ def read_model_info(model: Path) -> ModelInfo:
                 f"wrote it, {written.versions.get('sagemaker-object-detection', 'unknown')}"
             )
         classes = msgspec.convert(content, _WrittenNow)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{model}: holds no {FILE_NAME}; expected the model directory that a training job wrote"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); expected the model directory that a training job wrote, with "
+            "files that may be read"
+        ) from error
     except ValueError as error:
         raise _no_description(path, str(error)) from error
     ids, names = tuple(classes.category_ids), tuple(classes.labels)
@@ -111,20 +120,6 @@ def read_model_info(model: Path) -> ModelInfo:
         counts = f"{len(names)} labels for {len(ids)} category_ids, {len(set(ids))} of them different"
         raise _no_description(path, counts)
     return ModelInfo(base, Labels(ids=ids, names=names))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_regular(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{path.parent}: holds no {FILE_NAME}; expected the model directory that a training job wrote"
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); expected the model directory that a training job wrote, with "
-            "files that may be read"
-        ) from error
 
 
 def _no_description(path: Path, reason: str) -> UserError:

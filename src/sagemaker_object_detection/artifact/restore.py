@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -100,17 +101,11 @@ def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels
             f"model_id: got {named.name!r}, but {weights.origin} holds a {info.base.name}; leave model_id out or make "
             "it agree"
         )
-    columns = None
-    if anew is not True:
-        columns = _matched(info.labels, labels)
-        if columns is None:
-            raise UserError(_other_classes(weights.origin, info.labels, labels))
+    columns = None if anew is True else _matched(weights.origin, info.labels, labels)
     log.info("Starting %s from the model of %s.", info.base.name, weights.origin)
-
-    def install_own(detector: Detector) -> None:
-        _install_artifact(detector, artifact, columns)
-
-    return Start(info.base, install_own, weights, fingerprint(_variables(artifact)), new_top_layer=anew is True)
+    prefix = artifact / SAVED_MODEL / "variables" / "variables"
+    install_own = partial(_install_artifact, prefix, columns)
+    return Start(info.base, install_own, weights, fingerprint(prefix), new_top_layer=anew is True)
 
 
 def _class_columns(origin: str, count: int | None, labels: Labels) -> list[int]:
@@ -126,10 +121,7 @@ def _class_columns(origin: str, count: int | None, labels: Labels) -> list[int]:
         )
     if count == coco_classes.COLUMNS and len(labels) != count:
         coco = Labels(ids=tuple(coco_classes.CLASSES), names=tuple(coco_classes.CLASSES.values()))
-        places = _matched(coco, labels)
-        if places is None:
-            raise UserError(_other_classes(origin, coco, labels, way_out="Auto"))
-        return [int(coco.ids[place]) - 1 for place in places]
+        return [int(coco.ids[place]) - 1 for place in _matched(origin, coco, labels, way_out="Auto")]
     if count != len(labels):
         raise UserError(
             f'reinitialize_top_layer: got "False", but {origin} tells {count} classes apart and the data has '
@@ -144,45 +136,33 @@ def _class_columns(origin: str, count: int | None, labels: Labels) -> list[int]:
     return list(range(count))
 
 
-def _matched(old: Labels, new: Labels) -> list[int] | None:
-    """For each new class its place among the old ones; None where they are not the same classes."""
-    before, after = _identities(old, new)
-    if sorted(before) != sorted(after):
-        return None
-    return [before.index(identity) for identity in after]
+def _matched(origin: str, old: Labels, new: Labels, way_out: str = "True") -> list[int]:
+    """For each new class its place among the old ones. A UserError where they are not the same classes.
 
-
-def _identities(old: Labels, new: Labels) -> tuple[list[str], list[str]]:
-    """What the classes are known by: names, or ids where a side has no names of its own and the names do not agree."""
+    Classes are known by names, or by ids where a side has no names of its own and the names do not agree.
+    """
 
     def is_named(labels: Labels) -> bool:
         names = list(labels.names)
         return len(set(names)) == len(names) and names != [str(index) for index in labels.ids]
 
     agreeing = sorted(old.names) == sorted(new.names) and len(set(old.names)) == len(old)
-    if agreeing or (is_named(old) and is_named(new)):
-        return list(old.names), list(new.names)
-    return [str(index) for index in old.ids], [str(index) for index in new.ids]
-
-
-def _other_classes(origin: str, old: Labels, new: Labels, way_out: str = "True") -> str:
-    before, after = _identities(old, new)
+    by_name = agreeing or (is_named(old) and is_named(new))
+    before, after = ([*map(str, labels.names if by_name else labels.ids)] for labels in (old, new))
+    if sorted(before) == sorted(after):
+        return [before.index(identity) for identity in after]
     added = [identity for identity in after if identity not in before]
     removed = [identity for identity in before if identity not in after]
-    return (
+    raise UserError(
         f"{origin}: the model's classes are not the data's: added {listed(added, _LISTED)}; removed "
         f"{listed(removed, _LISTED)}; "
         f'expected the same classes; set reinitialize_top_layer="{way_out}" to train a new class prediction layer'
     )
 
 
-def _variables(artifact: Path) -> Path:
-    return artifact / SAVED_MODEL / "variables" / "variables"
-
-
-def _install_artifact(detector: Detector, artifact: Path, class_columns: Sequence[int] | None) -> None:
+def _install_artifact(prefix: Path, class_columns: Sequence[int] | None, detector: Detector) -> None:
     """Reads the SavedModel's variables by name; its graph is not loaded."""
-    checkpoint = read_checkpoint(_variables(artifact))
+    checkpoint = read_checkpoint(prefix)
     # A checkpoint key escapes the slashes of a variable's path as ".S".
     keys = {
         key.removeprefix(_PREFIX).removesuffix(SUFFIX).replace(".S", "/"): key

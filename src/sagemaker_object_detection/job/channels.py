@@ -10,29 +10,19 @@ class Channel:
     """One input channel this container reads."""
 
     name: str
-    required: bool
     help: str
     content_types: tuple[str, ...]
+    required: bool = False
 
 
+_DATA = ("application/x-image", "image/jpeg", "image/png", "application/json")
 CHANNELS = (
-    Channel(
-        "training",
-        required=True,
-        help="the images in images/ and their boxes in annotations.json",
-        content_types=("application/x-image", "image/jpeg", "image/png", "application/json"),
-    ),
-    Channel(
-        "validation",
-        required=False,
-        help="like training; without it a share of the training images is held out",
-        content_types=("application/x-image", "image/jpeg", "image/png", "application/json"),
-    ),
+    Channel("training", "the images in images/ and their boxes in annotations.json", _DATA, required=True),
+    Channel("validation", "like training; without it a share of the training images is held out", _DATA),
     Channel(
         "model",
-        required=False,
-        help="the weights to start from, as a .tar.gz or unpacked: a published base model or a model of this container",
-        content_types=("application/x-sagemaker-model",),
+        "the weights to start from, as a .tar.gz or unpacked: a published base model or a model of this container",
+        ("application/x-sagemaker-model",),
     ),
 )
 

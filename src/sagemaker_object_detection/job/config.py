@@ -29,15 +29,14 @@ class Job:
     """What the platform says about this job, as far as its files can be read.
 
     `problems` has a sentence for each thing that is wrong with them: only if there is none may the job run.
-    `hyperparameters` is the raw text of the user's own values; `platform` that of the names SageMaker and its SDKs
-    add uninvited. `script` is the script of its own that the job is to run (script mode); None for an ordinary job.
+    `hyperparameters` is the raw text of the user's own values, without the names that SageMaker and its SDKs add
+    uninvited. `script` is the script of its own that the job is to run (script mode); None for an ordinary job.
     `checkpoints` is where checkpoints are kept across restarts, None where nothing is; each trial of a tuning job has a
     folder of its own. `tuning_objective` is the metric name a tuning job ranks this job by.
     """
 
     paths: Paths
     hyperparameters: Mapping[str, str]
-    platform: Mapping[str, str]
     script: str | None
     training: Path
     validation: Path | None
@@ -62,7 +61,6 @@ def read_job(paths: Paths) -> Job:
     return Job(
         paths=paths,
         hyperparameters=MappingProxyType(own),
-        platform=MappingProxyType(platform),
         script=unquote(platform.get(SCRIPT, "")) or None,
         training=paths.channel("training"),
         validation=channels.get("validation"),
@@ -185,20 +183,16 @@ def _checkpoints(paths: Paths, problems: list[str]) -> Path | None:
         writable, readable = (os.access(paths.checkpoints, mode) for mode in (os.W_OK, os.R_OK))
         return paths.checkpoints if writable or (readable and any(paths.checkpoints.iterdir())) else None
     local_path = config.get("LocalPath") or str(paths.checkpoints)
-    if not isinstance(local_path, str):
-        problems.append(
-            f"{paths.checkpointconfig}: LocalPath is {_described(local_path)}; expected a path, as in {example}"
-        )
-        return None
-    folder = paths.relocated(local_path)
-    taken = [paths.model, paths.root / "input", paths.root / "output"]
-    if ".." in folder.parts or any(folder == place or place in folder.parents for place in taken):
-        problems.append(
-            f"{paths.checkpointconfig}: LocalPath is {local_path!r}; expected a folder outside of model/, input/ and "
-            f"output/, without .., as in {example}"
-        )
-        return None
-    return folder
+    if isinstance(local_path, str):
+        folder = paths.relocated(local_path)
+        taken = [paths.model, paths.root / "input", paths.root / "output"]
+        if ".." not in folder.parts and not any(folder.is_relative_to(place) for place in taken):
+            return folder
+    problems.append(
+        f"{paths.checkpointconfig}: LocalPath is {_described(local_path)}; expected the path of a folder outside of "
+        f"model/, input/ and output/, without .., as in {example}"
+    )
+    return None
 
 
 def _read_object(path: Path, example: str, problems: list[str]) -> dict[str, Any] | None:

@@ -24,9 +24,6 @@ MAX_CHARACTERS = 1024 - 64
 _MAX_CAUSE = 400
 _MAX_CAUSE_LINES = 8
 _FRAMES = 3
-_NO_TEMPORARY_FOLDER = "No usable temporary directory"
-"""What Python's tempfile says where every folder it knows is read-only."""
-_OUT_OF_MEMORY = "the machine's memory is full: choose an instance type with more"
 
 
 def exit_code(error: BaseException) -> int:
@@ -58,7 +55,8 @@ def failure_text(error: BaseException) -> str:
     Of a script of the job's own nobody here knows whose fault it was: its text begins with the cause.
     """
     if isinstance(error, ScriptError):
-        return _script_text(error)
+        cause = [_cut(line, _MAX_CAUSE) for line in error.cause[:_MAX_CAUSE_LINES]]
+        return _cut("\n".join([*cause, str(error), *error.trace]), MAX_CHARACTERS)
     blame = _blame(error)
     if isinstance(error, JobError):
         text = _problems(error, MAX_CHARACTERS - len(f"{blame.__name__}: "))
@@ -71,11 +69,6 @@ def failure_text(error: BaseException) -> str:
     return _cut(f"{blame.__name__}: {text}".rstrip(), MAX_CHARACTERS)
 
 
-def _script_text(error: ScriptError) -> str:
-    cause = [_cut(line, _MAX_CAUSE) for line in error.cause[:_MAX_CAUSE_LINES]]
-    return _cut("\n".join([*cause, str(error), *error.trace]), MAX_CHARACTERS)
-
-
 def _blame(error: BaseException) -> type[JobError]:
     for kind in (UserError, PlatformError, AlgorithmError):
         if isinstance(error, kind):
@@ -85,8 +78,9 @@ def _blame(error: BaseException) -> type[JobError]:
 
 def _advice(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
-        return _OUT_OF_MEMORY
-    if isinstance(error, FileNotFoundError) and _NO_TEMPORARY_FOLDER in str(error):
+        return "the machine's memory is full: choose an instance type with more"
+    # What Python's tempfile says where every folder it knows is read-only.
+    if isinstance(error, FileNotFoundError) and "No usable temporary directory" in str(error):
         return "no folder for temporary files can be written to: mount one, as docker run does with --tmpfs /tmp"
     if isinstance(error, OSError) and error.errno is not None:
         return PLATFORM_ERRNOS.get(error.errno)
@@ -103,19 +97,14 @@ def _problems(error: JobError, limit: int) -> str:
     lines = [f"{number} of {total}: {problem}" for number, problem in enumerate(error.problems, 1)]
     if len("\n".join(lines)) <= limit:
         return "\n".join(lines)
-    room = limit - len(_remainder(error, total))
-    text = _cut(lines[0], room)
-    shown = 1
+    rest = error.rest or "The log lists them all."
+    room = limit - len(f"\n... and {total} more. {rest}")
+    shown = [_cut(lines[0], room)]
     for line in lines[1:]:
-        if len(text) + len(line) + 1 > room:
+        if len("\n".join([*shown, line])) > room:
             break
-        text += f"\n{line}"
-        shown += 1
-    return text + _remainder(error, total - shown)
-
-
-def _remainder(error: JobError, count: int) -> str:
-    return f"\n... and {count} more. {error.rest or 'The log lists them all.'}"
+        shown.append(line)
+    return "\n".join([*shown, f"... and {total - len(shown)} more. {rest}"])
 
 
 def _trace(error: BaseException) -> str:

@@ -3,12 +3,11 @@
 TensorFlow waits for them as well, but deaf to every signal, and it does not say for whom. So the hosts meet here first.
 """
 
-import contextlib
 import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sagemaker_object_detection.errors import PlatformError
@@ -70,12 +69,6 @@ def meet(addresses: Sequence[str], own: str, stop: StopSignal) -> None:
         PlatformError: for each host that did not come in `HOST_SECONDS`, or this one's port cannot be opened.
         StoppedError: `stop` was requested before.
     """
-    with _listening(own):
-        await_hosts([address for address in addresses if address != own], _connect, stop)
-
-
-@contextlib.contextmanager
-def _listening(own: str) -> Iterator[None]:
     both = socket.has_dualstack_ipv6()
     try:
         # Connections need not be accepted: the operating system makes them. None of them outlives the socket, so that
@@ -89,11 +82,8 @@ def _listening(own: str) -> Iterator[None]:
             f"({_reason(error)}); start the job again"
         ) from None
     with listener:
-        yield
-
-
-def _connect(address: str) -> None:
-    socket.create_connection(_split(address), timeout=_CONNECT_SECONDS).close()
+        others = [address for address in addresses if address != own]
+        await_hosts(others, lambda other: socket.create_connection(_split(other), _CONNECT_SECONDS).close(), stop)
 
 
 def _split(address: str) -> tuple[str, int]:

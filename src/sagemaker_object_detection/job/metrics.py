@@ -14,77 +14,54 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: its key in the program, its name in SageMaker, and how the log shows it."""
+    """One metric: its name in SageMaker, and how the log shows it."""
 
-    key: str
     name: str
     text: str
-    regex: str
+    """What stands before "=" in the log."""
     direction: Literal["Minimize", "Maximize"]
+    meaning: str
     line: int
     """Which line of an epoch has it: 0 is the training's, those of a validation are counted from 1."""
-    meaning: str
-    aliases: tuple[str, ...] = ()
-    """Other names tuning jobs know it by: those of the built-in algorithm's example notebook."""
+
+    @property
+    def key(self) -> str:
+        """What the program calls it."""
+        return self.name.partition(":")[2]
+
+    @property
+    def regex(self) -> str:
+        """That of the training's line ends with any character, as the built-in algorithm's does."""
+        return rf"{self.text}=([0-9\.]+)" + ("." if self.line == 0 else "")
 
 
 METRICS = (
     Metric(
-        "loss",
         "train:loss",
         "loss",
-        r"loss=([0-9\.]+).",
         "Minimize",
+        "Mean of an epoch's training losses: localization, classification and L2 regularization.",
         line=0,
-        meaning="Mean of an epoch's training losses: localization, classification and L2 regularization.",
-        aliases=("train_loss",),
     ),
     Metric(
-        "localization_loss",
         "validation:localization_loss",
         "Val_localization",
-        r"Val_localization=([0-9\.]+)",
         "Minimize",
+        "How far predicted boxes are from those of the validation images.",
         line=1,
-        meaning="How far predicted boxes are from those of the validation images.",
-        aliases=("val_localization_loss",),
     ),
     Metric(
-        "classification_loss",
         "validation:classification_loss",
         "Val_classification",
-        r"Val_classification=([0-9\.]+)",
         "Minimize",
+        "How far predicted scores are from the classes of the validation images, as focal loss counts it.",
         line=1,
-        meaning="How far predicted scores are from the classes of the validation images, as focal loss counts it.",
-        aliases=("val_classification_loss",),
     ),
-    Metric(
-        "mAP",
-        "validation:mAP",
-        "Val_mAP",
-        r"Val_mAP=([0-9\.]+)",
-        "Maximize",
-        line=2,
-        meaning="COCO's mean average precision, over IoU 0.5 to 0.95.",
-        aliases=("val_map",),
-    ),
-    Metric(
-        "mAP_50",
-        "validation:mAP_50",
-        "Val_mAP_50",
-        r"Val_mAP_50=([0-9\.]+)",
-        "Maximize",
-        line=2,
-        meaning="COCO's mean average precision at IoU 0.5.",
-        aliases=("val_map_50",),
-    ),
+    Metric("validation:mAP", "Val_mAP", "Maximize", "COCO's mean average precision, over IoU 0.5 to 0.95.", line=2),
+    Metric("validation:mAP_50", "Val_mAP_50", "Maximize", "COCO's mean average precision at IoU 0.5.", line=2),
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
-_BY_NAME = {
-    name.lower(): metric.key for metric in METRICS for name in (metric.key, metric.name, metric.text, *metric.aliases)
-}
 _METRIC_LINE = re.compile(
     r"\[Epoch \d+\], (Speed: [\d.]+ samples/sec, loss=[\d.]+\.|Val_\w+=[\d.]+(, Val_\w+=[\d.]+)*)"
 )
@@ -95,7 +72,13 @@ VALIDATION_KEYS = tuple(metric.key for metric in METRICS if metric.line > 0)
 
 def objective_key(name: str) -> str | None:
     """The key of the metric that a tuning job calls `name`, in any case, or None."""
-    return _BY_NAME.get(name.strip().lower())
+    wanted = name.strip().lower()
+    for metric in METRICS:
+        # The built-in algorithm's example notebook calls them train_loss, val_localization_loss and so on.
+        in_notebook = metric.name.replace("validation:", "val_").replace("train:", "train_")
+        if wanted in (known.lower() for known in (metric.key, metric.name, metric.text, in_notebook)):
+            return metric.key
+    return None
 
 
 def without_metrics(text: str) -> str:

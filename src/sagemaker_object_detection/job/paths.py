@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from sagemaker_object_detection.errors import UserError
@@ -16,63 +15,34 @@ BAKED_WEIGHTS_VARIABLE = "SAGEMAKER_OD_WEIGHTS_DIR"
 CACHE_VARIABLE = "SAGEMAKER_OD_CACHE_DIR"
 
 
-@dataclass(frozen=True)
 class Paths:
-    """Where everything lies. Properties only name paths: whether anything is there is for the reader to see."""
+    """Where everything lies. They are names only: whether anything is there is for the reader to see."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        config = root / "input/config"
+        self.hyperparameters = config / "hyperparameters.json"
+        self.inputdataconfig = config / "inputdataconfig.json"
+        self.resourceconfig = config / "resourceconfig.json"
+        self.checkpointconfig = config / "checkpointconfig.json"
+        self.model = root / "model"
+        """Becomes model.tar.gz."""
+        self.output_data = root / "output/data"
+        """Becomes output.tar.gz."""
+        self.tensorboard = root / "output/tensorboard"
+        """Where the platform looks for what it hands on to TensorBoard, unless a job says otherwise."""
+        self.failure = root / "output/failure"
+        self.code = root / "code"
+        """The job's own script, in script mode."""
+        self.checkpoints = root / "checkpoints"
 
     @classmethod
     def find(cls, root: str | None = None) -> "Paths":
         """The tree under `root`, else under the directory $SAGEMAKER_BASE_DIR names, else /opt/ml."""
         return cls(Path(root or os.environ.get(ROOT_VARIABLE) or PLATFORM_ROOT).absolute())
 
-    @property
-    def hyperparameters(self) -> Path:
-        return self.root / "input/config/hyperparameters.json"
-
-    @property
-    def inputdataconfig(self) -> Path:
-        return self.root / "input/config/inputdataconfig.json"
-
-    @property
-    def resourceconfig(self) -> Path:
-        return self.root / "input/config/resourceconfig.json"
-
-    @property
-    def checkpointconfig(self) -> Path:
-        return self.root / "input/config/checkpointconfig.json"
-
     def channel(self, name: str) -> Path:
         return self.root / "input/data" / name
-
-    @property
-    def model(self) -> Path:
-        """Becomes model.tar.gz."""
-        return self.root / "model"
-
-    @property
-    def output_data(self) -> Path:
-        """Becomes output.tar.gz."""
-        return self.root / "output/data"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Where the platform looks for what it hands on to TensorBoard, unless a job says otherwise."""
-        return self.root / "output/tensorboard"
-
-    @property
-    def failure(self) -> Path:
-        return self.root / "output/failure"
-
-    @property
-    def code(self) -> Path:
-        """The job's own script, in script mode."""
-        return self.root / "code"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.root / "checkpoints"
 
     def relocated(self, path: str) -> Path:
         """A path from a configuration file, below this root where it is relative or lies below /opt/ml."""
@@ -112,6 +82,8 @@ def prepare_outputs(paths: Paths) -> None:
     for folder in (paths.model, paths.output_data):
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                problems.append(f"{folder}: cannot be written; mount it writable or run the container as root")
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
             problems.append(
                 f"{folder}: cannot be created ({error.strerror}); expected a folder this process may write to"
@@ -123,8 +95,5 @@ def prepare_outputs(paths: Paths) -> None:
                 f"{folder}: cannot be created ({error.strerror}); mount {paths.root} writable: the model and the "
                 "job's other outputs are written there"
             ) from None
-        else:
-            if not os.access(folder, os.W_OK):
-                problems.append(f"{folder}: cannot be written; mount it writable or run the container as root")
     if problems:
         raise UserError(problems)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
+from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError, UserError, first_line
 from sagemaker_object_detection.job.config import SCRIPT
 from sagemaker_object_detection.job.failure import exit_code, failure_text
 from sagemaker_object_detection.job.hosts import await_hosts
@@ -29,7 +29,6 @@ from sagemaker_object_detection.sentences import listed
 log = logging.getLogger("sagemaker_object_detection.script_mode.launch")
 
 DIRECTORY = "sagemaker_submit_directory"
-_KINDS = {1: "AlgorithmError", 2: "UserError", 3: "PlatformError"}
 
 
 class InstallError(Exception):
@@ -57,16 +56,16 @@ def main(report: int) -> NoReturn:
             "; correct it, and where there is no network (network isolation, a VPC) bring the packages in source_dir "
             "or in an image of your own"
         )
-        _tell(report, kind="UserError", problem=f"pip could not install {error}", cause_on_stderr=True, advice=advice)
+        problem = f"pip could not install {error}"
+        _tell(report, blame=UserError.exit_code, problem=problem, advice_after_stderr=advice)
     except JobError as error:
-        _tell(report, kind=_KINDS[error.exit_code], problem=str(error), cause_on_stderr=False, advice="")
+        _tell(report, blame=error.exit_code, problem=str(error))
     except Exception as error:
-        kind = _KINDS[exit_code(error)]
-        text = failure_text(error).removeprefix(f"{kind}: ")
-        if kind == "AlgorithmError":
+        blame, text = exit_code(error), failure_text(error).partition(": ")[2]
+        if blame == AlgorithmError.exit_code:
             log.exception("sagemaker-training failed before the script began.")
             text = f"sagemaker-training failed before the script began: {text.splitlines()[0]}"
-        _tell(report, kind=kind, problem=text, cause_on_stderr=False, advice="")
+        _tell(report, blame=blame, problem=text)
     sys.exit(1)
 
 
@@ -89,7 +88,11 @@ def prepare(paths: Paths) -> list[str]:
         process.validate_entry_point(program)
     except errors.ClientError as error:
         raise UserError(f"{SCRIPT}: {error}") from None
-    _refuse_mpi(job.additional_framework_parameters)
+    if job.additional_framework_parameters.get("sagemaker_mpi_enabled"):
+        raise UserError(
+            "sagemaker_mpi_enabled: this image has no MPI; remove distribution from the estimator. The names of the "
+            "hosts are in SM_HOSTS, for tf.distribute and the like"
+        )
     _fetch(paths, job.module_dir)
     _require(paths, program)
     _install(paths, program)
@@ -128,14 +131,6 @@ def _environment(paths: Paths) -> Any:
         ) from None
 
 
-def _refuse_mpi(parameters: dict[str, Any]) -> None:
-    if parameters.get("sagemaker_mpi_enabled"):
-        raise UserError(
-            "sagemaker_mpi_enabled: this image has no MPI; remove distribution from the estimator. The names of the "
-            "hosts are in SM_HOSTS, for tf.distribute and the like"
-        )
-
-
 def _fetch(paths: Paths, source: str) -> None:
     """The code into `paths.code`, from where the job says it is, unless it is there already, as in local mode."""
     import tarfile
@@ -166,10 +161,9 @@ def _fetch(paths: Paths, source: str) -> None:
         files.download_and_extract(source, str(paths.code))
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"{DIRECTORY}: {source} is no .tar.gz ({first_line(error)})") from None
-    except (ClientError, NoCredentialsError) as error:
-        raise UserError(f"{DIRECTORY}: {source} cannot be fetched ({first_line(error)}); {advice}") from None
-    except BotoCoreError as error:
-        raise PlatformError(f"{DIRECTORY}: {source} cannot be fetched ({first_line(error)}); {advice}") from None
+    except (ClientError, BotoCoreError) as error:
+        blame = UserError if isinstance(error, (ClientError, NoCredentialsError)) else PlatformError
+        raise blame(f"{DIRECTORY}: {source} cannot be fetched ({first_line(error)}); {advice}") from None
 
 
 def _require(paths: Paths, program: str) -> None:
@@ -196,8 +190,8 @@ def _install(paths: Paths, program: str) -> None:
         # Such a package is built by setuptools, which is here; pip would fetch it, and fail without a network. The
         # variable means the opposite of what it says (pypa/pip#5735).
         settings["PIP_NO_BUILD_ISOLATION"] = "0"
-    added = [name for name in settings if name not in os.environ]
-    os.environ.update({name: settings[name] for name in added})
+    added = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         entry_point.install(program, str(paths.code))
     except errors.InstallRequirementsError:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError, ScriptError, UserError
 from sagemaker_object_detection.job.config import SCRIPT, Job
-from sagemaker_object_detection.job.paths import ROOT_VARIABLE, Paths, prepare_outputs
+from sagemaker_object_detection.job.paths import ROOT_VARIABLE, prepare_outputs
 from sagemaker_object_detection.job.stop import StopSignal
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,13 @@ def run_script(job: Job, program: str) -> None:
     paths = job.paths
     with StopSignal() as stop:
         prepare_outputs(paths)
-        _prepare_code_folder(paths)
+        try:  # the toolkit makes it when it is imported, and ends with a traceback where it cannot
+            paths.code.mkdir(parents=True, exist_ok=True)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise UserError(
+                f"{paths.code}: cannot be created ({error.strerror}); expected a folder for the job's own script, "
+                "which this process may write to"
+            ) from None
         names = ", ".join(job.hyperparameters) or "none"
         log.info("Script mode: sagemaker-training runs %s. Its hyperparameters: %s.", program, names)
         reports, report = os.pipe()
@@ -115,11 +121,13 @@ def supervise(
             arrived = selector.select(0 if over and not waiting else _POLL_SECONDS)
             if arrived:
                 chunk = os.read(process.stderr.fileno(), _KEPT_BYTES)
-                _pass_on(chunk)
                 kept += chunk
                 del kept[:-_KEPT_BYTES]
                 if not chunk:
                     selector.unregister(process.stderr)
+                with contextlib.suppress(OSError):  # a log that nobody reads any more does not end the script
+                    while chunk:
+                        chunk = chunk[os.write(2, chunk) :]
             elif over and not waiting:
                 return Ended(process.returncode, _lines(bytes(kept)))
 
@@ -138,28 +146,11 @@ def _has_members(group: int) -> bool:
     return True
 
 
-def _pass_on(chunk: bytes) -> None:
-    with contextlib.suppress(OSError):  # a log that nobody reads any more does not end the script
-        while chunk:
-            chunk = chunk[os.write(2, chunk) :]
-
-
 def _lines(stderr: bytes) -> tuple[str, ...]:
     """The lines that say something, without what only a terminal shows."""
     lines = (_TERMINAL_CODES.sub("", line).rstrip() for line in stderr.decode(errors="replace").splitlines())
     printable = ("".join(c for c in line.expandtabs(4) if c.isprintable()) for line in lines)
     return tuple(line for line in printable if line)
-
-
-def _prepare_code_folder(paths: Paths) -> None:
-    """The toolkit makes the folder when it is imported, and ends with a traceback where it cannot."""
-    try:
-        paths.code.mkdir(parents=True, exist_ok=True)
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise UserError(
-            f"{paths.code}: cannot be created ({error.strerror}); expected a folder for the job's own script, which "
-            "this process may write to"
-        ) from None
 
 
 def _judge(program: str, ended: Ended, message: str, stop: StopSignal) -> None:
@@ -168,10 +159,13 @@ def _judge(program: str, ended: Ended, message: str, stop: StopSignal) -> None:
     report = json.loads(message.splitlines()[-1]) if message else {}
     if "problem" in report:
         problem = report["problem"]
-        if report["cause_on_stderr"] and ended.last_words:
-            problem += f": {_installer_error(ended.last_words)}"
-        kinds: dict[str, type[JobError]] = {kind.__name__: kind for kind in (UserError, PlatformError, AlgorithmError)}
-        raise kinds[report["kind"]](problem + report["advice"])
+        if (advice := report.get("advice_after_stderr")) is not None:
+            if lines := ended.last_words:  # pip's
+                errors = [line for line in lines if line.startswith("ERROR: ")]
+                problem += f": {errors[-1].removeprefix('ERROR: ') if errors else lines[-1]}"
+            problem += advice
+        kinds: tuple[type[JobError], ...] = (AlgorithmError, UserError, PlatformError)
+        raise next(kind for kind in kinds if kind.exit_code == report["blame"])(problem)
     if not report:
         if stop.requested:
             log.warning("Stopped by a signal before the script %s began.", program)
@@ -181,11 +175,6 @@ def _judge(program: str, ended: Ended, message: str, stop: StopSignal) -> None:
         raise _script_error(program, ended)
 
 
-def _installer_error(lines: Sequence[str]) -> str:
-    errors = [line for line in lines if line.startswith("ERROR: ")]
-    return errors[-1].removeprefix("ERROR: ") if errors else lines[-1]
-
-
 def _script_error(program: str, ended: Ended) -> ScriptError:
     status, lines = ended.status, ended.last_words
     sentence = f"The script {program} {_how_it_ended(status)}"
@@ -193,14 +182,10 @@ def _script_error(program: str, ended: Ended) -> ScriptError:
         sentence += _ADVICE[-status]
     elif not lines:
         sentence += "; it wrote nothing to stderr"
-    sentence += "."
     exit_code = status if status > 0 else 128 - status  # as a shell and docker report signals
-    if not lines or -status in _ADVICE:  # nothing it wrote is the cause
-        return ScriptError(sentence, exit_code, trace=lines[-_LINES_BEFORE_CAUSE:])
-    first = _cause(status, lines)
-    return ScriptError(
-        sentence, exit_code, cause=lines[first:], trace=lines[max(0, first - _LINES_BEFORE_CAUSE) : first]
-    )
+    first = len(lines) if -status in _ADVICE else _cause(status, lines)  # nothing it wrote explains such a signal
+    trace = lines[max(0, first - _LINES_BEFORE_CAUSE) : first]
+    return ScriptError(f"{sentence}.", exit_code, cause=lines[first:], trace=trace)
 
 
 def _cause(status: int, lines: Sequence[str]) -> int:
@@ -213,11 +198,9 @@ def _cause(status: int, lines: Sequence[str]) -> int:
 
 
 def _how_it_ended(status: int) -> str:
-    return f"ended with exit code {status}" if status >= 0 else f"was ended by {_signal_name(-status)}"
-
-
-def _signal_name(number: int) -> str:
+    if status >= 0:
+        return f"ended with exit code {status}"
     try:
-        return f"{signal.Signals(number).name} (signal {number})"
+        return f"was ended by {signal.Signals(-status).name} (signal {-status})"
     except ValueError:  # the real-time signals have no names
-        return f"signal {number}"
+        return f"was ended by signal {-status}"

@@ -99,46 +99,40 @@ class _Body:
 
     def __init__(self, service: Service, length: str) -> None:
         self._service = service
-        self._blocks: list[bytes] = []
+        self._contents = bytearray()
         self._counted = 0
-        self.size = 0
-        """Bytes that have arrived."""
         self.refusal: RequestError | None = None
         if length.isascii() and length.isdigit() and len(length) < 16:
             self._count(int(length))
 
     def add(self, block: bytes) -> None:
-        """A body that is refused is not kept, but still counted to its end."""
-        self.size += len(block)
-        if self.size > self._counted:
-            self._count(self.size)
+        """A body that is refused is not kept."""
         if self.refusal is None:
-            self._blocks.append(block)
+            self._contents += block
+            self._count(max(self._counted, len(self._contents)))
 
     def take(self) -> bytes:
         """The whole; it stays counted."""
-        contents = b"".join(self._blocks)
-        self._blocks.clear()
+        contents = bytes(self._contents)
+        self._contents.clear()
         return contents
 
     def drop(self) -> None:
         self._service.held -= self._counted
         self._counted = 0
-        self._blocks.clear()
+        self._contents.clear()
 
     def _count(self, size: int) -> None:
-        if self.refusal is not None:
-            return
         if size > self._service.max_payload:
             limit = self._service.max_payload / 2**20
             self.refusal = RequestError(413, f"more than {limit:g} MB are not accepted: shrink the image")
         elif self._service.held + size - self._counted > MAX_HELD_BYTES:
             self.refusal = RequestError(503, "busy: the images under way fill the memory that is set aside; try again")
-        if self.refusal is not None:
-            self.drop()
         else:
             self._service.held += size - self._counted
             self._counted = size
+            return
+        self.drop()
 
 
 async def _read(request: Request, body: _Body) -> bytes:

@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -11,7 +12,6 @@ from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.sentences import shortlist
 from sagemaker_object_detection.serving.image_files import ImageFile
-from sagemaker_object_detection.serving.response import Response
 
 _DECIMALS = 3
 """Of a pixel."""
@@ -84,11 +84,12 @@ def _read(annotations: Path) -> list[_Image]:
 
 
 def coco_results(
-    answer: Response, image_id: Id, displayed: tuple[int, int], category_ids: Sequence[Id]
+    answer: Mapping[str, Any], image_id: Id, displayed: tuple[int, int], category_ids: Sequence[Id]
 ) -> list[dict[str, object]]:
     """Every detection of an image, best first; boxes are [x, y, width, height] in pixels.
 
     Args:
+        answer: of `artifact.inference.respond`.
         displayed: height and width of the image once its EXIF orientation is applied.
         category_ids: by class.
     """
@@ -104,7 +105,7 @@ def coco_results(
             "score": score,
         }
         for (xmin, ymin, xmax, ymax), index, score in zip(
-            answer.normalized_boxes, answer.classes, answer.scores, strict=True
+            answer["normalized_boxes"], answer["classes"], answer["scores"], strict=True
         )
     ]
 

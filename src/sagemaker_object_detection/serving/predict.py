@@ -3,13 +3,14 @@
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from PIL import Image
 
+from sagemaker_object_detection.artifact.inference import respond
 from sagemaker_object_detection.artifact.model_info import read_model_info
 from sagemaker_object_detection.devices.prepare import prepare_to_answer
 from sagemaker_object_detection.errors import UserError
@@ -20,7 +21,6 @@ from sagemaker_object_detection.serving.coco_results import array_lines, coco_re
 from sagemaker_object_detection.serving.image_files import ImageFile, find_images
 from sagemaker_object_detection.serving.predictor import Predictor
 from sagemaker_object_detection.serving.queue import DamagedImageError
-from sagemaker_object_detection.serving.response import Response, response
 from sagemaker_object_detection.serving.whole_files import whole_file, writing
 
 log = logging.getLogger(__name__)
@@ -29,14 +29,6 @@ _PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _MAX_NAME = 255
 """Bytes of a file's name, on the usual file systems."""
 _MAX_LISTED = 20
-
-
-@dataclass(frozen=True)
-class _Answer:
-    file: ImageFile
-    header: Header
-    response: Response
-    drawing: Path | None
 
 
 def predict_files(
@@ -83,14 +75,15 @@ def predict_files(
             (drawings.parent if targets == [drawings] else drawings).mkdir(parents=True, exist_ok=True)
     answers = _answers(predictor, files, headers, targets, min_score)
     if format == "coco":
-        results = (
+        yield from array_lines(
             result
-            for answer, image_id in zip(answers, ids, strict=True)
-            for result in coco_results(answer.response, image_id, answer.header.turned, predictor.labels.ids)
+            for answer, image_id, header in zip(answers, ids, headers, strict=True)
+            for result in coco_results(answer, image_id, header.turned, predictor.labels.ids)
         )
-        yield from array_lines(results)
-    else:
-        yield from map(_json_line, answers)
+        return
+    for answer, file, target in zip(answers, files, targets, strict=True):
+        drawing = {"drawing": str(target)} if target is not None else {}
+        yield json.dumps({"image": str(file.path), **answer, "labels": predictor.labels.names, **drawing})
 
 
 def _headers(files: Sequence[ImageFile]) -> list[Header]:
@@ -111,7 +104,8 @@ def _answers(
     headers: Sequence[Header],
     drawings: Sequence[Path | None],
     min_score: float,
-) -> Iterator[_Answer]:
+) -> Iterator[dict[str, Any]]:
+    """Of each image what `artifact.inference.respond` says, once it is drawn."""
     highest, drawn = 0.0, drawings[0] is None
     for file, header, drawing in zip(files, headers, drawings, strict=True):
         try:
@@ -121,31 +115,26 @@ def _answers(
             raise UserError(f"image {str(file.path)!r} {unreadable(error)}") from error
         except DamagedImageError as error:
             raise UserError(f"image {str(file.path)!r}: cannot be decoded: cut short or damaged; replace it") from error
-        answer = response(outputs, predictor.labels)
+        answer = respond(outputs, predictor.labels.names)
         if drawing is not None:
             pixels = decode(tf.constant(contents), tf.constant(header.orientation)).numpy()
-            marks = _marks(answer, min_score)
-            highest, drawn = max([highest, *answer.scores]), drawn or bool(marks)
+            marks = _marks(answer, predictor.labels.names, min_score)
+            highest, drawn = max([highest, *answer["scores"]]), drawn or bool(marks)
             picture = draw(Image.fromarray(pixels), marks)
             with whole_file("--draw", drawing) as unfinished, writing("--draw", drawing):
                 picture.save(unfinished, format=_PICTURES[drawing.suffix.lower()])
-        yield _Answer(file, header, answer, drawing)
+        yield answer
     if not drawn:
         log.warning(
             "--draw: no box is drawn, because no score reaches --min-score %g; the highest is %.3g", min_score, highest
         )
 
 
-def _json_line(answer: _Answer) -> str:
-    drawing = {"drawing": str(answer.drawing)} if answer.drawing is not None else {}
-    return json.dumps({"image": str(answer.file.path), **asdict(answer.response), **drawing})
-
-
-def _marks(answer: Response, min_score: float) -> list[Mark]:
+def _marks(answer: Mapping[str, Any], labels: Sequence[str], min_score: float) -> list[Mark]:
     """What was found with this score at least; the best, which an answer begins with, last: it lies on top."""
-    found = zip(answer.normalized_boxes, answer.classes, answer.scores, strict=True)
+    found = zip(answer["normalized_boxes"], answer["classes"], answer["scores"], strict=True)
     return [
-        Mark((xmin, ymin, xmax, ymax), f"{answer.labels[index]} {score:.2f}", colour_of(index))
+        Mark((xmin, ymin, xmax, ymax), f"{labels[index]} {score:.2f}", colour_of(index))
         for (xmin, ymin, xmax, ymax), index, score in reversed(list(found))
         if score >= min_score
     ]

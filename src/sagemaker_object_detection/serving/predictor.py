@@ -31,8 +31,7 @@ class Predictor:
     def __init__(self, model: Path) -> None:
         info = read_model_info(model)
         self.labels = info.labels
-        self._module = _load(model / SAVED_MODEL)
-        self._detect = _signature(self._module, model / SAVED_MODEL, info)
+        self._module, self._detect = _load(model / SAVED_MODEL, info)
 
     def __call__(self, images: Sequence[bytes]) -> list[dict[str, Any]]:
         """The SavedModel's outputs for each image, as `artifact.inference.respond` takes them.
@@ -51,19 +50,17 @@ class Predictor:
         return [{name: column[row] for name, column in columns.items()} for row in range(len(images))]
 
 
-def _load(folder: Path) -> Any:
+def _load(folder: Path, info: ModelInfo) -> tuple[Any, Any]:
+    """The SavedModel, which lives no longer than the first of these, and its signature."""
     for name in _FILES:
         if not os.path.isfile(folder / name):
             raise UserError(f"{folder}: holds no file {name}; {_EXPECTED}")
     try:
-        return tf.saved_model.load(str(folder))
+        module = tf.saved_model.load(str(folder))
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # a damaged graph makes TensorFlow stumble anywhere
         raise UserError(f"{folder}: cannot be loaded ({first_line(error)[:_MAX_REASON]}); {_EXPECTED}") from error
-
-
-def _signature(module: Any, folder: Path, info: ModelInfo) -> Any:
     signature = module.signatures.get(SIGNATURE) if hasattr(module, "signatures") else None
     if signature is None:
         raise UserError(f"{folder}: has no signature {SIGNATURE}; {_EXPECTED}")
@@ -77,4 +74,4 @@ def _signature(module: Any, folder: Path, info: ModelInfo) -> Any:
             f"{folder}: tells {columns - background} classes apart, but {FILE_NAME} names {classes}; expected the "
             "files of one model: copy the model directory again"
         )
-    return signature
+    return module, signature

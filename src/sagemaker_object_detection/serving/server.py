@@ -12,10 +12,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvicorn
 from PIL import Image
@@ -25,9 +23,6 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.serving.app import Model, Service
 from sagemaker_object_detection.serving.queue import BatchQueue
-
-if TYPE_CHECKING:
-    from sagemaker_object_detection.serving.predictor import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -50,23 +45,24 @@ _BACKLOG = 2048
 _GPU_BATCH = 8
 
 
-def serve(model: Path, port: int | None, environment: Mapping[str, str] = os.environ) -> None:
+def serve(model: Path, port: int | None) -> None:
     """Serves the model in folder `model` until SIGTERM or SIGINT; requests under way are answered first.
 
     Args:
         port: None for what the environment says, else 8080; 0 for a free one, which the log names.
-        environment: what SageMaker sets.
 
     Raises:
         UserError: the folder holds no model, a setting is wrong, or the port is taken.
     """
     if port is None:
-        port = _whole_number(environment, PORT_VARIABLE, PORT, 65535)
-    payload = _whole_number(environment, PAYLOAD_VARIABLE, MAX_PAYLOAD_IN_MB, LARGEST_PAYLOAD_IN_MB)
+        port = _whole_number(PORT_VARIABLE, PORT, 65535)
+    payload = _whole_number(PAYLOAD_VARIABLE, MAX_PAYLOAD_IN_MB, LARGEST_PAYLOAD_IN_MB)
     payload = payload or LARGEST_PAYLOAD_IN_MB
     read_model_info(model)  # says at once that there is no model, before TensorFlow is imported
     service = Service(max_payload=payload * 2**20, transforms=max(1, LARGEST_PAYLOAD_IN_MB // payload))
-    _allow_connections()
+    # As many connections as the system lets this process have: 1024 files, as many start with, are soon used up.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with StopSignal() as stop, _listening(port) as listener:
         config = uvicorn.Config(
             service.app(),
@@ -131,42 +127,29 @@ def _load(folder: Path) -> tuple[Model, str]:
     batch_size = _GPU_BATCH if on_gpu else min(os.cpu_count() or 1, _GPU_BATCH)
     predictor = Predictor(folder)
     # A GPU chooses its algorithms for every size of a batch on its own.
-    _warm_up(predictor, range(batch_size, 0, -1) if on_gpu else {1, batch_size})
+    image = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(image, "PNG")
+    for size in range(batch_size, 0, -1) if on_gpu else {1, batch_size}:
+        predictor([image.getvalue()] * size)
     device = f"{'a GPU' if on_gpu else 'the CPU'}, up to {batch_size} images at a time"
     return Model(BatchQueue(predictor, batch_size), predictor.labels), device
 
 
-def _warm_up(predictor: "Predictor", sizes: Iterable[int]) -> None:
-    file = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(file, "PNG")
-    for size in sizes:
-        predictor([file.getvalue()] * size)
-
-
-def _allow_connections() -> None:
-    """As many as the system lets this process have: 1024 files, as many start with, are soon used up."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def _listening(port: int) -> socket.socket:
-    # With the protocol named asyncio sends small answers at once, instead of 40 ms later (Nagle's algorithm).
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("0.0.0.0", port))
-        listener.listen(_BACKLOG)
+        listener = socket.create_server(("", port), backlog=_BACKLOG)
     except OSError as error:
-        listener.close()
         raise UserError(
-            f"port {port}: cannot be listened on ({error.strerror}); stop what listens there, or choose another with "
-            "--port"
+            f"port {port}: cannot be listened on ({os.strerror(error.errno or 0)}); stop what listens there, or choose "
+            "another with --port"
         ) from error
-    return listener
+    # Made of its number, a socket knows its protocol. Only then does asyncio send small answers at once, instead of
+    # 40 ms later (Nagle's algorithm).
+    return socket.socket(fileno=listener.detach())
 
 
-def _whole_number(environment: Mapping[str, str], name: str, default: int, largest: int) -> int:
-    text = environment.get(name, "").strip()
+def _whole_number(name: str, default: int, largest: int) -> int:
+    text = os.environ.get(name, "").strip()
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= largest):

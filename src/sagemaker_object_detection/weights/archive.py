@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.files.disk import DISK_FULL
 from sagemaker_object_detection.sentences import shown
-from sagemaker_object_detection.weights.bounds import Limits, Tally
+from sagemaker_object_detection.weights import bounds
 
 _HEADER_BYTES = 64 * 2**20
 """All headers of an archive together, and what follows its end."""
@@ -23,19 +23,18 @@ def check_is_archive(archive: Path, origin: str) -> None:
         pass
 
 
-def check_archive(archive: Path, origin: str, limits: Limits, target: Path) -> None:
-    """Reads all of an archive and writes nothing.
+def unpack(archive: Path, origin: str, target: Path) -> None:
+    """Reads all of an archive, and then unpacks it into the folder `target`.
 
     Args:
         origin: begins the sentences of errors.
-        target: the folder it is to be unpacked in.
 
-    Raises:
+    Raises, before anything is written:
         UserError: it is no .tar.gz, it is damaged or cut short, it holds links, devices or entries outside its own
-            folder, or more than weights can be.
+            folder, or more than weights can be. Its cause is an EOFError if the archive ends early.
         PlatformError: the disk has no room for it.
     """
-    tally = Tally(f"{origin}: {archive.name}", limits)
+    tally = bounds.Tally(f"{origin}: {archive.name}")
     with _opened(archive, origin, _HEADER_BYTES) as (opened, stream):
         for member in opened:
             if refusal := _refusal(member):
@@ -47,16 +46,8 @@ def check_archive(archive: Path, origin: str, limits: Limits, target: Path) -> N
         while stream.read(_BLOCK):  # to the end, where the checksum is
             pass
     tally.check_room(target)
-
-
-def unpack(archive: Path, origin: str, limits: Limits, target: Path) -> None:
-    """Unpacks into the folder `target`; raises what `check_archive` raises, before anything is written.
-
-    The cause of a UserError is an EOFError where the archive ends early.
-    """
-    check_archive(archive, origin, limits, target)
     try:
-        with _opened(archive, origin, limits.bytes + _HEADER_BYTES) as (opened, _):
+        with _opened(archive, origin, bounds.MAX_BYTES + _HEADER_BYTES) as (opened, _):
             opened.extractall(target, filter="data")
     except OSError as error:
         raise PlatformError(

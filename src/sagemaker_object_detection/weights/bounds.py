@@ -20,18 +20,12 @@ WAYS = (
 _SECONDS_BETWEEN_LINES = 30.0
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What no weights come near: the largest published archive unpacks to a dozen files of 0.6 GB together."""
-
-    entries: int = 10_000
-    bytes: int = 10 * 2**30
-    silence_seconds: float = 30.0
-    """How long a host may send nothing."""
-    total_seconds: float = 30 * 60.0
-
-
-LIMITS = Limits()
+MAX_ENTRIES = 10_000
+MAX_BYTES = 10 * 2**30
+"""What no weights come near: the largest published archive unpacks to a dozen files of 0.6 GB together."""
+SILENCE_SECONDS = 30.0
+"""How long a host may send nothing."""
+TOTAL_SECONDS = 30 * 60.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,6 @@ class Transfer:
     origin: str
     """Begins the sentences of errors: what the user gave."""
     stop: StopSignal
-    limits: Limits
     ways: str
     """Ends the sentences of errors: what else the user can do, as `WAYS` says it to a job's."""
 
@@ -68,18 +61,18 @@ class TransferProgress:
             UserError: more has arrived than weights can be.
             PlatformError: it takes too long.
         """
-        transfer, limits, now = self._transfer, self._transfer.limits, time.monotonic()
+        transfer, now = self._transfer, time.monotonic()
         self._received += count
         transfer.stop.check()
-        if self._received > limits.bytes:
+        if self._received > MAX_BYTES:
             raise UserError(
-                f"{transfer.origin}: more than {_megabytes(limits.bytes)} have arrived, which are no weights; check "
+                f"{transfer.origin}: more than {_megabytes(MAX_BYTES)} have arrived, which are no weights; check "
                 f"the address, or {transfer.ways}"
             )
-        if now - self._begun > limits.total_seconds:
+        if now - self._begun > TOTAL_SECONDS:
             raise PlatformError(
-                f"{transfer.origin}: only {_megabytes(self._received)} have arrived in "
-                f"{limits.total_seconds / 60:.0f} minutes; start again, or {transfer.ways}"
+                f"{transfer.origin}: only {_megabytes(self._received)} have arrived in {TOTAL_SECONDS / 60:.0f} "
+                f"minutes; start again, or {transfer.ways}"
             )
         if now - self._told > _SECONDS_BETWEEN_LINES:
             self._told = now
@@ -94,18 +87,18 @@ class Tally:
         what: begins the sentences of errors.
     """
 
-    def __init__(self, what: str, limits: Limits) -> None:
-        self._what, self._limits = what, limits
-        self._entries = self._bytes = 0
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._entries = self.bytes = 0
 
     def add(self, size: int) -> None:
         """One more file or folder, of `size` bytes. Raises a UserError where weights cannot be that many or large."""
         self._entries += 1
-        self._bytes += size
-        if self._entries > self._limits.entries:
-            found = f"holds more than {self._limits.entries} files and folders"
-        elif self._bytes > self._limits.bytes:
-            found = f"holds more than {_megabytes(self._limits.bytes)}"
+        self.bytes += size
+        if self._entries > MAX_ENTRIES:
+            found = f"holds more than {MAX_ENTRIES} files and folders"
+        elif self.bytes > MAX_BYTES:
+            found = f"holds more than {_megabytes(MAX_BYTES)}"
         else:
             return
         raise UserError(f"{self._what} {found}, which are no weights; give the files of one model alone")
@@ -113,9 +106,9 @@ class Tally:
     def check_room(self, folder: Path) -> None:
         """Raises a PlatformError where the disk of `folder` has no room for what was counted."""
         free = shutil.disk_usage(folder).free
-        if self._bytes > free:
+        if self.bytes > free:
             raise PlatformError(
-                f"{self._what} takes {_megabytes(self._bytes)}, and {folder} has {_megabytes(free)} left; give the job "
+                f"{self._what} takes {_megabytes(self.bytes)}, and {folder} has {_megabytes(free)} left; give the job "
                 "a larger volume"
             )
 

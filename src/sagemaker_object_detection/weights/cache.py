@@ -2,20 +2,21 @@
 
 import errno
 import hashlib
+import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.errors import rewording
 from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.job.paths import download_cache
-from sagemaker_object_detection.weights.bounds import LIMITS
+from sagemaker_object_detection.weights.bounds import TOTAL_SECONDS
 
 Unpacked = tempfile.TemporaryDirectory[str]
 """A folder that is deleted with the last reference to this object."""
 
-_ABANDONED_SECONDS = LIMITS.total_seconds + 3600.0
+_ABANDONED_SECONDS = TOTAL_SECONDS + 3600.0
 """No fetch lasts that long: the time that it may take, and an hour to unpack and read what has arrived."""
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 
@@ -23,10 +24,7 @@ _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENO
 def find_cached(address: str) -> Path | None:
     """The folder that was fetched from this address before, or None."""
     place = _place(address)
-    try:
-        return place if place.is_dir() else None
-    except OSError:
-        return None
+    return place if os.path.isdir(place) else None
 
 
 def fetch_into_cache(address: str, fetch: Callable[[Path], Path]) -> tuple[Path, Unpacked | None]:
@@ -72,14 +70,9 @@ def fetching_folder(parent: Path) -> AbstractContextManager[Path]:
     return work_folder(parent, ".fetching-", _ABANDONED_SECONDS)
 
 
-@contextmanager
-def advising(advice: str) -> Iterator[None]:
+def advising(advice: str) -> AbstractContextManager[None]:
     """A way out in place of what a sentence expected and advised: a copy is better made anew than mended."""
-    try:
-        yield
-    except UserError as error:
-        found = [problem.rpartition("; expected ")[0] or problem for problem in error.problems]
-        raise UserError([f"{problem}; {advice}" for problem in found]) from error
+    return rewording(lambda problem: f"{problem.rpartition('; expected ')[0] or problem}; {advice}")
 
 
 def _place(address: str) -> Path:

@@ -12,7 +12,7 @@ from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.sentences import listed
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-READ_ERRORS = (tf.errors.OpError, ValueError, IndexError, RuntimeError)
+_READ_ERRORS = (tf.errors.OpError, ValueError, IndexError, RuntimeError)
 """What TensorFlow's checkpoint reader raises for missing, foreign or damaged files."""
 
 
@@ -25,18 +25,6 @@ class StoredVariables:
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], np.ndarray]
     """The array of a name; raises a UserError where the file is damaged."""
-
-    def only(self, wanted: Callable[[str], bool]) -> "StoredVariables":
-        """Those whose name is wanted."""
-        return replace(self, shapes={name: shape for name, shape in self.shapes.items() if wanted(name)})
-
-    def with_arrays(self, arrays: Mapping[str, np.ndarray]) -> "StoredVariables":
-        """With other arrays under some of the names."""
-        return StoredVariables(
-            self.source,
-            {**self.shapes, **{name: array.shape for name, array in arrays.items()}},
-            lambda name: arrays[name] if name in arrays else self.read(name),
-        )
 
 
 def read_checkpoint(prefix: Path) -> StoredVariables:
@@ -52,13 +40,13 @@ def read_checkpoint(prefix: Path) -> StoredVariables:
     def read(name: str) -> np.ndarray:
         try:
             return np.asarray(reader.get_tensor(name))
-        except READ_ERRORS as error:
+        except _READ_ERRORS as error:
             raise _unreadable(prefix, error) from error
 
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = {key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items()}
-    except READ_ERRORS as error:
+    except _READ_ERRORS as error:
         raise _unreadable(prefix, error) from error
     return StoredVariables(str(prefix), shapes, read)
 
@@ -86,13 +74,13 @@ def read_model_garden(prefix: Path) -> StoredVariables:
     """
     stored = read_checkpoint(prefix)
     for root in ("model/", "_model/"):
-        model = stored.only(
-            lambda key, root=root: (  # type: ignore[misc]
-                key.startswith(root) and key.endswith(SUFFIX) and "/.OPTIMIZER_SLOT/" not in key
-            )
-        )
-        if model.shapes:
-            return model
+        shapes = {
+            key: shape
+            for key, shape in stored.shapes.items()
+            if key.startswith(root) and key.endswith(SUFFIX) and "/.OPTIMIZER_SLOT/" not in key
+        }
+        if shapes:
+            return replace(stored, shapes=shapes)
     found = listed(sorted(stored.shapes), none="nothing")
     raise UserError(
         f"{prefix}: holds no detector's variables, but {found}; expected the checkpoint or the "

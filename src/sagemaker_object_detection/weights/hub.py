@@ -1,7 +1,6 @@
 """Fetches a TensorFlow Hub handle: https://tfhub.dev/..., https://www.kaggle.com/models/..., or any such archive."""
 
 import http.client
-import io
 import ssl
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from urllib3 import exceptions
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
 from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
+from sagemaker_object_detection.weights import bounds
 from sagemaker_object_detection.weights.archive import unpack
 from sagemaker_object_detection.weights.bounds import Transfer, TransferProgress
 
@@ -44,11 +44,11 @@ def check_handle(handle: str, origin: str) -> None:
 
 
 def fetch_hub(handle: str, work: Path, transfer: Transfer) -> Path:
-    """Fetches a handle with `tensorflow_hub.resolve`, into a folder below `work`, which it returns.
+    """Fetches a handle into a folder below `work`, which it returns.
 
-    tensorflow_hub knows what address a handle stands for. Fetching and unpacking are done here, by a resolver that is
-    registered meanwhile, because its own waits for a silent host for ever, takes half an archive that was cut between
-    two files for a whole one, unpacks without a limit, and fails on archives without entries for their folders.
+    tensorflow_hub knows what address a handle stands for. Fetching and unpacking are done here, because its resolver
+    waits for a silent host for ever, takes half an archive that was cut between two files for a whole one, unpacks
+    without a limit, and fails on archives without entries for their folders.
 
     Raises:
         UserError: there is no such model, it is refused, the host cannot be found or reached, or answers with
@@ -58,35 +58,18 @@ def fetch_hub(handle: str, work: Path, transfer: Transfer) -> Path:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pkg_resources, which nothing here can help
-        import tensorflow_hub
         from tensorflow_hub import compressed_module_resolver as hub
-        from tensorflow_hub import registry
 
-    class Resolver(hub.HttpCompressedFileResolver):  # type: ignore[misc]
-        def is_supported(self, handle: str) -> bool:
-            return bool(self.is_http_protocol(handle))
-
-        def __call__(self, handle: str) -> str:
-            address = self._append_compressed_format_query(handle)
-            if handle.startswith(hub._HUB_TF_GOOGLE_CN):
-                address = hub._GCS_GOOGLE_CN_TEMPLATE % handle.removeprefix(hub._HUB_TF_GOOGLE_CN)
-            return str(_fetch(address, self._context, work, transfer))
-
-    resolver = Resolver()
-    registry.resolver.add_implementation(resolver)  # which is asked before those that were there
-    try:
-        return Path(tensorflow_hub.resolve(handle))
-    finally:
-        registry.resolver._impls.remove(resolver)  # there is no public way, and it would keep `transfer` for good
-
-
-def _fetch(address: str, context: ssl.SSLContext, work: Path, transfer: Transfer) -> Path:
+    resolver = hub.HttpCompressedFileResolver()
+    address = resolver._append_compressed_format_query(handle)
+    if handle.startswith(hub._HUB_TF_GOOGLE_CN):
+        address = hub._GCS_GOOGLE_CN_TEMPLATE % handle.removeprefix(hub._HUB_TF_GOOGLE_CN)
     archive, tree = work / "download.tar.gz", work / "tree"
     with _failures_told(address, transfer):
-        known_whole = _download(address, context, archive, transfer)
+        known_whole = _download(address, resolver._context, archive, transfer)
     tree.mkdir()
     try:
-        unpack(archive, transfer.origin, transfer.limits, tree)
+        unpack(archive, transfer.origin, tree)
     except UserError as error:
         if known_whole or not isinstance(error.__cause__, EOFError):
             raise
@@ -130,7 +113,7 @@ def _answer(
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=transfer.limits.silence_seconds,
+                timeout=bounds.SILENCE_SECONDS,
             ) as response,
         ):
             location = response.get_redirect_location()
@@ -149,35 +132,25 @@ def _answer(
     raise UserError(f"{origin}: answers {response.status} again and again, in a circle; check the handle, {other}")
 
 
-class _Arrivals(io.RawIOBase):
-    """What arrives over a connection, each piece of which is told, headers and all.
-
-    A timeout is for one piece: a host that drips would be waited for without end.
-    """
-
-    def __init__(self, raw: io.RawIOBase, tell: Callable[[int], None]) -> None:
-        self._raw, self._tell = raw, tell
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        count = self._raw.readinto(buffer)
-        self._tell(count or 0)
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
 def _pools(address: str, context: ssl.SSLContext, tell: Callable[[int], None]) -> urllib3.PoolManager:
-    """Connections to the host of an address, through the proxy that the environment names for it."""
+    """Connections to the host of an address, through the proxy that the environment names for it.
+
+    `tell` hears of each piece that arrives, headers and all: a timeout is for one piece, and a host that drips would be
+    waited for without end.
+    """
 
     class Response(http.client.HTTPResponse):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
-            self.fp = io.BufferedReader(_Arrivals(self.fp.detach(), tell))
+            raw: Any = self.fp.raw
+            read = raw.readinto
+
+            def readinto(buffer: Any) -> int | None:
+                count: int | None = read(buffer)
+                tell(count or 0)
+                return count
+
+            raw.readinto = readinto
 
     def told(pool: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:
         connection = type("Connection", (pool.ConnectionCls,), {"response_class": Response})
@@ -221,7 +194,7 @@ def _failures_told(address: str, transfer: Transfer) -> Iterator[None]:
         ) from error
     except exceptions.TimeoutError as error:
         raise PlatformError(
-            f"{origin}: {host} has sent nothing for {transfer.limits.silence_seconds:g} seconds; start again, {other}"
+            f"{origin}: {host} has sent nothing for {bounds.SILENCE_SECONDS:g} seconds; start again, {other}"
         ) from error
     except (ValueError, http.client.InvalidURL) as error:  # urllib3's LocationParseError is the former
         raise UserError(

@@ -82,10 +82,10 @@ def install(
         detector,
         stored,
         {
-            "missing": [_short(name) for name in sorted(expected - present)],
-            "left over": [_short(name) for name in sorted(present - variables.keys())],
+            "missing": sorted(expected - present),
+            "left over": sorted(present - variables.keys()),
             "of another shape": [
-                f"{_short(name)} {list(stored.shapes[name])} instead of {list(variables[name].shape)}"
+                f"{name} {list(stored.shapes[name])} instead of {list(variables[name].shape)}"
                 for name in variables
                 if name in present and not fits(name)
             ],
@@ -98,8 +98,8 @@ def install(
         detector,
         stored,
         {
-            "no floating-point numbers": [_short(name) for name in sorted(arrays.keys() - numbers.keys())],
-            "not finite": [_short(name) for name, array in sorted(numbers.items()) if not np.isfinite(array).all()],
+            "no floating-point numbers": sorted(arrays.keys() - numbers.keys()),
+            "not finite": [name for name, array in sorted(numbers.items()) if not np.isfinite(array).all()],
         },
     )
     for name, array in arrays.items():
@@ -111,7 +111,8 @@ def _refuse(detector: Detector, stored: StoredVariables, differences: Mapping[st
     found = [f"{len(names)} {what}: {listed(names)}" for what, names in differences.items() if names]
     if found:
         raise UserError(
-            f"{stored.source} as weights of {detector.base.name}: the variables do not fit: {'; '.join(found)}; "
+            f"{stored.source} as weights of {detector.base.name}: the variables do not fit: "
+            f"{'; '.join(found).replace(SUFFIX, '')}; "
             "expected exactly the variables of that model: give a whole file of it"
         )
 
@@ -132,8 +133,8 @@ def _with_columns(
             array = stored.read(name)
             by_anchor = array.reshape(*array.shape[:-1], anchors, -1)
             arrays[name] = np.take(by_anchor, columns, axis=-1).reshape(*array.shape[:-1], -1)
-    return stored.with_arrays(arrays)
-
-
-def _short(name: str) -> str:
-    return name.removesuffix(SUFFIX)
+    return StoredVariables(
+        stored.source,
+        {**stored.shapes, **{name: array.shape for name, array in arrays.items()}},
+        lambda name: arrays[name] if name in arrays else stored.read(name),
+    )

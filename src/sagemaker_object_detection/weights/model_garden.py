@@ -14,8 +14,7 @@ Keras 2 collects from groups of layers: first every trainable variable of a grou
 the groups in their order with the path of each layer, gives both grammars.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import keras
 
@@ -24,8 +23,15 @@ from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.models.heads import tower_names
 from sagemaker_object_detection.weights.checkpoint import SUFFIX
 
-# The reference numbers its lists of layers from the coarse end: index 0 of these is level 4.
-_FPN_GROUPS = (
+# The first group is collected before the backbone. The reference numbers the lists of the others from the coarse end:
+# index 0 is level 4.
+_FPN_GROUPS: tuple[dict[str, str], ...] = (
+    {
+        "coarse_6": "_coarse_feature_layers/0/0",
+        "coarse_6_norm": "_coarse_feature_layers/0/1",
+        "coarse_7": "_coarse_feature_layers/1/0",
+        "coarse_7_norm": "_coarse_feature_layers/1/1",
+    },
     {"lateral_5": "_fpn_features_generator/top_layers/0"},
     {
         "lateral_4": "_fpn_features_generator/residual_blocks/0/0",
@@ -38,49 +44,31 @@ _FPN_GROUPS = (
         "smooth_3_norm": "_fpn_features_generator/conv_layers/1/1",
     },
 )
-_COARSE_GROUP = {
-    "coarse_6": "_coarse_feature_layers/0/0",
-    "coarse_6_norm": "_coarse_feature_layers/0/1",
-    "coarse_7": "_coarse_feature_layers/1/0",
-    "coarse_7_norm": "_coarse_feature_layers/1/1",
-}
-_BOX_TOWER, _CLASS_TOWER, _ONE_TOWER = "BoxPredictionTower", "ClassPredictionTower", "PredictionTower"
-_BOXES, _CLASSES = "box_encodings", "class_predictions_with_background"
-_BOX_PREDICTOR = "_box_prediction_head/_box_encoder_layers/0"
-_CLASS_PREDICTOR = f"_prediction_heads/{_CLASSES}/_class_predictor_layers/0"
+_CLASSES = "class_predictions_with_background"
 
 Layers = list[tuple[str, keras.layers.Layer]]
 """Path within its part -> layer, in the reference's order."""
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One of the two parts of a detector, as groups of layers."""
-
-    name: str
-    groups: list[Layers]
-
-
-def model_garden_variables(detector: Detector, stored: Iterable[str]) -> dict[str, keras.Variable]:
+def model_garden_variables(detector: Detector, stored: Collection[str]) -> dict[str, keras.Variable]:
     """Name -> variable, for every variable of the detector, in the grammar that the stored names follow."""
-    names = list(stored)
-    if any(name.startswith("_model/") for name in names):
-        return saved_model_variables(detector, names)
+    if any(name.startswith("_model/") for name in stored):
+        return saved_model_variables(detector, stored)
     return checkpoint_variables(detector)
 
 
 def checkpoint_variables(detector: Detector) -> dict[str, keras.Variable]:
     """Key in a checkpoint -> variable, for every variable of the detector."""
     return {
-        f"model/{part.name}/{path}/{_leaf(layer, variable)}{SUFFIX}": variable
-        for part in _parts(detector)
-        for group in part.groups
+        f"model/{part}/{path}/{_leaf(layer, variable)}{SUFFIX}": variable
+        for part, groups in _parts(detector).items()
+        for group in groups
         for path, layer in group
         for variable in layer.weights
     }
 
 
-def saved_model_variables(detector: Detector, stored: Iterable[str]) -> dict[str, keras.Variable]:
+def saved_model_variables(detector: Detector, stored: Collection[str]) -> dict[str, keras.Variable]:
     """Key in a SavedModel -> variable, for every variable of the detector.
 
     Some models were saved with both lists and some with `variables` alone; where a part has a `trainable_variables`
@@ -91,24 +79,21 @@ def saved_model_variables(detector: Detector, stored: Iterable[str]) -> dict[str
     """
     lists = {key.rsplit("/", 3)[0] for key in stored if key.endswith(SUFFIX)}
     named: dict[str, keras.Variable] = {}
-    for part in _parts(detector):
-        prefix = f"_model/{part.name}"
-        has_trainable = f"{prefix}/trainable_variables" in lists
-        ordered = [variable for group in part.groups for variable in _collected(layer for _, layer in group)]
-        trainable = [variable for variable in ordered if _is_trainable(variable)] if has_trainable else []
-        listed = {id(variable) for variable in trainable}
+    for part, groups in _parts(detector).items():
+        prefix = f"_model/{part}"
+        separate = f"{prefix}/trainable_variables" in lists
+        ordered: list[keras.Variable] = []
+        for group in groups:
+            weights = [variable for _, layer in group for variable in layer.weights]
+            ordered += sorted(weights, key=lambda variable: not _is_trainable(variable))
+        trainable = [variable for variable in ordered if separate and _is_trainable(variable)]
         named |= {f"{prefix}/trainable_variables/{n}{SUFFIX}": variable for n, variable in enumerate(trainable)}
         named |= {
             f"{prefix}/variables/{n}{SUFFIX}": variable
             for n, variable in enumerate(ordered)
-            if id(variable) not in listed
+            if not (separate and _is_trainable(variable))
         }
     return named
-
-
-def _collected(layers: Iterable[keras.layers.Layer]) -> list[keras.Variable]:
-    variables = [variable for layer in layers for variable in layer.weights]
-    return [v for v in variables if _is_trainable(v)] + [v for v in variables if not _is_trainable(v)]
 
 
 def _is_trainable(variable: keras.Variable) -> bool:
@@ -116,18 +101,17 @@ def _is_trainable(variable: keras.Variable) -> bool:
     return not variable.name.startswith("moving_")
 
 
-def _parts(detector: Detector) -> tuple[_Part, _Part]:
-    pyramid = _bifpn_groups(detector) if detector.base.bifpn_repeats else _fpn_groups(detector)
-    backbone = _backbone_groups(detector)
-    before = [] if detector.base.bifpn_repeats else [_named(detector.pyramid, _COARSE_GROUP)]
-    return (
-        _Part("_feature_extractor", [*before, *backbone, *pyramid]),
-        _Part("_box_predictor", [_head_group(detector)]),
-    )
-
-
-def _named(model: keras.Model, paths: dict[str, str]) -> Layers:
-    return [(path, model.get_layer(name)) for name, path in paths.items()]
+def _parts(detector: Detector) -> dict[str, list[Layers]]:
+    """The two parts of a detector, as groups of layers."""
+    extractor = _backbone_groups(detector)
+    if detector.base.bifpn_repeats:
+        extractor += _bifpn_groups(detector)
+    else:
+        coarse, *others = (
+            [(path, detector.pyramid.get_layer(name)) for name, path in group.items()] for group in _FPN_GROUPS
+        )
+        extractor = [coarse, *extractor, *others]
+    return {"_feature_extractor": extractor, "_box_predictor": [_head_group(detector)]}
 
 
 def _backbone_groups(detector: Detector) -> list[Layers]:
@@ -143,10 +127,6 @@ def _backbone_groups(detector: Detector) -> list[Layers]:
     shared = [[(f"_efficientnet/layer_with_weights-{n}", layer)] for n, layer in enumerate(backbone)]
     rest = enumerate(weighted(detector.classifier), len(backbone))
     return shared + [[(f"classification_backbone/layer_with_weights-{n}", layer)] for n, layer in rest]
-
-
-def _fpn_groups(detector: Detector) -> list[Layers]:
-    return [_named(detector.pyramid, group) for group in _FPN_GROUPS]
 
 
 def _bifpn_groups(detector: Detector) -> list[Layers]:
@@ -175,11 +155,11 @@ def _bifpn_groups(detector: Detector) -> list[Layers]:
 def _head_group(detector: Detector) -> Layers:
     heads, names = detector.heads, tower_names(detector.base.family.shared_tower)
     layers: Layers = [
-        (_BOX_PREDICTOR, heads.get_layer("box_predictor")),
-        (_CLASS_PREDICTOR, detector.class_predictor),
+        ("_box_prediction_head/_box_encoder_layers/0", heads.get_layer("box_predictor")),
+        (f"_prediction_heads/{_CLASSES}/_class_predictor_layers/0", detector.class_predictor),
     ]
-    towers = (_ONE_TOWER,) if len(names) == 1 else (_BOX_TOWER, _CLASS_TOWER)
-    for name, tower, output in zip(names, towers, (_BOXES, _CLASSES), strict=False):
+    towers = ("PredictionTower",) if len(names) == 1 else ("BoxPredictionTower", "ClassPredictionTower")
+    for name, tower, output in zip(names, towers, ("box_encodings", _CLASSES), strict=False):
         for index, level in enumerate(detector.base.levels):
             for number in range(detector.base.head_layers):
                 if index == 0:  # The convolutions are the same on every level, and collected with the first.

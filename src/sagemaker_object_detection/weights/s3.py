@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
+from sagemaker_object_detection.weights import bounds
 from sagemaker_object_detection.weights.bounds import Tally, Transfer, TransferProgress
 from sagemaker_object_detection.weights.naming import ARCHIVES
 
@@ -44,30 +45,26 @@ def fetch_s3(address: str, work: Path, transfer: Transfer) -> Path:
         StoppedError: the job was told to stop.
     """
     bucket, key = split_address(address, transfer.origin)
-    tree = work / "tree"
-    archive = work / PurePosixPath(key).name if key.endswith(ARCHIVES) else None
-    tally = Tally(f"{transfer.origin}: what is there", transfer.limits)
+    tally = Tally(f"{transfer.origin}: what is there")
     with _failures_told(bucket, transfer):
-        client = _client(transfer)
-        if archive is not None:
-            places = {key: archive}
-            size = _size(client, bucket, key)
-            tally.add(size)
+        client = _client()
+        if key.endswith(ARCHIVES):
+            arrived = work / PurePosixPath(key).name
+            places = {key: arrived}
+            tally.add(_size(client, bucket, key))
         else:
-            prefix = key.strip("/") + "/"
-            objects = _list(client, bucket, prefix, tally, transfer)
-            places = {name: _place(name, prefix, tree, transfer.origin) for name in objects}
-            size = sum(objects.values())
+            arrived = work / "tree"
+            places = _places(client, bucket, key.strip("/") + "/", arrived, tally, transfer)
         tally.check_room(work)
-        _download(client, bucket, places, transfer.origin, TransferProgress(transfer, address, size))
-    return archive or tree
+        _download(client, bucket, places, transfer.origin, TransferProgress(transfer, address, tally.bytes))
+    return arrived
 
 
-def _client(transfer: Transfer) -> Any:
+def _client() -> Any:
     import boto3
     from botocore.config import Config
 
-    silence = transfer.limits.silence_seconds
+    silence = bounds.SILENCE_SECONDS
     retries = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
     return boto3.Session().client("s3", config=Config(connect_timeout=silence, read_timeout=silence, retries=retries))
 
@@ -83,28 +80,25 @@ def _size(client: Any, bucket: str, key: str) -> int:
         raise
 
 
-def _list(client: Any, bucket: str, prefix: str, tally: Tally, transfer: Transfer) -> dict[str, int]:
-    """The size of every object below a prefix, by its key."""
-    objects: dict[str, int] = {}
+def _places(client: Any, bucket: str, prefix: str, tree: Path, tally: Tally, transfer: Transfer) -> dict[str, Path]:
+    """Where every object below a prefix goes, by its key, which may be any text, and so name any place at all."""
+    places: dict[str, Path] = {}
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for found in page.get("Contents", ()):
-            if not found["Key"].endswith("/"):  # what the console makes of an empty folder
-                tally.add(found["Size"])  # here, because there may be millions
-                objects[found["Key"]] = found["Size"]
-    if not objects:
+            key = found["Key"]
+            if key.endswith("/"):  # what the console makes of an empty folder
+                continue
+            tally.add(found["Size"])  # here, because there may be millions
+            name = key.removeprefix(prefix)
+            if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
+                raise _no_place(key, transfer.origin)
+            places[key] = tree / name
+    if not places:
         raise UserError(
             f"{transfer.origin}: there is no object below s3://{bucket}/{prefix}; expected the files of a model there, "
             f"or the address of a .tar.gz; check the address, or {transfer.ways}"
         )
-    return objects
-
-
-def _place(key: str, prefix: str, tree: Path, origin: str) -> Path:
-    """Where an object goes. A key may be any text, and so name any place at all."""
-    name = key.removeprefix(prefix)
-    if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
-        raise _no_place(key, origin)
-    return tree / name
+    return places
 
 
 def _no_place(key: str, origin: str) -> UserError:
@@ -153,8 +147,8 @@ def _failures_told(bucket: str, transfer: Transfer) -> Iterator[None]:
         ) from error
     except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
         raise UserError(
-            f"{origin}: S3 cannot be reached ({_first_sentence(error)}); check the job's VPC, which needs an endpoint "
-            f"for S3, and its network isolation, {other}"
+            f"{origin}: S3 cannot be reached ({first_line(error).rstrip('.')}); check the job's VPC, which needs an "
+            f"endpoint for S3, and its network isolation, {other}"
         ) from error
     except S3DownloadFailedError as error:
         raise UserError(f"{origin}: the object has changed while it was being fetched; start again") from error
@@ -163,7 +157,7 @@ def _failures_told(bucket: str, transfer: Transfer) -> Iterator[None]:
             f"{origin}: the connection to S3 broke {_ATTEMPTS} times at the same piece; start again, {other}"
         ) from error
     except exceptions.BotoCoreError as error:
-        raise UserError(f"{origin}: boto3 refuses it ({_first_sentence(error)}); check the address") from error
+        raise UserError(f"{origin}: boto3 refuses it ({first_line(error).rstrip('.')}); check the address") from error
 
 
 def _refused(error: Any, bucket: str, transfer: Transfer) -> JobError:
@@ -186,7 +180,3 @@ def _refused(error: Any, bucket: str, transfer: Transfer) -> JobError:
     if status >= 500:
         return PlatformError(f"{origin}: S3 answers {status} ({code}); start again, {other}")
     return UserError(f"{origin}: S3 answers {status} ({code}); check the address, {other}")
-
-
-def _first_sentence(error: Exception) -> str:
-    return first_line(error).rstrip(".")

@@ -19,21 +19,14 @@ from sagemaker_object_detection.files.regular import is_folder
 from sagemaker_object_detection.job.paths import baked_weights
 from sagemaker_object_detection.job.stop import NEVER, StoppedError, StopSignal
 from sagemaker_object_detection.weights.archive import check_is_archive, unpack
-from sagemaker_object_detection.weights.bounds import LIMITS, WAYS, Limits, Transfer
+from sagemaker_object_detection.weights.bounds import WAYS, Transfer
 from sagemaker_object_detection.weights.cache import advising, fetch_into_cache, fetch_into_temporary, find_cached
 from sagemaker_object_detection.weights.hub import check_handle, fetch_hub
 from sagemaker_object_detection.weights.naming import named_by, scheme_of, shown
 from sagemaker_object_detection.weights.s3 import fetch_s3, split_address
-from sagemaker_object_detection.weights.tree import (
-    ARTIFACT_MARK,
-    Archive,
-    Weights,
-    find_in_tree,
-    read_all,
-    weights_in_tree,
-)
+from sagemaker_object_detection.weights.tree import Archive, Weights, find_in_tree, read_all, weights_in_tree
 
-__all__ = ["ARTIFACT_MARK", "Source", "Weights", "find_source", "source_at"]
+__all__ = ["Source", "Weights", "find_source", "source_at"]
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +50,7 @@ class Source:
     ways: str = WAYS
     """Ends the sentences about what could not be fetched: what else the user can do."""
 
-    def fetch(self, stop: StopSignal = NEVER, limits: Limits = LIMITS, *, keep: bool = True) -> Weights | None:
+    def fetch(self, stop: StopSignal = NEVER, *, keep: bool = True) -> Weights | None:
         """The weights, with their files on this machine; None for random weights.
 
         What comes over the network, or came before, is read to the last variable.
@@ -73,26 +66,25 @@ class Source:
         """
         if self.archive is not None:
             archive = self.archive
-            folder, unpacked = fetch_into_temporary(lambda work: _unpack(archive, work, self.origin, limits))
-            return replace(weights_in_tree(folder, self.origin), unpacked=unpacked)
-        if self.address is not None:
-            return self._fetched(self.address, Transfer(self.origin, stop, limits, self.ways), keep=keep)
-        if self.weights is not None and self.cached is not None:
-            with advising(_deletion(self.cached)):
-                read_all(self.weights)
-        return self.weights
+            folder, temporary = fetch_into_temporary(lambda work: _unpack(archive, work, self.origin))
+            return replace(weights_in_tree(folder, self.origin), unpacked=temporary)
+        if self.address is None:
+            if self.weights is not None and self.cached is not None:
+                with advising(_deletion(self.cached)):
+                    read_all(self.weights)
+            return self.weights
+        address, transfer = self.address, Transfer(self.origin, stop, self.ways)
 
-    def _fetched(self, address: str, transfer: Transfer, *, keep: bool) -> Weights:
         def fetch(work: Path) -> Path:
             tree = self._transferred(address, work, transfer)
             read_all(weights_in_tree(tree, self.origin))  # nothing else is worth keeping
             return tree
 
-        transfer.stop.check()
+        stop.check()
         try:
             folder, unpacked = fetch_into_cache(address, fetch) if keep else fetch_into_temporary(fetch)
         except JobError as error:
-            if transfer.stop.requested:  # while a silent host was waited for
+            if stop.requested:  # while a silent host was waited for
                 raise StoppedError from error
             raise
         return replace(weights_in_tree(folder, self.origin, self.named_as), unpacked=unpacked)
@@ -104,7 +96,7 @@ class Source:
         found = find_in_tree(arrived, self.origin) if arrived.is_dir() else Archive(arrived)
         if isinstance(found, Weights):
             return arrived
-        tree = _unpack(found, work, self.origin, transfer.limits)
+        tree = _unpack(found, work, self.origin)
         found.path.unlink()
         return tree
 
@@ -174,13 +166,11 @@ def _deletion(cached: Path) -> str:
 
 def _on_this_machine(path: Path, origin: str, ways: str = WAYS) -> Source:
     """The weights in a folder, or an archive, or the one archive that a folder holds."""
-    try:
-        folder = is_folder(path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a path with a zero byte is a ValueError
-        raise UserError(f"{origin}: there is no such folder or file; {ways}") from None
-    except OSError as error:
-        raise _unreadable(origin, error) from error
     with _unreadable_told(origin):
+        try:
+            folder = is_folder(path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # a path with a zero byte is a ValueError
+            raise UserError(f"{origin}: there is no such folder or file; {ways}") from None
         named_as = named_by(str(path))
         found = find_in_tree(path, origin, named_as) if folder else Archive(path, named_as)
         if isinstance(found, Weights):
@@ -189,12 +179,12 @@ def _on_this_machine(path: Path, origin: str, ways: str = WAYS) -> Source:
         return Source(origin, archive=found)
 
 
-def _unpack(archive: Archive, work: Path, origin: str, limits: Limits) -> Path:
+def _unpack(archive: Archive, work: Path, origin: str) -> Path:
     """Unpacks below `work`, into a folder that has in it what the archive's name said."""
     tree = work / "unpacked"
     target = tree / archive.named_as.name if archive.named_as else tree
     target.mkdir(parents=True)
-    unpack(archive.path, origin, limits, target)
+    unpack(archive.path, origin, target)
     return tree
 
 
@@ -205,11 +195,7 @@ def _unreadable_told(origin: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in DISK_FULL:
             raise
-        raise _unreadable(origin, error) from error
-
-
-def _unreadable(origin: str, error: OSError) -> UserError:
-    return UserError(
-        f"{origin}: cannot be read ({error.strerror}); expected a folder or an archive that the job may read: correct "
-        "the path or its permissions"
-    )
+        raise UserError(
+            f"{origin}: cannot be read ({error.strerror}); expected a folder or an archive that the job may read: "
+            "correct the path or its permissions"
+        ) from error

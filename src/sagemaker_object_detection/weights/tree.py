@@ -4,13 +4,12 @@ Names that begin with a dot, and `__MACOSX`, are what desktops leave in folders 
 """
 
 import glob
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sagemaker_object_detection.catalogue import BaseModel
-from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.errors import UserError, rewording
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.sentences import listed
@@ -22,8 +21,6 @@ ARTIFACT_MARK = "model_info.json"
 _ARTIFACT_VARIABLES = "1/variables/variables"
 _SAVED_MODELS = ("saved_model/variables", "variables")
 """Where the variables of a SavedModel lie in a published archive, and in one of TensorFlow Hub."""
-_CONFIGURATION = "pipeline.config"
-_LITTER = "__MACOSX"
 
 
 @dataclass(frozen=True)
@@ -54,27 +51,56 @@ class Archive:
     """As in `Weights`."""
 
 
-def find_in_tree(folder: Path, origin: str, named_as: BaseModel | None = None) -> Weights | Archive:
+def find_in_tree(
+    folder: Path,
+    origin: str,
+    named_as: BaseModel | None = None,
+    or_archive: str = ", or one .tar.gz or .tgz of these",
+) -> Weights | Archive:
     """The weights or the one archive in a folder, or in its only subfolder: published archives hold one folder.
 
     Args:
         origin: begins the sentences of errors.
         named_as: what the place is named for, unless a folder or an archive in it is named for another model.
+        or_archive: ends what a sentence expects.
 
     Raises:
         UserError: the folder holds neither.
     """
-    found = _search(folder, origin, named_as)
-    if found is None:
-        raise _no_weights(folder, origin, ", or one .tar.gz or .tgz of these")
-    return found
+    while True:
+        if (folder / ARTIFACT_MARK).is_file():
+            _check_plain(folder / _ARTIFACT_VARIABLES, origin)
+            return Weights(origin, artifact=folder, named_as=named_as)
+        checkpoint = _checkpoint_in(folder)
+        if checkpoint is not None:
+            _check_plain(checkpoint, origin)
+            configuration = folder / "pipeline.config"
+            return Weights(
+                origin,
+                checkpoint=checkpoint,
+                pipeline_config=configuration if configuration.is_file() else None,
+                named_as=named_as,
+            )
+        entries = sorted(
+            entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.name != "__MACOSX"
+        )
+        archives = [entry for entry in entries if entry.name.endswith(ARCHIVES) and entry.is_file()]
+        if len(archives) == 1:
+            return Archive(archives[0], named_by(archives[0].name) or named_as)
+        if len(entries) != 1 or not entries[0].is_dir():
+            break
+        folder = entries[0]
+        named_as = named_by(folder.name) or named_as
+    raise UserError(
+        f"{origin}: found {listed([entry.name for entry in entries], none='nothing')}, which are no weights; expected "
+        f"{ARTIFACT_MARK} (a model of this algorithm), checkpoint/ckpt-0.index (a Model Garden checkpoint), "
+        f"{'' if or_archive else 'or '}variables/variables.index (a SavedModel of one){or_archive}"
+    )
 
 
 def weights_in_tree(folder: Path, origin: str, named_as: BaseModel | None = None) -> Weights:
     """`find_in_tree` in what was an archive: one in it is refused."""
-    found = _search(folder, origin, named_as)
-    if found is None:
-        raise _no_weights(folder, origin)
+    found = find_in_tree(folder, origin, named_as, or_archive="")
     if isinstance(found, Archive):
         raise UserError(
             f"{origin}: the archive holds another one, {found.path.relative_to(folder)}; expected the files of a model "
@@ -89,7 +115,15 @@ def read_all(weights: Weights) -> None:
     from sagemaker_object_detection.weights.checkpoint import read_checkpoint, read_model_garden
 
     if weights.artifact is not None:
-        _check_description(weights.artifact / ARTIFACT_MARK, weights.origin)
+        try:
+            described = isinstance(strict_json.parse((weights.artifact / ARTIFACT_MARK).read_bytes()), dict)
+        except JsonError:
+            described = False
+        if not described:
+            raise UserError(
+                f"{weights.origin}: {ARTIFACT_MARK} describes no model; expected the file as a training job wrote it: "
+                "copy the model again"
+            )
         prefix, read = weights.artifact / _ARTIFACT_VARIABLES, read_checkpoint
     else:
         assert weights.checkpoint is not None
@@ -100,50 +134,9 @@ def read_all(weights: Weights) -> None:
             stored.read(name)
 
 
-@contextmanager
-def told_of(origin: str, prefix: Path) -> Iterator[None]:
+def told_of(origin: str, prefix: Path) -> AbstractContextManager[None]:
     """Sentences about the files at `prefix` speak of what the user gave: the files may be gone by then."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError([problem.replace(str(prefix), origin) for problem in error.problems]) from error
-
-
-def _check_description(path: Path, origin: str) -> None:
-    try:
-        described = isinstance(strict_json.parse(path.read_bytes()), dict)
-    except JsonError:
-        described = False
-    if not described:
-        raise UserError(
-            f"{origin}: {path.name} describes no model; expected the file as a training job wrote it: copy the model "
-            "again"
-        )
-
-
-def _search(folder: Path, origin: str, named_as: BaseModel | None) -> Weights | Archive | None:
-    while True:
-        if (folder / ARTIFACT_MARK).is_file():
-            _check_plain(folder / _ARTIFACT_VARIABLES, origin)
-            return Weights(origin, artifact=folder, named_as=named_as)
-        checkpoint = _checkpoint_in(folder)
-        if checkpoint is not None:
-            _check_plain(checkpoint, origin)
-            configuration = folder / _CONFIGURATION
-            return Weights(
-                origin,
-                checkpoint=checkpoint,
-                pipeline_config=configuration if configuration.is_file() else None,
-                named_as=named_as,
-            )
-        entries = _entries(folder)
-        archives = [entry for entry in entries if entry.name.endswith(ARCHIVES) and entry.is_file()]
-        if len(archives) == 1:
-            return Archive(archives[0], named_by(archives[0].name) or named_as)
-        if len(entries) != 1 or not entries[0].is_dir():
-            return None
-        folder = entries[0]
-        named_as = named_by(folder.name) or named_as
+    return rewording(lambda problem: problem.replace(str(prefix), origin))
 
 
 def _check_plain(prefix: Path, origin: str) -> None:
@@ -156,33 +149,12 @@ def _check_plain(prefix: Path, origin: str) -> None:
             )
 
 
-def _entries(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.name != _LITTER)
-
-
 def _checkpoint_in(folder: Path) -> Path | None:
     for place in (folder / "checkpoint", folder):
-        numbered = {
-            int(number): place / f"ckpt-{number}"
-            for number in (index.stem.removeprefix("ckpt-") for index in place.glob("ckpt-*.index"))
-            if number.isdecimal()
-        }
-        if numbered:
-            return numbered[max(numbered)]
+        numbers = [index.stem.removeprefix("ckpt-") for index in place.glob("ckpt-*.index")]
+        if numbers := [number for number in numbers if number.isdecimal()]:
+            return place / f"ckpt-{max(numbers, key=int)}"
     for name in _SAVED_MODELS:
         if (folder / name / "variables.index").is_file():
             return folder / name / "variables"
     return None
-
-
-def _no_weights(folder: Path, origin: str, or_archive: str = "") -> UserError:
-    entries = _entries(folder)
-    while len(entries) == 1 and entries[0].is_dir():
-        entries = _entries(entries[0])
-    found = listed([entry.name for entry in entries], none="nothing")
-    either = "" if or_archive else "or "
-    return UserError(
-        f"{origin}: found {found}, which are no weights; expected {ARTIFACT_MARK} (a model of this algorithm), "
-        f"checkpoint/ckpt-0.index (a Model Garden checkpoint), {either}variables/variables.index "
-        f"(a SavedModel of one){or_archive}"
-    )
