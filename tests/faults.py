@@ -248,8 +248,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "unknown-hyperparameter-ignored",
         f"{_SRC}/hyperparameters/read.py",
-        "for name in values if name not in _CANONICAL]",
-        "for name in values if name not in _CANONICAL and nearest(name, _CANONICAL)]",
+        "for name in values if name not in BY_NAME]",
+        "for name in values if name not in BY_NAME and nearest(name, BY_NAME)]",
     ),
     # The data.
     Fault(
@@ -659,8 +659,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "legal-range-described-as-the-tuning-range",
         f"{_SRC}/hyperparameters/render.py",
-        '"MaxValue": tunable.high,',
-        '"MaxValue": str(row.kind.high),',
+        '"MaxValue": tunable.high, "ScalingType"',
+        '"MaxValue": str(row.kind.high), "ScalingType"',
     ),
     # GPUs.
     Fault(

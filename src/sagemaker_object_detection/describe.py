@@ -3,6 +3,7 @@
 from typing import Any
 
 from sagemaker_object_detection.hyperparameters import render
+from sagemaker_object_detection.hyperparameters.table import ROWS
 from sagemaker_object_detection.job.channels import CHANNELS, INPUT_MODES
 from sagemaker_object_detection.job.metrics import METRICS
 
@@ -29,7 +30,7 @@ def describe_json(image: str = IMAGE_PLACEHOLDER, *, built_in_ranges: bool = Fal
     return {
         "TrainingSpecification": {
             "TrainingImage": image,
-            "SupportedHyperParameters": render.specifications(),
+            "SupportedHyperParameters": [render.specification(row) for row in ROWS],
             "SupportedTrainingInstanceTypes": list(INSTANCE_TYPES),
             "SupportsDistributedTraining": True,
             "MetricDefinitions": [{"Name": metric.name, "Regex": metric.regex} for metric in METRICS],
@@ -50,7 +51,9 @@ def describe_json(image: str = IMAGE_PLACEHOLDER, *, built_in_ranges: bool = Fal
                 if metric.line > 0  # the training loss ranks by how well a trial memorises
             ],
         },
-        "ParameterRanges": render.parameter_ranges(built_in=built_in_ranges),
+        "ParameterRanges": render.parameter_ranges(
+            (row, row.built_in if built_in_ranges else row.tunable) for row in ROWS
+        ),
     }
 
 

@@ -1,5 +1,6 @@
+from sagemaker_object_detection.describe import describe_json
 from sagemaker_object_detection.hyperparameters import render
-from sagemaker_object_detection.hyperparameters.kinds import Integer, Number
+from sagemaker_object_detection.hyperparameters.kinds import Number
 from sagemaker_object_detection.hyperparameters.table import ROWS, TunableRange
 
 BUILT_IN = [
@@ -27,7 +28,7 @@ def test_the_readme_table_has_a_line_for_every_row_and_marks_extensions():
 
 
 def test_the_tuning_ranges_are_the_recommended_ones():
-    ranges = render.parameter_ranges()
+    ranges = describe_json()["ParameterRanges"]
     low_and_high = {
         row["Name"]: (float(row["MinValue"]), float(row["MaxValue"]))
         for kind in ("Integer", "Continuous")
@@ -40,7 +41,7 @@ def test_the_tuning_ranges_are_the_recommended_ones():
 
 
 def test_the_built_in_algorithms_ranges_are_there_for_those_who_want_them():
-    ranges = render.parameter_ranges(built_in=True)
+    ranges = describe_json(built_in_ranges=True)["ParameterRanges"]
     assert ranges["IntegerParameterRanges"] == [
         {"Name": "batch_size", "MinValue": "8", "MaxValue": "512", "ScalingType": "Logarithmic"}
     ]
@@ -65,14 +66,14 @@ def test_scalings_are_ones_a_tuning_job_accepts_for_their_range():
             low, high = float(tunable.low), float(tunable.high)
             assert tunable.scaling != "Logarithmic" or low > 0
             assert tunable.scaling != "ReverseLogarithmic" or 0 <= low < high < 1
-            assert isinstance(row.kind, Integer | Number)
+            assert isinstance(row.kind, Number)
             assert row.kind.low <= low < high <= row.kind.high
         for word in tunable if isinstance(tunable, tuple) else ():
             row.kind.parse(word)
 
 
 def test_specifications_hold_type_legal_range_and_default():
-    rows = {row["Name"]: row for row in render.specifications()}
+    rows = {row["Name"]: row for row in map(render.specification, ROWS)}
     assert rows["epsilon"] == {
         "Name": "epsilon",
         "Description": "Added to denominators for numerical stability.",
@@ -91,7 +92,7 @@ def test_specifications_hold_type_legal_range_and_default():
     assert (rows["pretrained_weights"]["Type"], "Range" in rows["pretrained_weights"]) == ("FreeText", False)
     for row in ROWS:
         # A number that may be Auto is left out for Auto: CreateAlgorithm has no word among numbers.
-        is_word_of_a_number = isinstance(row.kind, Number | Integer) and row.kind.auto
+        is_word_of_a_number = isinstance(row.kind, Number) and row.kind.auto
         expected = {} if row.default is None or is_word_of_a_number else {"DefaultValue": row.default}
         assert {name: rows[row.name][name] for name in rows[row.name] if name == "DefaultValue"} == expected
     assert "DefaultValue" not in rows["epochs"] | rows["passes_per_epoch"]

@@ -1,8 +1,9 @@
 """The hyperparameter table as its page, a tuning job and a CreateAlgorithm call want it."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, ModelName, Number
+from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, ModelName, Number, Text
 from sagemaker_object_detection.hyperparameters.table import ROWS, Resume, Row, Tunable, TunableRange
 
 _ON_RESUME: dict[Resume, str] = {
@@ -34,62 +35,48 @@ def markdown() -> str:
     return "\n".join([*lines, "", "† An extension of this container; the built-in algorithm does not have it."])
 
 
-def parameter_ranges(*, built_in: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """The recommended ranges, or those of the built-in algorithm, as the ParameterRanges of a tuning job's config."""
-    ranges: dict[str, list[dict[str, Any]]] = {
-        "IntegerParameterRanges": [],
-        "ContinuousParameterRanges": [],
-        "CategoricalParameterRanges": [],
-    }
-    for row in ROWS:
-        tunable = row.built_in if built_in else row.tunable
+def parameter_ranges(ranges: Iterable[tuple[Row, Tunable | None]]) -> dict[str, list[dict[str, Any]]]:
+    """What may be tried of each row as the ParameterRanges of a tuning job; rows without a range are left out."""
+    found: dict[str, list[dict[str, Any]]] = {"Integer": [], "Continuous": [], "Categorical": []}
+    for row, tunable in ranges:
         if isinstance(tunable, TunableRange):
-            kind = "Integer" if isinstance(row.kind, Integer) else "Continuous"
-            ranges[f"{kind}ParameterRanges"].append(
-                {
-                    "Name": row.name,
-                    "MinValue": tunable.low,
-                    "MaxValue": tunable.high,
-                    "ScalingType": tunable.scaling,
-                }
-            )
+            limits = {"MinValue": tunable.low, "MaxValue": tunable.high, "ScalingType": tunable.scaling}
+            found[_api_type(row)].append({"Name": row.name, **limits})
         elif tunable is not None:
-            ranges["CategoricalParameterRanges"].append({"Name": row.name, "Values": list(tunable)})
-    return ranges
+            found["Categorical"].append({"Name": row.name, "Values": list(tunable)})
+    return {f"{kind}ParameterRanges": rows for kind, rows in found.items()}
 
 
-def specifications() -> list[dict[str, Any]]:
-    """The SupportedHyperParameters of a TrainingSpecification: types, legal ranges and defaults."""
-    return [_specification(row) for row in ROWS]
-
-
-def _specification(row: Row) -> dict[str, Any]:
-    specification: dict[str, Any] = {
+def specification(row: Row) -> dict[str, Any]:
+    """An entry in the SupportedHyperParameters of a TrainingSpecification: type, legal range and default."""
+    described: dict[str, Any] = {
         "Name": row.name,
         "Description": row.help,
         "IsTunable": row.tunable is not None or row.built_in is not None,
         "IsRequired": False,
     }
-    if row.default is not None and not (isinstance(row.kind, Integer | Number) and row.kind.auto):
-        specification["DefaultValue"] = row.default
+    if row.default is not None and not (isinstance(row.kind, Number) and row.kind.auto):
+        described["DefaultValue"] = row.default
+    described["Type"] = kind = _api_type(row)
     match row.kind:
-        case Integer(low, high, _):
-            limits = {"MinValue": str(low), "MaxValue": str(high)}
-            return {**specification, "Type": "Integer", "Range": {"IntegerParameterRangeSpecification": limits}}
-        case Number(low, high, _):
-            limits = {"MinValue": str(low), "MaxValue": str(high)}
-            return {**specification, "Type": "Continuous", "Range": {"ContinuousParameterRangeSpecification": limits}}
-        case Flag() | Choice() | ModelName():
-            words = list(row.kind.options)
-            if isinstance(row.kind, Flag):
-                words += ["true", "false"]  # how ModelTrainer of the Python SDK v3 writes them
-            values = {"Values": words}
-            return {**specification, "Type": "Categorical", "Range": {"CategoricalParameterRangeSpecification": values}}
+        case Number(low, high):
+            legal: dict[str, Any] = {"MinValue": str(low), "MaxValue": str(high)}
+        case Flag():  # the small words: how ModelTrainer of the Python SDK v3 writes them
+            legal = {"Values": [*row.kind.options, "true", "false"]}
+        case Choice() | ModelName():
+            legal = {"Values": list(row.kind.options)}
         case _:
-            return {**specification, "Type": "FreeText"}
+            return described
+    return {**described, "Range": {f"{kind}ParameterRangeSpecification": legal}}
 
 
-def _tuning_range(tunable: Tunable) -> str:
+def _api_type(row: Row) -> str:
+    if isinstance(row.kind, Number):
+        return "Integer" if isinstance(row.kind, Integer) else "Continuous"
+    return "FreeText" if isinstance(row.kind, Text) else "Categorical"
+
+
+def _tuning_range(tunable: Tunable | None) -> str:
     if isinstance(tunable, TunableRange):
         return f"{tunable.low} to {tunable.high}, {tunable.scaling}"
     return ", ".join(tunable or ())
