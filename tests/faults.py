@@ -646,7 +646,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     # What starts a job.
     Fault(
         "channel-prefix-without-its-slash",
-        f"{_SRC}/launch/requests.py",
+        f"{_SRC}/launch/training.py",
         'address if is_archive or address.endswith("/") else f"{address}/"',
         "address",
     ),

@@ -15,7 +15,7 @@ from sagemaker_object_detection.launch.arguments import JOB_GROUPS, TAGS, Argume
 from sagemaker_object_detection.launch.follow import follow_tuning
 from sagemaker_object_detection.launch.program import Program
 from sagemaker_object_detection.launch.ranges import MAX_VALUES, read_tuned
-from sagemaker_object_detection.launch.requests import (
+from sagemaker_object_detection.launch.training import (
     check_validation_data,
     complete_definition,
     named,
