@@ -11,7 +11,6 @@ a bucket.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +65,8 @@ def read_ground_truth(manifest: Path, images: Path, attribute: str | None) -> Fo
     if not entries and len(data.problems) == before:
         data.add_problem("unreadable files", f"{manifest}: is empty. Expected one JSON object a line.")
     with data.collecting():
-        attribute = _attribute(manifest, [entry for _, entry in entries], attribute) if entries else None
-        if attribute is not None:
+        if entries:
+            attribute = _attribute(manifest, [entry for _, entry in entries], attribute)
             _read_entries(entries, attribute, images, files, data)
     return data
 
@@ -204,7 +203,8 @@ def _image(place: str, entry: _Entry, folder: Path, files: Mapping[str, list[str
     if files is None:
         return key, None
     candidates = files.get(base, [])
-    common = {name: _common_parts(name, key) for name in candidates}
+    parts = key.split("/")  # how many of the last are the same
+    common = {name: sum(parts[-n:] == name.split("/")[-n:] for n in range(1, len(parts) + 1)) for name in candidates}
     best = [name for name in candidates if common[name] == max(common.values())]
     if not best:
         similar = [name for other, names in files.items() if other.lower() == base.lower() for name in names]
@@ -214,12 +214,6 @@ def _image(place: str, entry: _Entry, folder: Path, files: Mapping[str, list[str
         advice = "Give its folders there the names they have in the bucket."
         raise _invalid_line(place, f"{address} may be {shortlist(best)} in {folder}", advice)
     return best[0], folder / best[0]
-
-
-def _common_parts(name: str, key: str) -> int:
-    """How many parts of two paths are the same, from the end on."""
-    pairs = zip(reversed(name.split("/")), reversed(key.split("/")), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _box(place: str, annotation: Any) -> tuple[int, Numbers]:

@@ -4,7 +4,7 @@ Its boxes are the first and the last pixel of an object, counted from 1: one pix
 """
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,17 +179,17 @@ def _numbers(box: Element, path: Path, data: ForeignDataSet) -> Numbers | None:
     for field in NOTATION.fields:
         with data.collecting():
             element = _only(box, field, f"{path} line {box.line}")
-            numbers.append(_read(element, path, parse_number, "unreadable objects", "a number of pixels"))
+            numbers.append(_number(element, path, "unreadable objects", "a number of pixels"))
     return numbers if len(numbers) == len(NOTATION.fields) else None
 
 
-def _read(element: Element, path: Path, parse: Callable[[str], float | None], kind: str, expected: str) -> float:
-    """What `parse` makes of the text. Raises an InvalidError where that is None."""
-    value = parse(element.text)
-    if value is None:
+def _number(element: Element, path: Path, kind: str, expected: str, *, is_side: bool = False) -> float:
+    """The number that the text is; a side has a whole number of pixels, 0 or more. Raises an InvalidError."""
+    number = parse_number(element.text)
+    if number is None or (is_side and not (number.is_integer() and 0 <= number < 2**31)):
         text = f"{path} line {element.line}: <{element.tag}> is {element.text.strip()!r}; expected {expected}."
         raise InvalidError(kind, f"{text} Correct it there.")
-    return value
+    return number
 
 
 def _image(path: Path, stem: str, root: Element, images: Path | None, data: ForeignDataSet) -> ForeignImage:
@@ -215,14 +215,8 @@ def _side(root: Element, field: str, path: Path, data: ForeignDataSet) -> int:
     side = next((side for size in root.all("size")[:1] for side in size.all(field)), None)
     with data.collecting():
         if side is not None:
-            return int(_read(side, path, _parse_side, "unreadable sizes", "a whole number of pixels"))
+            return int(_number(side, path, "unreadable sizes", "a whole number of pixels", is_side=True))
     return 0
-
-
-def _parse_side(text: str) -> float | None:
-    """The number of pixels that the text is, 0 or more, or None."""
-    number = parse_number(text)
-    return number if number is not None and number.is_integer() and 0 <= number < 2**31 else None
 
 
 def _of_same_name(stem: str, images: Path) -> str | None:
