@@ -20,7 +20,6 @@ from sagemaker_object_detection.convert.foreign import (
     ForeignImage,
     InvalidError,
     Notation,
-    Numbers,
     is_image,
 )
 from sagemaker_object_detection.files import strict_json
@@ -80,7 +79,7 @@ def _read_entries(
 ) -> None:
     """Add images, boxes and classes of the lines, each with its place, to the data set."""
     classes: dict[int, str] = {}
-    boxes: list[tuple[str, int, int, Numbers]] = []
+    boxes: list[ForeignBox] = []
     given_up = 0
     for place, entry in entries:
         metadata = entry.get(f"{attribute}{_METADATA}")
@@ -95,16 +94,15 @@ def _read_entries(
             name, path = _image(place, entry, folder, files)
             for number, annotation in enumerate(label["annotations"]):
                 with data.collecting():
-                    box_place = f"{place} annotations[{number}]"
-                    boxes.append((box_place, len(data.images), *_box(box_place, annotation)))
+                    boxes.append(_box(f"{place} annotations[{number}]", len(data.images), annotation))
             data.images.append(ForeignImage(place, name, path, height, width))
-    for place, image, category, numbers in boxes:  # a class may get its name in a later line
-        if category in classes:
-            data.boxes.append(ForeignBox(place, image, category, numbers))
+    for box in boxes:  # a class may get its name in a later line
+        if box.category in classes:
+            data.boxes.append(box)
         else:
             text = (
-                f"{place}: class_id {category} is in no class-map, which have {shortlist(sorted(classes))}. Correct it "
-                f"or add its name to the line's class-map."
+                f"{box.place}: class_id {box.category} is in no class-map, which have {shortlist(sorted(classes))}. "
+                f"Correct it or add its name to the line's class-map."
             )
             data.add_problem("unknown classes", text)
     data.categories = dict(sorted(classes.items()))
@@ -216,7 +214,7 @@ def _image(place: str, entry: _Entry, folder: Path, files: Mapping[str, list[str
     return best[0], folder / best[0]
 
 
-def _box(place: str, annotation: Any) -> tuple[int, Numbers]:
+def _box(place: str, image: int, annotation: Any) -> ForeignBox:
     def invalid(fault: str) -> InvalidError:
         return InvalidError("unreadable annotations", f"{place}: {fault}. Correct it there.")
 
@@ -231,4 +229,4 @@ def _box(place: str, annotation: Any) -> tuple[int, Numbers]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MAX_SIDE:
             raise invalid(f"{field} is {as_json(value)}; expected a number of pixels")
         numbers.append(float(value))
-    return category, numbers
+    return ForeignBox(place, image, category, numbers)

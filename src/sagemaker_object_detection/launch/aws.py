@@ -22,7 +22,6 @@ _BUSY = re.compile(
 )
 _ADVICE = {
     "AccessDenied": "allow your identity this call",
-    "AccessDeniedException": "allow your identity this call",
     "ResourceInUse": "give another name",
     "ResourceLimitExceeded": "ask for a higher quota in Service Quotas, or give another --instance-type",
     "ValidationException": "correct what it names",
@@ -83,7 +82,7 @@ def blame(error: BotoCoreError | ClientError) -> JobError:
     message = error.response["Error"].get("Message", "").strip().rstrip(".") or "no message"
     if _CREDENTIALS.match(code):
         return UserError(f"AWS refuses the credentials ({code}: {message}); sign in again, or give another --profile")
-    advice = _ADVICE.get(code, "check the arguments and the region")
+    advice = _ADVICE.get(code.replace("DeniedException", "Denied"), "check the arguments and the region")
     if code.startswith("AccessDenied") and error.operation_name.startswith("Create"):
         advice += ", and iam:PassRole for the job's role"
     return UserError(f"{error.operation_name} was refused ({code}: {message}); {advice}")
