@@ -122,10 +122,7 @@ def write_outputs(
 
 
 def _find_mistakes(
-    progress: Progress,
-    validation: Dataset | None,
-    evaluator: Evaluator | None,
-    paths: Paths,
+    progress: Progress, validation: Dataset | None, evaluator: Evaluator | None, paths: Paths
 ) -> tuple[Figures | None, list[Picture]]:
     """What the saved weights get wrong on the validation images, where that can be known; tells the thresholds."""
     result = progress.saved.validation if progress.saved else None

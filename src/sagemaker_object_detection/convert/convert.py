@@ -9,12 +9,7 @@ import numpy as np
 from sagemaker_object_detection.convert.coco import COCO
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.write import check_target, write_data_set
-from sagemaker_object_detection.dataset.annotation_entries import (
-    AnnotationEntry,
-    CategoryEntry,
-    Document,
-    ImageEntry,
-)
+from sagemaker_object_detection.dataset.annotation_entries import AnnotationEntry, CategoryEntry, Document, ImageEntry
 from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, is_other_format, judge_boxes, read_both_ways
 from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images
 from sagemaker_object_detection.dataset.problems import DataError

@@ -3,7 +3,7 @@ and every problem on the way."""
 
 import os
 import posixpath
-import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,15 +16,14 @@ from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.files.walk import files_below
+from sagemaker_object_detection.hyperparameters.kinds import Number
 from sagemaker_object_detection.sentences import is_printable
 
 _IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif")
 )
 """Also of formats that are refused: an image that silently was not there would be worse."""
-# Python's own float() also reads nan, inf, underscores and other scripts' digits.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
-_MAX_DIGITS = 64
+_FINITE = Number(-sys.float_info.max, sys.float_info.max)
 
 Numbers = Sequence[float]
 
@@ -191,8 +190,7 @@ def is_image(name: str) -> bool:
 
 def parse_number(text: str) -> float | None:
     """The finite number that the text is, or None."""
-    text = text.strip()
-    if len(text) > _MAX_DIGITS or not _NUMBER.fullmatch(text):
+    try:
+        return _FINITE.parse(text.strip())
+    except ValueError:
         return None
-    number = float(text)
-    return number if abs(number) < float("inf") else None

@@ -129,10 +129,9 @@ def _attribute(manifest: Path, entries: Sequence[_Entry], wanted: str | None) ->
             if key.endswith(_METADATA) and isinstance(value, dict):
                 types.setdefault(key.removesuffix(_METADATA), Counter())[str(value.get("type"))] += 1
     with_boxes = sorted(name for name, counts in types.items() if counts[_TYPE])
-    if wanted in with_boxes:
-        return str(wanted)
-    if wanted is None and len(with_boxes) == 1:
-        return with_boxes[0]
+    chosen = [name for name in with_boxes if wanted in (None, name)]
+    if len(chosen) == 1:
+        return chosen[0]
     others = [f"{name} ({', '.join(sorted(counts))})" for name, counts in sorted(types.items())]
     if with_boxes:
         told = f"those with boxes are {shortlist(with_boxes)}. Say which with --label-attribute"
@@ -181,14 +180,16 @@ def _label(place: str, entry: _Entry, attribute: str) -> _Entry:
 
 def _size(place: str, label: _Entry, attribute: str) -> tuple[int, int]:
     """Height and width."""
-    size = label.get("image_size")
-    sides: list[Any] = []
-    if isinstance(size, list) and len(size) == 1 and isinstance(size[0], dict):
-        sides = [size[0].get("height"), size[0].get("width")]
-    if not sides or any(type(side) is not int or not 0 < side < _MAX_SIDE for side in sides):
-        expected = '[{"width": 640, "height": 480, "depth": 3}]'
-        raise _invalid_line(place, f"{attribute}: image_size is {as_json(size)}; expected {expected}")
-    return sides[0], sides[1]
+    match label.get("image_size"):
+        case [{"height": height, "width": width}] if _is_side(height) and _is_side(width):
+            return height, width
+        case size:
+            expected = '[{"width": 640, "height": 480, "depth": 3}]'
+            raise _invalid_line(place, f"{attribute}: image_size is {as_json(size)}; expected {expected}")
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 0 < value < _MAX_SIDE
 
 
 def _image(place: str, entry: _Entry, folder: Path, files: Mapping[str, list[str]] | None) -> tuple[str, Path | None]:

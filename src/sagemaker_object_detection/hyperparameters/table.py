@@ -163,10 +163,7 @@ class Hyperparameters:
         built_in=_BETAS,
     )
     early_stopping: bool = row(
-        _FLAG,
-        "Whether to stop when the objective no longer improves.",
-        default="False",
-        on_resume="free",
+        _FLAG, "Whether to stop when the objective no longer improves.", default="False", on_resume="free"
     )
     early_stopping_min_delta: float = row(
         _UNIT,
@@ -219,11 +216,7 @@ class Hyperparameters:
         built_in=_FROM_ZERO,
     )
     optimizer: str = row(
-        Choice(_OPTIMIZERS),
-        "The optimizer.",
-        default="adam",
-        tunable=("adam", "rmsprop"),
-        built_in=_OPTIMIZERS,
+        Choice(_OPTIMIZERS), "The optimizer.", default="adam", tunable=("adam", "rmsprop"), built_in=_OPTIMIZERS
     )
     reinitialize_top_layer: bool | None = row(
         _AUTO_FLAG,
@@ -308,9 +301,7 @@ class Hyperparameters:
         before="1",
     )
     augmentation: bool = extension(
-        _FLAG,
-        "Whether training images are augmented as they were for the base model.",
-        default="True",
+        _FLAG, "Whether training images are augmented as they were for the base model.", default="True"
     )
     freeze_batch_norm: bool | None = extension(
         _AUTO_FLAG,
@@ -353,9 +344,7 @@ class Hyperparameters:
         on_resume="free",  # it rounds differently, and no more
     )
     seed: int = extension(
-        Integer(0),
-        "Decides the order of the images, their augmentation and the initial weights.",
-        default="0",
+        Integer(0), "Decides the order of the images, their augmentation and the initial weights.", default="0"
     )
     notes: tuple[str, ...] = ()
     """Sentences to log once, about values that were given and have no effect."""

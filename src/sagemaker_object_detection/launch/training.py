@@ -9,7 +9,7 @@ from sagemaker_object_detection.describe import describe_json
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read_what_is_right
-from sagemaker_object_detection.job.channels import CHANNELS
+from sagemaker_object_detection.job.channels import CHANNELS, Channel
 from sagemaker_object_detection.launch import api
 from sagemaker_object_detection.launch.arguments import JOB_GROUPS, Argument, Text
 from sagemaker_object_detection.launch.follow import follow_training
@@ -58,9 +58,7 @@ def complete_definition(request: api.Request, values: Mapping[str, Any]) -> None
         limits = request.setdefault("StoppingCondition", {})
         limits.setdefault("MaxWaitTimeInSeconds", limits.get("MaxRuntimeInSeconds", 0) + _HOUR)
     request["InputDataConfig"] = [
-        _channel(channel.name, channel.content_types[0], values[f"--{channel.name}"])
-        for channel in CHANNELS
-        if f"--{channel.name}" in values
+        _input_data(row, values[f"--{row.name}"]) for row in CHANNELS if f"--{row.name}" in values
     ]
 
 
@@ -89,7 +87,7 @@ def named(base: str) -> str:
     return f"{base}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
-def _channel(name: str, content_type: str, address: str) -> dict[str, Any]:
+def _input_data(row: Channel, address: str) -> dict[str, Any]:
     """One entry of InputDataConfig.
 
     An S3 prefix without a slash at its end would bring s3://bucket/data-old/ along with s3://bucket/data/. A model is
@@ -102,13 +100,13 @@ def _channel(name: str, content_type: str, address: str) -> dict[str, Any]:
         "S3DataDistributionType": "FullyReplicated",
     }
     channel = {
-        "ChannelName": name,
+        "ChannelName": row.name,
         "DataSource": {"S3DataSource": source},
-        "ContentType": content_type,
+        "ContentType": row.content_types[0],
         "CompressionType": "None",
         "RecordWrapperType": "None",
     }
-    return {**channel, "InputMode": "File"} if name == "model" else channel
+    return {**channel, "InputMode": "File"} if row.name == "model" else channel
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:

@@ -36,10 +36,7 @@ def epoch_figures(epoch: Epoch) -> dict[str, Any]:
 
 
 def write_metrics(
-    epochs: Sequence[Epoch],
-    saved: Epoch | None,
-    folder: Path,
-    score_thresholds: Mapping[str, float] | None = None,
+    epochs: Sequence[Epoch], saved: Epoch | None, folder: Path, score_thresholds: Mapping[str, float] | None = None
 ) -> Path:
     """Writes the file into `folder`, whole or not at all; `saved` is the epoch whose weights the model has, and
     `score_thresholds` are suggested for them, by class name; None where they are not known."""
