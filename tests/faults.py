@@ -658,7 +658,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "legal-range-described-as-the-tuning-range",
-        f"{_SRC}/hyperparameters/render.py",
+        f"{_SRC}/describe.py",
         '"MaxValue": tunable.high, "ScalingType"',
         '"MaxValue": str(row.kind.high), "ScalingType"',
     ),

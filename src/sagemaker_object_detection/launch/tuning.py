@@ -5,9 +5,9 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+from sagemaker_object_detection.describe import parameter_ranges
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Integer
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
-from sagemaker_object_detection.hyperparameters.render import parameter_ranges
 from sagemaker_object_detection.hyperparameters.table import ROWS, Row, Tunable, TunableRange
 from sagemaker_object_detection.job.metrics import METRICS
 from sagemaker_object_detection.launch import api
