@@ -51,11 +51,8 @@ def convert(data: ForeignDataSet, folder: Path, *, drop: bool, copy: bool) -> st
     copied = write_data_set(folder, document, files, copy=copy)
     boxes_per_class = Counter(box.category for box, _ in boxes)
     classes = ", ".join(f"{name} (id {id_}) {boxes_per_class[id_]}" for id_, name in data.categories.items())
-    notes = (
-        *data.notes,
-        ("images linked to those of the source (hard links)", len(files) - copied),
-        ("images copied", copied),
-    )
+    links = "images linked to those of the source (hard links)"
+    notes = (*data.notes, (links, len(files) - copied), ("images copied", copied))
     lines = [
         f"{folder}: {len(files)} images, {len(boxes)} boxes",
         f"classes: {classes}",

@@ -63,35 +63,26 @@ def read_ground_truth(manifest: Path, images: Path, attribute: str | None) -> Fo
             entries.append((place, _parse(place, line)))
     if not entries and len(data.problems) == before:
         data.add_problem("unreadable files", f"{manifest}: is empty. Expected one JSON object a line.")
+    chosen = None
     with data.collecting():
         if entries:
-            attribute = _attribute(manifest, [entry for _, entry in entries], attribute)
-            _read_entries(entries, attribute, images, files, data)
-    return data
-
-
-def _read_entries(
-    entries: Sequence[tuple[str, _Entry]],
-    attribute: str,
-    folder: Path,
-    files: Mapping[str, list[str]] | None,
-    data: ForeignDataSet,
-) -> None:
-    """Add images, boxes and classes of the lines, each with its place, to the data set."""
+            chosen = _attribute(manifest, [entry for _, entry in entries], attribute)
+    if chosen is None:
+        return data
     classes: dict[int, str] = {}
     boxes: list[ForeignBox] = []
     given_up = 0
     for place, entry in entries:
-        metadata = entry.get(f"{attribute}{_METADATA}")
+        metadata = entry.get(f"{chosen}{_METADATA}")
         metadata = metadata if isinstance(metadata, dict) else {}
-        if attribute not in entry and "failure-reason" in metadata:
+        if chosen not in entry and "failure-reason" in metadata:
             given_up += 1
             continue
-        _add_classes(f"{place} {attribute}{_METADATA}", metadata.get("class-map"), classes, data)
+        _add_classes(f"{place} {chosen}{_METADATA}", metadata.get("class-map"), classes, data)
         with data.collecting():
-            label = _label(place, entry, attribute)
-            height, width = _size(place, label, attribute)
-            name, path = _image(place, entry, folder, files)
+            label = _label(place, entry, chosen)
+            height, width = _size(place, label, chosen)
+            name, path = _image(place, entry, images, files)
             for number, annotation in enumerate(label["annotations"]):
                 with data.collecting():
                     boxes.append(_box(f"{place} annotations[{number}]", len(data.images), annotation))
@@ -107,6 +98,7 @@ def _read_entries(
             data.add_problem("unknown classes", text)
     data.categories = dict(sorted(classes.items()))
     data.notes.append(("left out, lines that the labelling job gave up on (failure-reason)", given_up))
+    return data
 
 
 def _parse(place: str, line: str) -> _Entry:

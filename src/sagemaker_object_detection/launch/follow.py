@@ -24,9 +24,6 @@ _LATE_LOOKS = 6
 """At the log of an ended job: CloudWatch is seconds behind."""
 _ENDED = ("Completed", "Failed", "Stopped")
 
-Look = Callable[[], tuple[bool, int | None]]
-"""Prints what is new about a job; returns whether there was anything, and the exit code of a job that has ended."""
-
 
 def follow_training(aws: Aws, name: str) -> int:
     """Prints a training job's status and log lines until it ends: 0 completed, 1 failed or stopped, 130 Ctrl-C.
@@ -89,7 +86,8 @@ def follow_tuning(aws: Aws, name: str) -> int:
     return _follow(look, f"tuning job {name}", stop)
 
 
-def _follow(look: Look, job: str, stop: str) -> int:
+def _follow(look: Callable[[], tuple[bool, int | None]], job: str, stop: str) -> int:
+    """look: prints what is new about the job; whether there was anything, and the exit code of a job that has ended."""
     goes_on = f"{job} goes on; stop it with: {stop}"
     pace, failures = SHORTEST, 0
     try:

@@ -70,11 +70,7 @@ _ARGUMENTS = (
         f"trials in all (default: {_DEFAULT_JOBS}; Grid: as many as there are combinations)",
     ),
     Argument(
-        "--max-parallel",
-        f"{_LIMITS}.MaxParallelTrainingJobs",
-        Integer(1, _MAX_PARALLEL),
-        "trials at a time",
-        default="1",
+        "--max-parallel", f"{_LIMITS}.MaxParallelTrainingJobs", Integer(1, _MAX_PARALLEL), "trials at once", default="1"
     ),
     Argument(
         "--max-tuning-time",

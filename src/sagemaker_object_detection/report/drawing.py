@@ -103,7 +103,7 @@ def _pixels(box: tuple[float, float, float, float], size: tuple[int, int]) -> _R
     if any(math.isnan(corner) for corner in box):
         return None
     edges = []
-    for one, other, length in ((box[0], box[2], size[0]), (box[1], box[3], size[1])):
+    for one, other, length in zip(box[:2], box[2:], size, strict=True):
         low, high = min(one, other), max(one, other)
         if high < 0 or low > 1:
             return None

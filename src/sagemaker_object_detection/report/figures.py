@@ -118,8 +118,13 @@ def compute_figures(dataset: Dataset, detections: DetectionSet) -> Figures:
     labels = dataset.labels
     images = [Compared.of(dataset, detections, index) for index in range(len(dataset.file_names))]
     hits = [match(image.overlap * (image.classes[:, np.newaxis] == image.truth_classes)) >= 0 for image in images]
-    everything = [np.concatenate(parts) for parts in ([i.scores for i in images], [i.classes for i in images], hits)]
-    classes = tuple(_class_figures(index, dataset, *everything) for index in range(len(labels)))
+    scores = np.concatenate([image.scores for image in images])
+    right, predicted = np.concatenate(hits), np.concatenate([image.classes for image in images])
+    classes = []
+    for index in range(len(labels)):
+        boxes, own = int((dataset.classes == index).sum()), predicted == index
+        curve = precision_recall(scores[own], right[own], boxes) if boxes else None
+        classes.append(ClassFigures(boxes, curve, best_threshold(curve) if curve else None))
     cuts = np.array([one.threshold.score if one.threshold else CONFIDENT for one in classes], np.float32)
 
     confusion = np.zeros((len(labels) + 1, len(labels) + 1), np.int64)
@@ -134,7 +139,7 @@ def compute_figures(dataset: Dataset, detections: DetectionSet) -> Figures:
         errors[index] = len(missed) + (truth != image.classes).sum()
     order = [int(index) for index in np.argsort(-errors, kind="stable")[:WORST_IMAGES] if errors[index] > 0]
     worst = tuple(_bad_image(index, cut[index], matches[index], labels.names) for index in order)
-    return Figures(classes, confusion, errors, worst)
+    return Figures(tuple(classes), confusion, errors, worst)
 
 
 def match(overlap: np.ndarray) -> np.ndarray:
@@ -173,17 +178,6 @@ def best_threshold(curve: Curve) -> Threshold | None:
         return None
     best = int(f1.argmax())
     return Threshold(float(curve.scores[last][best]), float(precision[best]), float(recall[best]), float(f1[best]))
-
-
-def _class_figures(
-    index: int, dataset: Dataset, scores: np.ndarray, classes: np.ndarray, hits: np.ndarray
-) -> ClassFigures:
-    boxes = int((dataset.classes == index).sum())
-    if boxes == 0:
-        return ClassFigures(0, None, None)
-    own = classes == index
-    curve = precision_recall(scores[own], hits[own], boxes)
-    return ClassFigures(boxes, curve, best_threshold(curve))
 
 
 def _missed(image: Compared, matches: np.ndarray) -> np.ndarray:

@@ -63,7 +63,6 @@ def write_page(findings: PageContent, folder: Path) -> Path:
         the page.
     """
     remove_page(folder)
-    page, pictures = folder / FILE_NAME, folder / PICTURES
     with work_folder(folder, ".report-", abandoned=0.0) as temporary:
         drawn = _charts(findings)
         (temporary / PICTURES).mkdir()
@@ -72,8 +71,8 @@ def write_page(findings: PageContent, folder: Path) -> Path:
         for number, picture in enumerate(findings.pictures, 1):
             (temporary / PICTURES / f"worst_{number}.png").write_bytes(picture.encoded("PNG"))
         (temporary / FILE_NAME).write_text(render(findings, drawn), encoding="utf-8")
-        (temporary / PICTURES).rename(pictures)
-        return (temporary / FILE_NAME).rename(page)
+        (temporary / PICTURES).rename(folder / PICTURES)
+        return (temporary / FILE_NAME).rename(folder / FILE_NAME)
 
 
 def remove_page(folder: Path) -> None:
