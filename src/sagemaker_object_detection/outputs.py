@@ -10,6 +10,7 @@ from sagemaker_object_detection.dataset.load import Splits
 from sagemaker_object_detection.evaluation import verdict
 from sagemaker_object_detection.evaluation.evaluation import CONFIDENT
 from sagemaker_object_detection.evaluation.evaluator import Evaluator
+from sagemaker_object_detection.guard import optional
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.job.paths import Paths
@@ -17,7 +18,6 @@ from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.report.figures import Figures, compute_figures
 from sagemaker_object_detection.report.metrics_file import write_metrics
-from sagemaker_object_detection.report.optional import optional
 from sagemaker_object_detection.report.pictures import Picture, draw_worst
 from sagemaker_object_detection.report.tensorboard import TensorBoard
 from sagemaker_object_detection.sentences import listed
@@ -136,11 +136,8 @@ def _find_mistakes(
     thresholds = {name: one.threshold.score for name, one in named if one.threshold is not None}
     write_metrics(progress.epochs, progress.saved, paths.output_data, thresholds)
     if len(validation.boxes):
-        shown = listed(
-            [f"{name!r} {score:.3f}" for name, score in thresholds.items()],
-            _CLASSES_SHOWN,
-            none="none, as no detection is right",
-        )
+        scores = [f"{name!r} {score:.3f}" for name, score in thresholds.items()]
+        shown = listed(scores, _CLASSES_SHOWN, none="none, as no detection is right")
         log.info("Suggested score thresholds, by the best F1 at IoU 0.5 (all are in metrics.json): %s.", shown)
         if verdict.shy(result):
             log.info(

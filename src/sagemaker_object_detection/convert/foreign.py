@@ -25,8 +25,6 @@ _IMAGE_SUFFIXES = frozenset(
 """Also of formats that are refused: an image that silently was not there would be worse."""
 _FINITE = Number(-sys.float_info.max, sys.float_info.max)
 
-Numbers = Sequence[float]
-
 
 class InvalidError(Exception):
     """One part of a data set cannot be read, and is left out. The message is the whole sentence.
@@ -43,15 +41,15 @@ class InvalidError(Exception):
 class Notation:
     """How a format writes a box.
 
-    fields: what its four numbers are called. expected: completes "expected ...". inverted: what sentences say of a box
-    that ends before it begins. to_corners: numbers as written, float64 [M, 4], and sizes of their images, float64
-    [M, 2], height and width -> xmin ymin xmax ymax in pixels, float64 [M, 4].
+    fields: what its four numbers are called. expected: completes "expected ...". to_corners: numbers as written,
+    float64 [M, 4], and sizes of their images, float64 [M, 2], height and width -> xmin ymin xmax ymax in pixels,
+    float64 [M, 4]. inverted: what sentences say of a box that ends before it begins.
     """
 
     fields: tuple[str, str, str, str]
     expected: str
-    inverted: str
     to_corners: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    inverted: str = "has a negative width or height"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class ForeignBox:
     place: str
     image: int
     category: Id
-    numbers: Numbers
+    numbers: Sequence[float]
 
 
 @dataclass

@@ -11,32 +11,27 @@ a bucket.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sagemaker_object_detection.convert import coco
 from sagemaker_object_detection.convert.foreign import (
     ForeignBox,
     ForeignDataSet,
     ForeignImage,
     InvalidError,
-    Notation,
     is_image,
 )
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
-from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
 from sagemaker_object_detection.sentences import as_json, shortlist
 
 GROUND_TRUTH = "ground-truth"
 _TYPE = "groundtruth/object-detection"
 _METADATA = "-metadata"
 _MAX_SIDE = 2**31
-NOTATION = Notation(
-    fields=("left", "top", "width", "height"),
-    expected="a width and a height above 0, in pixels, inside the image",
-    inverted="has a negative width or height",
-    to_corners=lambda numbers, sizes: xywh_to_xyxy(numbers),
-)
+NOTATION = replace(coco.NOTATION, fields=("left", "top", "width", "height"))
 _Entry = Mapping[str, Any]
 
 

@@ -41,7 +41,6 @@ def _to_corners(numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 NOTATION = Notation(
     fields=("x", "y", "width", "height"),
     expected="a centre x, y and a width and a height above 0, as shares of the image's, inside the image",
-    inverted="has a negative width or height",
     to_corners=_to_corners,
 )
 

@@ -127,14 +127,6 @@ _OPTIMIZERS = ("adam", "sgd", "nesterov", "rmsprop", "adagrad", "adadelta")
 _EARLY_STOPPING = UsedWhen("early_stopping", (True,))
 
 
-def _with_optimizer(*names: str) -> UsedWhen:
-    return UsedWhen("optimizer", names)
-
-
-def _with_all_layers(otherwise: Value) -> UsedWhen:
-    return UsedWhen("train_only_on_top_layer", (False,), otherwise)
-
-
 @dataclass(frozen=True)
 class Hyperparameters:
     """A job's values: an attribute for each row. What None means is said in `default_help`; for flags it is Auto."""
@@ -150,7 +142,7 @@ class Hyperparameters:
         _UNIT,
         "Decay rate of the first moment estimates.",
         default="0.9",
-        used_when=_with_optimizer("adam"),
+        used_when=UsedWhen("optimizer", ("adam",)),
         tunable=TunableRange("0.8", "0.97", "ReverseLogarithmic"),
         built_in=_BETAS,
     )
@@ -158,7 +150,7 @@ class Hyperparameters:
         _UNIT,
         "Decay rate of the second moment estimates.",
         default="0.999",
-        used_when=_with_optimizer("adam"),
+        used_when=UsedWhen("optimizer", ("adam",)),
         tunable=TunableRange("0.98", "0.9999", "ReverseLogarithmic"),
         built_in=_BETAS,
     )
@@ -189,7 +181,7 @@ class Hyperparameters:
         _UNIT,
         "Added to denominators for numerical stability.",
         default="1e-7",
-        used_when=_with_optimizer("adam", "rmsprop", "adadelta", "adagrad"),
+        used_when=UsedWhen("optimizer", ("adam", "rmsprop", "adadelta", "adagrad")),
         tunable=TunableRange("1e-8", "1e-5", "Logarithmic"),
         built_in=TunableRange("1e-8", "1.0", "Logarithmic"),
         aliases=("eps",),
@@ -198,7 +190,7 @@ class Hyperparameters:
         _UNIT,
         "Where the accumulators of the squared gradients begin.",
         default="0.1",
-        used_when=_with_optimizer("adagrad"),
+        used_when=UsedWhen("optimizer", ("adagrad",)),
         built_in=_FROM_ZERO,
     )
     learning_rate: float = row(
@@ -212,7 +204,7 @@ class Hyperparameters:
         _UNIT,
         "The momentum of gradient descent.",
         default="0.9",
-        used_when=_with_optimizer("sgd", "nesterov"),
+        used_when=UsedWhen("optimizer", ("sgd", "nesterov")),
         built_in=_FROM_ZERO,
     )
     optimizer: str = row(
@@ -229,7 +221,7 @@ class Hyperparameters:
         _UNIT,
         "Decay rate of the averaged squared gradients.",
         default="0.95",
-        used_when=_with_optimizer("adadelta", "rmsprop"),
+        used_when=UsedWhen("optimizer", ("adadelta", "rmsprop")),
     )
     train_only_on_top_layer: bool = row(
         _FLAG,
@@ -291,7 +283,7 @@ class Hyperparameters:
         by_recipe=("0.002", "1"),  # Adam's steps move a weight by about the learning rate, however small it is
         tunable=TunableRange("5e-4", "1e-2", "Logarithmic"),
         before="1.0",
-        used_when=_with_all_layers(otherwise=1.0),
+        used_when=UsedWhen("train_only_on_top_layer", (False,), otherwise=1.0),
     )
     passes_per_epoch: int | None = extension(
         Integer(1, auto=True),
@@ -308,7 +300,7 @@ class Hyperparameters:
         "Whether batch normalization keeps its statistics and parameters. Auto: frozen when fine-tuning with few "
         "images per device.",
         default=AUTO,
-        used_when=_with_all_layers(otherwise=True),
+        used_when=UsedWhen("train_only_on_top_layer", (False,), otherwise=True),
     )
     bbox_format: str = extension(
         Choice(("xyxy", "xywh")),
@@ -340,7 +332,7 @@ class Hyperparameters:
         "Whether XLA compiles the training step. Auto: on a GPU, if the job has 5000 steps or more; not measured on "
         "GPUs.",
         default=AUTO,
-        used_when=_with_all_layers(otherwise=False),
+        used_when=UsedWhen("train_only_on_top_layer", (False,), otherwise=False),
         on_resume="free",  # it rounds differently, and no more
     )
     seed: int = extension(

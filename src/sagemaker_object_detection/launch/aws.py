@@ -1,8 +1,6 @@
 """Connecting to AWS, and what it answers as sentences."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,15 +51,6 @@ def connect(region: str | None, profile: str | None) -> Aws:
         logs=session.client("logs", config=_CONFIG),
         region=session.region_name,
     )
-
-
-@contextmanager
-def blaming() -> Iterator[None]:
-    """Turns an error of AWS or boto3 in the block into a JobError."""
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise blame(error) from error
 
 
 def is_passing(error: Exception) -> bool:

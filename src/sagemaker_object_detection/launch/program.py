@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.guard import run_guarded
@@ -86,9 +87,11 @@ class Program:
         if options.dry_run:
             print(json.dumps(request, indent=2))
             return 0
-        with aws.blaming():
+        try:
             clients = aws.connect(options.region, options.profile)
             answer = getattr(clients.sagemaker, xform_name(self.operation))(**request)
+        except (BotoCoreError, ClientError) as error:
+            raise aws.blame(error) from error
         name = request[self.name]
         print(self.done.format(name=name, region=clients.region, **answer), flush=True)
         return self.follow(clients, name) if self.follow and options.wait else 0

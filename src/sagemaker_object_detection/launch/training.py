@@ -17,7 +17,6 @@ from sagemaker_object_detection.launch.program import Program
 from sagemaker_object_detection.sentences import as_json, shown
 from sagemaker_object_detection.weights.naming import ARCHIVES
 
-_HOUR = 3600
 _ADDRESSES = ("https://", "http://", "s3://")
 
 
@@ -56,7 +55,7 @@ def complete_definition(request: api.Request, values: Mapping[str, Any]) -> None
         request.pop("CheckpointConfig", None)
     if "--spot" in values:
         limits = request.setdefault("StoppingCondition", {})
-        limits.setdefault("MaxWaitTimeInSeconds", limits.get("MaxRuntimeInSeconds", 0) + _HOUR)
+        limits.setdefault("MaxWaitTimeInSeconds", limits.get("MaxRuntimeInSeconds", 0) + 3600)
     request["InputDataConfig"] = [
         _input_data(row, values[f"--{row.name}"]) for row in CHANNELS if f"--{row.name}" in values
     ]

@@ -83,15 +83,10 @@ def remove_page(folder: Path) -> None:
 
 def render(findings: PageContent, drawn: Mapping[str, bytes]) -> str:
     """The page as HTML; `drawn`: PNG by the name of the chart."""
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = lambda value, digits=3: "-" if value is None else f"{value:.{digits}f}"
-    environment.filters["number"] = lambda value: f"{value:,}"
+    loader = PackageLoader(__package__, ".")
+    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja.filters["figure"] = lambda value, digits=3: "-" if value is None else f"{value:.{digits}f}"
+    jinja.filters["number"] = lambda value: f"{value:,}"
     splits = findings.splits
     result = findings.saved.validation if findings.saved else None
     shown = {
@@ -110,7 +105,7 @@ def render(findings: PageContent, drawn: Mapping[str, bytes]) -> str:
         "hyperparameters": recorded(findings.hyperparameters, findings.base),
         "effective": findings.hyperparameters.effective(),
     }
-    return environment.get_template(_TEMPLATE).render(vars(findings) | shown)
+    return jinja.get_template(_TEMPLATE).render(vars(findings) | shown)
 
 
 def _missing(findings: PageContent) -> list[str]:

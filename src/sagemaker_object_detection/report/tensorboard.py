@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from sagemaker_object_detection.guard import optional
 from sagemaker_object_detection.report.metrics_file import epoch_figures
-from sagemaker_object_detection.report.optional import optional
 from sagemaker_object_detection.report.pictures import Picture
 from sagemaker_object_detection.training.progress import Epoch
 
