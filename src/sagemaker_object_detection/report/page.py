@@ -146,12 +146,11 @@ def _charts(findings: PageContent) -> dict[str, bytes]:
     }
     scores = {"mAP@[.5:.95]": _metric(results, "mAP"), "mAP@.5": _metric(results, "mAP_50")}
     dead = {"dead channels": [result.dead_channels if result else None for result in results]}
-    dead_title = "Share of the backbone's channels that are dead"
     drawn = {}
     for name, title, lines, mark, least_top in (
         ("losses", "Losses", losses, saved, 0.0),
         ("map", "Mean average precision", scores, saved, 0.1),
-        ("channels", dead_title, dead, None, 0.1),
+        ("channels", "Share of the backbone's channels that are dead", dead, None, 0.1),
     ):
         numbers = {key: np.array(values, float) for key, values in lines.items()}  # None becomes NaN
         known = {key: values.tolist() for key, values in numbers.items() if np.isfinite(values).any()}
