@@ -16,13 +16,13 @@ import os
 import sys
 from pathlib import Path
 
-from sagemaker_object_detection.convert import yolo
 from sagemaker_object_detection.convert.coco import read_coco
 from sagemaker_object_detection.convert.convert import convert
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.ground_truth import read_ground_truth
 from sagemaker_object_detection.convert.voc import read_voc
 from sagemaker_object_detection.convert.write import check_target
+from sagemaker_object_detection.convert.yolo import read_yolo
 from sagemaker_object_detection.guard import run_guarded
 
 
@@ -54,8 +54,8 @@ def _voc(options: argparse.Namespace) -> ForeignDataSet:
 
 
 def _yolo(options: argparse.Namespace) -> ForeignDataSet:
-    layout = yolo.find_layout(options.folder, options.split, options.images, options.labels)
-    return yolo.read_yolo(layout, options.names, options.names_file)
+    places = (options.folder, options.split, options.images, options.labels)
+    return read_yolo(*places, options.names, options.names_file)
 
 
 def _ground_truth(options: argparse.Namespace) -> ForeignDataSet:

@@ -248,8 +248,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "unknown-hyperparameter-ignored",
         f"{_SRC}/hyperparameters/read.py",
-        "for name in values if name not in _CANONICAL]",
-        "for name in values if name not in _CANONICAL and nearest(name, _CANONICAL)]",
+        "for name in values if name not in BY_NAME]",
+        "for name in values if name not in BY_NAME and nearest(name, BY_NAME)]",
     ),
     # The data.
     Fault(
@@ -646,7 +646,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     # What starts a job.
     Fault(
         "channel-prefix-without-its-slash",
-        f"{_SRC}/launch/requests.py",
+        f"{_SRC}/launch/training.py",
         'address if is_archive or address.endswith("/") else f"{address}/"',
         "address",
     ),
@@ -658,9 +658,9 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "legal-range-described-as-the-tuning-range",
-        f"{_SRC}/hyperparameters/render.py",
-        '"MaxValue": tunable.high,',
-        '"MaxValue": str(row.kind.high),',
+        f"{_SRC}/describe.py",
+        '"MaxValue": tunable.high, "ScalingType"',
+        '"MaxValue": str(row.kind.high), "ScalingType"',
     ),
     # GPUs.
     Fault(

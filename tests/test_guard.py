@@ -1,9 +1,11 @@
 """What ends a command becomes its exit code."""
 
+import logging
+
 import pytest
 
 from sagemaker_object_detection.errors import PlatformError, UserError
-from sagemaker_object_detection.guard import run_guarded
+from sagemaker_object_detection.guard import optional, run_guarded
 from sagemaker_object_detection.job.stop import StoppedError
 
 
@@ -38,3 +40,17 @@ def test_sentences_go_to_stderr_and_a_traceback_with_a_fault_of_ours(capsys):
     told = capsys.readouterr().err
     assert told.startswith("Traceback")
     assert "AlgorithmError: ValueError: odd" in told
+
+
+def test_a_failure_is_one_line(caplog):
+    with caplog.at_level(logging.INFO), optional("The report", "the model is whole"):
+        raise OSError(28, "No space left on device\nand more of it")
+    assert caplog.messages == [
+        "The report could not be written (OSError: [Errno 28] No space left on device): the model is whole."
+    ]
+
+
+def test_an_interruption_is_no_failure(caplog):
+    with pytest.raises(KeyboardInterrupt), optional("The report", "the model is whole"):
+        raise KeyboardInterrupt
+    assert caplog.messages == []

@@ -18,6 +18,7 @@ from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.job.paths import Paths, prepare_outputs
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.report import page
+from sagemaker_object_detection.report.figures import compute_figures
 from sagemaker_object_detection.report.tensorboard import TensorBoard
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.progress import Progress
@@ -82,7 +83,10 @@ def test_the_report_comes_with_thresholds_in_the_metrics_and_the_log(write, tmp_
         metrics = write()
     assert metrics["score_thresholds"] == {"cat": pytest.approx(0.9)}
     assert [epoch["epoch"] for epoch in metrics["epochs"]] == [0, 1, 2]
-    assert "Suggested score thresholds, by the best F1 at IoU 0.5: 'cat' 0.900." in caplog.messages
+    assert (
+        "Suggested score thresholds, by the best F1 at IoU 0.5 (all are in metrics.json): 'cat' 0.900."
+        in caplog.messages
+    )
     assert f"The report is in {tmp_path}/output/data/report.html." in caplog.messages
     assert (tmp_path / "output/data/report/worst_3.png").is_file()
     (board,) = (tmp_path / "board").iterdir()
@@ -138,11 +142,15 @@ def test_a_first_epoch_cut_short_has_a_report_without_figures(write, tmp_path):
     assert "No epoch was finished" in (tmp_path / "output/data/report.html").read_text()
 
 
-def test_only_some_of_many_thresholds_are_in_the_log():
-    shown = outputs._shown({f"class {number}": 0.5 for number in range(25)})
-    assert shown.startswith("'class 0' 0.500, 'class 1' 0.500")
-    assert shown.endswith("'class 19' 0.500, 5 more in metrics.json")
-    assert outputs._shown({}) == "none, as no detection is right"
+def test_the_log_says_if_no_detection_is_right(write, monkeypatch, caplog):
+    def all_wrong(*arguments):
+        figures = compute_figures(*arguments)
+        return replace(figures, classes=tuple(replace(one, threshold=None) for one in figures.classes))
+
+    monkeypatch.setattr(outputs, "compute_figures", all_wrong)
+    with caplog.at_level(logging.INFO):
+        assert write()["score_thresholds"] == {}
+    assert "(all are in metrics.json): none, as no detection is right." in caplog.text
 
 
 def test_a_collapse_is_told_in_the_epoch_in_which_it_happens(tmp_path, caplog):

@@ -1,16 +1,25 @@
-"""Around every command: what ends it becomes an exit code, and a sentence for whoever started it."""
+"""Around every command: what ends it becomes an exit code, and a sentence for whoever started it.
 
+And around what a job can do without: a failure there costs one line of the log.
+"""
+
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from sagemaker_object_detection.errors import AlgorithmError, JobError
+from sagemaker_object_detection.errors import AlgorithmError, JobError, first_line
 from sagemaker_object_detection.job.failure import exit_code, failure_text
 from sagemaker_object_detection.job.stop import StoppedError
 
+log = logging.getLogger(__name__)
+
 BROKEN_PIPE, INTERRUPTED = 141, 130
 """What a shell reports of a process that SIGPIPE or SIGINT ended."""
+_SHOWN = 300
+"""Characters of an error in a warning."""
 
 
 def tell_on_stderr(error: Exception) -> None:
@@ -45,3 +54,13 @@ def run_guarded(run: Callable[[], int | None], tell: Callable[[Exception], None]
     except Exception as error:
         tell(error)
         return exit_code(error)
+
+
+@contextmanager
+def optional(what: str, consolation: str) -> Iterator[None]:
+    """Turns any Exception inside into one warning: `what` could not be written, and `consolation`."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {first_line(error)}".split())[:_SHOWN]
+        log.warning("%s could not be written (%s): %s.", what, reason, consolation)

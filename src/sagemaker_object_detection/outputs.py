@@ -1,7 +1,6 @@
 """What a job leaves behind: the model, its figures, the last lines of the log, and then what it can do without."""
 
 import logging
-from collections.abc import Mapping
 
 from sagemaker_object_detection.artifact.export import export
 from sagemaker_object_detection.artifact.model_info import model_info
@@ -11,16 +10,17 @@ from sagemaker_object_detection.dataset.load import Splits
 from sagemaker_object_detection.evaluation import verdict
 from sagemaker_object_detection.evaluation.evaluation import CONFIDENT
 from sagemaker_object_detection.evaluation.evaluator import Evaluator
+from sagemaker_object_detection.guard import optional
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.report.figures import Figures, compute_figures
-from sagemaker_object_detection.report.metrics_file import epoch_figures, write_metrics
-from sagemaker_object_detection.report.optional import optional
+from sagemaker_object_detection.report.metrics_file import write_metrics
 from sagemaker_object_detection.report.pictures import Picture, draw_worst
 from sagemaker_object_detection.report.tensorboard import TensorBoard
+from sagemaker_object_detection.sentences import listed
 from sagemaker_object_detection.training.progress import Progress
 from sagemaker_object_detection.training.recipe import recorded
 
@@ -87,7 +87,7 @@ def write_outputs(
         metrics=result.metrics if result else {},
     )
     export(detector, training.labels, info, paths.model)
-    _write_figures(progress, paths)
+    write_metrics(progress.epochs, saved, paths.output_data)
     if saved is not None and result is not None:
         log.info(
             "The saved model is that of epoch %d. Its metrics once more, as a tuning job takes the last value:",
@@ -121,16 +121,8 @@ def write_outputs(
         log.info("The report is in %s.", write_page(findings, paths.output_data))
 
 
-def _write_figures(progress: Progress, paths: Paths, thresholds: Mapping[str, float] | None = None) -> None:
-    figures = [epoch_figures(epoch) for epoch in progress.epochs]
-    write_metrics(figures, progress.saved.number if progress.saved else None, paths.output_data, thresholds)
-
-
 def _find_mistakes(
-    progress: Progress,
-    validation: Dataset | None,
-    evaluator: Evaluator | None,
-    paths: Paths,
+    progress: Progress, validation: Dataset | None, evaluator: Evaluator | None, paths: Paths
 ) -> tuple[Figures | None, list[Picture]]:
     """What the saved weights get wrong on the validation images, where that can be known; tells the thresholds."""
     result = progress.saved.validation if progress.saved else None
@@ -142,18 +134,14 @@ def _find_mistakes(
     figures = compute_figures(validation, found)
     named = zip(validation.labels.names, figures.classes, strict=True)
     thresholds = {name: one.threshold.score for name, one in named if one.threshold is not None}
-    _write_figures(progress, paths, thresholds)
+    write_metrics(progress.epochs, progress.saved, paths.output_data, thresholds)
     if len(validation.boxes):
-        log.info("Suggested score thresholds, by the best F1 at IoU 0.5: %s.", _shown(thresholds))
+        scores = [f"{name!r} {score:.3f}" for name, score in thresholds.items()]
+        shown = listed(scores, _CLASSES_SHOWN, none="none, as no detection is right")
+        log.info("Suggested score thresholds, by the best F1 at IoU 0.5 (all are in metrics.json): %s.", shown)
         if verdict.shy(result):
             log.info(
                 "No score is above %.1f, which is how focal loss leaves them and no fault: go by these thresholds.",
                 CONFIDENT,
             )
     return figures, draw_worst(validation, figures)
-
-
-def _shown(thresholds: Mapping[str, float]) -> str:
-    shown = [f"{name!r} {score:.3f}" for name, score in [*thresholds.items()][:_CLASSES_SHOWN]]
-    rest = len(thresholds) - len(shown)
-    return ", ".join([*shown, *[f"{rest} more in metrics.json"] * (rest > 0)]) or "none, as no detection is right"

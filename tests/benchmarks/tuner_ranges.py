@@ -18,7 +18,7 @@ from typing import Any
 from fine_tuning import SHORT, Cell, run
 from jobs import arguments, stop_the_job_with_the_benchmark
 
-from sagemaker_object_detection.hyperparameters import render
+from sagemaker_object_detection.describe import describe_json
 
 CELL = Cell("cards", "60", "scaled")
 SEED = 1
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20)
     options = parser.parse_args()
     stop_the_job_with_the_benchmark()
-    ranges = render.parameter_ranges(built_in=options.ranges == "built-in")
+    ranges = describe_json(built_in_ranges=options.ranges == "built-in")["ParameterRanges"]
     asked = run(options.work, CELL, SEED, SHORT)
     assert asked is not None
     least = asked.figures["mAP_50"] / 2

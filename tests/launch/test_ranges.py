@@ -5,6 +5,7 @@ import math
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sagemaker_object_detection.hyperparameters.table import BY_NAME, TunableRange
 from sagemaker_object_detection.launch.ranges import read_tuned
 
 ends = st.floats(min_value=0, max_value=1, allow_nan=False)
@@ -14,8 +15,9 @@ ends = st.floats(min_value=0, max_value=1, allow_nan=False)
 def test_legal_range_is_taken_as_given_with_a_scaling_it_can_have(low, high, name):
     assume(low < high)
     problems = []
-    (tuned,) = read_tuned([f"{name}={low}:{high}"], problems)
+    (tuned,) = read_tuned([f"{name}={low}:{high}"], problems).values()
     assert problems == []
+    assert isinstance(tuned, TunableRange)
     assert (float(tuned.low), float(tuned.high)) == (low, high)
     if tuned.scaling == "Logarithmic":
         assert math.isfinite(math.log(low))
@@ -32,12 +34,13 @@ def test_whatever_is_given_is_a_range_or_one_problem(name, text):
 
 def test_the_built_in_algorithms_range_can_be_asked_for():
     problems = []
-    learning_rate, optimizer = read_tuned(["learning_rate=built-in", "optimizer = built-in"], problems)
-    assert (learning_rate.low, learning_rate.high, learning_rate.scaling) == ("1e-6", "0.5", "Logarithmic")
-    assert (len(optimizer.words), problems) == (6, [])
+    learning_rate, optimizer = read_tuned(["learning_rate=built-in", "optimizer = built-in"], problems).values()
+    assert learning_rate == TunableRange("1e-6", "0.5", "Logarithmic")
+    assert optimizer == BY_NAME["optimizer"].built_in
+    assert problems == []
 
 
 def test_whole_numbers_are_sent_as_the_service_reads_them():
     problems = []
-    (tuned,) = read_tuned(["batch_size=8.0:16.0"], problems)
-    assert (tuned.low, tuned.high, problems) == ("8", "16", [])
+    (tuned,) = read_tuned(["batch_size=8.0:16.0"], problems).values()
+    assert (tuned, problems) == (TunableRange("8", "16", "Logarithmic"), [])

@@ -36,16 +36,17 @@ def test_figures_of_training_go_by_the_parts_of_the_network():
 
 
 def test_file_has_the_saved_epoch_and_thresholds_where_they_are_known(tmp_path):
-    epochs = [epoch_figures(Epoch(number, 1.0, 10.0, None)) for number in range(2)]
-    path = write_metrics(epochs, 1, tmp_path / "new")
-    assert json.loads(path.read_text()) == {"saved_epoch": 1, "epochs": epochs}
+    epochs = [Epoch(number, 1.0, 10.0, None) for number in range(2)]
+    told = [epoch_figures(epoch) for epoch in epochs]
+    path = write_metrics(epochs, epochs[1], tmp_path / "new")
+    assert json.loads(path.read_text()) == {"saved_epoch": 1, "epochs": told}
     assert write_metrics(epochs, None, tmp_path / "new", {"cat": 0.5}) == path == tmp_path / "new/metrics.json"
-    assert json.loads(path.read_text()) == {"saved_epoch": None, "score_thresholds": {"cat": 0.5}, "epochs": epochs}
+    assert json.loads(path.read_text()) == {"saved_epoch": None, "score_thresholds": {"cat": 0.5}, "epochs": told}
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_file_stays_as_it_was_where_a_new_one_cannot_be_written(tmp_path, monkeypatch):
-    path = write_metrics([], 1, tmp_path)
+    path = write_metrics([], None, tmp_path)
     write_text = Path.write_text
 
     def fill_the_disk(target, text, **options):
@@ -54,5 +55,5 @@ def test_file_stays_as_it_was_where_a_new_one_cannot_be_written(tmp_path, monkey
 
     monkeypatch.setattr(Path, "write_text", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
-        write_metrics([], 2, tmp_path)
-    assert json.loads(path.read_text()) == {"saved_epoch": 1, "epochs": []}
+        write_metrics([Epoch(0, 1.0, 10.0, None)], None, tmp_path)
+    assert json.loads(path.read_text()) == {"saved_epoch": None, "epochs": []}

@@ -108,7 +108,7 @@ def test_box_tables_are_of_training_boxes_as_the_network_sees_them(tmp_path, und
     assert "cat 3 1 1.000" in text
     assert "dog 5 2 0.000" in text
     assert "cat 3 66.7% 0.50 dog 5 0.0% 0.02" in text
-    assert "Anchors: of 5 boxes of 'dog' 5 (100.0%) overlap none by half at 512 x 512 pixels" in text
+    assert "Anchors: of 5 boxes of 'dog' 5 (100.0%) overlap no anchor by half at 512 x 512 pixels" in text
     assert "boxes of 'cat'" not in text  # of which there are too few to say
     np.testing.assert_allclose(sizes[0], [[32, 32], [16, 32], [4, 4], *[[6, 4]] * 5], atol=1e-4)
 

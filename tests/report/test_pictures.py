@@ -36,7 +36,6 @@ def drawn(tmp_path, monkeypatch, orientation: int, found: int) -> tuple[Image.Im
             overlap=np.zeros((found, 2)),
         ),
         missed=np.array([False, True]),
-        errors=1,
         why="1 missed",
     )
     draw_worst(dataset, Figures((), np.zeros((3, 3), np.int64), np.ones(1, np.int64), (bad,)))

@@ -314,13 +314,13 @@ def test_neither_image_nor_algorithm(capsys):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[1]", f" holds ['1']; {EXPECTED_OBJECT}"),
+        ("[1]", f' holds ["1"]; {EXPECTED_OBJECT}'),
         (
             "{",
             " is not valid JSON: line 1, column 2: Expecting property name enclosed in double quotes. "
             f"Correct it there; {EXPECTED_OBJECT}",
         ),
-        ('{"epochs": [1]}', ": epochs is ['1']; expected text, a number, true or false"),
+        ('{"epochs": [1]}', ': epochs is ["1"]; expected text, a number, true or false'),
         (
             '{"epochs": 1, "seed": 2, "epochs": 3}',
             f" gives 'epochs' twice in one object. {ONCE}",

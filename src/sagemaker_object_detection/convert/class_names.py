@@ -25,44 +25,41 @@ _UNDERSTOOD = (
 
 def split_names(text: str, data: ForeignDataSet) -> dict[Id, str]:
     """The names of `--names cat,dog`, by class number."""
-    names = [name.strip() for name in text.split(",")]
-    _check_distinct([(f"--names, name {number}", name) for number, name in enumerate(names, 1)], data)
-    return dict(enumerate(names))
+    names = enumerate(name.strip() for name in text.split(","))
+    return _checked([(f"--names, name {number + 1}", number, name) for number, name in names], data)
 
 
 def read_names(path: Path, data: ForeignDataSet) -> dict[Id, str]:
     """The names in a file, by class number; what is wrong with it is a problem of the data set."""
-    names: dict[Id, str] = {}
     with data.collecting():
         text = data.read_text(path, _EXPECTED)
         if path.suffix.lower() in (".yaml", ".yml"):
             found = _names_of_yaml(path, text)
         else:
-            found = [
-                (f"{path} line {number + 1}", number, line.strip())
-                for number, line in enumerate(text.rstrip().split("\n") if text.strip() else ())
-            ]
+            lines = enumerate(text.rstrip().split("\n") if text.strip() else ())
+            found = [(f"{path} line {number + 1}", number, line.strip()) for number, line in lines]
         if not found:
             raise InvalidError("unreadable class names", f"{path}: holds no class name. Expected {_EXPECTED}.")
-        _check_distinct([(place, name) for place, _, name in found], data)
-        for place, number, name in sorted(found, key=itemgetter(1)):
-            if number in names:
-                text = f"{place}: class {number} is there already. Give every class a number of its own."
-                data.add_problem("unreadable class names", text)
-            names[number] = name
-    return names
+        return _checked(found, data)
+    return {}
 
 
-def _check_distinct(named: Sequence[tuple[str, str]], data: ForeignDataSet) -> None:
-    """A name that can be none, or that comes twice, is a problem. named: the place of each, and the name."""
+def _checked(found: Sequence[tuple[str, int, str]], data: ForeignDataSet) -> dict[Id, str]:
+    """Names by class number, from the place, number and name of each. A name that can be none is a problem, and so is a
+    number or a name that comes twice."""
     first: dict[str, str] = {}
-    for place, name in named:
-        if not data.is_name(place, name):
-            continue
-        if name in first:
+    for place, _, name in found:
+        if data.is_name(place, name) and name in first:
             text = f"{place}: the name {name!r} is there already ({first[name]}). Give every class a name of its own."
             data.add_problem("duplicate class names", text)
         first.setdefault(name, place)
+    names: dict[Id, str] = {}
+    for place, number, name in sorted(found, key=itemgetter(1)):
+        if number in names:
+            text = f"{place}: class {number} is there already. Give every class a number of its own."
+            data.add_problem("unreadable class names", text)
+        names[number] = name
+    return names
 
 
 def _names_of_yaml(path: Path, text: str) -> list[tuple[str, int, str]]:

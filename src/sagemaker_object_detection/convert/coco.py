@@ -17,7 +17,6 @@ COCO = "coco"
 NOTATION = Notation(
     fields=("x", "y", "width", "height"),
     expected="a width and a height above 0, in pixels, inside the image",
-    inverted="has a negative width or height",
     to_corners=lambda numbers, sizes: xywh_to_xyxy(numbers),
 )
 

@@ -1,19 +1,17 @@
 """Turns what a reader made of a data set into the container's format: check, write, sum up."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from sagemaker_object_detection.convert.check import CheckedData, check
+from sagemaker_object_detection.convert.coco import COCO
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.write import check_target, write_data_set
-from sagemaker_object_detection.dataset.annotation_entries import (
-    AnnotationEntry,
-    CategoryEntry,
-    Document,
-    ImageEntry,
-)
+from sagemaker_object_detection.dataset.annotation_entries import AnnotationEntry, CategoryEntry, Document, ImageEntry
+from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, is_other_format, judge_boxes, read_both_ways
+from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images
 from sagemaker_object_detection.dataset.problems import DataError
 
 MAX_LISTED = 200
@@ -36,45 +34,121 @@ def convert(data: ForeignDataSet, folder: Path, *, drop: bool, copy: bool) -> st
             written.
         StoppedError: a signal came. In every case nothing is left behind.
     """
-    checked = check(data, drop=drop)
+    sizes, corners, kept = check(data, drop=drop)
     if data.problems:
         kinds = Counter(problem.kind for problem in data.problems)
         told = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
         raise DataError(data.problems, listed=MAX_LISTED, rest=f"In all: {told}.")
     check_target(folder, data.folders)
+    images = [
+        ImageEntry(image.file_name, number, height, width)
+        for number, (image, (height, width)) in enumerate(zip(data.images, sizes.tolist(), strict=True), 1)
+    ]
+    boxes = [(data.boxes[row], corners[row]) for row in np.flatnonzero(kept)]
+    annotations = [AnnotationEntry(box.image + 1, _whole_where_possible(place), box.category) for box, place in boxes]
+    document = Document(images, annotations, [CategoryEntry(id_, name) for id_, name in data.categories.items()])
     files = [(image.path, image.file_name) for image in data.images if image.path is not None]
-    copied = write_data_set(folder, _document(data, checked), files, copy=copy)
-    kept = [box for box, keep in zip(data.boxes, checked.kept.tolist(), strict=True) if keep]
-    boxes_per_class = Counter(box.category for box in kept)
+    copied = write_data_set(folder, document, files, copy=copy)
+    boxes_per_class = Counter(box.category for box, _ in boxes)
     classes = ", ".join(f"{name} (id {id_}) {boxes_per_class[id_]}" for id_, name in data.categories.items())
-    notes = (
-        *data.notes,
-        *checked.notes,
-        ("images linked to those of the source (hard links)", len(files) - copied),
-        ("images copied", copied),
-    )
+    links = "images linked to those of the source (hard links)"
+    notes = (*data.notes, (links, len(files) - copied), ("images copied", copied))
     lines = [
-        f"{folder}: {len(files)} images, {len(kept)} boxes",
+        f"{folder}: {len(files)} images, {len(boxes)} boxes",
         f"classes: {classes}",
-        f"images without boxes: {len(files) - len({box.image for box in kept})}",
+        f"images without boxes: {len(files) - len({box.image for box, _ in boxes})}",
         *(f"{what}: {count}" for what, count in notes if count),
     ]
     return "\n".join(lines)
 
 
-def _document(data: ForeignDataSet, checked: CheckedData) -> Document:
-    sizes = checked.sizes.tolist()
-    images = [
-        ImageEntry(image.file_name, number, height, width)
-        for number, (image, (height, width)) in enumerate(zip(data.images, sizes, strict=True), 1)
-    ]
-    annotations = [
-        AnnotationEntry(
-            data.boxes[row].image + 1, _whole_where_possible(checked.corners[row]), data.boxes[row].category
+def check(data: ForeignDataSet, *, drop: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Check every image's header and size, and every box, by training's rules.
+
+    What is wrong is added to the problems of the data set, and what the summary says of the check to its notes.
+
+    Args:
+        drop: whether boxes that are inverted, empty or outside are left out instead of being problems.
+
+    Returns:
+        sizes of the N images, int64 [N, 2], height and width as displayed, or as stored where the source's boxes are
+        for those pixels; corners of the M boxes, float64 [M, 4], xmin ymin xmax ymax, pixels; which are kept, bool [M].
+    """
+    if not data.images and not data.problems:
+        data.add_problem("empty data sets", f"{data.format}: the data set has no image. Expected at least one.")
+    images = _check_images(data)
+    numbers = np.array([box.numbers for box in data.boxes], np.float64).reshape(-1, 4)
+    sizes = images.sizes[np.array([box.image for box in data.boxes], np.int64)].astype(np.float64)
+    corners = data.notation.to_corners(numbers, sizes)
+    known = np.flatnonzero((sizes > 0).all(axis=1))
+    judged = judge_boxes(corners[known], sizes[known])
+    kept = np.ones(len(numbers), bool)
+    kept[known] = ~judged.invalid
+    dropped: Counter[str] = Counter()
+    broken, misfits = read_both_ways(numbers[known], sizes[known], "xywh")
+    if data.format == COCO and is_other_format(broken, misfits, lenient=drop):
+        text = (
+            f"{data.format}: these look like [xmin, ymin, xmax, ymax] boxes, and COCO has [x, y, width, height]: "
+            f"{broken.sum()} of {len(numbers)} boxes cannot be read so; first: "
+            f"{_box(data, known[np.flatnonzero(broken)[0]])}. Training takes a file with such boxes as it is, under "
+            f"the name annotations.json; else correct them."
         )
-        for row in np.flatnonzero(checked.kept).tolist()
-    ]
-    return Document(images, annotations, [CategoryEntry(id_, name) for id_, name in data.categories.items()])
+        data.add_problem(OTHER_FORMAT, text)
+    else:
+        for position in np.flatnonzero(judged.invalid).tolist():
+            kind, fault = judged.fault(position, data.notation.inverted)
+            if drop:
+                dropped[kind] += 1
+            else:
+                text = f"{_box(data, known[position])} {fault}; expected {data.notation.expected}. Correct it, or leave"
+                data.add_problem(kind, f"{text} such boxes out with --invalid-boxes drop.")
+    if not kept.any() and not data.problems:
+        what = f"every box ({len(kept)}) was left out" if len(kept) else "there is no box"
+        data.add_problem("data sets without boxes", f"{data.format}: {what}. Expected at least one to learn from.")
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(dropped.items()))
+    clipped = (corners[known] != judged.clipped).any(axis=1) & ~judged.invalid
+    data.notes += (
+        (f"left out, as --invalid-boxes drop asks ({kinds})", dropped.total()),
+        ("boxes that reach outside by a pixel at most, which training clips", int(clipped.sum())),
+        ("images that are turned as their EXIF orientation says", images.turned),
+        ("EXIF orientations that are ignored, as the annotated sizes ask", images.ignored),
+    )
+    return images.sizes, corners, kept
+
+
+def _check_images(data: ForeignDataSet) -> CheckedImages:
+    """Of an image without a size, 0 and 0, the boxes cannot be judged."""
+    paths: dict[int, Path] = {}
+    first_use: dict[Path, int] = {}
+    for index, image in enumerate(data.images):
+        if image.path is None:
+            continue
+        if (first := first_use.setdefault(image.path, index)) == index:
+            paths[index] = image.path
+        else:
+            earlier = f"{image.path} is the image of {data.images[first].place} already"
+            data.add_problem("images that are listed twice", f"{image.place}: {earlier}. Merge the two, or remove one.")
+
+    def report(index: int, kind: str, fault: str) -> None:
+        place, path = data.images[index].place, str(paths[index])
+        data.add_problem(kind, f"{place}: {path} {fault}" if place != path else f"{path} {fault}")
+
+    def hint(index: int, present: Callable[[Path], dict[str, str]]) -> str:
+        path = paths[index]
+        similar = present(path.parent).get(path.name.lower())
+        if similar == path.name:
+            return "It is a link that leads nowhere: mend it."
+        return f"There is {similar!r}: name it exactly so." if similar else "Add the file, or remove what names it."
+
+    annotated = np.array([(image.height, image.width) for image in data.images], np.int64).reshape(-1, 2)
+    return examine_images(paths, annotated, report, hint)
+
+
+def _box(data: ForeignDataSet, row: int) -> str:
+    box = data.boxes[row]
+    numbers = zip(data.notation.fields, box.numbers, strict=True)
+    shown = ", ".join(f"{field} {number:.15g}" for field, number in numbers)
+    return f"{box.place}, image {data.images[box.image].file_name!r}: the box {shown}"
 
 
 def _whole_where_possible(corners: np.ndarray) -> tuple[float, float, float, float]:

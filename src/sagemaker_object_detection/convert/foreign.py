@@ -3,7 +3,7 @@ and every problem on the way."""
 
 import os
 import posixpath
-import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,17 +16,14 @@ from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.files.walk import files_below
+from sagemaker_object_detection.hyperparameters.kinds import Number
 from sagemaker_object_detection.sentences import is_printable
 
 _IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif")
 )
 """Also of formats that are refused: an image that silently was not there would be worse."""
-# Python's own float() also reads nan, inf, underscores and other scripts' digits.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
-_MAX_DIGITS = 64
-
-Numbers = Sequence[float]
+_FINITE = Number(-sys.float_info.max, sys.float_info.max)
 
 
 class InvalidError(Exception):
@@ -44,15 +41,15 @@ class InvalidError(Exception):
 class Notation:
     """How a format writes a box.
 
-    fields: what its four numbers are called. expected: completes "expected ...". inverted: what sentences say of a box
-    that ends before it begins. to_corners: numbers as written, float64 [M, 4], and sizes of their images, float64
-    [M, 2], height and width -> xmin ymin xmax ymax in pixels, float64 [M, 4].
+    fields: what its four numbers are called. expected: completes "expected ...". to_corners: numbers as written,
+    float64 [M, 4], and sizes of their images, float64 [M, 2], height and width -> xmin ymin xmax ymax in pixels,
+    float64 [M, 4]. inverted: what sentences say of a box that ends before it begins.
     """
 
     fields: tuple[str, str, str, str]
     expected: str
-    inverted: str
     to_corners: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    inverted: str = "has a negative width or height"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ class ForeignBox:
     place: str
     image: int
     category: Id
-    numbers: Numbers
+    numbers: Sequence[float]
 
 
 @dataclass
@@ -191,8 +188,7 @@ def is_image(name: str) -> bool:
 
 def parse_number(text: str) -> float | None:
     """The finite number that the text is, or None."""
-    text = text.strip()
-    if len(text) > _MAX_DIGITS or not _NUMBER.fullmatch(text):
+    try:
+        return _FINITE.parse(text.strip())
+    except ValueError:
         return None
-    number = float(text)
-    return number if abs(number) < float("inf") else None

@@ -11,34 +11,27 @@ a bucket.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sagemaker_object_detection.convert import coco
 from sagemaker_object_detection.convert.foreign import (
     ForeignBox,
     ForeignDataSet,
     ForeignImage,
     InvalidError,
-    Notation,
-    Numbers,
     is_image,
 )
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
-from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
 from sagemaker_object_detection.sentences import as_json, shortlist
 
 GROUND_TRUTH = "ground-truth"
 _TYPE = "groundtruth/object-detection"
 _METADATA = "-metadata"
 _MAX_SIDE = 2**31
-NOTATION = Notation(
-    fields=("left", "top", "width", "height"),
-    expected="a width and a height above 0, in pixels, inside the image",
-    inverted="has a negative width or height",
-    to_corners=lambda numbers, sizes: xywh_to_xyxy(numbers),
-)
+NOTATION = replace(coco.NOTATION, fields=("left", "top", "width", "height"))
 _Entry = Mapping[str, Any]
 
 
@@ -65,51 +58,42 @@ def read_ground_truth(manifest: Path, images: Path, attribute: str | None) -> Fo
             entries.append((place, _parse(place, line)))
     if not entries and len(data.problems) == before:
         data.add_problem("unreadable files", f"{manifest}: is empty. Expected one JSON object a line.")
+    chosen = None
     with data.collecting():
-        attribute = _attribute(manifest, [entry for _, entry in entries], attribute) if entries else None
-        if attribute is not None:
-            _read_entries(entries, attribute, images, files, data)
-    return data
-
-
-def _read_entries(
-    entries: Sequence[tuple[str, _Entry]],
-    attribute: str,
-    folder: Path,
-    files: Mapping[str, list[str]] | None,
-    data: ForeignDataSet,
-) -> None:
-    """Add images, boxes and classes of the lines, each with its place, to the data set."""
+        if entries:
+            chosen = _attribute(manifest, [entry for _, entry in entries], attribute)
+    if chosen is None:
+        return data
     classes: dict[int, str] = {}
-    boxes: list[tuple[str, int, int, Numbers]] = []
+    boxes: list[ForeignBox] = []
     given_up = 0
     for place, entry in entries:
-        metadata = entry.get(f"{attribute}{_METADATA}")
+        metadata = entry.get(f"{chosen}{_METADATA}")
         metadata = metadata if isinstance(metadata, dict) else {}
-        if attribute not in entry and "failure-reason" in metadata:
+        if chosen not in entry and "failure-reason" in metadata:
             given_up += 1
             continue
-        _add_classes(f"{place} {attribute}{_METADATA}", metadata.get("class-map"), classes, data)
+        _add_classes(f"{place} {chosen}{_METADATA}", metadata.get("class-map"), classes, data)
         with data.collecting():
-            label = _label(place, entry, attribute)
-            height, width = _size(place, label, attribute)
-            name, path = _image(place, entry, folder, files)
+            label = _label(place, entry, chosen)
+            height, width = _size(place, label, chosen)
+            name, path = _image(place, entry, images, files)
             for number, annotation in enumerate(label["annotations"]):
                 with data.collecting():
-                    box_place = f"{place} annotations[{number}]"
-                    boxes.append((box_place, len(data.images), *_box(box_place, annotation)))
+                    boxes.append(_box(f"{place} annotations[{number}]", len(data.images), annotation))
             data.images.append(ForeignImage(place, name, path, height, width))
-    for place, image, category, numbers in boxes:  # a class may get its name in a later line
-        if category in classes:
-            data.boxes.append(ForeignBox(place, image, category, numbers))
+    for box in boxes:  # a class may get its name in a later line
+        if box.category in classes:
+            data.boxes.append(box)
         else:
             text = (
-                f"{place}: class_id {category} is in no class-map, which have {shortlist(sorted(classes))}. Correct it "
-                f"or add its name to the line's class-map."
+                f"{box.place}: class_id {box.category} is in no class-map, which have {shortlist(sorted(classes))}. "
+                f"Correct it or add its name to the line's class-map."
             )
             data.add_problem("unknown classes", text)
     data.categories = dict(sorted(classes.items()))
     data.notes.append(("left out, lines that the labelling job gave up on (failure-reason)", given_up))
+    return data
 
 
 def _parse(place: str, line: str) -> _Entry:
@@ -132,10 +116,9 @@ def _attribute(manifest: Path, entries: Sequence[_Entry], wanted: str | None) ->
             if key.endswith(_METADATA) and isinstance(value, dict):
                 types.setdefault(key.removesuffix(_METADATA), Counter())[str(value.get("type"))] += 1
     with_boxes = sorted(name for name, counts in types.items() if counts[_TYPE])
-    if wanted in with_boxes:
-        return str(wanted)
-    if wanted is None and len(with_boxes) == 1:
-        return with_boxes[0]
+    chosen = [name for name in with_boxes if wanted in (None, name)]
+    if len(chosen) == 1:
+        return chosen[0]
     others = [f"{name} ({', '.join(sorted(counts))})" for name, counts in sorted(types.items())]
     if with_boxes:
         told = f"those with boxes are {shortlist(with_boxes)}. Say which with --label-attribute"
@@ -184,14 +167,16 @@ def _label(place: str, entry: _Entry, attribute: str) -> _Entry:
 
 def _size(place: str, label: _Entry, attribute: str) -> tuple[int, int]:
     """Height and width."""
-    size = label.get("image_size")
-    sides: list[Any] = []
-    if isinstance(size, list) and len(size) == 1 and isinstance(size[0], dict):
-        sides = [size[0].get("height"), size[0].get("width")]
-    if not sides or any(type(side) is not int or not 0 < side < _MAX_SIDE for side in sides):
-        expected = '[{"width": 640, "height": 480, "depth": 3}]'
-        raise _invalid_line(place, f"{attribute}: image_size is {as_json(size)}; expected {expected}")
-    return sides[0], sides[1]
+    match label.get("image_size"):
+        case [{"height": height, "width": width}] if _is_side(height) and _is_side(width):
+            return height, width
+        case size:
+            expected = '[{"width": 640, "height": 480, "depth": 3}]'
+            raise _invalid_line(place, f"{attribute}: image_size is {as_json(size)}; expected {expected}")
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 0 < value < _MAX_SIDE
 
 
 def _image(place: str, entry: _Entry, folder: Path, files: Mapping[str, list[str]] | None) -> tuple[str, Path | None]:
@@ -204,7 +189,8 @@ def _image(place: str, entry: _Entry, folder: Path, files: Mapping[str, list[str
     if files is None:
         return key, None
     candidates = files.get(base, [])
-    common = {name: _common_parts(name, key) for name in candidates}
+    parts = key.split("/")  # how many of the last are the same
+    common = {name: sum(parts[-n:] == name.split("/")[-n:] for n in range(1, len(parts) + 1)) for name in candidates}
     best = [name for name in candidates if common[name] == max(common.values())]
     if not best:
         similar = [name for other, names in files.items() if other.lower() == base.lower() for name in names]
@@ -216,13 +202,7 @@ def _image(place: str, entry: _Entry, folder: Path, files: Mapping[str, list[str
     return best[0], folder / best[0]
 
 
-def _common_parts(name: str, key: str) -> int:
-    """How many parts of two paths are the same, from the end on."""
-    pairs = zip(reversed(name.split("/")), reversed(key.split("/")), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def _box(place: str, annotation: Any) -> tuple[int, Numbers]:
+def _box(place: str, image: int, annotation: Any) -> ForeignBox:
     def invalid(fault: str) -> InvalidError:
         return InvalidError("unreadable annotations", f"{place}: {fault}. Correct it there.")
 
@@ -237,4 +217,4 @@ def _box(place: str, annotation: Any) -> tuple[int, Numbers]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MAX_SIDE:
             raise invalid(f"{field} is {as_json(value)}; expected a number of pixels")
         numbers.append(float(value))
-    return category, numbers
+    return ForeignBox(place, image, category, numbers)

@@ -4,8 +4,8 @@ Its boxes are the first and the last pixel of an object, counted from 1: one pix
 """
 
 import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from sagemaker_object_detection.convert.class_names import split_names
@@ -15,7 +15,6 @@ from sagemaker_object_detection.convert.foreign import (
     ForeignImage,
     InvalidError,
     Notation,
-    Numbers,
     is_image,
     parse_number,
 )
@@ -31,16 +30,6 @@ NOTATION = Notation(
     to_corners=lambda numbers, sizes: from_pixel_indices(numbers),
 )
 _FILE = "an XML file of Pascal VOC"
-
-
-@dataclass(frozen=True)
-class _Object:
-    """numbers: None where they cannot be read, which is a problem already."""
-
-    place: str
-    name: str
-    numbers: Numbers | None
-    difficult: bool
 
 
 def read_voc(
@@ -75,36 +64,35 @@ def read_voc(
             data.add_problem("missing files", text)
     known = {name[: -len(".xml")]: annotations / name for name in stems}
     chosen = known.keys() if split is None else _chosen(split, annotations, known, data)
-    used: set[str] = set()
-    objects: list[tuple[int, _Object]] = []
+    others: set[str] = set()
+    objects: list[tuple[ForeignBox, bool]] = []
     for stem, path in known.items():
         if stem in chosen:
             with data.collecting():
                 root = _parse(path, data)
-                found = _objects(path, root, data)
-                used |= {item.name for item in found}
-                objects += [(len(data.images), item) for item in found]
+                objects += _objects(path, root, len(data.images), data)
                 data.images.append(_image(path, stem, root, images if has_images else None, data))
         elif names is None:
             with data.collecting():
                 unused = ForeignDataSet(VOC, NOTATION)  # the problems of what is not converted do not matter
-                used |= {item.name for item in _objects(path, _parse(path, data), unused)}
+                others |= {str(box.category) for box, _ in _objects(path, _parse(path, data), 0, unused)}
+    used = {str(box.category) for box, _ in objects} | others
     data.categories = dict(enumerate(sorted(used))) if names is None else split_names(names, data)
     ids = {name: number for number, name in data.categories.items()}
-    for image, item in objects:
-        if item.name not in ids:
+    for box, is_difficult in objects:
+        if box.category not in ids:
             text = (
-                f"{item.place}: the class {item.name!r} is not among those of --names ({shortlist(list(ids))}). Add it "
-                f"there or correct it."
+                f"{box.place}: the class {box.category!r} is not among those of --names ({shortlist(list(ids))}). Add "
+                f"it there or correct it."
             )
             data.add_problem("unknown classes", text)
-        elif item.numbers is not None and not (drop_difficult and item.difficult):
-            data.boxes.append(ForeignBox(item.place, image, ids[item.name], item.numbers))
+        elif len(box.numbers) == len(NOTATION.fields) and not (drop_difficult and is_difficult):
+            data.boxes.append(replace(box, category=ids[str(box.category)]))
     if has_images and split is None:
         files = {image.file_name for image in data.images}
         spare = sum(is_image(name) and name not in files for name in data.walk(images))
         data.notes.append(("images that no XML file is for, not converted", spare))
-    difficult = sum(item.difficult for _, item in objects) if drop_difficult else 0
+    difficult = sum(is_difficult for _, is_difficult in objects) if drop_difficult else 0
     data.notes.append(("left out, objects marked as difficult", difficult))
     return data
 
@@ -155,41 +143,37 @@ def _only(parent: Element, tag: str, place: str) -> Element:
     return found[0]
 
 
-def _objects(path: Path, root: Element, data: ForeignDataSet) -> list[_Object]:
+def _objects(path: Path, root: Element, image: int, data: ForeignDataSet) -> list[tuple[ForeignBox, bool]]:
+    """The objects of a file with their classes by name, and whether each is marked as difficult. What cannot be read
+    is a problem; numbers are then missing."""
     objects = []
     for item in root.all("object"):
-        place = f"{path} line {item.line}"
-        name, numbers = None, None
+        place, numbers, name = f"{path} line {item.line}", [], None
         with data.collecting():
             name = _only(item, "name", place)
         with data.collecting():
-            numbers = _numbers(_only(item, "bndbox", place), path, data)
+            box = _only(item, "bndbox", place)
+            for field in NOTATION.fields:
+                with data.collecting():
+                    element = _only(box, field, f"{path} line {box.line}")
+                    numbers.append(_number(element, path, "unreadable objects", "a number of pixels"))
         flags = item.all("difficult")
         flag = flags[0].text.strip() if flags else "0"
         if flag not in ("", "0", "1"):
             text = f"{path} line {flags[0].line}: <difficult> is {flag!r}; expected 0 or 1. Correct it there."
             data.add_problem("unreadable objects", text)
         if name is not None and data.is_name(f"{path} line {name.line}", name.text.strip()):
-            objects.append(_Object(place, name.text.strip(), numbers, flag == "1"))
+            objects.append((ForeignBox(place, image, name.text.strip(), numbers), flag == "1"))
     return objects
 
 
-def _numbers(box: Element, path: Path, data: ForeignDataSet) -> Numbers | None:
-    numbers = []
-    for field in NOTATION.fields:
-        with data.collecting():
-            element = _only(box, field, f"{path} line {box.line}")
-            numbers.append(_read(element, path, parse_number, "unreadable objects", "a number of pixels"))
-    return numbers if len(numbers) == len(NOTATION.fields) else None
-
-
-def _read(element: Element, path: Path, parse: Callable[[str], float | None], kind: str, expected: str) -> float:
-    """What `parse` makes of the text. Raises an InvalidError where that is None."""
-    value = parse(element.text)
-    if value is None:
+def _number(element: Element, path: Path, kind: str, expected: str, *, is_side: bool = False) -> float:
+    """The number that the text is; a side has a whole number of pixels, 0 or more. Raises an InvalidError."""
+    number = parse_number(element.text)
+    if number is None or (is_side and not (number.is_integer() and 0 <= number < 2**31)):
         text = f"{path} line {element.line}: <{element.tag}> is {element.text.strip()!r}; expected {expected}."
         raise InvalidError(kind, f"{text} Correct it there.")
-    return value
+    return number
 
 
 def _image(path: Path, stem: str, root: Element, images: Path | None, data: ForeignDataSet) -> ForeignImage:
@@ -215,14 +199,8 @@ def _side(root: Element, field: str, path: Path, data: ForeignDataSet) -> int:
     side = next((side for size in root.all("size")[:1] for side in size.all(field)), None)
     with data.collecting():
         if side is not None:
-            return int(_read(side, path, _parse_side, "unreadable sizes", "a whole number of pixels"))
+            return int(_number(side, path, "unreadable sizes", "a whole number of pixels", is_side=True))
     return 0
-
-
-def _parse_side(text: str) -> float | None:
-    """The number of pixels that the text is, 0 or more, or None."""
-    number = parse_number(text)
-    return number if number is not None and number.is_integer() and 0 <= number < 2**31 else None
 
 
 def _of_same_name(stem: str, images: Path) -> str | None:

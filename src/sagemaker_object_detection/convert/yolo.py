@@ -7,7 +7,6 @@ width and height, as it is displayed.
 import os
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,75 +41,62 @@ def _to_corners(numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 NOTATION = Notation(
     fields=("x", "y", "width", "height"),
     expected="a centre x, y and a width and a height above 0, as shares of the image's, inside the image",
-    inverted="has a negative width or height",
     to_corners=_to_corners,
 )
 
 
-@dataclass(frozen=True)
-class YoloLayout:
-    """Where a YOLO data set lies.
-
-    labels: mirrors the folder of the images. splits: those that lie there, where nobody has said which to take. They
-    are not to be mixed by accident: what a model was trained on says nothing about it.
-    """
-
-    folder: Path
-    images: Path
-    labels: Path
-    splits: tuple[str, ...] = ()
-
-
-def find_layout(folder: Path, split: str | None, images: Path | None, labels: Path | None) -> YoloLayout:
-    """The usual places below the data set's folder, unless others are named: images/train or train/images."""
-    if split is not None:
-        inside_out = (folder / split / "images").is_dir() and not (folder / "images" / split).is_dir()
-        places = [folder / split / kind if inside_out else folder / kind / split for kind in ("images", "labels")]
-        return YoloLayout(folder, places[0], labels or places[1])
-    splits: list[str] = []
-    if images is None:
-        in_images = [name for name in _SPLITS if (folder / "images" / name).is_dir()]
-        around = [name for name in _SPLITS if (folder / name / "images").is_dir()]
-        splits = in_images if len(in_images) > 1 else [] if (folder / "images").is_dir() else around
-    return YoloLayout(folder, images or folder / "images", labels or folder / "labels", tuple(splits))
-
-
-def read_yolo(layout: YoloLayout, names: str | None, names_file: Path | None) -> ForeignDataSet:
+def read_yolo(
+    folder: Path,
+    split: str | None,
+    images: Path | None,
+    labels: Path | None,
+    names: str | None,
+    names_file: Path | None,
+) -> ForeignDataSet:
     """Read the labels of every image; an image without a file of labels has no boxes.
 
     Lines of more than five numbers are refused: polygons of segmentations, and detections with a confidence.
 
     Args:
+        folder: holds what follows, unless another place is named.
+        split: the one to take, in images/split or split/images. Several are not to be mixed by accident: what a model
+            was trained on says nothing about it.
+        images, labels: by default images/ and labels/, of which the second mirrors the first.
         names: class names in the order of their numbers, with commas between them.
         names_file: a file that has them; without either, what is found below the data set's folder.
     """
-    data = ForeignDataSet(YOLO, NOTATION, folders=(layout.images, layout.labels))
-    if layout.splits:
+    splits = [] if split or images else _splits(folder)
+    inside_out = split and (folder / split / "images").is_dir() and not (folder / "images" / split).is_dir()
+    own = split or "."
+    images = images or (folder / own / "images" if inside_out else folder / "images" / own)
+    labels = labels or (folder / own / "labels" if inside_out else folder / "labels" / own)
+    data = ForeignDataSet(YOLO, NOTATION, folders=(images, labels))
+    if splits:
         text = (
-            f"{layout.folder}: holds {' and '.join(layout.splits)}. Convert each of them by itself, with --split "
-            f"{layout.splits[0]}, or name a folder with --images."
+            f"{folder}: holds {' and '.join(splits)}. Convert each of them by itself, with --split {splits[0]}, or "
+            f"name a folder with --images."
         )
         data.add_problem("mixed splits", text)
         return data
-    data.categories = _class_names(layout, names, names_file, data)
-    if not data.has_folder(layout.images, "the folder of the images") or not data.has_folder(
-        layout.labels, "the folder of the .txt files, which mirrors that of the images"
+    data.categories = _class_names(folder, names, names_file, data)
+    if not data.has_folder(images, "the folder of the images") or not data.has_folder(
+        labels, "the folder of the .txt files, which mirrors that of the images"
     ):
         return data
-    label_files = _label_files(layout, data)
+    label_files = _label_files(labels, data)
     image_of_label: dict[str, str] = {}
     without = 0
-    for name in filter(is_image, data.walk(layout.images)):
-        path = layout.images / name
-        inner = data.image_name(str(layout.images), name)
+    for name in filter(is_image, data.walk(images)):
+        path = images / name
+        inner = data.image_name(str(images), name)
         label = f"{posixpath.splitext(name)[0]}.txt"
         first = image_of_label.setdefault(label, name)
         if first != name:
-            text = f"{path}: shares {layout.labels / label} with {layout.images / first}. Rename one of the images."
+            text = f"{path}: shares {labels / label} with {images / first}. Rename one of the images."
             data.add_problem("images that share their labels", text)
         elif label in label_files:
             expected = f"a text file with a line {_LINE} for each box"
-            for place, line in data.lines(layout.labels / label_files[label], expected):
+            for place, line in data.lines(labels / label_files[label], expected):
                 with data.collecting():
                     data.boxes.append(_box(place, line.split(), len(data.images), data.categories))
         else:
@@ -119,28 +105,33 @@ def read_yolo(layout: YoloLayout, names: str | None, names_file: Path | None) ->
     data.notes.append(("images without a file of labels, taken as negatives", without))
     has_names = None if names_file is None else os.path.realpath(names_file)
     for label in sorted(label_files.keys() - image_of_label.keys()):
-        path = layout.labels / label_files[label]
+        path = labels / label_files[label]
         if posixpath.basename(label) != "classes.txt" and os.path.realpath(path) != has_names:
-            stem = layout.images / label.removesuffix(".txt")
+            stem = images / label.removesuffix(".txt")
             text = f"{path}: there is no image {stem}.jpg or .png. Add the image or remove the file."
             data.add_problem("missing images", text)
     return data
 
 
-def _label_files(layout: YoloLayout, data: ForeignDataSet) -> dict[str, str]:
+def _splits(folder: Path) -> list[str]:
+    """Those that lie in the folder, if one has to be chosen."""
+    in_images = [name for name in _SPLITS if (folder / "images" / name).is_dir()]
+    around = [name for name in _SPLITS if (folder / name / "images").is_dir()]
+    return in_images if len(in_images) > 1 else [] if (folder / "images").is_dir() else around
+
+
+def _label_files(labels: Path, data: ForeignDataSet) -> dict[str, str]:
     """The files of labels by their paths with .txt in small letters, as images name them."""
     found: dict[str, str] = {}
-    for name in data.walk(layout.labels):
+    for name in data.walk(labels):
         stem, suffix = posixpath.splitext(name)
-        if suffix.lower() == ".txt" and found.setdefault(f"{stem}.txt", name) != name:
-            text = (
-                f"{layout.labels / name}: there is {layout.labels / found[f'{stem}.txt']} too. Remove one of the two."
-            )
+        if suffix.lower() == ".txt" and (first := found.setdefault(f"{stem}.txt", name)) != name:
+            text = f"{labels / name}: there is {labels / first} too. Remove one of the two."
             data.add_problem("files of labels that are there twice", text)
     return found
 
 
-def _class_names(layout: YoloLayout, names: str | None, names_file: Path | None, data: ForeignDataSet) -> dict[Id, str]:
+def _class_names(folder: Path, names: str | None, names_file: Path | None, data: ForeignDataSet) -> dict[Id, str]:
     """None of them where one has a problem: what is not known may be right."""
     before = len(data.problems)
     if names is not None:
@@ -148,17 +139,17 @@ def _class_names(layout: YoloLayout, names: str | None, names_file: Path | None,
     elif names_file is not None:
         found = [read_names(names_file, data)]
     else:
-        places = [layout.folder / name for name in NAME_FILES if os.path.isfile(layout.folder / name)]
+        places = [folder / name for name in NAME_FILES if os.path.isfile(folder / name)]
         found = [read_names(place, data) for place in places]
         if not places:
             text = (
-                f"{layout.folder}: holds no class names. Expected {' or '.join(NAME_FILES)} there; else give --names "
+                f"{folder}: holds no class names. Expected {' or '.join(NAME_FILES)} there; else give --names "
                 f"cat,dog or --names-file FILE."
             )
             data.add_problem("missing class names", text)
         elif any(other != found[0] for other in found) and len(data.problems) == before:
             text = (
-                f"{layout.folder}: the class names in {' and '.join(str(place) for place in places)} differ. Say which "
+                f"{folder}: the class names in {' and '.join(str(place) for place in places)} differ. Say which "
                 f"are right with --names-file FILE."
             )
             data.add_problem("contradicting class names", text)

@@ -6,7 +6,6 @@ around it and raises ValueError for what it refuses.
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
 
 from sagemaker_object_detection import catalogue
 
@@ -18,16 +17,8 @@ Value = bool | int | float | str | None
 AUTO = "Auto"
 """The word by which a hyperparameter is left to the job."""
 
-# Python's own float() and int() also read nan, inf, underscores, hexadecimal and other scripts' digits.
+# Python's own float() also reads nan, inf, underscores and other scripts' digits.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
-
-
-class Kind(Protocol):
-    @property
-    def expected(self) -> str: ...
-
-    def parse(self, text: str) -> Value: ...
 
 
 @dataclass(frozen=True)
@@ -45,30 +36,27 @@ class Number:
     def parse(self, text: str) -> float | None:
         if self.auto and text.lower() == AUTO.lower():
             return None
-        return _within(self.low, _number(text), self.high) + 0.0  # + 0.0: "-0" is plain zero
+        if not _NUMBER.fullmatch(text) or not self.low <= float(text) <= self.high:
+            raise ValueError(text)
+        return float(text) + 0.0  # "-0" is plain zero
 
 
 @dataclass(frozen=True)
-class Integer:
+class Integer(Number):
     """A whole number in [low, high]; "5.0" is one. Auto, where there is one, is None."""
 
     low: int
     high: int = MAX_INTEGER
-    auto: bool = False
 
     @property
     def expected(self) -> str:
-        return f"{'Auto or ' * self.auto}a whole number from {self.low} to {self.high}"
+        return super().expected.replace("a number", "a whole number")
 
     def parse(self, text: str) -> int | None:
-        if self.auto and text.lower() == AUTO.lower():
-            return None
-        if _DIGITS.fullmatch(text):
-            return int(_within(self.low, int(text), self.high))
-        number = _within(self.low, _number(text), self.high)
-        if not number.is_integer():
+        number = super().parse(text)
+        if number is not None and not number.is_integer():
             raise ValueError(text)
-        return int(number)
+        return None if number is None else int(number)
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,10 @@ class Choice:
         return f"one of {', '.join(self.options)}"
 
     def parse(self, text: str) -> str:
-        return _word(text, self.options)
+        for option in self.options:
+            if option.lower() == text.lower():
+                return option
+        raise ValueError(text)
 
 
 @dataclass(frozen=True)
@@ -97,10 +88,10 @@ class Flag:
 
     @property
     def expected(self) -> str:
-        return "Auto, True or False" if self.auto else "True or False"
+        return f"{'Auto, ' * self.auto}True or False"
 
     def parse(self, text: str) -> bool | None:
-        word = _word(text, self.options)
+        word = Choice(self.options).parse(text)
         return None if word == AUTO else word == "True"
 
 
@@ -140,20 +131,4 @@ class Text:
         return text.lower() if text.lower() in self.words else text
 
 
-def _number(text: str) -> float:
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(text)
-    return float(text)
-
-
-def _within(low: float, number: float, high: float) -> float:
-    if not low <= number <= high:
-        raise ValueError(number)
-    return number
-
-
-def _word(text: str, options: tuple[str, ...]) -> str:
-    for option in options:
-        if option.lower() == text.lower():
-            return option
-    raise ValueError(text)
+Kind = Number | Choice | Flag | ModelName | Text

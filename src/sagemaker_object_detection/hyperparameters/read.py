@@ -5,13 +5,11 @@ from typing import Any
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Value
-from sagemaker_object_detection.hyperparameters.table import ROWS, Hyperparameters, Row
+from sagemaker_object_detection.hyperparameters.table import BY_NAME, ROWS, Hyperparameters, Row
 from sagemaker_object_detection.job.config import is_given, unquote
 from sagemaker_object_detection.sentences import MAX_SHOWN, nearest, shown
 
 __all__ = ["Hyperparameters", "read", "read_what_is_right"]
-
-_CANONICAL = {name: row.name for row in ROWS for name in (row.name, *row.aliases)}
 
 
 def read(values: Mapping[str, str], *, has_model_channel: bool = False) -> Hyperparameters:
@@ -47,7 +45,7 @@ def read_what_is_right(
                 )
             if parsed[row.name] != row.default_value:
                 changed.add(row.name)
-    problems += [_unknown(name) for name in values if name not in _CANONICAL]
+    problems += [_unknown(name) for name in values if name not in BY_NAME]
     notes = [note for row in ROWS if row.name in changed and (note := _unused(row, parsed, has_model_channel))]
     return Hyperparameters(**parsed, notes=tuple(notes)), tuple(problems)
 
@@ -62,6 +60,6 @@ def _unused(row: Row, parsed: Mapping[str, Value], has_model_channel: bool) -> s
 
 
 def _unknown(name: str) -> str:
-    guess = nearest(name, _CANONICAL)
-    advice = f"did you mean {_CANONICAL[guess]}?" if guess else "remove it; `describe` lists every hyperparameter"
+    guess = nearest(name, BY_NAME)
+    advice = f"did you mean {BY_NAME[guess].name}?" if guess else "remove it; `describe` lists every hyperparameter"
     return f"{name if name.isidentifier() and len(name) <= MAX_SHOWN else shown(name)}: unknown; {advice}"

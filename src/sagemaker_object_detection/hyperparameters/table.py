@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Literal, ParamSpec
 
 from sagemaker_object_detection import catalogue
@@ -27,10 +28,11 @@ class TunableRange:
 
     low: str
     high: str
-    scaling: Literal["Linear", "Logarithmic", "ReverseLogarithmic"]
+    scaling: str
+    """Auto, Linear, Logarithmic or ReverseLogarithmic."""
 
 
-Tunable = TunableRange | tuple[str, ...] | None
+Tunable = TunableRange | tuple[str, ...]
 """What a tuning job may try: numbers, or words."""
 
 
@@ -72,8 +74,8 @@ class Row:
     default: str | None = None
     default_help: str = ""
     used_when: UsedWhen | None = None
-    tunable: Tunable = None
-    built_in: Tunable = None
+    tunable: Tunable | None = None
+    built_in: Tunable | None = None
     aliases: tuple[str, ...] = ()
     extension: bool = False
     """Not one of the built-in algorithm's."""
@@ -113,7 +115,7 @@ def _rows_of(make: Callable[_Arguments, Row]) -> Callable[_Arguments, Any]:
     return lambda *values, **named: field(metadata={"row": make(*values, **named)})
 
 
-row = _rows_of(Row)
+row, extension = _rows_of(Row), _rows_of(partial(Row, extension=True))
 FINE_TUNING, PLAIN = "fine-tuning", "plain"
 """Recipes."""
 _UNIT = Number(0.0, 1.0)
@@ -123,14 +125,6 @@ _BETAS = TunableRange("1e-6", "0.999", "ReverseLogarithmic")
 _FROM_ZERO = TunableRange("0.0", "0.999", "Linear")
 _OPTIMIZERS = ("adam", "sgd", "nesterov", "rmsprop", "adagrad", "adadelta")
 _EARLY_STOPPING = UsedWhen("early_stopping", (True,))
-
-
-def _with_optimizer(*names: str) -> UsedWhen:
-    return UsedWhen("optimizer", names)
-
-
-def _with_all_layers(otherwise: Value) -> UsedWhen:
-    return UsedWhen("train_only_on_top_layer", (False,), otherwise)
 
 
 @dataclass(frozen=True)
@@ -148,7 +142,7 @@ class Hyperparameters:
         _UNIT,
         "Decay rate of the first moment estimates.",
         default="0.9",
-        used_when=_with_optimizer("adam"),
+        used_when=UsedWhen("optimizer", ("adam",)),
         tunable=TunableRange("0.8", "0.97", "ReverseLogarithmic"),
         built_in=_BETAS,
     )
@@ -156,15 +150,12 @@ class Hyperparameters:
         _UNIT,
         "Decay rate of the second moment estimates.",
         default="0.999",
-        used_when=_with_optimizer("adam"),
+        used_when=UsedWhen("optimizer", ("adam",)),
         tunable=TunableRange("0.98", "0.9999", "ReverseLogarithmic"),
         built_in=_BETAS,
     )
     early_stopping: bool = row(
-        _FLAG,
-        "Whether to stop when the objective no longer improves.",
-        default="False",
-        on_resume="free",
+        _FLAG, "Whether to stop when the objective no longer improves.", default="False", on_resume="free"
     )
     early_stopping_min_delta: float = row(
         _UNIT,
@@ -190,7 +181,7 @@ class Hyperparameters:
         _UNIT,
         "Added to denominators for numerical stability.",
         default="1e-7",
-        used_when=_with_optimizer("adam", "rmsprop", "adadelta", "adagrad"),
+        used_when=UsedWhen("optimizer", ("adam", "rmsprop", "adadelta", "adagrad")),
         tunable=TunableRange("1e-8", "1e-5", "Logarithmic"),
         built_in=TunableRange("1e-8", "1.0", "Logarithmic"),
         aliases=("eps",),
@@ -199,7 +190,7 @@ class Hyperparameters:
         _UNIT,
         "Where the accumulators of the squared gradients begin.",
         default="0.1",
-        used_when=_with_optimizer("adagrad"),
+        used_when=UsedWhen("optimizer", ("adagrad",)),
         built_in=_FROM_ZERO,
     )
     learning_rate: float = row(
@@ -213,15 +204,11 @@ class Hyperparameters:
         _UNIT,
         "The momentum of gradient descent.",
         default="0.9",
-        used_when=_with_optimizer("sgd", "nesterov"),
+        used_when=UsedWhen("optimizer", ("sgd", "nesterov")),
         built_in=_FROM_ZERO,
     )
     optimizer: str = row(
-        Choice(_OPTIMIZERS),
-        "The optimizer.",
-        default="adam",
-        tunable=("adam", "rmsprop"),
-        built_in=_OPTIMIZERS,
+        Choice(_OPTIMIZERS), "The optimizer.", default="adam", tunable=("adam", "rmsprop"), built_in=_OPTIMIZERS
     )
     reinitialize_top_layer: bool | None = row(
         _AUTO_FLAG,
@@ -234,7 +221,7 @@ class Hyperparameters:
         _UNIT,
         "Decay rate of the averaged squared gradients.",
         default="0.95",
-        used_when=_with_optimizer("adadelta", "rmsprop"),
+        used_when=UsedWhen("optimizer", ("adadelta", "rmsprop")),
     )
     train_only_on_top_layer: bool = row(
         _FLAG,
@@ -250,14 +237,13 @@ class Hyperparameters:
         tunable=TunableRange("1e-6", "1e-3", "Logarithmic"),
         built_in=_FROM_ZERO,
     )
-    model_id: str | None = row(
+    model_id: str | None = extension(
         ModelName(),
         "The base model, by its id or short name; with a model channel it may be left out, and must agree if given.",
         default_help=f"{catalogue.DEFAULT_MODEL.name}, or what the model channel holds",
         on_resume="compared",
-        extension=True,
     )
-    pretrained_weights: str = row(
+    pretrained_weights: str = extension(
         Text(
             ("auto", "none"),
             "a TensorFlow Hub or Kaggle handle (https://...), s3://bucket/key of a .tar.gz or of a folder, or the path "
@@ -267,33 +253,29 @@ class Hyperparameters:
         "container. auto: from the image, else from TensorFlow Hub; none: random weights.",
         default="auto",
         on_resume="compared",
-        extension=True,
     )
-    objective: str = row(
+    objective: str = extension(
         Choice((AUTO, "mAP", "localization_loss", "total_loss")),
         "What chooses the best epoch and stops early. Auto: the tuning job's objective inside a tuning job, else mAP.",
         default=AUTO,
         on_resume="compared",
-        extension=True,
     )
-    recipe: str = row(
+    recipe: str = extension(
         Choice((AUTO, FINE_TUNING, PLAIN)),
         "What the hyperparameters below come to where they are Auto: fine-tuning for what keeps trained weights, plain "
         "for what the built-in algorithm does. Auto: fine-tuning where trained weights are trained further, plain from "
         "random weights and with train_only_on_top_layer.",
         default=AUTO,
         before=PLAIN,
-        extension=True,
     )
-    learning_rate_schedule: str = row(
+    learning_rate_schedule: str = extension(
         Choice((AUTO, "constant", "cosine")),
         "cosine: a linear warm-up over the first 5% of the steps, then a cosine to zero.",
         default=AUTO,
         by_recipe=("cosine", "constant"),
         before="constant",
-        extension=True,
     )
-    relative_learning_rate: float | None = row(
+    relative_learning_rate: float | None = extension(
         Number(0.0, 1.0, auto=True),
         "Bounds the learning rate of every loaded kernel: it is at most this times the root mean square of its "
         "weights; 1 is no bound.",
@@ -301,75 +283,61 @@ class Hyperparameters:
         by_recipe=("0.002", "1"),  # Adam's steps move a weight by about the learning rate, however small it is
         tunable=TunableRange("5e-4", "1e-2", "Logarithmic"),
         before="1.0",
-        used_when=_with_all_layers(otherwise=1.0),
-        extension=True,
+        used_when=UsedWhen("train_only_on_top_layer", (False,), otherwise=1.0),
     )
-    passes_per_epoch: int | None = row(
+    passes_per_epoch: int | None = extension(
         Integer(1, auto=True),
         "How often an epoch goes over the training images. Auto: with the recipe fine-tuning as often as makes twenty "
         "passes in all epochs together, but at least 1000 and at most 2000 steps, fewer of more than 8 images; else "
         "once.",
         default=AUTO,
         before="1",
-        extension=True,
     )
-    augmentation: bool = row(
-        _FLAG,
-        "Whether training images are augmented as they were for the base model.",
-        default="True",
-        extension=True,
+    augmentation: bool = extension(
+        _FLAG, "Whether training images are augmented as they were for the base model.", default="True"
     )
-    freeze_batch_norm: bool | None = row(
+    freeze_batch_norm: bool | None = extension(
         _AUTO_FLAG,
         "Whether batch normalization keeps its statistics and parameters. Auto: frozen when fine-tuning with few "
         "images per device.",
         default=AUTO,
-        used_when=_with_all_layers(otherwise=True),
-        extension=True,
+        used_when=UsedWhen("train_only_on_top_layer", (False,), otherwise=True),
     )
-    bbox_format: str = row(
+    bbox_format: str = extension(
         Choice(("xyxy", "xywh")),
         "How annotations.json writes a box: xyxy for [xmin, ymin, xmax, ymax], xywh for COCO's [x, y, width, height].",
         default="xyxy",
         on_resume="compared",
-        extension=True,
     )
-    invalid_boxes: str = row(
+    invalid_boxes: str = extension(
         Choice(("error", "drop")),
         "What happens to boxes that are inverted, empty or reach outside the image by more than a pixel; dropped ones "
         "are counted.",
         default="error",
         on_resume="compared",
-        extension=True,
     )
-    validation_split_ratio: float = row(
+    validation_split_ratio: float = extension(
         Number(0.0, 0.5),
         "Share of the training images held out when there is no validation channel; 0 trains without validation.",
         default="0.2",
         on_resume="compared",
-        extension=True,
     )
-    mixed_precision: bool | None = row(
+    mixed_precision: bool | None = extension(
         _AUTO_FLAG,
         "Whether layers compute in 16 bits. Auto: where the GPU has fast bfloat16 or float16.",
         default=AUTO,
         on_resume="compared",
-        extension=True,
     )
-    xla: bool | None = row(
+    xla: bool | None = extension(
         _AUTO_FLAG,
         "Whether XLA compiles the training step. Auto: on a GPU, if the job has 5000 steps or more; not measured on "
         "GPUs.",
         default=AUTO,
-        used_when=_with_all_layers(otherwise=False),
+        used_when=UsedWhen("train_only_on_top_layer", (False,), otherwise=False),
         on_resume="free",  # it rounds differently, and no more
-        extension=True,
     )
-    seed: int = row(
-        Integer(0),
-        "Decides the order of the images, their augmentation and the initial weights.",
-        default="0",
-        extension=True,
+    seed: int = extension(
+        Integer(0), "Decides the order of the images, their augmentation and the initial weights.", default="0"
     )
     notes: tuple[str, ...] = ()
     """Sentences to log once, about values that were given and have no effect."""
@@ -396,3 +364,5 @@ ROWS: tuple[Row, ...] = tuple(
     for attribute in fields(Hyperparameters)
     if "row" in attribute.metadata
 )
+BY_NAME = {name: row for row in ROWS for name in (row.name, *row.aliases)}
+"""The row of each name and of each other name of one."""

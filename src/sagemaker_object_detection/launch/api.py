@@ -64,23 +64,14 @@ def _unmet(value: Any, shape: Any, expectation: str) -> str:
         return f"at most {limits['max']}{unit}"
     if size < limits.get("min", size):
         return expectation or f"at least {limits['min']}{unit}"
-    if value not in limits.get("enum", [value]):
-        return _one_of(value, limits["enum"])
-    pattern = _compiled(limits.get("pattern", ""))
-    return "" if pattern is None or pattern.fullmatch(value) else expectation or f"text that matches {pattern.pattern}"
-
-
-def _one_of(value: str, words: list[str]) -> str:
-    if len(words) <= _MANY:
-        return f"one of {', '.join(words)}"
-    guess = nearest(value, words)
-    return f"one of the {len(words)} values this boto3 knows" + (f"; did you mean {guess}?" if guess else "")
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """None where there is no pattern, and where it is one of Java's that Python's expressions do not have."""
+    words = limits.get("enum", [value])
+    if value not in words:
+        guess = nearest(value, words) if len(words) > _MANY else None
+        known = f"the {len(words)} values this boto3 knows" if len(words) > _MANY else ", ".join(words)
+        return f"one of {known}" + (f"; did you mean {guess}?" if guess else "")
+    pattern = limits.get("pattern")
     try:
-        return re.compile(pattern, re.DOTALL) if pattern else None
-    except re.error:
-        return None
+        matches = pattern is None or re.fullmatch(pattern, value, re.DOTALL)
+    except re.error:  # one of Java's that Python's expressions do not have
+        return ""
+    return "" if matches else expectation or f"text that matches {pattern}"

@@ -77,10 +77,7 @@ _JOB = (
     TAGS,
     Argument("--environment", "Environment", _VARIABLE, "NAME=VALUE"),
     Argument(
-        "--retry",
-        "RetryStrategy.MaximumRetryAttempts",
-        Integer(1, 30),
-        "how often to try again after an internal error",
+        "--retry", "RetryStrategy.MaximumRetryAttempts", Integer(1, 30), "how often to retry after an internal error"
     ),
 )
 _CHANNELS = (

@@ -1,8 +1,6 @@
 """Connecting to AWS, and what it answers as sentences."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +20,6 @@ _BUSY = re.compile(
 )
 _ADVICE = {
     "AccessDenied": "allow your identity this call",
-    "AccessDeniedException": "allow your identity this call",
     "ResourceInUse": "give another name",
     "ResourceLimitExceeded": "ask for a higher quota in Service Quotas, or give another --instance-type",
     "ValidationException": "correct what it names",
@@ -56,15 +53,6 @@ def connect(region: str | None, profile: str | None) -> Aws:
     )
 
 
-@contextmanager
-def blaming() -> Iterator[None]:
-    """Turns an error of AWS or boto3 in the block into a JobError."""
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise blame(error) from error
-
-
 def is_passing(error: Exception) -> bool:
     """Whether the same call may succeed a little later."""
     if isinstance(error, ClientError):
@@ -83,7 +71,7 @@ def blame(error: BotoCoreError | ClientError) -> JobError:
     message = error.response["Error"].get("Message", "").strip().rstrip(".") or "no message"
     if _CREDENTIALS.match(code):
         return UserError(f"AWS refuses the credentials ({code}: {message}); sign in again, or give another --profile")
-    advice = _ADVICE.get(code, "check the arguments and the region")
+    advice = _ADVICE.get(code.replace("DeniedException", "Denied"), "check the arguments and the region")
     if code.startswith("AccessDenied") and error.operation_name.startswith("Create"):
         advice += ", and iam:PassRole for the job's role"
     return UserError(f"{error.operation_name} was refused ({code}: {message}); {advice}")

@@ -24,9 +24,6 @@ _LATE_LOOKS = 6
 """At the log of an ended job: CloudWatch is seconds behind."""
 _ENDED = ("Completed", "Failed", "Stopped")
 
-Look = Callable[[], tuple[bool, int | None]]
-"""Prints what is new about a job; returns whether there was anything, and the exit code of a job that has ended."""
-
 
 def follow_training(aws: Aws, name: str) -> int:
     """Prints a training job's status and log lines until it ends: 0 completed, 1 failed or stopped, 130 Ctrl-C.
@@ -89,7 +86,8 @@ def follow_tuning(aws: Aws, name: str) -> int:
     return _follow(look, f"tuning job {name}", stop)
 
 
-def _follow(look: Look, job: str, stop: str) -> int:
+def _follow(look: Callable[[], tuple[bool, int | None]], job: str, stop: str) -> int:
+    """look: prints what is new about the job; whether there was anything, and the exit code of a job that has ended."""
     goes_on = f"{job} goes on; stop it with: {stop}"
     pace, failures = SHORTEST, 0
     try:
@@ -116,8 +114,7 @@ def _transition(job: dict[str, Any]) -> str:
     """The latest of the job's transitions, such as "Downloading: Downloading the training image"."""
     latest = (job.get("SecondaryStatusTransitions") or [{}])[-1]
     status = latest.get("Status", job.get("SecondaryStatus", job["TrainingJobStatus"]))
-    message = latest.get("StatusMessage", "")
-    return f"-- {status}: {message}" if message else f"-- {status}"
+    return f"-- {': '.join(filter(None, (status, latest.get('StatusMessage'))))}"
 
 
 def _training_end(job: dict[str, Any]) -> int:
@@ -179,7 +176,10 @@ class _Log:
         """Prints what was not printed yet; whether there was anything, or may have been, had AWS answered."""
         printed = False
         try:
-            streams = self._streams() if self._readable else []
+            pages = self._logs.get_paginator("describe_log_streams").paginate(
+                logGroupName=LOG_GROUP, logStreamNamePrefix=self._prefix
+            )
+            streams = list(pages.search("logStreams[].logStreamName")) if self._readable else []
             for stream in streams:
                 # "job/algo-1-1700000000" is the stream of host algo-1.
                 host = stream.removeprefix(self._prefix).rpartition("-")[0]
@@ -194,12 +194,6 @@ class _Log:
                 self._readable = False
                 _say(f"note: the log lines cannot be read: {blame(error)}", file=sys.stderr)
         return printed
-
-    def _streams(self) -> list[str]:
-        pages = self._logs.get_paginator("describe_log_streams").paginate(
-            logGroupName=LOG_GROUP, logStreamNamePrefix=self._prefix
-        )
-        return list(pages.search("logStreams[].logStreamName"))
 
     def _messages(self, stream: str) -> Iterator[str]:
         """A page may be empty and not the last; the last one answers with the token it was asked with, which no

@@ -6,10 +6,10 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.guard import run_guarded
@@ -57,22 +57,24 @@ class Program:
         """
         problems: list[str] = []
         values = read(self.rows, options, problems)
+        placed = [row for row in self.rows if row.path]
         request: api.Request = {}
-        for row in self.rows:
-            if row.path and row.flag in values:
-                put(request, row.path, values[row.flag])
+        for row in placed:
+            if row.flag in values:
+                *parents, name = row.path.split(".")
+                structure = request
+                for parent in parents:
+                    structure = structure.setdefault(parent, {})
+                structure[name] = values[row.flag]
         notes = self.complete(values, request, problems)
-        by_path = {row.path: row for row in self.rows if row.path}
         told = {flag[0] for problem in problems if (flag := _FLAG.match(problem))}
         unnamed: list[str] = []
-        expectations = {path: row.kind.expected for path, row in by_path.items()}
-        for path, sentence in api.problems(request, self.operation, expectations):
-            places = accumulate(path.split("."), "{}.{}".format)
-            to_blame = next((by_path[place] for place in places if place in by_path), None)
+        for path, sentence in api.problems(request, self.operation, {row.path: row.kind.expected for row in placed}):
+            to_blame = next((row.flag for row in placed if f"{path}.".startswith(f"{row.path}.")), None)
             if to_blame is None:
                 unnamed.append(f"{path}: {sentence}")
-            elif to_blame.flag not in told:
-                problems.append(f"{to_blame.flag}: {sentence}")
+            elif to_blame not in told:
+                problems.append(f"{to_blame}: {sentence}")
         # What no argument is to blame for follows from what another one lacks, or else it is worth telling.
         if problems or unnamed:
             raise UserError(dict.fromkeys(problems or unnamed))
@@ -85,9 +87,11 @@ class Program:
         if options.dry_run:
             print(json.dumps(request, indent=2))
             return 0
-        with aws.blaming():
+        try:
             clients = aws.connect(options.region, options.profile)
             answer = getattr(clients.sagemaker, xform_name(self.operation))(**request)
+        except (BotoCoreError, ClientError) as error:
+            raise aws.blame(error) from error
         name = request[self.name]
         print(self.done.format(name=name, region=clients.region, **answer), flush=True)
         return self.follow(clients, name) if self.follow and options.wait else 0
@@ -106,11 +110,3 @@ class Program:
         if self.wait:
             group.add_argument("--wait", action="store_true", help=self.wait)
         return parser
-
-
-def put(request: api.Request, path: str, value: Any) -> None:
-    """Sets the member at a path, and makes the structures above it."""
-    *parents, name = path.split(".")
-    for parent in parents:
-        request = request.setdefault(parent, {})
-    request[name] = value

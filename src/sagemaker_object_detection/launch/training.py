@@ -1,18 +1,156 @@
-"""A CreateTrainingJob request from a program's arguments."""
+"""A CreateTrainingJob request from a program's arguments; a tuning job's definition of its trials is made alike."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from sagemaker_object_detection.describe import describe_json
+from sagemaker_object_detection.files import strict_json
+from sagemaker_object_detection.files.strict_json import JsonError
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read_what_is_right
+from sagemaker_object_detection.job.channels import CHANNELS, Channel
 from sagemaker_object_detection.launch import api
 from sagemaker_object_detection.launch.arguments import JOB_GROUPS, Argument, Text
 from sagemaker_object_detection.launch.follow import follow_training
 from sagemaker_object_detection.launch.program import Program
-from sagemaker_object_detection.launch.requests import (
-    check_validation_data,
-    complete_definition,
-    named,
-    notes,
-    read_job,
-)
+from sagemaker_object_detection.sentences import as_json, shown
+from sagemaker_object_detection.weights.naming import ARCHIVES
+
+_ADDRESSES = ("https://", "http://", "s3://")
+
+
+def read_job(values: dict[str, Any], problems: list[str]) -> Hyperparameters:
+    """Checks the arguments that every job has against each other, and the hyperparameters as the container does.
+
+    Args:
+        values: of the arguments, by flag. --hyperparameters becomes what is given there and in the file: text by name.
+
+    Returns:
+        the hyperparameters that are right, and defaults of the others.
+    """
+    file = values.get("--hyperparameters-file")
+    members = {**(_read_file(file, problems) if file is not None else {}), **values.get("--hyperparameters", {})}
+    given = {name: str(value) for name, value in members.items() if value is not None}
+    values["--hyperparameters"] = given
+    problems += _contradictions(values)
+    has_model = "--model" in values
+    hyperparameters, wrong = read_what_is_right(given, has_model_channel=has_model)
+    problems += wrong
+    weights = hyperparameters.pretrained_weights
+    if "--network-isolation" in values and not has_model and weights.startswith(_ADDRESSES):
+        problems.append(
+            f"pretrained_weights: got {shown(weights)} with --network-isolation, where nothing can be fetched; "
+            "bring the weights on --model or in the image"
+        )
+    return hyperparameters
+
+
+def complete_definition(request: api.Request, values: Mapping[str, Any]) -> None:
+    """Adds what no single argument says to a CreateTrainingJob request, or to a tuning job's TrainingJobDefinition."""
+    if "--algorithm" not in values:  # an algorithm brings its own
+        metrics = describe_json()["TrainingSpecification"]["MetricDefinitions"]
+        request.setdefault("AlgorithmSpecification", {})["MetricDefinitions"] = metrics
+    if "--checkpoints" not in values:
+        request.pop("CheckpointConfig", None)
+    if "--spot" in values:
+        limits = request.setdefault("StoppingCondition", {})
+        limits.setdefault("MaxWaitTimeInSeconds", limits.get("MaxRuntimeInSeconds", 0) + 3600)
+    request["InputDataConfig"] = [
+        _input_data(row, values[f"--{row.name}"]) for row in CHANNELS if f"--{row.name}" in values
+    ]
+
+
+def notes(values: Mapping[str, Any], hyperparameters: Hyperparameters) -> list[str]:
+    """What is legal, and not what one would expect."""
+    given = []
+    if "--spot" in values and "--checkpoints" not in values:
+        given.append("--spot without --checkpoints: a job whose instance is taken away begins anew")
+    automatic = hyperparameters.pretrained_weights == "auto" and "--model" not in values
+    if "--network-isolation" in values and automatic:
+        given.append("--network-isolation without --model: the image must hold the base model's weights")
+    return [*given, *hyperparameters.notes]
+
+
+def check_validation_data(values: Mapping[str, Any], ratio: float, needing: str, problems: list[str]) -> None:
+    """That a job which needs a validation set has none is a problem."""
+    if ratio <= 0 and "--validation" not in values:
+        problems.append(
+            f"validation_split_ratio: got 0, and there is no --validation; expected data for {needing}: add the "
+            "channel or raise validation_split_ratio"
+        )
+
+
+def named(base: str) -> str:
+    """A job's name, from the time in UTC."""
+    return f"{base}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def _input_data(row: Channel, address: str) -> dict[str, Any]:
+    """One entry of InputDataConfig.
+
+    An S3 prefix without a slash at its end would bring s3://bucket/data-old/ along with s3://bucket/data/. A model is
+    copied in any input mode, since an archive is read as a whole.
+    """
+    is_archive = address.endswith(ARCHIVES)
+    source = {
+        "S3DataType": "S3Prefix",
+        "S3Uri": address if is_archive or address.endswith("/") else f"{address}/",
+        "S3DataDistributionType": "FullyReplicated",
+    }
+    channel = {
+        "ChannelName": row.name,
+        "DataSource": {"S3DataSource": source},
+        "ContentType": row.content_types[0],
+        "CompressionType": "None",
+        "RecordWrapperType": "None",
+    }
+    return {**channel, "InputMode": "File"} if row.name == "model" else channel
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if ("--image" in values) == ("--algorithm" in values):
+        found = "both are given" if "--image" in values else "neither is given"
+        problems.append(f"--image and --algorithm: {found}; expected one of them")
+    for one, other in (("--subnets", "--security-groups"), ("--security-groups", "--subnets")):
+        if one in values and other not in values:
+            problems.append(f"{other}: missing; expected it beside {one}: a VPC needs both")
+    for flag, needed in (("--max-wait", "--spot"), ("--checkpoint-path", "--checkpoints")):
+        if flag in values and needed not in values:
+            problems.append(f"{flag}: got {shown(values[flag])} without {needed}; add {needed} or leave it out")
+    if {"--spot", "--max-wait"} <= values.keys() and values["--max-wait"] < values.get("--max-run", 0):
+        problems.append(
+            f"--max-wait: got {values['--max-wait']}; expected at least --max-run, which is {values['--max-run']}: it "
+            "is the time for waiting and training together"
+        )
+    if "--keep-alive" in values and "--spot" in values:
+        problems.append(
+            f"--keep-alive: got {values['--keep-alive']} with --spot; spot instances are not kept warm: leave one out"
+        )
+    return problems
+
+
+def _read_file(path: str, problems: list[str]) -> dict[str, Any]:
+    """Hyperparameters by name; numbers are the text they were written in."""
+    place = f"--hyperparameters-file: {path}"
+    expected = 'expected an object such as {"epochs": 10, "learning_rate": 1e-3}'
+    try:
+        value = strict_json.parse(Path(path).read_bytes(), numbers_as_text=True)
+    except OSError as error:
+        problems.append(f"{place} cannot be read ({error.strerror}); {expected.replace('an object', 'a file')}")
+        return {}
+    except JsonError as error:
+        problems.append(f"{place} {error}. {error.advice}; {expected}")
+        return {}
+    if not isinstance(value, dict):
+        problems.append(f"{place} holds {as_json(value)}; {expected}")
+        return {}
+    nested = {name: member for name, member in value.items() if isinstance(member, dict | list)}
+    for name, member in nested.items():
+        problems.append(f"{place}: {name} is {as_json(member)}; expected text, a number, true or false")
+    return {name: member for name, member in value.items() if name not in nested}
+
 
 _NAME = Argument(
     "--job-name",
@@ -22,7 +160,7 @@ _NAME = Argument(
 )
 
 
-def complete(values: dict[str, Any], request: api.Request, problems: list[str]) -> list[str]:
+def _complete(values: dict[str, Any], request: api.Request, problems: list[str]) -> list[str]:
     hyperparameters = read_job(values, problems)
     if hyperparameters.early_stopping or hyperparameters.objective != "Auto":
         needing = "early_stopping" if hyperparameters.early_stopping else "objective"
@@ -38,7 +176,7 @@ TRAINING = Program(
     groups=(("training job", (_NAME,)), *JOB_GROUPS),
     operation="CreateTrainingJob",
     name="TrainingJobName",
-    complete=complete,
+    complete=_complete,
     done="started training job {name} in {region}",
     follow=follow_training,
     wait="print the job's log lines until it ends",

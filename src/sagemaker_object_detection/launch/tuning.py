@@ -5,16 +5,17 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+from sagemaker_object_detection.describe import parameter_ranges
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Integer
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
-from sagemaker_object_detection.hyperparameters.table import ROWS
+from sagemaker_object_detection.hyperparameters.table import ROWS, Row, Tunable, TunableRange
 from sagemaker_object_detection.job.metrics import METRICS
 from sagemaker_object_detection.launch import api
 from sagemaker_object_detection.launch.arguments import JOB_GROUPS, TAGS, Argument, Text
 from sagemaker_object_detection.launch.follow import follow_tuning
 from sagemaker_object_detection.launch.program import Program
-from sagemaker_object_detection.launch.ranges import MAX_VALUES, Tuned, read_tuned
-from sagemaker_object_detection.launch.requests import (
+from sagemaker_object_detection.launch.ranges import MAX_VALUES, read_tuned
+from sagemaker_object_detection.launch.training import (
     check_validation_data,
     complete_definition,
     named,
@@ -69,11 +70,7 @@ _ARGUMENTS = (
         f"trials in all (default: {_DEFAULT_JOBS}; Grid: as many as there are combinations)",
     ),
     Argument(
-        "--max-parallel",
-        f"{_LIMITS}.MaxParallelTrainingJobs",
-        Integer(1, _MAX_PARALLEL),
-        "trials at a time",
-        default="1",
+        "--max-parallel", f"{_LIMITS}.MaxParallelTrainingJobs", Integer(1, _MAX_PARALLEL), "trials at once", default="1"
     ),
     Argument(
         "--max-tuning-time",
@@ -121,42 +118,39 @@ def complete(values: dict[str, Any], request: api.Request, problems: list[str]) 
         config["HyperParameterTuningJobObjective"]["Type"] = _DIRECTIONS[values["--objective"]]
     if values.get("--strategy") != "Grid":  # which counts for itself
         config.setdefault("ResourceLimits", {}).setdefault("MaxNumberOfTrainingJobs", _DEFAULT_JOBS)
-    config["ParameterRanges"] = {
-        f"{kind}ParameterRanges": [one.api_range for one in tuned if one.api_type == kind]
-        for kind in ("Integer", "Continuous", "Categorical")
-    }
+    config["ParameterRanges"] = parameter_ranges(tuned.items())
     definition = request[_DEFINITION]
     definition["StaticHyperParameters"] = values["--hyperparameters"]
     complete_definition(definition, values)
 
-    names = {one.row.name for one in tuned}
+    names = {row.name for row in tuned}
     # What a tuned hyperparameter decides about cannot be judged.
     undecided = {row.name for row in ROWS if row.used_when and row.used_when.name in names}
     return [
         *(note for note in notes(values, static) if note.split(":")[0] not in undecided),
         # All trials differ by chance alone then.
         *(
-            f"--tune {one.row.name}: has no effect; it is used when {needed}"
-            for one in tuned
-            if (needed := one.row.used_when)
+            f"--tune {row.name}: has no effect; it is used when {needed}"
+            for row in tuned
+            if (needed := row.used_when)
             and needed.name not in names
             and getattr(static, needed.name) not in needed.values
         ),
     ]
 
 
-def _check_tuned(tuned: tuple[Tuned, ...], values: Mapping[str, Any], problems: list[str]) -> None:
+def _check_tuned(tuned: Mapping[Row, Tunable], values: Mapping[str, Any], problems: list[str]) -> None:
     hyperparameters = values["--hyperparameters"]
-    for one in tuned:
-        for name in (one.row.name, *one.row.aliases):
+    for row in tuned:
+        for name in (row.name, *row.aliases):
             if name in hyperparameters:
                 problems.append(
                     f"{name}: got {shown(hyperparameters[name])} and is tuned too; expected it in "
                     "--hyperparameters or in --tune"
                 )
-        if "--algorithm" in values and not (one.row.tunable or one.row.built_in):
-            names = ", ".join(row.name for row in ROWS if row.tunable or row.built_in)
-            problems.append(f"--tune: {one.row.name} is not tunable with --algorithm; expected one of {names}")
+        if "--algorithm" in values and not (row.tunable or row.built_in):
+            names = ", ".join(known.name for known in ROWS if known.tunable or known.built_in)
+            problems.append(f"--tune: {row.name} is not tunable with --algorithm; expected one of {names}")
     if len(tuned) > MAX_VALUES:
         problems.append(f"--tune: {len(tuned)} hyperparameters; expected at most {MAX_VALUES}")
     # SageMaker adds one more, the name of the objective.
@@ -168,7 +162,7 @@ def _check_tuned(tuned: tuple[Tuned, ...], values: Mapping[str, Any], problems: 
 
 
 def _check_strategy(
-    values: Mapping[str, Any], tuned: tuple[Tuned, ...], static: Hyperparameters, problems: list[str]
+    values: Mapping[str, Any], tuned: Mapping[Row, Tunable], static: Hyperparameters, problems: list[str]
 ) -> None:
     hyperparameters = values["--hyperparameters"]
     strategy = values.get("--strategy")
@@ -195,12 +189,12 @@ def _check_strategy(
     jobs = values.get("--max-jobs")
     if strategy == "Grid":
         problems += [
-            f"--tune: {one.row.name} is a range; Grid tries given values only: expected some, such as "
-            f"{one.row.name}={one.low},{one.high}"
-            for one in tuned
-            if not one.words
+            f"--tune: {row.name} is a range; Grid tries given values only: expected some, such as "
+            f"{row.name}={tried.low},{tried.high}"
+            for row, tried in tuned.items()
+            if isinstance(tried, TunableRange)
         ]
-        combinations = prod(len(one.words) for one in tuned if one.words)
+        combinations = prod(len(tried) for tried in tuned.values() if isinstance(tried, tuple))
         if jobs is not None and jobs != combinations:
             problems.append(
                 f"--max-jobs: got {jobs}; Grid tries every combination, {combinations} in all: leave it out"

@@ -38,7 +38,7 @@ def over_epochs(
         values: by name, one for each epoch; at most four names.
         least_top: how far the axis reaches at least.
     """
-    figure, (axes,) = _figure(1, width=5.4)
+    figure, (axes,) = _figure((title, "epoch"))
     for (name, line), colour in zip(values.items(), _LINES, strict=False):
         epochs = np.arange(len(line))
         axes.plot(epochs, line, color=colour, linewidth=2, marker="o", markersize=4, label=name)
@@ -46,8 +46,6 @@ def over_epochs(
             axes.plot(saved, line[saved], color=colour, marker="o", markersize=9, markeredgecolor="white", zorder=4)
     if saved is not None:
         axes.axvline(saved, color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1, label="saved")
-    _title(axes, title)
-    axes.set_xlabel("epoch", color=_INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.margins(x=0.06)
     axes.set_ylim(0, max(least_top, axes.get_ylim()[1]))
@@ -64,12 +62,10 @@ def over_steps(
         lines: epochs and values by name; at most four names.
         logarithmic: whether the values differ by orders of magnitude; those that are not above 0 leave a gap.
     """
-    figure, (axes,) = _figure(1, width=5.4)
+    figure, (axes,) = _figure((title, "epoch"))
     for (name, (epochs, values)), colour in zip(lines.items(), _LINES, strict=False):
         marker = "o" if len(values) < 2 else None  # a line needs two points
         axes.plot(epochs, values, color=colour, linewidth=2, marker=marker, label=name)
-    _title(axes, title)
-    axes.set_xlabel("epoch", color=_INK)
     if logarithmic:
         axes.set_yscale("log", nonpositive="mask")
     else:
@@ -81,18 +77,17 @@ def over_steps(
 
 def precision_recall(curves: Mapping[int, np.ndarray], names: Sequence[str], marks: Mapping[int, Any]) -> bytes:
     """Curves by class, most important first, float [101] over recall; `marks`: (recall, precision) of the threshold."""
-    figure, (axes,) = _figure(1, width=5.4, height=4.6)
+    figure, (axes,) = _figure(("Precision over recall at IoU 0.5", "recall"), height=4.6)
     named = _named(curves)
     recalls = np.linspace(0.0, 1.0, 101)
     for index, curve in reversed(list(curves.items())):
-        colour = colour_of(index) if index in named else _GREY
-        axes.plot(
-            recalls, curve, color=colour, linewidth=2 if index in named else 0.8, zorder=3 if index in named else 2
-        )
-        if index in named and index in marks:
+        if index not in named:
+            axes.plot(recalls, curve, color=_GREY, linewidth=0.8, zorder=2)
+            continue
+        axes.plot(recalls, curve, color=colour_of(index), linewidth=2, zorder=3)
+        if index in marks:
+            colour = colour_of(index)
             axes.plot(*marks[index], color=colour, marker="o", markersize=8, markeredgecolor="white", zorder=4)
-    _title(axes, "Precision over recall at IoU 0.5")
-    axes.set_xlabel("recall", color=_INK)
     axes.set_ylabel("precision", color=_INK)
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(0, 1.03)
@@ -111,7 +106,11 @@ def box_sizes(
         classes: int [M].
         anchors: side of the smallest and of the largest square anchor, in the same pixels.
     """
-    figure, (dots, bars) = _figure(2, width=10.8, height=4.2)
+    figure, (dots, bars) = _figure(
+        ("Width and height", "width, pixels of the network input"),
+        ("Boxes by size, the square root of their area", "pixels of the network input; grey: sizes of the anchors"),
+        height=4.2,
+    )
     sizes = np.maximum(sizes, 0.1)
     counts = np.bincount(classes)
     named = _named(int(index) for index in np.argsort(-counts, kind="stable") if counts[index])
@@ -121,8 +120,6 @@ def box_sizes(
     low, high = anchors[0], min(anchors[1], input_size)
     limits = (min(float(sizes.min()), low) * 0.9, input_size * 1.05)
     dots.add_patch(Rectangle((low, low), high - low, high - low, facecolor=_FAINT, alpha=0.6, zorder=0))
-    _title(dots, "Width and height")
-    dots.set_xlabel("width, pixels of the network input", color=_INK)
     dots.set_ylabel("height", color=_INK)
     _class_legend(dots, named, names, others=int((counts > 0).sum()) - len(named))
 
@@ -130,8 +127,6 @@ def box_sizes(
     edges = np.geomspace(*limits, 31)
     bars.hist(sides, bins=list(edges), color=_LINES[0], alpha=0.85, edgecolor="white", linewidth=0.5)
     bars.axvspan(low, high, facecolor=_FAINT, alpha=0.6, zorder=0)
-    _title(bars, "Boxes by size, the square root of their area")
-    bars.set_xlabel("pixels of the network input; grey: sizes of the anchors", color=_INK)
     bars.yaxis.set_major_locator(MaxNLocator(integer=True))
     for axis, scale in ((dots.xaxis, dots.set_xscale), (dots.yaxis, dots.set_yscale), (bars.xaxis, bars.set_xscale)):
         scale("log")
@@ -142,10 +137,13 @@ def box_sizes(
     return _png(figure)
 
 
-def _figure(count: int, *, width: float, height: float = 3.6) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, facecolor="white", layout="constrained")
-    every = [figure.add_subplot(1, count, number + 1) for number in range(count)]
-    for axes in every:
+def _figure(*plots: tuple[str, str], height: float = 3.6) -> tuple[Figure, list[Axes]]:
+    """Plots side by side: of each the title, and what its x axis is."""
+    figure = Figure(figsize=(5.4 * len(plots), height), dpi=_DOTS_PER_INCH, facecolor="white", layout="constrained")
+    every = [figure.add_subplot(1, len(plots), number + 1) for number in range(len(plots))]
+    for axes, (title, along) in zip(every, plots, strict=True):
+        axes.set_title(title, loc="left", fontsize=11, color=_INK, fontweight="bold")
+        axes.set_xlabel(along, color=_INK)
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(_GREY)
         axes.tick_params(colors=_INK, labelsize=9, color=_GREY)
@@ -160,10 +158,6 @@ def _named(classes: Iterable[int]) -> list[int]:
     for index in classes:
         first.setdefault(colour_of(index), index)
     return list(first.values())
-
-
-def _title(axes: Axes, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=11, color=_INK, fontweight="bold")
 
 
 def _class_legend(axes: Axes, named: Sequence[int], names: Sequence[str], others: int) -> None:

@@ -15,16 +15,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 _COLOURS = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#d55e00",
-    "#cc79a7",
-    "#56b4e9",
-    "#f0e442",
-    "#8c00ff",
-    "#5a0025",
-    "#ffb3c8",
+    *("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442"),
+    *("#8c00ff", "#5a0025", "#ffb3c8"),
 )
 """The seven colours of Okabe and Ito, which colour-blind people tell apart (https://jfly.uni-koeln.de/color/), and
 three more that are about as far from these and from one another."""
@@ -90,7 +82,9 @@ def draw(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
             placed.append(place)
             labels.append((mark, text, place))
     for mark, text, place in reversed(labels):
-        _draw_label(canvas, place, text, mark.colour, font)
+        _fill(canvas, place, mark.colour)
+        start = (place[0] + 2 * _padding(font), place[1] + _padding(font))
+        canvas.text(start, text, fill=_contrast(mark.colour), font=font)
     return drawn
 
 
@@ -109,7 +103,7 @@ def _pixels(box: tuple[float, float, float, float], size: tuple[int, int]) -> _R
     if any(math.isnan(corner) for corner in box):
         return None
     edges = []
-    for one, other, length in ((box[0], box[2], size[0]), (box[1], box[3], size[1])):
+    for one, other, length in zip(box[:2], box[2:], size, strict=True):
         low, high = min(one, other), max(one, other)
         if high < 0 or low > 1:
             return None
@@ -127,14 +121,11 @@ def _draw_box(canvas: ImageDraw.ImageDraw, box: _Rectangle, mark: Mark, line: in
     for side in _sides(around, line + 2 * outline):
         _fill(canvas, side, _contrast(mark.colour))
     for x, y, end, foot in _sides(box, line):
-        if not mark.dashed:
-            _fill(canvas, (x, y, end, foot), mark.colour)
-        elif end - x > foot - y:
-            for dash in range(x, end, 12 * line):
-                _fill(canvas, (dash, y, min(dash + 8 * line, end), foot), mark.colour)
-        else:
-            for dash in range(y, foot, 12 * line):
-                _fill(canvas, (x, dash, end, min(dash + 8 * line, foot)), mark.colour)
+        along_x = end - x > foot - y
+        for start in range(0, max(end - x, foot - y), 12 * line) if mark.dashed else (0,):
+            stop = start + 8 * line if mark.dashed else max(end - x, foot - y)
+            dash = (x + start, y, min(x + stop, end), foot) if along_x else (x, y + start, end, min(y + stop, foot))
+            _fill(canvas, dash, mark.colour)
 
 
 def _sides(box: _Rectangle, line: int) -> tuple[_Rectangle, ...]:
@@ -153,18 +144,17 @@ def _fill(canvas: ImageDraw.ImageDraw, place: _Rectangle, colour: str) -> None:
     canvas.rectangle((left, top, right - 1, bottom - 1), fill=colour)
 
 
+def _height(font: _Font) -> int:
+    """Of the highest letters and the deepest together."""
+    return math.ceil(font.getbbox("Åg")[3])
+
+
 def _padding(font: _Font) -> int:
-    return max(1, _letters("x", font)[1] // 8)
-
-
-def _letters(text: str, font: _Font) -> tuple[int, int]:
-    """Width of a text, and height of any."""
-    return math.ceil(font.getlength(text)), math.ceil(font.getbbox("Åg")[3])
+    return max(1, _height(font) // 8)
 
 
 def _label_size(text: str, font: _Font) -> tuple[int, int]:
-    width, height = _letters(text, font)
-    return width + 4 * _padding(font), height + 2 * _padding(font)
+    return math.ceil(font.getlength(text)) + 4 * _padding(font), _height(font) + 2 * _padding(font)
 
 
 def _fitting(text: str, font: _Font, width: int) -> str:
@@ -189,16 +179,11 @@ def _place(
         (right - width, bottom),
         (left, bottom - height),
     )
-    best, least = box, math.inf
-    for x, y in corners:
-        x, y = max(0, min(x, size[0] - width)), max(0, min(y, size[1] - height))
-        place = (x, y, x + width, y + height)
-        hidden = sum(_overlap(place, other) for other in placed)
-        if hidden < least:
-            best, least = place, hidden
-        if not hidden:
-            break
-    return best, int(least)
+    inside = [(max(0, min(x, size[0] - width)), max(0, min(y, size[1] - height))) for x, y in corners]
+    places = [(x, y, x + width, y + height) for x, y in inside]
+    hidden = [sum(_overlap(place, other) for other in placed) for place in places]
+    best = hidden.index(min(hidden))
+    return places[best], hidden[best]
 
 
 def _overlap(one: _Rectangle, other: _Rectangle) -> int:
@@ -206,18 +191,6 @@ def _overlap(one: _Rectangle, other: _Rectangle) -> int:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     return max(0, width) * max(0, height)
-
-
-def _draw_label(
-    canvas: ImageDraw.ImageDraw,
-    place: _Rectangle,
-    text: str,
-    colour: str,
-    font: _Font,
-) -> None:
-    left, top, _, _ = place
-    _fill(canvas, place, colour)
-    canvas.text((left + 2 * _padding(font), top + _padding(font)), text, fill=_contrast(colour), font=font)
 
 
 def _contrast(colour: str) -> str:

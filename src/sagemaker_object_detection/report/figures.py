@@ -7,7 +7,7 @@ with classes left out of the matching.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -81,21 +81,11 @@ class Compared:
         classes, scores = detections.classes[index, order], detections.scores[index, order]
         return cls(truth, dataset.classes[rows], boxes, classes, scores, _iou(boxes, truth))
 
-    @property
-    def same_class(self) -> np.ndarray:
-        """bool [D, G]."""
-        return np.asarray(self.classes[:, np.newaxis] == self.truth_classes)
-
     def above(self, cuts: np.ndarray) -> "Compared":
         """With the detections whose score is at least that of their class in `cuts`, float32 [K]."""
         kept = self.scores >= cuts[self.classes]
-        return replace(
-            self,
-            boxes=self.boxes[kept],
-            classes=self.classes[kept],
-            scores=self.scores[kept],
-            overlap=self.overlap[kept],
-        )
+        found = (rows[kept] for rows in (self.boxes, self.classes, self.scores, self.overlap))
+        return Compared(self.truth_boxes, self.truth_classes, *found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +98,6 @@ class BadImage:
     index: int
     image: Compared
     missed: np.ndarray
-    errors: int
     why: str
 
 
@@ -128,9 +117,14 @@ def compute_figures(dataset: Dataset, detections: DetectionSet) -> Figures:
     """The figures of N validation images with K classes; a class without a threshold of its own is cut at 0.5."""
     labels = dataset.labels
     images = [Compared.of(dataset, detections, index) for index in range(len(dataset.file_names))]
-    hits = [match(image.overlap * image.same_class) >= 0 for image in images]
-    everything = [np.concatenate(parts) for parts in ([i.scores for i in images], [i.classes for i in images], hits)]
-    classes = tuple(_class_figures(index, dataset, *everything) for index in range(len(labels)))
+    hits = [match(image.overlap * (image.classes[:, np.newaxis] == image.truth_classes)) >= 0 for image in images]
+    scores = np.concatenate([image.scores for image in images])
+    right, predicted = np.concatenate(hits), np.concatenate([image.classes for image in images])
+    classes = []
+    for index in range(len(labels)):
+        boxes, own = int((dataset.classes == index).sum()), predicted == index
+        curve = precision_recall(scores[own], right[own], boxes) if boxes else None
+        classes.append(ClassFigures(boxes, curve, best_threshold(curve) if curve else None))
     cuts = np.array([one.threshold.score if one.threshold else CONFIDENT for one in classes], np.float32)
 
     confusion = np.zeros((len(labels) + 1, len(labels) + 1), np.int64)
@@ -144,8 +138,8 @@ def compute_figures(dataset: Dataset, detections: DetectionSet) -> Figures:
         np.add.at(confusion, (missed, len(labels)), 1)
         errors[index] = len(missed) + (truth != image.classes).sum()
     order = [int(index) for index in np.argsort(-errors, kind="stable")[:WORST_IMAGES] if errors[index] > 0]
-    worst = tuple(_bad_image(index, cut[index], matches[index], int(errors[index]), labels.names) for index in order)
-    return Figures(classes, confusion, errors, worst)
+    worst = tuple(_bad_image(index, cut[index], matches[index], labels.names) for index in order)
+    return Figures(tuple(classes), confusion, errors, worst)
 
 
 def match(overlap: np.ndarray) -> np.ndarray:
@@ -186,25 +180,12 @@ def best_threshold(curve: Curve) -> Threshold | None:
     return Threshold(float(curve.scores[last][best]), float(precision[best]), float(recall[best]), float(f1[best]))
 
 
-def _class_figures(
-    index: int, dataset: Dataset, scores: np.ndarray, classes: np.ndarray, hits: np.ndarray
-) -> ClassFigures:
-    boxes = int((dataset.classes == index).sum())
-    if boxes == 0:
-        return ClassFigures(0, None, None)
-    own = classes == index
-    curve = precision_recall(scores[own], hits[own], boxes)
-    return ClassFigures(boxes, curve, best_threshold(curve))
-
-
 def _missed(image: Compared, matches: np.ndarray) -> np.ndarray:
     """bool [G]."""
-    missed = np.ones(len(image.truth_classes), bool)
-    missed[matches[matches >= 0]] = False
-    return missed
+    return ~np.isin(np.arange(len(image.truth_classes)), matches)
 
 
-def _bad_image(index: int, image: Compared, matches: np.ndarray, errors: int, names: Sequence[str]) -> BadImage:
+def _bad_image(index: int, image: Compared, matches: np.ndarray, names: Sequence[str]) -> BadImage:
     missed = _missed(image, matches)
     stray = matches < 0
     nearest = image.overlap.max(axis=1, initial=0.0)[stray]
@@ -223,7 +204,7 @@ def _bad_image(index: int, image: Compared, matches: np.ndarray, errors: int, na
         (int(((nearest >= _TOUCHING_IOU) & (nearest < MATCH_IOU)).sum()), "badly placed"),
         (int((nearest < _TOUCHING_IOU).sum()), "where nothing is"),
     ]
-    return BadImage(index, image, missed, errors, ", ".join(f"{count} {what}" for count, what in reasons if count))
+    return BadImage(index, image, missed, ", ".join(f"{count} {what}" for count, what in reasons if count))
 
 
 def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

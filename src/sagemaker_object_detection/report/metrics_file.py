@@ -36,17 +36,14 @@ def epoch_figures(epoch: Epoch) -> dict[str, Any]:
 
 
 def write_metrics(
-    epochs: Sequence[Mapping[str, Any]],
-    saved: int | None,
-    folder: Path,
-    score_thresholds: Mapping[str, float] | None = None,
+    epochs: Sequence[Epoch], saved: Epoch | None, folder: Path, score_thresholds: Mapping[str, float] | None = None
 ) -> Path:
     """Writes the file into `folder`, whole or not at all; `saved` is the epoch whose weights the model has, and
     `score_thresholds` are suggested for them, by class name; None where they are not known."""
-    content: dict[str, Any] = {"saved_epoch": saved}
+    content: dict[str, Any] = {"saved_epoch": saved.number if saved else None}
     if score_thresholds is not None:
         content["score_thresholds"] = dict(score_thresholds)
-    content["epochs"] = epochs
+    content["epochs"] = [epoch_figures(epoch) for epoch in epochs]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
     with whole_file(path) as unfinished:

@@ -1,7 +1,6 @@
 """`report.html`: what the job came to, on one page that needs nothing beside it, and the same pictures as PNG files."""
 
 import base64
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +63,6 @@ def write_page(findings: PageContent, folder: Path) -> Path:
         the page.
     """
     remove_page(folder)
-    page, pictures = folder / FILE_NAME, folder / PICTURES
     with work_folder(folder, ".report-", abandoned=0.0) as temporary:
         drawn = _charts(findings)
         (temporary / PICTURES).mkdir()
@@ -73,8 +71,8 @@ def write_page(findings: PageContent, folder: Path) -> Path:
         for number, picture in enumerate(findings.pictures, 1):
             (temporary / PICTURES / f"worst_{number}.png").write_bytes(picture.encoded("PNG"))
         (temporary / FILE_NAME).write_text(render(findings, drawn), encoding="utf-8")
-        (temporary / PICTURES).rename(pictures)
-        return (temporary / FILE_NAME).rename(page)
+        (temporary / PICTURES).rename(folder / PICTURES)
+        return (temporary / FILE_NAME).rename(folder / FILE_NAME)
 
 
 def remove_page(folder: Path) -> None:
@@ -85,40 +83,29 @@ def remove_page(folder: Path) -> None:
 
 def render(findings: PageContent, drawn: Mapping[str, bytes]) -> str:
     """The page as HTML; `drawn`: PNG by the name of the chart."""
-    environment = Environment(
-        loader=PackageLoader(__package__, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = lambda value, digits=3: "-" if value is None else f"{value:.{digits}f}"
-    environment.filters["number"] = lambda value: f"{value:,}"
-    splits, saved = findings.splits, findings.saved
-    result = saved.validation if saved else None
-    return environment.get_template(_TEMPLATE).render(
-        base=findings.base,
-        saved=saved,
-        epochs=findings.epochs,
-        result=result,
-        fault=findings.fault,
-        shy=result is not None and shy(result),
-        confident=CONFIDENT,
-        validation_images=len(splits.validation.file_names) if splits.validation else 0,
-        missing=_missing(findings),
-        charts={name: _data_uri("png", png) for name, png in drawn.items()},
-        pictures=[(picture, _data_uri("jpeg", picture.encoded("JPEG"))) for picture in findings.pictures],
-        faulty=int((findings.figures.errors > 0).sum()) if findings.figures else 0,
-        classes=_classes(findings),
-        confusion=_confusion(findings),
-        anchors=_anchor_sides(findings.base),
-        anchor_iou=MATCH_IOU,
-        advice=[finding.text for finding in find_coverage(splits.training, findings.base) if finding.bad],
-        report=splits.report,
-        hyperparameters=recorded(findings.hyperparameters, findings.base),
-        effective=findings.hyperparameters.effective(),
-        versions=findings.versions,
-    )
+    loader = PackageLoader(__package__, ".")
+    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja.filters["figure"] = lambda value, digits=3: "-" if value is None else f"{value:.{digits}f}"
+    jinja.filters["number"] = lambda value: f"{value:,}"
+    splits = findings.splits
+    result = findings.saved.validation if findings.saved else None
+    shown = {
+        "result": result,
+        "shy": result is not None and shy(result),
+        "confident": CONFIDENT,
+        "validation_images": len(splits.validation.file_names) if splits.validation else 0,
+        "missing": _missing(findings),
+        "charts": {name: _data_uri("png", png) for name, png in drawn.items()},
+        "pictures": [(picture, _data_uri("jpeg", picture.encoded("JPEG"))) for picture in findings.pictures],
+        "classes": _classes(findings),
+        "confusion": _confusion(findings),
+        "anchors": _anchor_sides(findings.base),
+        "anchor_iou": MATCH_IOU,
+        "advice": [finding.text for finding in find_coverage(splits.training, findings.base) if finding.bad],
+        "hyperparameters": recorded(findings.hyperparameters, findings.base),
+        "effective": findings.hyperparameters.effective(),
+    }
+    return jinja.get_template(_TEMPLATE).render(vars(findings) | shown)
 
 
 def _missing(findings: PageContent) -> list[str]:
@@ -147,80 +134,64 @@ def _missing(findings: PageContent) -> list[str]:
 
 
 def _charts(findings: PageContent) -> dict[str, bytes]:
-    """PNG by name."""
-    epochs = findings.epochs
-    drawn = _training_charts(findings) if epochs else {}
+    """PNG by name. A line without a finite value is left out, and so is a chart without a line."""
+    h, epochs, training, base = findings.hyperparameters, findings.epochs, findings.splits.training, findings.base
     saved = findings.saved.number if findings.saved else None
     results = [epoch.validation for epoch in epochs]
-    if epochs:
-        losses: dict[str, Sequence[float]] = {"training": [epoch.loss for epoch in epochs]}
-        of_l2 = [math.nan if epoch.regularization is None else epoch.regularization for epoch in epochs]
-        losses |= {"of which L2": of_l2} if np.isfinite(of_l2).any() else {}
-        for key in ("localization", "classification"):
-            values = _over(results, f"{key}_loss")
-            losses |= {f"validation: {key}": values} if np.isfinite(values).any() else {}
-        drawn["losses"] = charts.over_epochs("Losses", losses, saved)
-    scores = {key: _over(results, name) for key, name in (("mAP@[.5:.95]", "mAP"), ("mAP@.5", "mAP_50"))}
-    if np.isfinite(list(scores.values())).any():
-        drawn["map"] = charts.over_epochs("Mean average precision", scores, saved, least_top=0.1)
-    if findings.figures is not None:
-        known = {index: one for index, one in enumerate(findings.figures.classes) if one.curve is not None}
-        order = sorted(known, key=lambda index: -known[index].boxes)
+    losses = {
+        "training": [epoch.loss for epoch in epochs],
+        "of which L2": [epoch.regularization for epoch in epochs],
+        "validation: localization": _metric(results, "localization_loss"),
+        "validation: classification": _metric(results, "classification_loss"),
+    }
+    scores = {"mAP@[.5:.95]": _metric(results, "mAP"), "mAP@.5": _metric(results, "mAP_50")}
+    dead = {"dead channels": [result.dead_channels if result else None for result in results]}
+    drawn = {}
+    for name, title, lines, mark, least_top in (
+        ("losses", "Losses", losses, saved, 0.0),
+        ("map", "Mean average precision", scores, saved, 0.1),
+        ("channels", "Share of the backbone's channels that are dead", dead, None, 0.1),
+    ):
+        numbers = {key: np.array(values, float) for key, values in lines.items()}  # None becomes NaN
+        known = {key: values.tolist() for key, values in numbers.items() if np.isfinite(values).any()}
         if known:
-            drawn["precision_recall"] = charts.precision_recall(
-                {index: curve.interpolated for index in order if (curve := known[index].curve) is not None},
-                findings.splits.training.labels.names,
-                {index: (cut.recall, cut.precision) for index in order if (cut := known[index].threshold) is not None},
-            )
-    training = findings.splits.training
-    base = findings.base
-    sizes, names = _input_sizes(training, base), training.labels.names
+            drawn[name] = charts.over_epochs(title, known, mark, least_top=least_top)
+    if epochs:
+        steps = steps_per_epoch(h, len(training.file_names))
+        shown = np.linspace(0, len(epochs) * steps, _RATE_POINTS, dtype=int, endpoint=False)
+        rate = learning_rate(h.learning_rate_schedule, h.learning_rate, total_steps(h, len(training.file_names)))
+        rates = [rate if isinstance(rate, float) else float(rate(step)) for step in shown]
+        drawn["rate"] = charts.over_steps("Learning rate", {"": ((shown / steps).tolist(), rates)})
+    norms = [
+        (epoch.number + (place + 0.5) / len(epoch.slices), [norm / part.steps for norm in part.gradients])
+        for epoch in epochs
+        for place, part in enumerate(epoch.slices)
+    ]
+    moves = [(epoch.number, epoch.movement) for epoch in epochs if epoch.movement]
+    if gradients := _by_part(norms):
+        drawn["gradients"] = charts.over_steps("Norm of the gradient", gradients, logarithmic=True)
+    if moves:
+        drawn["movement"] = charts.over_steps("Weights' movement in an epoch", _by_part(moves), logarithmic=True)
+    ranked = sorted(enumerate(findings.figures.classes if findings.figures else ()), key=lambda pair: -pair[1].boxes)
+    curves = {index: one.curve.interpolated for index, one in ranked if one.curve}
+    cuts = {index: (one.threshold.recall, one.threshold.precision) for index, one in ranked if one.threshold}
+    if curves:
+        drawn["precision_recall"] = charts.precision_recall(curves, training.labels.names, cuts)
+    boxes = boxes_in_input(training.boxes, _image_sizes(training), base) * base.input_size
+    sizes, names = np.asarray(boxes[:, 2:] - boxes[:, :2]), training.labels.names
     drawn["box_sizes"] = charts.box_sizes(sizes, training.classes, names, _anchor_sides(base), base.input_size)
     return drawn
 
 
-def _training_charts(findings: PageContent) -> dict[str, bytes]:
-    """How it was trained: PNG by name."""
-    h, epochs, images = findings.hyperparameters, findings.epochs, len(findings.splits.training.file_names)
-    steps = steps_per_epoch(h, images)
-    shown = np.linspace(0, len(epochs) * steps, _RATE_POINTS, dtype=int, endpoint=False)
-    rate = learning_rate(h.learning_rate_schedule, h.learning_rate, total_steps(h, images))
-    rates = [rate if isinstance(rate, float) else float(rate(step)) for step in shown]
-    drawn = {"rate": charts.over_steps("Learning rate", {"": ((shown / steps).tolist(), rates)})}
-    slices = [(epoch.number, place, epoch) for epoch in epochs for place in range(len(epoch.slices))]
-    at = [number + (place + 0.5) / len(epoch.slices) for number, place, epoch in slices]
-    gradients: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
-    for part, name in enumerate(PARTS):
-        values = [epoch.slices[place].gradients[part] / epoch.slices[place].steps for _, place, epoch in slices]
-        if any(values):
-            gradients[name] = (at, values)
-    if gradients:
-        drawn["gradients"] = charts.over_steps("Norm of the gradient", gradients, logarithmic=True)
-    moved = [epoch for epoch in epochs if epoch.movement]
-    if moved:
-        movement = {
-            name: ([epoch.number for epoch in moved], [epoch.movement[part] for epoch in moved])
-            for part, name in enumerate(PARTS)
-            if any(epoch.movement[part] for epoch in moved)
-        }
-        drawn["movement"] = charts.over_steps("Weights' movement in an epoch", movement, logarithmic=True)
-    dead = [epoch.validation.dead_channels if epoch.validation else None for epoch in epochs]
-    if any(share is not None for share in dead):
-        shares = {"dead channels": [math.nan if share is None else share for share in dead]}
-        drawn["channels"] = charts.over_epochs(
-            "Share of the backbone's channels that are dead", shares, None, least_top=0.1
-        )
-    return drawn
+def _metric(results: Sequence[Evaluation | None], key: str) -> list[float | None]:
+    return [result.metrics.get(key) if result else None for result in results]
 
 
-def _over(results: Sequence[Evaluation | None], key: str) -> list[float]:
-    return [result.metrics.get(key, math.nan) if result else math.nan for result in results]
-
-
-def _input_sizes(dataset: Dataset, base: BaseModel) -> np.ndarray:
-    """Height and width of the M boxes in pixels of the network input, float32 [M, 2]."""
-    boxes = boxes_in_input(dataset.boxes, _image_sizes(dataset), base) * base.input_size
-    return np.asarray(boxes[:, 2:] - boxes[:, :2])
+def _by_part(points: Sequence[tuple[float, Sequence[float]]]) -> dict[str, tuple[list[float], list[float]]]:
+    """Epochs and values of each of `PARTS` that is not always 0. points: an epoch, and the value of each part there."""
+    at = [epoch for epoch, _ in points]
+    lines = {name: (at, [values[part] for _, values in points]) for part, name in enumerate(PARTS)}
+    return {name: line for name, line in lines.items() if any(line[1])}
 
 
 def _image_sizes(dataset: Dataset) -> np.ndarray:
@@ -239,17 +210,17 @@ def _classes(findings: PageContent) -> list[dict[str, Any]]:
     """A row of the tables for each class. What is not known is None."""
     training, validation = findings.splits.training, findings.splits.validation
     result = findings.saved.validation if findings.saved else None
-    anchors = _coverage(training, findings.base)
+    anchors = best_anchor_iou(training.boxes, _image_sizes(training), findings.base)
     rows = []
     for index, name in enumerate(training.labels.names):
         one = findings.figures.classes[index] if findings.figures else None
         figures = result.coco.per_class.get(name, {}) if result else {}
-        found = anchors[index]
+        found = anchors[training.classes == index]
         rows.append(
             {
                 "name": name,
                 "colour": colour_of(index),
-                "training": int((training.classes == index).sum()),
+                "training": len(found),
                 "validation": int((validation.classes == index).sum()) if validation else None,
                 "mAP": figures.get("mAP"),
                 "mAP_50": figures.get("mAP_50"),
@@ -259,12 +230,6 @@ def _classes(findings: PageContent) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _coverage(dataset: Dataset, base: BaseModel) -> list[np.ndarray]:
-    """The best IoU of an anchor with each box, by class."""
-    best = best_anchor_iou(dataset.boxes, _image_sizes(dataset), base)
-    return [best[dataset.classes == index] for index in range(len(dataset.labels))]
 
 
 def _confusion(findings: PageContent) -> dict[str, Any] | None:
@@ -278,10 +243,8 @@ def _confusion(findings: PageContent) -> dict[str, Any] | None:
         pairs = [(*divmod(int(place), len(names)), int(wrong.flat[place])) for place in most]
         return {"rows": None, "pairs": [(names[row], names[column], count) for row, column, count in pairs if count]}
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    rows = [
-        (name, [(int(count), float(share)) for count, share in zip(row, part, strict=True)])
-        for name, row, part in zip((*names, None), counts, shares, strict=True)
-    ]
+    cells = (zip(*both, strict=True) for both in zip(counts.tolist(), shares.tolist(), strict=True))
+    rows = [(name, list(row)) for name, row in zip((*names, None), cells, strict=True)]
     return {"pairs": None, "rows": rows, "columns": names}
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from sagemaker_object_detection.report.optional import optional
+from sagemaker_object_detection.guard import optional
+from sagemaker_object_detection.report.metrics_file import epoch_figures
 from sagemaker_object_detection.report.pictures import Picture
-from sagemaker_object_detection.step.readings import PARTS
 from sagemaker_object_detection.training.progress import Epoch
 
 _SUFFIX = ".detection"
@@ -68,16 +68,14 @@ class TensorBoard:
 
 
 def _scalars(epoch: Epoch) -> dict[str, float]:
-    """Values by tag; TensorBoard groups them by what stands before the slash."""
-    scalars = {"train/loss": epoch.loss, "train/samples_per_second": epoch.samples_per_second}
-    if epoch.regularization is not None:
-        scalars["train/regularization"] = epoch.regularization
-        scalars |= {f"gradient/{part}": value for part, value in zip(PARTS, epoch.gradients, strict=True)}
-    scalars |= {f"movement/{part}": value for part, value in zip(PARTS, epoch.movement, strict=False)}
-    if epoch.validation is not None:
-        known = {"dead_channels": epoch.validation.dead_channels, "spread": epoch.validation.spread}
-        scalars |= {f"validation/{name}": value for name, value in known.items() if value is not None}
-        figures = {**epoch.validation.metrics, "total_loss": epoch.validation.total_loss}
-        scalars |= {f"validation/{name}": value for name, value in figures.items()}
-        scalars |= {f"AP/{name}": values["mAP"] for name, values in epoch.validation.coco.per_class.items()}
-    return scalars
+    """Values of `metrics.json` by tag; TensorBoard groups them by what stands before the slash."""
+    figures = epoch_figures(epoch)
+    of_training, of_validation = ("loss", "samples_per_second", "regularization"), ("dead_channels", "spread")
+    groups = {
+        "train": {name: figures.get(name) for name in of_training},
+        "gradient": figures.get("gradients", {}),
+        "movement": figures.get("movement", {}),
+        "validation": {**{name: figures.get(name) for name in of_validation}, **figures.get("validation", {})},
+        "AP": {name: values["mAP"] for name, values in figures.get("per_class", {}).items()},
+    }
+    return {f"{group}/{name}": v for group, all_ in groups.items() for name, v in all_.items() if v is not None}
