@@ -21,9 +21,9 @@ from sagemaker_object_detection.dataset.annotation_entries import (
     ANNOTATIONS_FILE,
     Document,
     Id,
-    PatientReader,
     UnreadableFileError,
     has_unprintable,
+    read_patiently,
 )
 from sagemaker_object_detection.dataset.problems import Problem, where
 from sagemaker_object_detection.files.regular import TooLargeFileError, read_regular
@@ -88,17 +88,15 @@ def parse_annotations(
     """As `read_annotations`, of the file's bytes; `file_name` is what sentences call it."""
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     document = _decode(raw)
+    problems: list[Problem] = []
     if document is not None:
         image_rows: Sequence[int] = range(len(document.images))
         box_rows: Sequence[int] = range(len(document.annotations))
-        problems: list[Problem] = []
     else:
-        reader = PatientReader(channel, file_name)
         try:
-            document, image_rows, box_rows = reader.read(raw)
+            document, image_rows, box_rows, problems = read_patiently(raw, channel, file_name)
         except UnreadableFileError as error:
-            return None, [Problem(channel, "unreadable annotation files", str(error))]
-        problems = reader.problems
+            return None, [Problem(channel, "unreadable annotation files", f"{channel}: {file_name} {error}")]
     del raw
     table, unlinked = _link(channel, folder, document, image_rows, box_rows)
     return table, problems + unlinked
