@@ -1,8 +1,8 @@
 """Holds a data set's images and boxes against its files, by training's rules, naming places in the source."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from sagemaker_object_detection.dataset.check_boxes import (
     judge_boxes,
     read_both_ways,
 )
-from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images
+from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images, lower_case_names
+from sagemaker_object_detection.images.headers import MISSING
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,19 +97,21 @@ def _check_images(data: ForeignDataSet) -> CheckedImages:
             text = f"{image.place}: {image.path} is the image of {first} already. Merge the two, or remove one."
             data.add_problem("images that are listed twice", text)
 
-    def report(index: int, kind: str, fault: str) -> None:
-        place, path = data.images[index].place, str(paths[index])
-        data.add_problem(kind, f"{place}: {path} {fault}" if place != path else f"{path} {fault}")
+    present = cache(lower_case_names)
 
-    def hint(index: int, present: Callable[[Path], dict[str, str]]) -> str:
-        path = paths[index]
+    def hint(path: Path) -> str:
         similar = present(path.parent).get(path.name.lower())
         if similar == path.name:
-            return "It is a link that leads nowhere: mend it."
-        return f"There is {similar!r}: name it exactly so." if similar else "Add the file, or remove what names it."
+            return " It is a link that leads nowhere: mend it."
+        return f" There is {similar!r}: name it exactly so." if similar else " Add the file, or remove what names it."
+
+    def report(index: int, kind: str, fault: str) -> None:
+        place, path = data.images[index].place, paths[index]
+        named = f"{place}: {path}" if place != str(path) else place
+        data.add_problem(kind, f"{named} {fault}{hint(path) if kind == MISSING else ''}")
 
     annotated = np.array([(image.height, image.width) for image in data.images], np.int64).reshape(-1, 2)
-    return examine_images(paths, annotated, report, hint)
+    return examine_images(paths, annotated, report)
 
 
 def _box(data: ForeignDataSet, row: int) -> str:

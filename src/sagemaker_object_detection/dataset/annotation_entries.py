@@ -146,9 +146,11 @@ def _values(entry: object, fields: tuple[FieldInfo, ...]) -> dict[str, Any]:
         name, given = field.name, entry.get(field.name)
         if given is None and field.required:
             raise _InvalidEntryError(f": {name} is {'null' if name in entry else 'missing'}")
-        whole = isinstance(given, float) and given.is_integer()  # 7.0 is as good as 7
+        value = given
+        if isinstance(given, float) and given.is_integer():  # 7.0 is as good as 7
+            value = int(given)
         try:
-            value = msgspec.convert(int(given) if whole else given, field.type)
+            value = msgspec.convert(value, field.type)
         except msgspec.ValidationError:
             value = None
         if (value is None and given is not None) or (name == "bbox" and not all(map(math.isfinite, value))):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
-from sagemaker_object_detection.dataset.problems import Problem, where
+from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.geometry.boxes import from_xyxy_pixels, xywh_to_xyxy
 
 INVERTED, EMPTY, OUTSIDE = "inverted boxes", "empty boxes", "boxes outside their image"
@@ -57,14 +57,14 @@ class JudgedBoxes:
 
 
 def check_boxes(
-    table: AnnotationTable, sizes: np.ndarray, *, bbox_format: str, invalid_boxes: str
+    table: AnnotationTable, sizes: np.ndarray, bbox_format: str, *, lenient: bool
 ) -> tuple[CheckedBoxes, list[Problem], list[str]]:
     """Check every box against its image's size, clip overhangs of at most a pixel, and convert.
 
     Args:
         sizes: int64 [N, 2], height and width of each image as displayed; 0 unknown, its boxes are then left unchecked.
         bbox_format: "xyxy" or "xywh", what the four numbers mean.
-        invalid_boxes: "error", or "drop" to leave out inverted, empty and outside boxes.
+        lenient: whether inverted, empty and outside boxes are left out instead of being problems.
 
     Returns:
         the boxes of known images, the problems, and warnings.
@@ -74,7 +74,6 @@ def check_boxes(
     written = table.bboxes[known]
     box_sizes = sizes[table.box_images[known]].astype(np.float64)
     corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written
-    lenient = invalid_boxes == "drop"
     broken, misfits = read_both_ways(written, box_sizes, bbox_format)
     other = "xywh" if bbox_format == "xyxy" else "xyxy"
     if is_other_format(broken, misfits, lenient=lenient):
@@ -173,6 +172,4 @@ def is_other_format(broken: np.ndarray, misfits: int, *, lenient: bool) -> bool:
 
 
 def _box(table: AnnotationTable, row: int) -> str:
-    numbers = ", ".join(f"{number:.15g}" for number in table.bboxes[row])
-    name = table.file_names[table.box_images[row]]
-    return f"{where(table.channel, int(table.box_rows[row]), name)}: bbox [{numbers}]"
+    return f"{table.box(row)}: bbox [{', '.join(f'{number:.15g}' for number in table.bboxes[row])}]"

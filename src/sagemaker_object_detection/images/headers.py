@@ -30,6 +30,7 @@ MAX_SIDE = 10**6
 
 TOO_LARGE = "too large images"
 """What kind of problem an image beyond these limits is."""
+MISSING = "missing images"
 _EXIF_ORIENTATION = 0x0112
 _MAX_WORKERS = 32
 # First bytes of what people put into a folder of images; offset, bytes, name.
@@ -105,7 +106,7 @@ def _read_header(path: Path) -> Header:
         with open_regular(path) as file:
             return _header_of(file)
     except FileNotFoundError as error:
-        raise UnusableImageError("missing images", "does not exist.", error) from None
+        raise UnusableImageError(MISSING, "does not exist.", error) from None
     except OSError as error:
         raise unreadable(error) from None
 
