@@ -8,8 +8,6 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.files.disk import DISK_FAULTS
-from sagemaker_object_detection.files.whole import whole_folder
+from sagemaker_object_detection.files.disk import blaming
+from sagemaker_object_detection.files.whole import is_free, whole_folder
 
 logger = logging.getLogger(__name__)
 
@@ -68,36 +66,19 @@ def write_sample_data(folder: Path, *, images: int = 240, seed: int = 0, validat
             f"got {images}, {validation_images} and {seed}."
         )
     target = Path(os.path.realpath(folder))  # "." has no name
-    with _writing(folder):
-        if _exists(target) and (not target.is_dir() or any(target.iterdir())):
+
+    def unwritable(error: OSError) -> str:
+        place = "Name a folder for the sample data in a place that may be written to."
+        return f"{folder} cannot be written ({error.strerror}). {place}"
+
+    with blaming(unwritable):
+        if not is_free(target):
             raise UserError(f"{folder} exists and is not an empty folder. Name a new folder for the sample data.")
         with whole_folder(target) as complete:
             for channel, (name, count) in enumerate((("training", images), ("validation", validation_images))):
                 if count:
                     _write_channel(complete / name, count, seed, channel)
     logger.info("Wrote %d training and %d validation images to %s.", images, validation_images, folder)
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in DISK_FAULTS:
-            raise
-        raise UserError(
-            f"{folder} cannot be written ({error.strerror}). Name a folder for the sample data in a place that may be "
-            f"written to."
-        ) from error
-
-
-def _exists(path: Path) -> bool:
-    """As `Path.exists`, but a path through a file is an OSError, like one that may not be looked at."""
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _write_channel(folder: Path, count: int, seed: int, channel: int) -> None:

@@ -146,7 +146,7 @@ def _values(entry: object, fields: tuple[FieldInfo, ...]) -> dict[str, Any]:
         name, given = field.name, entry.get(field.name)
         if given is None and field.required:
             raise _InvalidEntryError(f": {name} is {'null' if name in entry else 'missing'}")
-        value = given
+        value: Any = given
         if isinstance(given, float) and given.is_integer():  # 7.0 is as good as 7
             value = int(given)
         try:

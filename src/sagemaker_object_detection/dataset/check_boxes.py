@@ -15,6 +15,11 @@ _FIRST_FEW = 3
 _MAX_OVERHANG = 1.0
 """Pixels. Tools round differently, so a box may end this far outside its image and is then clipped."""
 _FORMATS = {"xyxy": "[xmin, ymin, xmax, ymax]", "xywh": "COCO's [xmin, ymin, width, height]"}
+_INVERTED = {"xyxy": "is inverted", "xywh": "has a negative width or height"}
+_EXPECTED = {
+    "xyxy": "xmin < xmax and ymin < ymax, in pixels, inside the image",
+    "xywh": "[xmin, ymin, width, height] in pixels, with width and height above 0, inside the image",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,30 +99,26 @@ def check_boxes(
         )
 
     judged = judge_boxes(corners, box_sizes)
-    invalid = judged.invalid
-
-    inverted = "is inverted" if bbox_format == "xyxy" else "has a negative width or height"
+    invalid = np.flatnonzero(judged.invalid)
+    faults = [
+        (_box(table, known[number]), *judged.fault(number, _INVERTED[bbox_format])) for number in invalid.tolist()
+    ]
     problems: list[Problem] = []
     if not lenient:
-        for number in np.flatnonzero(invalid).tolist():
-            kind, what = judged.fault(number, inverted)
-            text = (
-                f"{_box(table, known[number])} {what}; expected {_expectation(bbox_format)}. "
-                f'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
-            )
+        advice = 'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
+        for box, kind, what in faults:
+            text = f"{box} {what}; expected {_EXPECTED[bbox_format]}. {advice}"
             problems.append(Problem(table.channel, kind, text))
-    elif invalid.any():
-        numbers = np.flatnonzero(invalid).tolist()
-        kinds = Counter(judged.fault(number, inverted)[0] for number in numbers)
-        first = "; ".join(f"{_box(table, known[number])}" for number in numbers[:_FIRST_FEW])
+    elif faults:
+        kinds = Counter(kind for _, kind, _ in faults)
         counts = ", ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
         warnings.append(
-            f'{table.channel}: left out {len(numbers)} of {len(known)} boxes, as invalid_boxes="drop" asks: {counts}. '
-            f"First: {first}."
+            f'{table.channel}: left out {len(faults)} of {len(known)} boxes, as invalid_boxes="drop" asks: {counts}. '
+            f"First: {'; '.join(box for box, _, _ in faults[:_FIRST_FEW])}."
         )
-    kept = ~invalid
+    kept = ~judged.invalid
     moved = int((kept & (corners != judged.clipped).any(axis=1)).sum())
-    return CheckedBoxes(known[kept], judged.boxes[kept], moved, int(invalid.sum())), problems, warnings
+    return CheckedBoxes(known[kept], judged.boxes[kept], moved, len(invalid)), problems, warnings
 
 
 def judge_boxes(corners: np.ndarray, sizes: np.ndarray) -> JudgedBoxes:
@@ -134,12 +135,6 @@ def judge_boxes(corners: np.ndarray, sizes: np.ndarray) -> JudgedBoxes:
     # Also what vanishes when clipped, or in float32.
     empty = ~inverted & ~outside & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
     return JudgedBoxes(sizes, clipped, boxes, inverted, outside, empty)
-
-
-def _expectation(bbox_format: str) -> str:
-    if bbox_format == "xyxy":
-        return "xmin < xmax and ymin < ymax, in pixels, inside the image"
-    return "[xmin, ymin, width, height] in pixels, with width and height above 0, inside the image"
 
 
 def read_both_ways(written: np.ndarray, sizes: np.ndarray, bbox_format: str) -> tuple[np.ndarray, int]:

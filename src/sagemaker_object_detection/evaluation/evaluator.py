@@ -51,8 +51,8 @@ class Evaluator:
         self._extremes = np.zeros((2, 0), np.float32)
         self._detector = detector
         self._dataset = dataset
-        batch_size = min(BATCH_SIZE, len(dataset.file_names))
-        self._batches = prefetched(evaluation_batches(dataset, detector.base, batch_size))
+        self._batch_size = min(BATCH_SIZE, len(dataset.file_names))
+        self._batches = prefetched(evaluation_batches(dataset, detector.base, self._batch_size))
         self._l2 = l2
         self._last: tuple[Evaluation, DetectionSet] | None = None
         self._compiled = tf.function(
@@ -105,7 +105,7 @@ class Evaluator:
         `spread`."""
         parts, left = [], len(self._dataset.file_names)
         seen = np.array([[np.inf], [-np.inf]], np.float32)
-        for batch in readable(self._batches, self._dataset):
+        for batch in readable(self._batches, self._dataset, lambda number: [number * self._batch_size]):
             if self._stop.seconds_left < seconds:
                 return None
             (low, high), best_logits, *columns = (part.numpy() for part in self._compiled(batch))

@@ -100,9 +100,8 @@ def check_decoding(
         except OSError as error:
             return unreadable(error)
         except (tf.errors.OpError, ValueError):
-            return UnusableImageError(
-                "damaged images", "cannot be decoded: the file is cut short or damaged. Replace it."
-            )
+            text = "cannot be decoded: the file is cut short or damaged. Replace it."
+            return UnusableImageError("damaged images", text)
         if tuple(image.shape[:2]) != headers[index].stored:
             return UnusableImageError("damaged images", "decodes to another size than its header says. Replace it.")
         if headers[index].orientation == 1:

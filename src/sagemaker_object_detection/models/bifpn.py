@@ -42,8 +42,7 @@ def bidirectional_feature_pyramid(layers: LayerFactory, taps: list[Any], depth: 
     """
 
     def bring_in(name: str, tap: Any) -> Any:
-        x = layers.convolution(f"{name}_input", depth, 1, use_bias=True)(tap)
-        return layers.batch_norm(f"{name}_input_norm")(x)
+        return layers.normed(f"{name}_input", tap, depth, use_bias=True)
 
     def node(name: str, inputs: list[Any]) -> Any:
         x = layers.activate(Fusion(name=f"{name}_fusion", dtype=layers.dtype)(inputs))

@@ -18,16 +18,11 @@ _TAPS = (3, 5, 11, 13)
 
 def mobilenet_v1(layers: LayerFactory, images: Any) -> list[Any]:
     """Builds the graph from normalised `images` [B, S, S, 3] to the maps C2 to C5 (128, 256, 512, 1024 channels)."""
-
-    def normed(name: str, x: Any) -> Any:
-        return layers.activate(layers.batch_norm(f"{name}_norm")(x))
-
-    x = normed("stem", layers.convolution("stem", 32, 3, strides=2)(images))
+    x = layers.activate(layers.normed("stem", images, 32, 3, strides=2))
     taps = []
     for number, (channels, strides) in enumerate(_BLOCKS, 1):
-        name = f"block_{number}"
-        x = normed(f"{name}_depthwise", layers.depthwise_convolution(f"{name}_depthwise", strides)(x))
-        x = normed(f"{name}_pointwise", layers.convolution(f"{name}_pointwise", channels, 1)(x))
+        x = layers.activate(layers.normed_depthwise(f"block_{number}_depthwise", x, strides))
+        x = layers.activate(layers.normed(f"block_{number}_pointwise", x, channels))
         if number in _TAPS:
             taps.append(x)
     return taps
