@@ -36,29 +36,24 @@ class CheckedBoxes:
 @dataclass(frozen=True, eq=False)
 class JudgedBoxes:
     """sizes: float64 [M, 2], height and width of each box's image. clipped: float64 [M, 4], the boxes clipped to their
-    images, in pixels. boxes: float32 [M, 4], those, ymin xmin ymax xmax, normalised. inverted, outside, empty: bool
-    [M], of which at most one is true of a box."""
+    images, in pixels. boxes: float32 [M, 4], those, ymin xmin ymax xmax, normalised. kinds: text [M], what is wrong
+    with each, empty if nothing is."""
 
     sizes: np.ndarray
     clipped: np.ndarray
     boxes: np.ndarray
-    inverted: np.ndarray
-    outside: np.ndarray
-    empty: np.ndarray
+    kinds: np.ndarray
 
     @property
     def invalid(self) -> np.ndarray:
-        return np.asarray(self.inverted | self.outside | self.empty)
+        return np.asarray(self.kinds != "")
 
     def fault(self, number: int, inverted: str) -> tuple[str, str]:
         """Kind of an invalid box, and what is wrong with it; `inverted` is what to say of one that ends before it
         begins."""
-        if self.inverted[number]:
-            return INVERTED, inverted
-        if self.empty[number]:
-            return EMPTY, "is empty"
-        height, width = self.sizes[number]
-        return OUTSIDE, f"reaches outside its image, which is {width:g} wide and {height:g} high"
+        kind, (height, width) = str(self.kinds[number]), self.sizes[number]
+        outside = f"reaches outside its image, which is {width:g} wide and {height:g} high"
+        return kind, {INVERTED: inverted, EMPTY: "is empty", OUTSIDE: outside}[kind]
 
 
 def check_boxes(
@@ -130,11 +125,12 @@ def judge_boxes(corners: np.ndarray, sizes: np.ndarray) -> JudgedBoxes:
     """
     clipped = np.clip(corners, 0.0, np.tile(sizes[:, ::-1], 2))
     boxes = from_xyxy_pixels(clipped, sizes)
-    inverted = np.asarray((corners[:, 2:] < corners[:, :2]).any(axis=1))
-    outside = ~inverted & (np.abs(corners - clipped).max(axis=1, initial=0) > _MAX_OVERHANG)
-    # Also what vanishes when clipped, or in float32.
-    empty = ~inverted & ~outside & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
-    return JudgedBoxes(sizes, clipped, boxes, inverted, outside, empty)
+    faults = {
+        INVERTED: (corners[:, 2:] < corners[:, :2]).any(axis=1),
+        OUTSIDE: np.abs(corners - clipped).max(axis=1, initial=0) > _MAX_OVERHANG,
+        EMPTY: (boxes[:, 2:] <= boxes[:, :2]).any(axis=1),  # also what vanishes when clipped, or in float32
+    }
+    return JudgedBoxes(sizes, clipped, boxes, np.select(list(faults.values()), list(faults), ""))
 
 
 def read_both_ways(written: np.ndarray, sizes: np.ndarray, bbox_format: str) -> tuple[np.ndarray, int]:

@@ -46,11 +46,10 @@ class CheckedImages:
 
 def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
     """Look at the path and the header of every image, and decide which orientation its annotations are for."""
-    folder = table.folder / IMAGES_FOLDER
-    count = len(table.file_names)
+    folder, count = table.folder / IMAGES_FOLDER, len(table.file_names)
     problems: list[Problem] = []
     paths: dict[int, Path] = {}
-
+    first_use: dict[str, int] = {}
     present = cache(lower_case_names)
 
     def add(index: int, kind: str, rest: str) -> None:
@@ -64,7 +63,15 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
         text = f"{table.channel}: there is no folder {folder}. Expected the {count} images of {ANNOTATIONS_FILE} in it."
         problems.append(Problem(table.channel, "missing image folders", text))
     else:
-        paths = {index: folder / table.file_names[index] for index in _unique_paths(table, folder, add)}
+        for index, name in enumerate(table.file_names):
+            refused = _path_problem(folder, name)
+            if refused is not None:
+                add(index, "refused file names", refused)
+            elif (first := first_use.setdefault(os.path.normpath(name), index)) == index:
+                paths[index] = folder / name
+            else:
+                listed = f"is listed already as images[{table.image_rows[first]}]"
+                add(index, "duplicate file names", f"{listed}. Merge the two entries into one.")
     images = examine_images(paths, table.image_sizes, add)
     if count and not any(images.headers) and folder.is_dir():
         text = f"{table.channel}: none of the {count} images can be used."
@@ -72,31 +79,8 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
     return images, problems
 
 
-def _unique_paths(table: AnnotationTable, folder: Path, add: Callable[[int, str, str], None]) -> list[int]:
-    """Indices of the images whose file_name may be opened and was not used before."""
-    usable: list[int] = []
-    first_use: dict[str, int] = {}
-    for index, file_name in enumerate(table.file_names):
-        problem = _path_problem(folder, file_name)
-        if problem is not None:
-            add(index, "refused file names", problem)
-            continue
-        first = first_use.setdefault(os.path.normpath(file_name), index)
-        if first == index:
-            usable.append(index)
-        else:
-            add(
-                index,
-                "duplicate file names",
-                f"is listed already as images[{table.image_rows[first]}]. Merge the two entries into one.",
-            )
-    return usable
-
-
 def examine_images(
-    paths: Mapping[int, Path],
-    annotated: np.ndarray,
-    add: Callable[[int, str, str], None],
+    paths: Mapping[int, Path], annotated: np.ndarray, add: Callable[[int, str, str], None]
 ) -> CheckedImages:
     """Read the header of images, and decide which orientation their annotations are for.
 

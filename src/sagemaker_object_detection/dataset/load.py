@@ -82,8 +82,7 @@ def load_splits(
         channel = _check_channel(name, folder, hyperparameters, problems, warnings)
         if channel is not None:
             channels[name] = channel
-    undecodable, decoded = _check_decoding(list(channels.values()), stop)
-    problems += undecodable
+    decoded = _check_decoding(list(channels.values()), stop, problems)
     labels = None
     if "training" in channels:
         labels, warned = _labels(channels["training"].table)
@@ -144,32 +143,30 @@ def _check_channel(
     return _Channel(table, images, boxes)
 
 
-def _check_decoding(channels: Sequence[_Channel], stop: StopSignal) -> tuple[list[Problem], DecodedImages | None]:
+def _check_decoding(channels: Sequence[_Channel], stop: StopSignal, problems: list[Problem]) -> DecodedImages | None:
     """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept."""
     todo = [
-        (channel, index, header)
+        (channel.table, index, header)
         for channel in channels
         for index, header in enumerate(channel.images.headers)
         if header is not None
     ]
     if not todo:
-        return [], None
+        return None
     decoded = DecodedImages(room_for_pixels(max(header.height * header.width for _, _, header in todo)))
     started = time.monotonic()
     logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
     outcomes = check_decoding(
-        [channel.table.folder / IMAGES_FOLDER / channel.table.file_names[index] for channel, index, _ in todo],
+        [table.folder / IMAGES_FOLDER / table.file_names[index] for table, index, _ in todo],
         [header for _, _, header in todo],
         stop,
         decoded.keep,
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
-    problems = [
-        Problem(channel.table.channel, outcome.kind, f"{channel.table.image(index)} {outcome}")
-        for (channel, index, _), outcome in zip(todo, outcomes, strict=True)
-        if outcome is not None
-    ]
-    return problems, decoded
+    for (table, index, _), outcome in zip(todo, outcomes, strict=True):
+        if outcome is not None:
+            problems.append(Problem(table.channel, outcome.kind, f"{table.image(index)} {outcome}"))
+    return decoded
 
 
 def _labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
@@ -243,25 +240,12 @@ def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: Dec
     }
     file_names = tuple(table.file_names[index] for index in chosen)
     file_sizes = [header.file_size for index in chosen if (header := images.headers[index]) is not None]
-    return Dataset(
-        images=table.folder / IMAGES_FOLDER,
-        file_names=file_names,
-        labels=labels,
-        decoded=decoded,
-        fingerprint=_fingerprint(file_names, file_sizes, labels, columns),
-        **columns,
-    )
-
-
-def _fingerprint(
-    file_names: Sequence[str], file_sizes: Sequence[int], labels: Labels, columns: dict[str, np.ndarray]
-) -> str:
-    """SHA-256 of all that training sees but the pixels, of which the file sizes are a cheap stand-in."""
+    # Of all that training sees but the pixels, of which the file sizes are a cheap stand-in.
     digest = hashlib.sha256(repr((file_names, file_sizes, labels)).encode())
     for name, column in columns.items():
-        digest.update(f"{name} {column.dtype.str} {column.shape}".encode())
-        digest.update(np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
+        digest.update(f"{name} {column.dtype.str} {column.shape}".encode() + np.ascontiguousarray(column).tobytes())
+    folder = table.folder / IMAGES_FOLDER
+    return Dataset(folder, file_names, labels=labels, decoded=decoded, fingerprint=digest.hexdigest(), **columns)
 
 
 def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> ChannelReport:

@@ -27,17 +27,9 @@ BACKBONES: dict[str, Callable[[LayerFactory, Any], list[Any]]] = {
     "resnet152": partial(resnet_v1, blocks=(3, 8, 36, 3)),
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
-    **{
-        f"efficientnet_b{number}": partial(efficientnet.efficientnet, version=version)
-        for number, version in enumerate(efficientnet.VERSIONS)
-    },
+    **{name: partial(efficientnet.efficientnet, version=version) for name, version in efficientnet.VERSIONS.items()},
 }
 """By name; each builds the graph from images to the maps C2 or C3 to C5."""
-# Each builds the graph from C5 to what the published checkpoints hold although no prediction depends on it.
-_CLASSIFIERS: dict[str, Callable[[LayerFactory, Any], Any]] = {
-    f"efficientnet_b{number}": partial(efficientnet.classifier, version=version)
-    for number, version in enumerate(efficientnet.VERSIONS)
-}
 
 
 class Predictions(NamedTuple):
@@ -155,10 +147,10 @@ def build_detector(base: BaseModel, num_classes: int, *, dtype: str = "float32",
         images = layers.input((base.input_size, base.input_size, 3))
         backbone = keras.Model(images, BACKBONES[base.backbone](layers, images), name="backbone")
     classifier = None
-    if base.backbone in _CLASSIFIERS:
+    if (version := efficientnet.VERSIONS.get(base.backbone)) is not None:
         with keras.name_scope("classifier"):
             c5 = layers.input(backbone.outputs[-1].shape[1:])
-            classifier = keras.Model(c5, _CLASSIFIERS[base.backbone](layers, c5), name="classifier")
+            classifier = keras.Model(c5, efficientnet.classifier(layers, c5, version), name="classifier")
     with keras.name_scope("pyramid"):
         taps = [layers.input(tap.shape[1:]) for tap in backbone.outputs[-3:]]
         pyramid = keras.Model(taps, _build_pyramid(layers, taps, base), name="pyramid")

@@ -20,12 +20,12 @@ class Version:
     top: int
 
 
-VERSIONS = (
-    Version(32, (16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1), 1280),
-    Version(32, (16, 24, 40, 80, 112, 192, 320), (2, 3, 3, 4, 4, 5, 2), 1280),
-    Version(32, (16, 24, 48, 88, 120, 208, 352), (2, 3, 3, 4, 4, 5, 2), 1408),
-    Version(40, (24, 32, 48, 96, 136, 232, 384), (2, 3, 3, 5, 5, 6, 2), 1536),
-)
+VERSIONS = {
+    "efficientnet_b0": Version(32, (16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1), 1280),
+    "efficientnet_b1": Version(32, (16, 24, 40, 80, 112, 192, 320), (2, 3, 3, 4, 4, 5, 2), 1280),
+    "efficientnet_b2": Version(32, (16, 24, 48, 88, 120, 208, 352), (2, 3, 3, 4, 4, 5, 2), 1408),
+    "efficientnet_b3": Version(40, (24, 32, 48, 96, 136, 232, 384), (2, 3, 3, 5, 5, 6, 2), 1536),
+}
 # (kernel size, stride, expansion) of the stacks 0 to 6.
 _STACKS = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
 # (stack, block) of C3, C4 and C5: the same blocks in every version, although only B0's are the last of their stacks.
@@ -58,7 +58,7 @@ def efficientnet(layers: LayerFactory, images: Any, *, version: Version) -> list
     return taps
 
 
-def classifier(layers: LayerFactory, c5: Any, *, version: Version) -> Any:
+def classifier(layers: LayerFactory, c5: Any, version: Version) -> Any:
     """Builds the rest of the network, from C5 to the logits of 1000 classes.
 
     Detections do not depend on it, but its variables are in every published checkpoint and in the reference's L2 term.
