@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import keras
 
-from sagemaker_object_detection.models.bifpn import Fusion
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.models.heads import tower_names
+from sagemaker_object_detection.models.pyramids import Fusion
 from sagemaker_object_detection.weights.checkpoint import SUFFIX
 
 # The reference numbers its lists of layers from the coarse end: index 0 of these is level 4.

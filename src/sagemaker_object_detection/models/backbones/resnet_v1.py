@@ -11,11 +11,8 @@ _EXPANSION = 4
 
 
 def resnet_v1(layers: LayerFactory, images: Any, *, blocks: tuple[int, int, int, int]) -> list[Any]:
-    """Builds the graph from normalised `images` [B, S, S, 3] to the maps C2 to C5 (256, 512, 1024, 2048 channels).
-
-    Args:
-        blocks: bottleneck blocks of each of the four stages.
-    """
+    """Builds the graph from normalised `images` [B, S, S, 3] to the maps C2 to C5 (256, 512, 1024, 2048 channels), with
+    so many bottleneck `blocks` in each of the four stages."""
     # The reference pads the stem by 3 on every side, where SAME would pad 2 and 3.
     padded = ops.pad(images, ((0, 0), (3, 3), (3, 3), (0, 0)))
     x = layers.max_pool()(layers.activate(layers.normed("stem", padded, 64, 7, strides=2, padding="valid")))
