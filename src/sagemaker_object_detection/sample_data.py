@@ -126,7 +126,10 @@ def draw(seed: int, channel: int, index: int) -> tuple[np.ndarray, list[tuple[in
         areas.append(int(inside.sum()))
         left, top, right, bottom = _extent(alpha > 0)
         patch = picture[top:bottom, left:right]
-        surface = _surface(random, shape.texture, _object_colour(random, shape), bottom - top, right - left)
+        # Around the class's hue; one object in six takes any hue.
+        hue = random.uniform(0, 360) if random.random() < 1 / 6 else shape.hue + random.normal(0, 28)
+        colour = _rgb(hue % 360, random.uniform(0.55, 1.0), random.uniform(0.55, 1.0))
+        surface = _surface(random, shape.texture, colour, bottom - top, right - left)
         patch += (surface - patch) * alpha[top:bottom, left:right, None]
     noisy = picture + 4.0 * random.standard_normal(picture.shape, np.float32)
     objects = [(shape.category_id, _extent(owner == number)) for number, shape in enumerate(kinds)]
@@ -143,12 +146,6 @@ def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
     """The colour of hue (degrees), saturation and value (0 to 1) as float [3] in 0..255."""
     offsets = (np.array([5.0, 3.0, 1.0]) + hue / 60.0) % 6.0
     return 255.0 * value * (1.0 - saturation * np.clip(np.minimum(offsets, 4.0 - offsets), 0.0, 1.0))
-
-
-def _object_colour(random: np.random.Generator, shape: _Shape) -> np.ndarray:
-    """Around the class's hue; one object in six takes any hue."""
-    hue = random.uniform(0, 360) if random.random() < 1 / 6 else shape.hue + random.normal(0, 28)
-    return _rgb(hue % 360, random.uniform(0.55, 1.0), random.uniform(0.55, 1.0))
 
 
 def _smooth_noise(random: np.random.Generator, height: int, width: int, cell: int) -> np.ndarray:

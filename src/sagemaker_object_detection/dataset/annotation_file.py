@@ -68,15 +68,8 @@ class AnnotationTable:
 
 
 def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None, list[Problem]]:
-    """Read and link the file of one channel.
-
-    Args:
-        channel: the channel's name, for sentences.
-        folder: the channel's folder, which holds `annotations.json`.
-
-    Returns:
-        the table, or None where the file as a whole is unreadable; and every problem found.
-    """
+    """Read and link the file in a channel's folder: the table, or None if the file as a whole is unreadable, and every
+    problem found. `channel` is its name, for sentences."""
     path = folder / ANNOTATIONS_FILE
     try:
         raw = read_regular(path, MAX_BYTES)

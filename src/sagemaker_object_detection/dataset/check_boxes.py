@@ -71,8 +71,7 @@ def check_boxes(
     """
     known = np.flatnonzero(table.box_images >= 0)
     known = known[(sizes[table.box_images[known]] > 0).all(axis=1)]
-    written = table.bboxes[known]
-    box_sizes = sizes[table.box_images[known]].astype(np.float64)
+    written, box_sizes = table.bboxes[known], sizes[table.box_images[known]].astype(np.float64)
     corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written
     broken, misfits = read_both_ways(written, box_sizes, bbox_format)
     other = "xywh" if bbox_format == "xyxy" else "xyxy"

@@ -97,30 +97,16 @@ def examine_images(
             add(index, header.kind, str(header))
             continue
         headers[index] = header
-        displayed = _displayed_size(header, annotated[index])
-        if displayed is None:
+        # TensorFlow ignores EXIF, annotation tools differ. The annotated size tells which pixels the boxes are for; if
+        # it fits both ways (a square, a half turn, or no size given), EXIF is honoured, as every viewer does.
+        for size, orientation in ((header.turned, header.orientation), (header.stored, 1)):
+            if all(given in (0, actual) for given, actual in zip(annotated[index], size, strict=True)):
+                sizes[index], orientations[index] = size, orientation
+                break
+        else:
             add(index, "images of another size", _size_mismatch(header, annotated[index]))
             sizes[index] = 0
-        else:
-            sizes[index], orientations[index] = displayed
     return CheckedImages(headers, sizes, orientations)
-
-
-def _displayed_size(header: Header, annotated: np.ndarray) -> tuple[tuple[int, int], int] | None:
-    """Size as displayed and the orientation to apply, or None where the annotation's size fits neither.
-
-    TensorFlow ignores EXIF, annotation tools differ. The size in the annotations tells which pixels they are for; where
-    it fits both ways (a square, a half turn, or no size given) EXIF is honoured, as every viewer does.
-    """
-
-    def fits(size: tuple[int, int]) -> bool:
-        return all(given in (0, actual) for given, actual in zip(annotated, size, strict=True))
-
-    if fits(header.turned):
-        return header.turned, header.orientation
-    if fits(header.stored):
-        return header.stored, 1
-    return None
 
 
 def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
@@ -134,11 +120,7 @@ def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
 
 
 def _path_problem(folder: Path, file_name: str) -> str | None:
-    """Why this file_name may not be used below the images folder, or None. Nothing outside the channel is ever opened.
-
-    Args:
-        folder: the images folder of the channel.
-    """
+    """Why this file_name may not be used below the images folder, if so. Nothing outside the channel is ever opened."""
     if not file_name or any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in file_name):
         return "is not the name of a file. Expected a path below images/."
     if posixpath.isabs(file_name):

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -117,11 +118,9 @@ class Order:
 
     def batch(self, step: int) -> np.ndarray:
         """Which images the batch of a step holds: int64 [B]."""
-        positions = step * self.batch_size + np.arange(self.batch_size)
-        epochs, places = np.divmod(positions, self.images)
-        permutations = {int(epoch): self.permutation(tf.constant(epoch)).numpy() for epoch in np.unique(epochs)}
-        found = [permutations[int(epoch)][place] for epoch, place in zip(epochs, places, strict=True)]
-        return np.array(found, np.int64)
+        epochs, places = np.divmod(step * self.batch_size + np.arange(self.batch_size), self.images)
+        orders = {epoch: self.permutation(tf.constant(epoch)).numpy() for epoch in np.unique(epochs)}
+        return np.array([orders[epoch][place] for epoch, place in zip(epochs, places, strict=True)], np.int64)
 
     def permutation(self, epoch: tf.Tensor) -> tf.Tensor:
         """The order of an epoch of the data: int64 [N].
@@ -144,20 +143,14 @@ def training_batches(
     share: tuple[int, int] | None = None,
     parts: int = 1,
 ) -> tf.data.Dataset:
-    """The endless stream of training batches, or of a host's share of each, from step `first_step` on.
+    """The endless stream of training batches, or of a host's share of each, from step `first_step` on: of `Batch`.
 
     Args:
-        dataset: the training images.
-        base: the model whose input is wanted.
-        order: of its images.
         augment: mirror, crop and scale as `augment.py` says; otherwise only the order depends on the seed.
         first_step: batches to leave out, at no cost.
         share: first place in the batch, and the place after the last, of the images that are wanted; places past the
             batch's end are filled up with blank images of weight 0. None for the whole batch.
         parts: into how many elements of equal size each of these batches is divided, one for each of a host's devices.
-
-    Returns:
-        a tf.data.Dataset of `Batch`.
     """
     count, batch_size = order.images, order.batch_size
     first = first_step * batch_size
@@ -192,7 +185,7 @@ def training_batches(
 
     @_as_written
     def load_or_fill(index: tf.Tensor, position: tf.Tensor) -> Batch:
-        filler = lambda: _filler(base, dataset.max_boxes, tf.uint8)  # noqa: E731
+        filler = partial(_filler, base, dataset.max_boxes, tf.uint8)
         return tf.cond(index == _FILLER, filler, lambda: load(index, position))
 
     read = load if high <= batch_size else load_or_fill

@@ -65,14 +65,10 @@ class Evaluator:
         columns = self._run(math.inf, spread)
         if columns is None:
             return None
-        localization, classification, *found_columns = columns
-        found = DetectionSet(*found_columns)
-        images = len(self._dataset.file_names)
+        found, images = DetectionSet(*columns[2:]), len(self._dataset.file_names)
         coco = coco_figures(self._dataset, found)
-        losses = {
-            "localization_loss": float(localization.mean()),
-            "classification_loss": float(classification.mean()),
-        }
+        localization, classification = (float(column.mean()) for column in columns[:2])
+        losses = {"localization_loss": localization, "classification_loss": classification}
         metrics = losses | {key: coco.overall[key] for key in VALIDATION_KEYS if key in coco.overall}
         total_loss = sum(losses.values()) + float(regularization_loss(self._detector, self._l2))
         best_score = np.where(np.arange(found.scores.shape[1]) < found.count[:, None], found.scores, 0.0).max(axis=1)

@@ -35,15 +35,11 @@ def decode_stored(contents: tf.Tensor, halvings: int = 0) -> tf.Tensor:
 
 
 def decode(contents: tf.Tensor, orientation: tf.Tensor, halvings: tf.Tensor | None = None) -> tf.Tensor:
-    """Decode a JPEG or PNG and turn it upright.
+    """As `decode_stored`, but upright: uint8 [H, W, 3], H and W as displayed.
 
     Args:
-        contents: scalar string, the bytes of the file.
         orientation: scalar integer, EXIF orientation to apply, 1 (none) to 8.
-        halvings: scalar int32, as in `decode_stored`.
-
-    Returns:
-        uint8 [H, W, 3], H and W as displayed.
+        halvings: scalar int32.
     """
     if halvings is None:
         return apply_orientation(decode_stored(contents), orientation)
