@@ -9,12 +9,7 @@ import numpy as np
 
 from sagemaker_object_detection.convert.coco import COCO
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
-from sagemaker_object_detection.dataset.check_boxes import (
-    OTHER_FORMAT,
-    is_other_format,
-    judge_boxes,
-    read_both_ways,
-)
+from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, judge_boxes, read_both_ways
 from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images, lower_case_names
 from sagemaker_object_detection.images.headers import MISSING
 
@@ -51,8 +46,8 @@ def check(data: ForeignDataSet, *, drop: bool) -> CheckedData:
     kept = np.ones(len(numbers), bool)
     kept[known] = ~judged.invalid
     dropped: Counter[str] = Counter()
-    broken, misfits = read_both_ways(numbers[known], sizes[known], "xywh")
-    if data.format == COCO and is_other_format(broken, misfits, lenient=drop):
+    is_other, broken, _ = read_both_ways(numbers[known], sizes[known], "xywh", lenient=drop)
+    if data.format == COCO and is_other:
         text = (
             f"{data.format}: these look like [xmin, ymin, xmax, ymax] boxes, and COCO has [x, y, width, height]: "
             f"{broken.sum()} of {len(numbers)} boxes cannot be read so; first: "

@@ -116,25 +116,25 @@ def _reasons(boxes: _Boxes, base: BaseModel) -> dict[str, int]:
 
 def _way_out(boxes: _Boxes, base: BaseModel, share: float) -> str:
     """What to do about a class of which too large a share is not reached, `boxes` being a sample of it."""
+
+    def about(part: float) -> str:
+        return f"about {part:.0%}" if part >= 0.01 else "less than 1%"
+
     left, best = 1.0, base
     for other in _others(base):
         other_left = float(boxes.unmatched(other).mean())
         if other_left <= _LIMIT:
-            return f"The base model {other.name} would leave {_about(other_left)}."
+            return f"The base model {other.name} would leave {about(other_left)}."
         if other_left < left:
             left, best = other_left, other
     if left < share / 2:
-        told = f"No base model leaves less than {_LIMIT:.0%}; {best.name} leaves least, {_about(left)}."
+        told = f"No base model leaves less than {_LIMIT:.0%}; {best.name} leaves least, {about(left)}."
     else:
         told, best = "Every base model leaves at least half as many.", base
     small, *others = _reasons(boxes.of(boxes.unmatched(best)), best).values()
     if small <= max(others):
         return told
     return f"{told} Cut the images into tiles, in which the objects are larger."
-
-
-def _about(share: float) -> str:
-    return f"about {share:.0%}" if share >= 0.01 else "less than 1%"
 
 
 def _others(base: BaseModel) -> list[BaseModel]:

@@ -25,7 +25,7 @@ from sagemaker_object_detection.dataset.annotation_entries import (
     has_unprintable,
     read_patiently,
 )
-from sagemaker_object_detection.dataset.problems import Problem, where
+from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files.regular import TooLargeFileError, read_regular
 from sagemaker_object_detection.sentences import shortlist
 
@@ -64,7 +64,8 @@ class AnnotationTable:
     def box(self, number: int) -> str:
         """How sentences name an annotation."""
         image = self.box_images[number]
-        return where(self.channel, int(self.box_rows[number]), self.file_names[image] if image >= 0 else None)
+        named = f", image {self.file_names[image]!r}" if image >= 0 else ""
+        return f"{self.channel} annotations[{self.box_rows[number]}]{named}"
 
 
 def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None, list[Problem]]:

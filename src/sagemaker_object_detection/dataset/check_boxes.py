@@ -73,9 +73,9 @@ def check_boxes(
     known = known[(sizes[table.box_images[known]] > 0).all(axis=1)]
     written, box_sizes = table.bboxes[known], sizes[table.box_images[known]].astype(np.float64)
     corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written
-    broken, misfits = read_both_ways(written, box_sizes, bbox_format)
+    is_other, broken, misfits = read_both_ways(written, box_sizes, bbox_format, lenient=lenient)
     other = "xywh" if bbox_format == "xyxy" else "xyxy"
-    if is_other_format(broken, misfits, lenient=lenient):
+    if is_other:
         text = (
             f"{table.channel}: these look like {_FORMATS[other]} boxes, but bbox_format={bbox_format!r} means "
             f"{_FORMATS[bbox_format]}: {broken.sum()} of {len(written)} boxes cannot be read so, {misfits or 'none'} "
@@ -132,8 +132,15 @@ def judge_boxes(corners: np.ndarray, sizes: np.ndarray) -> JudgedBoxes:
     return JudgedBoxes(sizes, clipped, boxes, np.select(list(faults.values()), list(faults), ""))
 
 
-def read_both_ways(written: np.ndarray, sizes: np.ndarray, bbox_format: str) -> tuple[np.ndarray, int]:
-    """Which boxes cannot be what `bbox_format` says, bool [M], and how many of all do not fit as the other format.
+def read_both_ways(
+    written: np.ndarray, sizes: np.ndarray, bbox_format: str, *, lenient: bool
+) -> tuple[bool, np.ndarray, int]:
+    """Whether boxes are surely of the other format; which of them cannot be what `bbox_format` says, bool [M]; and how
+    many of all do not fit as the other format.
+
+    The tests come from what people feed in (aws/amazon-sagemaker-examples#3853): COCO files, read as corners, have
+    boxes whose end lies before their start. Published COCO files hold a few empty boxes themselves, so a few may be
+    wrong either way. With `lenient`, for boxes that may be dropped, a tenth of them must be so.
 
     Args:
         written: float64 [M, 4], the numbers as written, pixels.
@@ -147,18 +154,11 @@ def read_both_ways(written: np.ndarray, sizes: np.ndarray, bbox_format: str) -> 
 
     fits_coco = fits(xywh_to_xyxy(written))
     if bbox_format == "xywh":
-        return ~fits_coco, int((~fits(written)).sum())
-    return np.asarray((written[:, 2:] <= written[:, :2]).any(axis=1)), int((~fits_coco).sum())
-
-
-def is_other_format(broken: np.ndarray, misfits: int, *, lenient: bool) -> bool:
-    """Whether these are surely boxes of the other format, from what `read_both_ways` returns.
-
-    The tests come from what people feed in (aws/amazon-sagemaker-examples#3853): COCO files, read as corners, have
-    boxes whose end lies before their start. Published COCO files hold a few empty boxes themselves, so a few may be
-    wrong either way. With `lenient`, for boxes that may be dropped, a tenth of them must be so.
-    """
-    return bool(broken.any() and 10 * misfits <= broken.sum() and (not lenient or broken.mean() >= 0.1))
+        broken, misfits = ~fits_coco, int((~fits(written)).sum())
+    else:
+        broken, misfits = np.asarray((written[:, 2:] <= written[:, :2]).any(axis=1)), int((~fits_coco).sum())
+    is_other = broken.any() and 10 * misfits <= broken.sum() and (not lenient or broken.mean() >= 0.1)
+    return bool(is_other), broken, misfits
 
 
 def _box(table: AnnotationTable, row: int) -> str:

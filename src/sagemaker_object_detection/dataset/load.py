@@ -77,11 +77,8 @@ def load_splits(
     problems: list[Problem] = []
     warnings: list[str] = []
     folders = {"training": training} | ({"validation": validation} if validation is not None else {})
-    channels: dict[str, _Channel] = {}
-    for name, folder in folders.items():
-        channel = _check_channel(name, folder, hyperparameters, problems, warnings)
-        if channel is not None:
-            channels[name] = channel
+    checked = [_check_channel(name, folder, hyperparameters, problems, warnings) for name, folder in folders.items()]
+    channels = {channel.table.channel: channel for channel in checked if channel is not None}
     decoded = _check_decoding(list(channels.values()), stop, problems)
     labels = None
     if "training" in channels:

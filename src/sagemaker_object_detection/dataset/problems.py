@@ -87,8 +87,3 @@ class DataError(UserError):
         first = sorted(number for _, number in turns[:listed])
         others = sorted(number for _, number in turns[listed:])
         super().__init__((problems[number].text for number in [*first, *others]), listed=listed, rest=rest)
-
-
-def where(channel: str, row: int, file_name: str | None) -> str:
-    """How sentences name an annotation."""
-    return f"{channel} annotations[{row}]" + (f", image {file_name!r}" if file_name is not None else "")

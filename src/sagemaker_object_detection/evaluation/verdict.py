@@ -16,10 +16,7 @@ NEXT_TO_NOTHING = 0.05
 
 def collapse(now: Evaluation, start: Evaluation | None) -> list[str]:
     """The signs that what was loaded is being destroyed; none if nothing was loaded, or if it was not measured.
-
-    Args:
-        start: of the weights that training started from.
-    """
+    `start`: of the weights that training started from."""
     if start is None:
         return []
     signs = []

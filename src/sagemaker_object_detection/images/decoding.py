@@ -75,13 +75,10 @@ def check_decoding(
     stop: StopSignal = NEVER,
     keep: Callable[[Path, tf.Tensor], None] = lambda path, image: None,
 ) -> list[UnusableImageError | None]:
-    """Decode every file once, as training will, on all cores.
+    """Decode every file once, as training will, on all cores: what is wrong with each, or None.
 
     Args:
         keep: is handed the pixels of every good image that no EXIF orientation turns, uint8 [H, W, 3], by all threads.
-
-    Returns:
-        per path, what is wrong with it, or None.
 
     Raises:
         StoppedError: `stop` was requested.
