@@ -100,14 +100,8 @@ class Architecture:
             model_id: the built-in algorithm's spelling; empty if that does not have this model.
         """
         name = f"{self.stem}_{input_size}x{input_size}"
-        return BaseModel(
-            **vars(self),
-            model_id=model_id or name,
-            name=name,
-            input_size=input_size,
-            default_epochs=epochs,
-            weights=weights,
-        )
+        own = {"model_id": model_id or name, "name": name, "input_size": input_size}
+        return BaseModel(**(vars(self) | own | {"default_epochs": epochs, "weights": weights}))
 
 
 @dataclass(frozen=True, kw_only=True)
