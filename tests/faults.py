@@ -102,8 +102,8 @@ FAULTS = (
     Fault(
         "inverted-box-let-through",
         f"{_SRC}/dataset/check_boxes.py",
-        "return np.asarray(self.inverted | self.outside | self.empty)",
-        "return np.asarray(self.outside | self.empty)",
+        'return np.asarray(self.kinds != "")',
+        'return np.asarray(~np.isin(self.kinds, ["", INVERTED]))',
     ),
     Fault(
         "early-stopping-patience-off-by-one",
@@ -297,14 +297,14 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "images-that-fill-up-count",
         f"{_SRC}/dataset/pipeline.py",
-        "image_weights=tf.zeros([]),",
-        "image_weights=tf.ones([]),",
+        "blank._replace(image_weights=tf.zeros([]))",
+        "blank",
     ),
     Fault(
         "validation-sees-shrunken-photographs",
         f"{_SRC}/dataset/pipeline.py",
-        '_Columns(dataset, "validation")',
-        '_Columns(dataset, "validation", base.input_size)',
+        '_column_reader(dataset, "validation")',
+        '_column_reader(dataset, "validation", base.input_size)',
     ),
     # What the published weights were trained with.
     Fault(

@@ -125,7 +125,7 @@ def test_a_failure_is_told_and_the_others_are_fetched(tmp_path, published, catal
     assert missing == (
         f"{SMALL} ({find(SMALL).weights.hub_handle}): there is no such folder or file; name another place with --from"
     )
-    held = " or ".join(base.name for base in CATALOGUE if base.architecture == find(SMALL).architecture)
+    held = " or ".join(base.name for base in CATALOGUE if base.stem == find(SMALL).stem)
     assert {SMALL, LARGE} <= {*held.split(" or ")}
     assert wrong == (
         f"{OTHER} ({find(OTHER).weights.hub_handle}): holds the weights of {held}; expected those of "

@@ -55,14 +55,12 @@ def test_there_are_all_classes_empty_images_and_several_sizes(sample: Path) -> N
 
 def test_the_load_checks_find_nothing_to_say(sample: Path, tmp_path: Path) -> None:
     from sagemaker_object_detection.dataset.load import load_splits
+    from sagemaker_object_detection.hyperparameters.read import read
 
     splits = load_splits(
         sample / "training",
         sample / "validation",
-        bbox_format="xyxy",
-        invalid_boxes="error",
-        validation_split_ratio=0.2,
-        seed=0,
+        read({}),
         report_folder=tmp_path,
     )
     assert splits.report.warnings == ()

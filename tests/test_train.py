@@ -358,13 +358,13 @@ def test_how_a_batch_is_divided_is_said(caplog, hosts, batch_size, said):
 def test_an_objective_that_the_validation_does_not_give_is_replaced(
     jobs, monkeypatch, caplog, boxes, tuner, objective, warning
 ):
-    original = load.load_job_data
+    original = load.load_splits
 
-    def load_job_data(*arguments: Any, **named: Any) -> Any:
+    def load_splits(*arguments: Any, **named: Any) -> Any:
         splits = original(*arguments, **named)
         return splits if boxes else replace(splits, validation=replace(splits.validation, boxes=np.zeros([0, 4])))
 
-    monkeypatch.setattr(load, "load_job_data", load_job_data)
+    monkeypatch.setattr(load, "load_splits", load_splits)
     monkeypatch.setattr(detector_module, "build_detector", lambda *_, **named: None)
     call = ending_at(monkeypatch, resume, "find_state")
     jobs.run(_tuning_objective_metric=tuner)

@@ -75,7 +75,7 @@ def _maps(layers: Any, x: Any, drop_rate: float | None) -> list[Any]:
         x = layers.convolution(f"level_{level}", channels, 3, strides=2)(x)
         x = layers.activate(layers.batch_norm(f"level_{level}_norm")(x))
         if drop_rate is not None and level >= 3:
-            added = layers.batch_norm(f"level_{level}_add_norm")(layers.depthwise_convolution(f"level_{level}_add")(x))
+            added = layers.normed_depthwise(f"level_{level}_add", x)
             x = x + layers.drop_connect(f"level_{level}_drop", drop_rate)(added)
         maps.append(x)
     return maps[2:]

@@ -181,7 +181,7 @@ def read_back(folder: Path) -> dict[str, tuple[int, int, list[tuple[Any, ...]]]]
     checks must have nothing to say about it."""
     table, problems = read_annotations("training", folder)
     images, found = check_images(table)
-    boxes, unfit, _ = check_boxes(table, images.sizes, bbox_format="xyxy", invalid_boxes="error")
+    boxes, unfit, _ = check_boxes(table, images.sizes, "xyxy", lenient=False)
     assert problems + found + unfit == []
     assert len(boxes.rows) == len(table.bboxes)
     document = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))

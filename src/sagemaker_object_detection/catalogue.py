@@ -7,8 +7,8 @@ It imports nothing, so that hyperparameters can be validated against it before a
 Values: the published pipeline configurations of the TensorFlow 2 Detection Model Zoo, 2020-07-11.
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Architecture:
     """What decides the variables' names and shapes; each input size of it is a base model of its own."""
 
     stem: str
-    """How the names of its base models begin."""
+    """How the names of its base models begin; no other architecture's begin so."""
     family: Family
     backbone: str
     """Name of the backbone in `models/detector.py`."""
@@ -88,15 +88,8 @@ class Architecture:
     parameters: float
     """Millions of values, with 90 classes."""
 
-    @property
-    def levels(self) -> tuple[int, ...]:
-        """Pyramid levels; level l has stride 2 ** l."""
-        return (3, 4, 5, 6, 7)
-
-    @property
-    def architecture(self) -> "Architecture":
-        """Without what a base model adds: equal for those that differ in the input size alone."""
-        return Architecture(**{part.name: getattr(self, part.name) for part in fields(Architecture)})
+    levels: ClassVar[tuple[int, ...]] = (3, 4, 5, 6, 7)
+    """Pyramid levels; level l has stride 2 ** l."""
 
     def at(self, input_size: int, epochs: int, weights: PublishedWeights, model_id: str = "") -> "BaseModel":
         """The base model of an input size.
@@ -107,14 +100,8 @@ class Architecture:
             model_id: the built-in algorithm's spelling; empty if that does not have this model.
         """
         name = f"{self.stem}_{input_size}x{input_size}"
-        return BaseModel(
-            **vars(self.architecture),
-            model_id=model_id or name,
-            name=name,
-            input_size=input_size,
-            default_epochs=epochs,
-            weights=weights,
-        )
+        own = {"model_id": model_id or name, "name": name, "input_size": input_size}
+        return BaseModel(**(vars(self) | own | {"default_epochs": epochs, "weights": weights}))
 
 
 @dataclass(frozen=True, kw_only=True)

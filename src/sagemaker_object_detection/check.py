@@ -86,12 +86,12 @@ def _check_data_and_weights(
     # Late, because it brings NumPy and TensorFlow.
     from sagemaker_object_detection.artifact.restore import find_start
     from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
-    from sagemaker_object_detection.dataset.load import load_job_data
+    from sagemaker_object_detection.dataset.load import load_splits
     from sagemaker_object_detection.devices.prepare import use_the_cpu
     from sagemaker_object_detection.models.detector import build_detector
 
     use_the_cpu()
-    data = load_job_data(job, hyperparameters, report_folder=None).training
+    data = load_splits(job.training, job.validation, hyperparameters).training
     weights = source.fetch() if source is not None else None
     if weights is not None:
         start = find_start(weights, hyperparameters, data.labels)

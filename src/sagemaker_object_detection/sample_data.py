@@ -8,8 +8,6 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.files.disk import DISK_FAULTS
-from sagemaker_object_detection.files.whole import whole_folder
+from sagemaker_object_detection.files.disk import blaming
+from sagemaker_object_detection.files.whole import is_free, whole_folder
 
 logger = logging.getLogger(__name__)
 
@@ -68,36 +66,19 @@ def write_sample_data(folder: Path, *, images: int = 240, seed: int = 0, validat
             f"got {images}, {validation_images} and {seed}."
         )
     target = Path(os.path.realpath(folder))  # "." has no name
-    with _writing(folder):
-        if _exists(target) and (not target.is_dir() or any(target.iterdir())):
+
+    def unwritable(error: OSError) -> str:
+        place = "Name a folder for the sample data in a place that may be written to."
+        return f"{folder} cannot be written ({error.strerror}). {place}"
+
+    with blaming(unwritable):
+        if not is_free(target):
             raise UserError(f"{folder} exists and is not an empty folder. Name a new folder for the sample data.")
         with whole_folder(target) as complete:
             for channel, (name, count) in enumerate((("training", images), ("validation", validation_images))):
                 if count:
                     _write_channel(complete / name, count, seed, channel)
     logger.info("Wrote %d training and %d validation images to %s.", images, validation_images, folder)
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in DISK_FAULTS:
-            raise
-        raise UserError(
-            f"{folder} cannot be written ({error.strerror}). Name a folder for the sample data in a place that may be "
-            f"written to."
-        ) from error
-
-
-def _exists(path: Path) -> bool:
-    """As `Path.exists`, but a path through a file is an OSError, like one that may not be looked at."""
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _write_channel(folder: Path, count: int, seed: int, channel: int) -> None:
@@ -145,7 +126,10 @@ def draw(seed: int, channel: int, index: int) -> tuple[np.ndarray, list[tuple[in
         areas.append(int(inside.sum()))
         left, top, right, bottom = _extent(alpha > 0)
         patch = picture[top:bottom, left:right]
-        surface = _surface(random, shape.texture, _object_colour(random, shape), bottom - top, right - left)
+        # Around the class's hue; one object in six takes any hue.
+        hue = random.uniform(0, 360) if random.random() < 1 / 6 else shape.hue + random.normal(0, 28)
+        colour = _rgb(hue % 360, random.uniform(0.55, 1.0), random.uniform(0.55, 1.0))
+        surface = _surface(random, shape.texture, colour, bottom - top, right - left)
         patch += (surface - patch) * alpha[top:bottom, left:right, None]
     noisy = picture + 4.0 * random.standard_normal(picture.shape, np.float32)
     objects = [(shape.category_id, _extent(owner == number)) for number, shape in enumerate(kinds)]
@@ -164,19 +148,12 @@ def _rgb(hue: float, saturation: float, value: float) -> np.ndarray:
     return 255.0 * value * (1.0 - saturation * np.clip(np.minimum(offsets, 4.0 - offsets), 0.0, 1.0))
 
 
-def _object_colour(random: np.random.Generator, shape: _Shape) -> np.ndarray:
-    """Around the class's hue; one object in six takes any hue."""
-    hue = random.uniform(0, 360) if random.random() < 1 / 6 else shape.hue + random.normal(0, 28)
-    return _rgb(hue % 360, random.uniform(0.55, 1.0), random.uniform(0.55, 1.0))
-
-
 def _smooth_noise(random: np.random.Generator, height: int, width: int, cell: int) -> np.ndarray:
     """Noise in [-1, 1] that changes over about `cell` pixels: float32 [height, width, 3]."""
     coarse = random.uniform(-1, 1, (height // cell + 2, width // cell + 2, 3)).astype(np.float32)
-    planes = [
-        Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC) for plane in np.moveaxis(coarse, 2, 0)
-    ]
-    return np.stack([np.asarray(plane) for plane in planes], axis=2)
+    planes = (Image.fromarray(plane) for plane in np.moveaxis(coarse, 2, 0))
+    smooth = [np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC)) for plane in planes]
+    return np.stack(smooth, axis=2)
 
 
 def _background(random: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -198,19 +175,18 @@ def _draw_clutter(picture: Image.Image, random: np.random.Generator) -> None:
     thickness = int(random.integers(1, 6))
     opacity = int(random.integers(128, 256))
     kind = int(random.integers(4))
-    if kind == 0:
-        pen.line((x - along, y - across, x + along, y + across), fill=opacity, width=thickness)
-    elif kind == 1:
+    if kind == 1:
         start = math.degrees(angle)
         sweep = random.uniform(60, 200)
         pen.arc((x - reach, y - reach, x + reach, y + reach), start, start + sweep, fill=opacity, width=thickness)
-    elif kind == 2:
-        along, across = along / 3, across / 3
-        pen.line((x - along, y - across, x + along, y + across), fill=opacity, width=thickness)
-        pen.line((x + across, y - along, x - across, y + along), fill=opacity, width=thickness)
-    else:
+    elif kind == 3:
         points = [(x + random.normal(0, reach / 2), y + random.normal(0, reach / 6)) for _ in range(6)]
         pen.line(points, fill=opacity, width=3 * thickness, joint="curve")
+    else:
+        if kind == 2:
+            along, across = along / 3, across / 3
+            pen.line((x + across, y - along, x - across, y + along), fill=opacity, width=thickness)
+        pen.line((x - along, y - across, x + along, y + across), fill=opacity, width=thickness)
     colour = _rgb(random.uniform(0, 360), random.uniform(0.2, 1.0), random.uniform(0.3, 1.0))
     picture.paste((int(colour[0]), int(colour[1]), int(colour[2])), mask=mask)
 
@@ -222,22 +198,14 @@ def _outline_mask(random: np.random.Generator, shape: _Shape, height: int, width
     half_width, half_height = side / 2 * stretch, side / 2 / stretch
     x = random.uniform(min(0.9 * half_width, width / 2), max(width - 0.9 * half_width, width / 2))
     y = random.uniform(min(0.9 * half_height, height / 2), max(height - 0.9 * half_height, height / 2))
+    corners, reach, turn = shape.corners or 72, 1.0, 0.0
     if shape.corners:
-        turn = random.uniform(-0.3, 0.3) + math.pi / 2 + (math.pi / 4 if shape.corners == 4 else 0.0)
-        angles = turn + 2 * math.pi * np.arange(shape.corners) / shape.corners
-        reach = math.sqrt(2) if shape.corners == 4 else 1.15
-    else:
-        angles = 2 * math.pi * np.arange(72) / 72
-        reach = 1.0
-    points = [
-        (
-            _SUPERSAMPLING * (x + reach * half_width * math.cos(a)),
-            _SUPERSAMPLING * (y - reach * half_height * math.sin(a)),
-        )
-        for a in angles
-    ]
+        turn = random.uniform(-0.3, 0.3) + math.pi / 2 + (math.pi / 4 if corners == 4 else 0.0)
+        reach = math.sqrt(2) if corners == 4 else 1.15
+    angles = turn + 2 * math.pi * np.arange(corners) / corners
+    points = [(x + reach * half_width * math.cos(a), y - reach * half_height * math.sin(a)) for a in angles]
     mask = Image.new("L", (_SUPERSAMPLING * width, _SUPERSAMPLING * height))
-    ImageDraw.Draw(mask).polygon(points, fill=255)
+    ImageDraw.Draw(mask).polygon([(_SUPERSAMPLING * x, _SUPERSAMPLING * y) for x, y in points], fill=255)
     return np.asarray(mask.reduce(_SUPERSAMPLING), np.float32) / 255.0
 
 

@@ -12,14 +12,7 @@ _MAX_NAMES = 8
 # Control characters, line separators and lone surrogates: names and ids stand in log lines, which a line break in a
 # name could forge, and in files that are UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_KINDS = {
-    dict: "an object",
-    list: "a list",
-    str: "the text",
-    bool: "the value",
-    float: "the number",
-    int: "the number",
-}
+_KINDS = {dict: "an object", list: "a list", str: "the text", bool: "the value", float: "the number", int: "the number"}
 
 
 def is_printable(text: str) -> bool:
@@ -29,18 +22,18 @@ def is_printable(text: str) -> bool:
 
 def shown(value: object) -> str:
     """A value as Python writes it, so text is quoted and escaped; cut after `MAX_SHOWN` characters."""
-    if isinstance(value, str):
-        return repr(value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}...")
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    return repr(_cut(value)) if isinstance(value, str) else _cut(repr(value))
 
 
 def as_json(value: Any) -> str:
     """A value as a JSON file has it; cut after `MAX_SHOWN` characters."""
     try:
-        text = json.dumps(value)
+        return _cut(json.dumps(value))
     except RecursionError:
         return "..."
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 

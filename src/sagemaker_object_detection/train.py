@@ -40,7 +40,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     # TensorFlow costs seconds to import, so what needs it waits until the job is known to be right.
     from sagemaker_object_detection.artifact.restore import find_start
     from sagemaker_object_detection.dataset.anchor_coverage import log_coverage
-    from sagemaker_object_detection.dataset.load import load_job_data
+    from sagemaker_object_detection.dataset.load import load_splits
     from sagemaker_object_detection.dataset.pipeline import Order, training_batches
     from sagemaker_object_detection.dataset.readable import readable
     from sagemaker_object_detection.devices.number_format import choose_number_format
@@ -69,7 +69,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     # Until the first step a stop ends the job, unless an earlier run left something to save; several hosts agree later.
     early = stop if replicas.hosts == 1 and not has_checkpoints(job.checkpoints) else NEVER
     report_folder = job.paths.output_data if replicas.is_chief else None
-    splits = load_job_data(job, hyperparameters, report_folder=report_folder, stop=early)
+    splits = load_splits(job.training, job.validation, hyperparameters, report_folder=report_folder, stop=early)
     data, validation = splits.training, splits.validation
     batch_size, count = hyperparameters.batch_size, len(data.file_names)
     if batch_size > count:

@@ -24,6 +24,7 @@ from rounds import Prepared, serve
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, Order, training_batches
+from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.images.decoded import DecodedImages
 
 
@@ -191,11 +192,7 @@ def _data(channel: Path) -> Dataset:
     return load_splits(
         channel,
         None,
-        bbox_format="xyxy",
-        invalid_boxes="error",
-        validation_split_ratio=0.0,
-        seed=0,
-        report_folder=None,
+        read({"validation_split_ratio": "0"}),
     ).training
 
 

@@ -169,7 +169,7 @@ def read(channel: Path) -> Mapping[str, tuple[float, float, float]]:
     images, problems = check_images(table)
     assert not problems, problems[:3]
     done("headers read")
-    _, problems, _ = check_boxes(table, images.sizes, bbox_format="xyxy", invalid_boxes="error")
+    _, problems, _ = check_boxes(table, images.sizes, "xyxy", lenient=False)
     assert not problems, problems[:3]
     done("boxes checked")
     return found

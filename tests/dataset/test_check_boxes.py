@@ -13,18 +13,18 @@ CORNERS, EXTENTS, BOTH, NEITHER = (60, 60, 90, 90), (50, 50, 20, 20), (10, 10, 6
 
 
 @pytest.mark.parametrize(
-    ("boxes", "invalid_boxes", "kinds"),
+    ("boxes", "lenient", "kinds"),
     [
-        ([EXTENTS] * 10 + [CORNERS], "error", {OTHER_FORMAT}),
-        ([EXTENTS] * 9 + [CORNERS], "error", {INVERTED}),
-        ([EXTENTS] * 10 + [NEITHER], "error", {OTHER_FORMAT}),
-        ([EXTENTS] + [BOTH] * 99, "error", {OTHER_FORMAT}),
-        ([EXTENTS] + [BOTH] * 9, "drop", {OTHER_FORMAT}),
-        ([EXTENTS] + [BOTH] * 10, "drop", set()),
-        ([CORNERS] + [BOTH] * 10, "error", set()),
+        ([EXTENTS] * 10 + [CORNERS], False, {OTHER_FORMAT}),
+        ([EXTENTS] * 9 + [CORNERS], False, {INVERTED}),
+        ([EXTENTS] * 10 + [NEITHER], False, {OTHER_FORMAT}),
+        ([EXTENTS] + [BOTH] * 99, False, {OTHER_FORMAT}),
+        ([EXTENTS] + [BOTH] * 9, True, {OTHER_FORMAT}),
+        ([EXTENTS] + [BOTH] * 10, True, set()),
+        ([CORNERS] + [BOTH] * 10, False, set()),
     ],
 )
-def test_other_format_is_recognised_by_boxes_that_only_fit_it(boxes, invalid_boxes, kinds):
+def test_other_format_is_recognised_by_boxes_that_only_fit_it(boxes, lenient, kinds):
     count = len(boxes)
     table = AnnotationTable(
         channel="training",
@@ -39,5 +39,5 @@ def test_other_format_is_recognised_by_boxes_that_only_fit_it(boxes, invalid_box
         category_ids=[1],
         categories=None,
     )
-    _, problems, _ = check_boxes(table, table.image_sizes, bbox_format="xyxy", invalid_boxes=invalid_boxes)
+    _, problems, _ = check_boxes(table, table.image_sizes, "xyxy", lenient=lenient)
     assert {problem.kind for problem in problems} == kinds

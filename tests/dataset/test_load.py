@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,20 +21,16 @@ from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.dataset.load import Splits, load_splits
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.images import decoding, headers
 from sagemaker_object_detection.job.stop import StoppedError, StopSignal
 from sagemaker_object_detection.sample_data import write_sample_data
 
 
 def load(training: Path, validation: Path | None = None, **overrides: Any) -> Splits:
-    settings: dict[str, Any] = {
-        "bbox_format": "xyxy",
-        "invalid_boxes": "error",
-        "validation_split_ratio": 0.0,
-        "seed": 0,
-        "report_folder": training.parent / "report",
-    }
-    return load_splits(training, validation, **(settings | overrides))
+    report_folder = overrides.pop("report_folder", training.parent / "report")
+    settings = replace(read({"validation_split_ratio": "0"}), **overrides)
+    return load_splits(training, validation, settings, report_folder=report_folder)
 
 
 def problems(training: Path, validation: Path | None = None, **overrides: Any) -> list[str]:
@@ -803,10 +800,6 @@ def test_a_stop_ends_the_decoding_of_the_images(tmp_path):
         load_splits(
             channel,
             None,
-            bbox_format="xyxy",
-            invalid_boxes="error",
-            validation_split_ratio=0.2,
-            seed=0,
-            report_folder=None,
+            read({}),
             stop=Stop(),
         )

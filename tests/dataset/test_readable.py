@@ -21,6 +21,7 @@ from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, Order, evaluation_batches
 from sagemaker_object_detection.dataset.readable import readable
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError
+from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.images.decoded import DecodedImages
 
 BASE = catalogue.DEFAULT_MODEL
@@ -50,11 +51,7 @@ def load(folder: Path) -> Dataset:
     checked = load_splits(
         folder / "training",
         None,
-        bbox_format="xyxy",
-        invalid_boxes="error",
-        validation_split_ratio=0.0,
-        seed=0,
-        report_folder=None,
+        read({"validation_split_ratio": "0"}),
     ).training
     return dataclasses.replace(checked, decoded=DecodedImages(0))
 

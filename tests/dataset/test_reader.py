@@ -4,7 +4,6 @@ import dataclasses
 import gc
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -18,6 +17,7 @@ from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches
 from sagemaker_object_detection.dataset.reader import ImageReader
+from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.images import decoded as decoded_images
 from sagemaker_object_detection.images.decoded import DecodedImages, room_for_pixels
 
@@ -42,13 +42,7 @@ def load(channel: Path, names: list[str]) -> Dataset:
         "annotations": [{"image_id": 0, "bbox": [2, 3, 20, 25], "category_id": 1}],
     }
     write_annotations(channel, content)
-    options: dict[str, Any] = {
-        "bbox_format": "xyxy",
-        "invalid_boxes": "error",
-        "validation_split_ratio": 0.0,
-        "seed": 0,
-    }
-    return load_splits(channel, None, report_folder=None, **options).training
+    return load_splits(channel, None, read({"validation_split_ratio": "0"})).training
 
 
 def with_memory(dataset: Dataset, memory: int) -> Dataset:
@@ -59,7 +53,7 @@ def take(dataset: Dataset, count: int = 6) -> list[Batch]:
     return list(training_stream(dataset, BASE, 3, seed=0, augment=True).take(count).as_numpy_iterator())
 
 
-def read(reader: ImageReader, index: int = 0) -> np.ndarray:
+def read_image(reader: ImageReader, index: int = 0) -> np.ndarray:
     return tf.function(reader, autograph=False)(tf.constant(index, tf.int64)).numpy()
 
 
@@ -76,10 +70,10 @@ def test_an_image_that_is_turned_is_kept_when_it_was_turned(tmp_path: Path) -> N
     (tmp_path / "images").mkdir()
     picture(*SIDES).save(tmp_path / "images/a.jpg", exif=exif)
     dataset = load(tmp_path, ["a.jpg"])
-    pixels = read(ImageReader(dataset))
+    pixels = read_image(ImageReader(dataset))
     assert pixels.shape == (40, 30, 3)
     (tmp_path / "images/a.jpg").unlink()
-    np.testing.assert_array_equal(read(ImageReader(dataset)), pixels)
+    np.testing.assert_array_equal(read_image(ImageReader(dataset)), pixels)
 
 
 @pytest.mark.parametrize("images", [0, 1, 4, COUNT])
@@ -149,7 +143,7 @@ def test_photographs_are_decoded_no_larger_than_they_are_needed(
     reader = ImageReader(dataset, input_size)
     assert reader.kept_bytes == 3 * expected[0] * expected[1]
     for _ in range(2):  # decoded, and as it was kept
-        pixels = read(reader)
+        pixels = read_image(reader)
         assert pixels.shape == (*expected, 3)
         step = height / expected[0]
         middles = (np.arange(expected[0]) + 0.5) * step * 200 / height
@@ -163,7 +157,7 @@ def test_a_png_is_decoded_in_full_whatever_it_is_called(tmp_path: Path) -> None:
         picture(200, 160).save(tmp_path / "images" / name, "PNG")
     dataset = with_memory(load(tmp_path, ["a.png", "b.jpg"]), 10**7)
     reader = ImageReader(dataset, 16)
-    assert [read(reader, index).shape for index in (0, 1, 1)] == [(160, 200, 3)] * 3
+    assert [read_image(reader, index).shape for index in (0, 1, 1)] == [(160, 200, 3)] * 3
     assert len(dataset.decoded.table.export()[0]) == 1  # room for the other is counted as for a JPEG
 
 
@@ -196,7 +190,7 @@ def test_a_turned_photograph_is_halved_and_turned(tmp_path: Path, orientation: i
     (tmp_path / "images").mkdir()
     picture(260, 200).save(tmp_path / "images/a.jpg", exif=exif, quality=95)
     dataset = with_memory(load(tmp_path, ["a.jpg"]), 10**7)
-    whole, halved = read(ImageReader(dataset)), read(ImageReader(dataset, 50))
+    whole, halved = read_image(ImageReader(dataset)), read_image(ImageReader(dataset, 50))
     averaged = whole.reshape(whole.shape[0] // 2, 2, -1, 2, 3).mean(axis=(1, 3))
     assert halved.shape == averaged.shape == ((100, 130, 3) if orientation < 5 else (130, 100, 3))
     np.testing.assert_allclose(halved, averaged, atol=6)

@@ -33,6 +33,7 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, Order, training_batches
 from sagemaker_object_detection.devices.replicas import Replicas, find_replicas
+from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.sample_data import write_sample_data
 
@@ -158,11 +159,7 @@ def dealt_out(replicas: Replicas) -> dict[str, list[np.ndarray]]:
         data = load_splits(
             Path(folder) / "training",
             None,
-            bbox_format="xyxy",
-            invalid_boxes="error",
-            validation_split_ratio=0.0,
-            seed=0,
-            report_folder=None,
+            read({"validation_split_ratio": "0"}),
         ).training
         local = replicas.count // replicas.hosts
         stream = training_batches(data, TINY, Order(6, 5, seed=0), augment=True, share=replicas.share(5), parts=local)

@@ -44,11 +44,11 @@ import os, signal, sys
 from tiny_job import know_tiny_models
 from sagemaker_object_detection.__main__ import main
 from sagemaker_object_detection.dataset import load
-original = load.load_job_data
-def load_job_data(*arguments, **named):
+original = load.load_splits
+def load_splits(*arguments, **named):
     os.kill(os.getpid(), signal.SIGTERM)
     return original(*arguments, **named)
-load.load_job_data = load_job_data
+load.load_splits = load_splits
 know_tiny_models()
 sys.exit(main(["train", "--root", sys.argv[1]]))
 """

@@ -26,11 +26,7 @@ def test_one_trace_and_flat_memory_over_300_steps(sample_root):
     splits = load_splits(
         sample_root / "input/data/training",
         sample_root / "input/data/validation",
-        bbox_format="xyxy",
-        invalid_boxes="error",
-        validation_split_ratio=0.2,
-        seed=0,
-        report_folder=None,
+        read({}),
     )
     data = splits.training
     assert len(np.unique(np.diff(data.offsets))) >= 4

@@ -66,12 +66,12 @@ def test_a_detector_of_90_classes_has_the_published_sizes(name):
 
 
 def test_every_architecture_has_its_sizes_here():
-    parameters = {find(name).architecture: round(values / 1e6, 1) for name, (values, *_) in SIZES.items()}
-    assert parameters == {base.architecture: base.parameters for base in CATALOGUE}
+    parameters = {find(name).stem: round(values / 1e6, 1) for name, (values, *_) in SIZES.items()}
+    assert parameters == {base.stem: base.parameters for base in CATALOGUE}
 
 
 def test_models_that_differ_in_the_input_size_alone_are_one_architecture():
-    architectures = {base.name: base.architecture for base in CATALOGUE}
+    architectures = {base.name: base.stem for base in CATALOGUE}
     assert architectures["ssd_resnet50_v1_fpn_640x640"] == architectures["ssd_resnet50_v1_fpn_1024x1024"]
     assert architectures["ssd_resnet50_v1_fpn_640x640"] != architectures["ssd_resnet101_v1_fpn_640x640"]
 

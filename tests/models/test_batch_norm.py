@@ -6,9 +6,7 @@ from sagemaker_object_detection.models.batch_norm import (
     BatchNormalization,
     MovingAverage,
     normalize,
-    normalize_fused,
-    normalize_known_affine,
-    normalize_known_fused,
+    normalize_known,
 )
 
 EPSILON = 1e-3
@@ -29,24 +27,26 @@ def batch_norm(momentum: float = 0.9) -> BatchNormalization:
     return layer
 
 
-@pytest.mark.parametrize("function", [normalize, normalize_fused])
-def test_batch_moments_normalise_and_the_variance_is_unbiased(function):
-    outputs, mean, variance = function(INPUTS, GAMMA, BETA, EPSILON)
+@pytest.mark.parametrize("fused", [False, True])
+def test_batch_moments_normalise_and_the_variance_is_unbiased(fused):
+    outputs, mean, variance = normalize(INPUTS, GAMMA, BETA, EPSILON, fused=fused)
     np.testing.assert_allclose(outputs, EXPECTED, atol=1e-5)
     np.testing.assert_allclose(mean, MEAN, rtol=1e-5)
     np.testing.assert_allclose(variance, VARIANCE * 18 / 17, rtol=1e-5)
 
 
-@pytest.mark.parametrize("function", [normalize, normalize_fused])
-def test_variance_of_a_single_value_is_zero(function):
-    outputs, _, variance = function(INPUTS[:1, :1, :1], GAMMA, BETA, EPSILON)
+@pytest.mark.parametrize("fused", [False, True])
+def test_variance_of_a_single_value_is_zero(fused):
+    outputs, _, variance = normalize(INPUTS[:1, :1, :1], GAMMA, BETA, EPSILON, fused=fused)
     np.testing.assert_allclose(outputs[0, 0, 0], BETA, atol=1e-5)
     np.testing.assert_allclose(variance, 0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("function", [normalize_known_affine, normalize_known_fused])
-def test_known_moments_normalise(function):
-    outputs = function(INPUTS, GAMMA, BETA, MEAN.astype(np.float32), VARIANCE.astype(np.float32), EPSILON)
+@pytest.mark.parametrize("fused", [False, True])
+def test_known_moments_normalise(fused):
+    outputs = normalize_known(
+        INPUTS, GAMMA, BETA, MEAN.astype(np.float32), VARIANCE.astype(np.float32), EPSILON, fused=fused
+    )
     np.testing.assert_allclose(outputs, EXPECTED, atol=1e-5)
 
 
@@ -90,19 +90,19 @@ def test_frozen_layer_in_training_mode_is_in_inference_mode():
 def test_gradient_of_the_portable_arithmetic_is_the_fused_one():
     weights = np.random.default_rng(2).normal(size=INPUTS.shape).astype(np.float32)
     gradients = []
-    for function in (normalize, normalize_fused):
+    for fused in (False, True):
         inputs, gamma, beta = watched = [tf.constant(value) for value in (INPUTS, GAMMA, BETA)]
         with tf.GradientTape() as tape:
             tape.watch(watched)
-            loss = tf.reduce_sum(function(inputs, gamma, beta, EPSILON)[0] * weights)
+            loss = tf.reduce_sum(normalize(inputs, gamma, beta, EPSILON, fused=fused)[0] * weights)
         gradients.append(tape.gradient(loss, watched))
-    for portable, fused in zip(*gradients, strict=True):
-        np.testing.assert_allclose(portable, fused, atol=1e-4)
+    for portable, by_tensorflow in zip(*gradients, strict=True):
+        np.testing.assert_allclose(portable, by_tensorflow, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("function", [normalize, normalize_fused])
-def test_half_precision_inputs_give_half_precision_outputs_and_float32_moments(function, dtype):
-    outputs, mean, variance = function(tf.cast(INPUTS, dtype), GAMMA, BETA, EPSILON)
+@pytest.mark.parametrize("fused", [False, True])
+def test_half_precision_inputs_give_half_precision_outputs_and_float32_moments(fused, dtype):
+    outputs, mean, variance = normalize(tf.cast(INPUTS, dtype), GAMMA, BETA, EPSILON, fused=fused)
     assert (outputs.dtype, mean.dtype, variance.dtype) == (dtype, tf.float32, tf.float32)
     np.testing.assert_allclose(tf.cast(outputs, tf.float32), EXPECTED, atol=0.05)

@@ -10,7 +10,6 @@ import msgspec
 
 from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSet, ForeignImage, Notation
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, parse_annotations
-from sagemaker_object_detection.dataset.problems import where
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
 
 COCO = "coco"
@@ -62,7 +61,7 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
     columns = (table.box_rows, table.box_images, table.box_categories, table.bboxes)
     for row, image, code, numbers in zip(*(column.tolist() for column in columns), strict=True):
         if image >= 0 and row not in crowd:
-            place = where(str(annotations), row, None)
+            place = f"{annotations} annotations[{row}]"
             data.boxes.append(ForeignBox(place, image, table.category_ids[code], numbers))
     return data
 
@@ -76,6 +75,6 @@ def _crowd_rows(raw: bytes, table: AnnotationTable, data: ForeignDataSet) -> set
     values = {row: flags[row].iscrowd for row in table.box_rows.tolist() if flags[row].iscrowd not in (0, None)}
     for row, value in values.items():
         if value != 1:
-            text = f"{where(table.channel, row, None)}: iscrowd is {value!r}; expected 0 or 1. Correct it there."
+            text = f"{table.channel} annotations[{row}]: iscrowd is {value!r}; expected 0 or 1. Correct it there."
             data.add_problem("unreadable entries of annotations", text)
     return {row for row, value in values.items() if value == 1}

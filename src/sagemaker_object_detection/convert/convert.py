@@ -1,7 +1,7 @@
 """Turns what a reader made of a data set into the container's format: check, write, sum up."""
 
 from collections import Counter
-from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,10 @@ from sagemaker_object_detection.convert.coco import COCO
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.write import check_target, write_data_set
 from sagemaker_object_detection.dataset.annotation_entries import AnnotationEntry, CategoryEntry, Document, ImageEntry
-from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, is_other_format, judge_boxes, read_both_ways
-from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images
+from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, judge_boxes, read_both_ways
+from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images, lower_case_names
 from sagemaker_object_detection.dataset.problems import DataError
+from sagemaker_object_detection.images.headers import MISSING
 
 MAX_LISTED = 200
 """Problems shown. A terminal keeps about a thousand lines."""
@@ -85,8 +86,8 @@ def check(data: ForeignDataSet, *, drop: bool) -> tuple[np.ndarray, np.ndarray, 
     kept = np.ones(len(numbers), bool)
     kept[known] = ~judged.invalid
     dropped: Counter[str] = Counter()
-    broken, misfits = read_both_ways(numbers[known], sizes[known], "xywh")
-    if data.format == COCO and is_other_format(broken, misfits, lenient=drop):
+    is_other, broken, _ = read_both_ways(numbers[known], sizes[known], "xywh", lenient=drop)
+    if data.format == COCO and is_other:
         text = (
             f"{data.format}: these look like [xmin, ymin, xmax, ymax] boxes, and COCO has [x, y, width, height]: "
             f"{broken.sum()} of {len(numbers)} boxes cannot be read so; first: "
@@ -129,19 +130,21 @@ def _check_images(data: ForeignDataSet) -> CheckedImages:
             earlier = f"{image.path} is the image of {data.images[first].place} already"
             data.add_problem("images that are listed twice", f"{image.place}: {earlier}. Merge the two, or remove one.")
 
-    def report(index: int, kind: str, fault: str) -> None:
-        place, path = data.images[index].place, str(paths[index])
-        data.add_problem(kind, f"{place}: {path} {fault}" if place != path else f"{path} {fault}")
+    present = cache(lower_case_names)
 
-    def hint(index: int, present: Callable[[Path], dict[str, str]]) -> str:
-        path = paths[index]
+    def hint(path: Path) -> str:
         similar = present(path.parent).get(path.name.lower())
         if similar == path.name:
-            return "It is a link that leads nowhere: mend it."
-        return f"There is {similar!r}: name it exactly so." if similar else "Add the file, or remove what names it."
+            return " It is a link that leads nowhere: mend it."
+        return f" There is {similar!r}: name it exactly so." if similar else " Add the file, or remove what names it."
+
+    def report(index: int, kind: str, fault: str) -> None:
+        place, path = data.images[index].place, paths[index]
+        named = f"{place}: {path}" if place != str(path) else place
+        data.add_problem(kind, f"{named} {fault}{hint(path) if kind == MISSING else ''}")
 
     annotated = np.array([(image.height, image.width) for image in data.images], np.int64).reshape(-1, 2)
-    return examine_images(paths, annotated, report, hint)
+    return examine_images(paths, annotated, report)
 
 
 def _box(data: ForeignDataSet, row: int) -> str:

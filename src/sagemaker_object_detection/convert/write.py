@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -11,8 +11,8 @@ import msgspec
 from sagemaker_object_detection.dataset.annotation_entries import ANNOTATIONS_FILE, Document
 from sagemaker_object_detection.dataset.check_images import IMAGES_FOLDER
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
-from sagemaker_object_detection.files.whole import whole_folder
+from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS, blaming
+from sagemaker_object_detection.files.whole import is_free, whole_folder
 from sagemaker_object_detection.job.stop import StoppedError, StopSignal
 
 
@@ -32,11 +32,7 @@ def check_target(folder: Path, sources: Sequence[Path] = ()) -> None:
         for source in sources:
             if os.path.commonpath([target, os.path.realpath(source)]) == os.path.realpath(source):
                 raise UserError(f"--to: {folder} lies in {source}, which is not to be changed. Name one elsewhere.")
-        try:
-            folder.lstat()  # not exists(), which a path through a file is no error for
-        except FileNotFoundError:
-            return
-        if not folder.is_dir() or any(folder.iterdir()):
+        if not is_free(folder):
             raise UserError(f"--to: {folder} exists and is not an empty folder. Name a new one.")
 
 
@@ -86,14 +82,9 @@ def _place(source: Path, target: Path, copy: bool) -> int:
     return 1
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in PLATFORM_ERRNOS:  # no other folder's name would mend it
-            raise
-        raise UserError(
-            f"--to: {folder} cannot be written ({error.filename or folder}: {error.strerror}). Name a folder in a "
-            f"place that may be written to, and let every image be readable."
-        ) from error
+def _writing(folder: Path) -> AbstractContextManager[None]:
+    advice = "Name a folder in a place that may be written to, and let every image be readable."
+    return blaming(
+        lambda error: f"--to: {folder} cannot be written ({error.filename or folder}: {error.strerror}). {advice}",
+        PLATFORM_ERRNOS,  # no other folder's name would mend these
+    )

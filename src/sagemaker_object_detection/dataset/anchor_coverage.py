@@ -6,7 +6,6 @@ worse, which the loss does not show. Boxes are taken as the images have them, be
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,14 +37,6 @@ class Finding:
 
     text: str
     bad: bool = False
-
-
-@dataclass(frozen=True)
-class _Reason:
-    """Of how many boxes it is true, as the end of a sentence about them."""
-
-    count: int
-    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +86,7 @@ def find_coverage(data: Dataset, base: BaseModel) -> list[Finding]:
         if bad:
             reasons = _reasons(boxes.of(rows[unmatched[rows]]), base)
             way_out = _way_out(boxes.of(rows[:: -(-len(rows) // _SAMPLE)]), base, share)
-            text += f": {', '.join(f'{reason.count:,} {reason.text}' for reason in reasons if reason.count)}. {way_out}"
+            text += f": {', '.join(f'{count:,} {reason}' for reason, count in reasons.items() if count)}. {way_out}"
         findings.append(Finding(text if bad else f"{text}.", bad))
     listed = f" of {len(worst)} classes, of which the worst are listed," if len(worst) > _CLASSES_SHOWN else ""
     summary = (
@@ -106,69 +97,60 @@ def find_coverage(data: Dataset, base: BaseModel) -> list[Finding]:
     return [*findings, Finding(summary)]
 
 
-def _reasons(boxes: _Boxes, base: BaseModel) -> tuple[_Reason, ...]:
-    """Why no anchor reaches these boxes; every box has one reason. None is too large: in every base model the largest
-    anchors overlap even the whole image by half."""
+def _reasons(boxes: _Boxes, base: BaseModel) -> dict[str, int]:
+    """Why no anchor reaches these boxes, as the end of a sentence, and of how many it is true; every box has one
+    reason. The first one is their size. None is too large: in every base model the largest anchors overlap even the
+    whole image by half."""
     framed = boxes_in_input(boxes.boxes, boxes.sizes, base) * np.float32(base.input_size)
     height, width = framed[:, 2] - framed[:, 0], framed[:, 3] - framed[:, 1]
     area = anchor_shapes(base, base.levels[0]).prod(axis=1).min()
     longest = max(max(ratio, 1 / ratio) for ratio in base.family.aspect_ratios) * _STRETCH
     elongated = np.maximum(height, width) > longest * np.minimum(height, width)
     small = ~elongated & (height * width < area)
-    return (
-        _Reason(int(small.sum()), f"cover less than the smallest anchor, {np.sqrt(area):.0f} x {np.sqrt(area):.0f}"),
-        _Reason(int(elongated.sum()), f"have one side more than {longest:g} times as long as the other"),
-        _Reason(int((~(elongated | small)).sum()), "lie between the anchors"),
-    )
+    return {
+        f"cover less than the smallest anchor, {np.sqrt(area):.0f} x {np.sqrt(area):.0f}": int(small.sum()),
+        f"have one side more than {longest:g} times as long as the other": int(elongated.sum()),
+        "lie between the anchors": int((~(elongated | small)).sum()),
+    }
 
 
 def _way_out(boxes: _Boxes, base: BaseModel, share: float) -> str:
     """What to do about a class of which too large a share is not reached, `boxes` being a sample of it."""
-    tried: list[tuple[float, BaseModel]] = []
+
+    def about(part: float) -> str:
+        return f"about {part:.0%}" if part >= 0.01 else "less than 1%"
+
+    left, best = 1.0, base
     for other in _others(base):
-        left = float(boxes.unmatched(other).mean())
-        if left <= _LIMIT:
-            return f"The base model {other.name} would leave {_about(left)}."
-        tried.append((left, other))
-    left, best = min(tried, key=lambda pair: pair[0])
+        other_left = float(boxes.unmatched(other).mean())
+        if other_left <= _LIMIT:
+            return f"The base model {other.name} would leave {about(other_left)}."
+        if other_left < left:
+            left, best = other_left, other
     if left < share / 2:
-        told = f"No base model leaves less than {_LIMIT:.0%}; {best.name} leaves least, {_about(left)}."
+        told = f"No base model leaves less than {_LIMIT:.0%}; {best.name} leaves least, {about(left)}."
     else:
         told, best = "Every base model leaves at least half as many.", base
-    small, *others = _reasons(boxes.of(boxes.unmatched(best)), best)
-    if small.count <= max(reason.count for reason in others):
+    small, *others = _reasons(boxes.of(boxes.unmatched(best)), best).values()
+    if small <= max(others):
         return told
     return f"{told} Cut the images into tiles, in which the objects are larger."
 
 
-def _about(share: float) -> str:
-    return f"about {share:.0%}" if share >= 0.01 else "less than 1%"
-
-
-def _others(base: BaseModel) -> Sequence[BaseModel]:
+def _others(base: BaseModel) -> list[BaseModel]:
     """The models with other anchors, one of those that share them: the nearest input size first, and of one size the
     models most like `base`. A smaller one helps where stretching makes objects elongated, or undoes it."""
-    by_likeness = sorted(
-        catalogue.CATALOGUE,
-        key=lambda other: (
-            abs(other.input_size - base.input_size),
-            other.backbone != base.backbone,
-            other.family is not base.family,
-        ),
-    )
-    first: dict[object, BaseModel] = {_frame(base): base}
-    for other in by_likeness:
-        first.setdefault(_frame(other), other)
+
+    def unlikeness(other: BaseModel) -> tuple[int, bool, bool]:
+        distance = abs(other.input_size - base.input_size)
+        return distance, other.backbone != base.backbone, other.family is not base.family
+
+    def frame(model: BaseModel) -> tuple[object, ...]:
+        """What decides which boxes the anchors overlap."""
+        anchors = model.family.scales_per_octave, model.family.aspect_ratios, model.family.anchor_scale
+        return model.input_size, model.family.keep_aspect_ratio, *anchors
+
+    first: dict[object, BaseModel] = {frame(base): base}
+    for other in sorted(catalogue.CATALOGUE, key=unlikeness):
+        first.setdefault(frame(other), other)
     return list(first.values())[1:]
-
-
-def _frame(base: BaseModel) -> tuple[object, ...]:
-    """What decides which boxes the anchors overlap."""
-    family = base.family
-    return (
-        base.input_size,
-        family.keep_aspect_ratio,
-        family.scales_per_octave,
-        family.aspect_ratios,
-        family.anchor_scale,
-    )

@@ -4,10 +4,11 @@ It takes an order of magnitude more time and memory than a typed decoder, so it 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec.structs import FieldInfo
 
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files import strict_json
@@ -15,27 +16,27 @@ from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.sentences import described, is_printable, shortlist
 
 ANNOTATIONS_FILE = "annotations.json"
-_MAX_SIDE = 2**31 - 1
 
 Id = int | str
-Side = Annotated[int, msgspec.Meta(ge=1, le=_MAX_SIDE)] | None
+Side = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None
+Box = tuple[float, float, float, float]
 
 
 class ImageEntry(msgspec.Struct, gc=False):
     file_name: str
-    id: int | str
+    id: Id
     height: Side = None
     width: Side = None
 
 
 class AnnotationEntry(msgspec.Struct, gc=False):
-    image_id: int | str
-    bbox: tuple[float, float, float, float]
-    category_id: int | str
+    image_id: Id
+    bbox: Box
+    category_id: Id
 
 
 class CategoryEntry(msgspec.Struct, gc=False):
-    id: int | str
+    id: Id
     name: str
 
 
@@ -45,165 +46,116 @@ class Document(msgspec.Struct, gc=False):
     categories: list[CategoryEntry] | None = None
 
 
+_EXPECTED = {
+    str: "text",
+    Id: "a whole number or text",
+    Side: "a whole number of pixels, 1 or more",
+    Box: "four finite numbers",
+}
+_PRINTABLE = "text without line breaks, control characters and halves of surrogate pairs"
+
+
 def has_unprintable(document: Document) -> bool:
     """Whether a category's name or an id that is text holds a character that may not stand in a line of text."""
-    values: set[Id] = {image.id for image in document.images}
-    for annotation in document.annotations:
-        values.add(annotation.image_id)
-        values.add(annotation.category_id)
-    for category in document.categories or ():
-        values |= {category.id, category.name}
+    values = {
+        *(image.id for image in document.images),
+        *chain.from_iterable((each.image_id, each.category_id) for each in document.annotations),
+        *chain.from_iterable((category.id, category.name) for category in document.categories or ()),
+    }
     return any(isinstance(value, str) and not is_printable(value) for value in values)
 
 
 class UnreadableFileError(Exception):
-    """The file as a whole cannot be read; the message says why."""
+    """The file as a whole cannot be read; the message continues "annotations.json ..."."""
 
 
-class _InvalidFieldError(Exception):
-    """One field of one entry; the message is the rest of the sentence."""
+class _InvalidEntryError(Exception):
+    """The message is the rest of the sentence."""
 
 
-_Entry = TypeVar("_Entry")
+_Entry = TypeVar("_Entry", ImageEntry, AnnotationEntry, CategoryEntry)
 
 
-class PatientReader:
-    """Looks at every entry by itself. Collects `problems`; what is right is kept, so that later checks see it too.
+def read_patiently(
+    raw: bytes, channel: str, file_name: str = ANNOTATIONS_FILE
+) -> tuple[Document, list[int], list[int], list[Problem]]:
+    """Look at every entry by itself; what is right is kept, so that later checks see it too.
 
     Args:
-        channel: what the entries are entries of, for sentences.
-        file_name: of the file that is read, likewise.
+        channel, file_name: of what the entries are, for sentences.
+
+    Returns:
+        the readable entries, the positions of images and annotations in the file, and what is wrong.
+
+    Raises:
+        UnreadableFileError: not JSON, or not an object with lists `images` and `annotations`.
     """
+    problems: list[Problem] = []
+    names: dict[Id, str] = {}
 
-    def __init__(self, channel: str, file_name: str = ANNOTATIONS_FILE) -> None:
-        self._channel = channel
-        self._file_name = file_name
-        self.problems: list[Problem] = []
-
-    def read(self, raw: bytes) -> tuple[Document, list[int], list[int]]:
-        """The readable entries, and the positions of images and annotations in the file.
-
-        Raises:
-            UnreadableFileError: not JSON, or not an object with lists `images` and `annotations`.
-        """
-        content = self._parse(raw)
-        if not isinstance(content, dict):
-            raise self._unreadable(
-                f"holds {described(content)}; expected an object with the lists images and annotations."
-            )
-        for key in ("images", "annotations", "categories"):
-            optional = key == "categories"
-            if key not in content and not optional:
-                keys = f"its keys are {shortlist(list(content))}" if content else "it has no keys"
-                raise self._unreadable(f'has no list "{key}"; {keys}. Expected the lists images and annotations.')
-            value = content.get(key)
-            if not isinstance(value, list) and not (optional and value is None):
-                raise self._unreadable(f'has {described(value)} as "{key}"; expected a list of objects.')
-        images = dict(self._entries("images", content["images"], _image))
-        names = {image.id: image.file_name for image in images.values()}
-        annotations = dict(self._entries("annotations", content["annotations"], _annotation, names))
-        categories = None
-        if content.get("categories") is not None:
-            categories = [entry for _, entry in self._entries("categories", content["categories"], _category)]
-        document = Document(list(images.values()), list(annotations.values()), categories)
-        return document, list(images), list(annotations)
-
-    def _parse(self, raw: bytes) -> Any:
-        if not raw.strip():
-            raise self._unreadable("is empty. Expected a JSON object with the lists images and annotations.")
-        try:
-            return strict_json.parse(raw)
-        except JsonError as error:
-            raise self._unreadable(f"{error}. {error.advice}.") from None
-
-    def _unreadable(self, rest: str) -> UnreadableFileError:
-        return UnreadableFileError(f"{self._channel}: {self._file_name} {rest}")
-
-    def _entries(
-        self,
-        key: str,
-        entries: list[Any],
-        read: Callable[[dict[str, Any]], _Entry],
-        names: Mapping[Id, str] | None = None,
-    ) -> Iterator[tuple[int, _Entry]]:
-        for row, entry in enumerate(entries):
+    def readable(key: str, kind: type[_Entry]) -> dict[int, _Entry]:
+        """By position."""
+        fields, found = msgspec.structs.fields(kind), {}
+        for row, entry in enumerate(content.get(key) or ()):
             try:
-                if not isinstance(entry, dict):
-                    raise _InvalidFieldError(f" is {described(entry)}; expected an object")
-                yield row, read(entry)
-            except _InvalidFieldError as error:
+                found[row] = kind(**_values(entry, fields))
+            except _InvalidEntryError as error:
                 image_id = entry.get("image_id") if isinstance(entry, dict) else None
-                name = names.get(image_id) if names and isinstance(image_id, int | str) else None
+                name = names.get(image_id) if isinstance(image_id, int | str) else None
                 image = f", image {name!r}" if name is not None else ""
-                text = f"{self._channel} {key}[{row}]{image}{error}. Correct it in {self._file_name}."
-                self.problems.append(Problem(self._channel, f"unreadable entries of {key}", text))
+                text = f"{channel} {key}[{row}]{image}{error}. Correct it in {file_name}."
+                problems.append(Problem(channel, f"unreadable entries of {key}", text))
+        return found
+
+    content = _parse(raw)
+    images = readable("images", ImageEntry)
+    names |= {image.id: image.file_name for image in images.values()}
+    annotations = readable("annotations", AnnotationEntry)
+    categories = list(readable("categories", CategoryEntry).values())
+    document = Document(list(images.values()), list(annotations.values()), categories)
+    return document, list(images), list(annotations), problems
 
 
-def _image(entry: dict[str, Any]) -> ImageEntry:
-    return ImageEntry(
-        _text(entry, "file_name"), _identifier(entry, "id"), _side(entry, "height"), _side(entry, "width")
-    )
-
-
-def _annotation(entry: dict[str, Any]) -> AnnotationEntry:
-    return AnnotationEntry(_identifier(entry, "image_id"), _bbox(entry), _identifier(entry, "category_id"))
-
-
-def _category(entry: dict[str, Any]) -> CategoryEntry:
-    return CategoryEntry(_identifier(entry, "id"), _printable("name", _text(entry, "name")))
-
-
-def _present(entry: dict[str, Any], field: str) -> Any:
-    if entry.get(field) is None:
-        raise _InvalidFieldError(f": {field} is missing" if field not in entry else f": {field} is null")
-    return entry[field]
-
-
-def _text(entry: dict[str, Any], field: str) -> str:
-    value = _present(entry, field)
-    if not isinstance(value, str):
-        raise _InvalidFieldError(f": {field} is {described(value)}; expected text")
-    return value
-
-
-def _printable(field: str, value: str) -> str:
-    if not is_printable(value):
-        raise _InvalidFieldError(
-            f": {field} is {described(value)}; expected text without line breaks, control characters and halves of "
-            f"surrogate pairs"
-        )
-    return value
-
-
-def _identifier(entry: dict[str, Any], field: str) -> Id:
-    value = _present(entry, field)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, int | str) or isinstance(value, bool):
-        raise _InvalidFieldError(f": {field} is {described(value)}; expected a whole number or text")
-    return _printable(field, value) if isinstance(value, str) else value
-
-
-def _side(entry: dict[str, Any], field: str) -> int | None:
-    value = entry.get(field)
-    if value is None:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_SIDE:
-        raise _InvalidFieldError(f": {field} is {described(value)}; expected a whole number of pixels, 1 or more")
-    return value
-
-
-def _bbox(entry: dict[str, Any]) -> tuple[float, float, float, float]:
-    value = _present(entry, "bbox")
-    if isinstance(value, list) and len(value) == 4 and all(_is_finite_number(number) for number in value):
-        return (float(value[0]), float(value[1]), float(value[2]), float(value[3]))
-    raise _InvalidFieldError(f": bbox is {described(value)}; expected four finite numbers")
-
-
-def _is_finite_number(value: Any) -> bool:
+def _parse(raw: bytes) -> dict[str, Any]:
+    if not raw.strip():
+        raise UnreadableFileError("is empty. Expected a JSON object with the lists images and annotations.")
     try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer beyond the range of a float
-        return False
+        content = strict_json.parse(raw)
+    except JsonError as error:
+        raise UnreadableFileError(f"{error}. {error.advice}.") from None
+    if not isinstance(content, dict):
+        found = described(content)
+        raise UnreadableFileError(f"holds {found}; expected an object with the lists images and annotations.")
+    for key in ("images", "annotations", "categories"):
+        value = content.get(key)
+        if isinstance(value, list) or (key == "categories" and value is None):
+            continue
+        if key not in content:
+            keys = f"its keys are {shortlist(list(content))}" if content else "it has no keys"
+            raise UnreadableFileError(f'has no list "{key}"; {keys}. Expected the lists images and annotations.')
+        raise UnreadableFileError(f'has {described(value)} as "{key}"; expected a list of objects.')
+    return content
+
+
+def _values(entry: object, fields: tuple[FieldInfo, ...]) -> dict[str, Any]:
+    """Raises _InvalidEntryError for the first field that is wrong."""
+    if not isinstance(entry, dict):
+        raise _InvalidEntryError(f" is {described(entry)}; expected an object")
+    values = {}
+    for field in fields:
+        name, given = field.name, entry.get(field.name)
+        if given is None and field.required:
+            raise _InvalidEntryError(f": {name} is {'null' if name in entry else 'missing'}")
+        value: Any = given
+        if isinstance(given, float) and given.is_integer():  # 7.0 is as good as 7
+            value = int(given)
+        try:
+            value = msgspec.convert(value, field.type)
+        except msgspec.ValidationError:
+            value = None
+        if (value is None and given is not None) or (name == "bbox" and not all(map(math.isfinite, value))):
+            raise _InvalidEntryError(f": {name} is {described(given)}; expected {_EXPECTED[field.type]}")
+        if isinstance(value, str) and name != "file_name" and not is_printable(value):
+            raise _InvalidEntryError(f": {name} is {described(given)}; expected {_PRINTABLE}")
+        values[name] = value
+    return values

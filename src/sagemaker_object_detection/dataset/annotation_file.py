@@ -21,11 +21,11 @@ from sagemaker_object_detection.dataset.annotation_entries import (
     ANNOTATIONS_FILE,
     Document,
     Id,
-    PatientReader,
     UnreadableFileError,
     has_unprintable,
+    read_patiently,
 )
-from sagemaker_object_detection.dataset.problems import Problem, where
+from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files.regular import TooLargeFileError, read_regular
 from sagemaker_object_detection.sentences import shortlist
 
@@ -57,17 +57,20 @@ class AnnotationTable:
     category_ids: list[Id]
     categories: Mapping[Id, str] | None
 
+    def image(self, index: int) -> str:
+        """How sentences name an image's entry."""
+        return f"{self.channel} images[{self.image_rows[index]}] {self.file_names[index]!r}"
+
+    def box(self, number: int) -> str:
+        """How sentences name an annotation."""
+        image = self.box_images[number]
+        named = f", image {self.file_names[image]!r}" if image >= 0 else ""
+        return f"{self.channel} annotations[{self.box_rows[number]}]{named}"
+
 
 def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None, list[Problem]]:
-    """Read and link the file of one channel.
-
-    Args:
-        channel: the channel's name, for sentences.
-        folder: the channel's folder, which holds `annotations.json`.
-
-    Returns:
-        the table, or None where the file as a whole is unreadable; and every problem found.
-    """
+    """Read and link the file in a channel's folder: the table, or None if the file as a whole is unreadable, and every
+    problem found. `channel` is its name, for sentences."""
     path = folder / ANNOTATIONS_FILE
     try:
         raw = read_regular(path, MAX_BYTES)
@@ -88,17 +91,15 @@ def parse_annotations(
     """As `read_annotations`, of the file's bytes; `file_name` is what sentences call it."""
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     document = _decode(raw)
+    problems: list[Problem] = []
     if document is not None:
         image_rows: Sequence[int] = range(len(document.images))
         box_rows: Sequence[int] = range(len(document.annotations))
-        problems: list[Problem] = []
     else:
-        reader = PatientReader(channel, file_name)
         try:
-            document, image_rows, box_rows = reader.read(raw)
+            document, image_rows, box_rows, problems = read_patiently(raw, channel, file_name)
         except UnreadableFileError as error:
-            return None, [Problem(channel, "unreadable annotation files", str(error))]
-        problems = reader.problems
+            return None, [Problem(channel, "unreadable annotation files", f"{channel}: {file_name} {error}")]
     del raw
     table, unlinked = _link(channel, folder, document, image_rows, box_rows)
     return table, problems + unlinked
@@ -139,51 +140,16 @@ def _link(
 ) -> tuple[AnnotationTable, list[Problem]]:
     """Turn entries into columns and ids into indices, naming what refers to nothing."""
     images, annotations = document.images, document.annotations
-    problems: list[Problem] = []
-    image_of_id: dict[Id, int] = {}
-    for index, image in enumerate(images):
-        first = image_of_id.setdefault(image.id, index)
-        if first != index:
-            text = (
-                f"{channel} images[{image_rows[index]}] {image.file_name!r}: id {image.id!r} already belongs to "
-                f"images[{image_rows[first]}] {images[first].file_name!r}. Give every image an id of its own."
-            )
-            problems.append(Problem(channel, "duplicate image ids", text))
-    box_images = np.fromiter((image_of_id.get(a.image_id, -1) for a in annotations), np.int64, len(annotations))
-    for number in np.flatnonzero(box_images < 0).tolist():
-        image_id = annotations[number].image_id
-        text = (
-            f"{where(channel, box_rows[number], None)}: image_id {image_id!r} is not the id of any image in images."
-            f"{_other_type(image_id, image_of_id)} Correct it or remove the annotation."
-        )
-        problems.append(Problem(channel, "unknown image ids", text))
-
-    categories: dict[Id, str] | None = None
-    if document.categories:
-        categories = {}
-        for category in document.categories:
-            if categories.setdefault(category.id, category.name) != category.name:
-                text = (
-                    f"{channel} categories: id {category.id!r} is both {categories[category.id]!r} and "
-                    f"{category.name!r}. Give every category an id of its own."
-                )
-                problems.append(Problem(channel, "duplicate categories", text))
-    codes: dict[Id, int] = {}
-    box_categories = np.fromiter(
-        (codes.setdefault(a.category_id, len(codes)) for a in annotations), np.int64, len(annotations)
-    )
-    unknown = [] if categories is None else [code for id_, code in codes.items() if id_ not in categories]
-    for number in np.flatnonzero(np.isin(box_categories, unknown)).tolist():
-        category_id = annotations[number].category_id
-        name = images[box_images[number]].file_name if box_images[number] >= 0 else None
-        text = (
-            f"{where(channel, box_rows[number], name)}: category_id {category_id!r} is not among the ids of categories "
-            f"({shortlist(list(categories or ()))}).{_other_type(category_id, categories or {})} "
-            f"Add it there or correct it."
-        )
-        problems.append(Problem(channel, "unknown category ids", text))
-    numbers = chain.from_iterable(a.bbox for a in annotations)
+    first_of_id: dict[Id, int] = {}
+    firsts = [first_of_id.setdefault(image.id, index) for index, image in enumerate(images)]
     sides = chain.from_iterable((image.height or 0, image.width or 0) for image in images)
+    codes: dict[Id, int] = {}
+    coded = (codes.setdefault(box.category_id, len(codes)) for box in annotations)
+    known: dict[Id, str] = {}
+    for category in document.categories or ():
+        known.setdefault(category.id, category.name)
+    count = len(annotations)
+    box_categories = np.fromiter(coded, np.int64, count)
     table = AnnotationTable(
         channel=channel,
         folder=folder,
@@ -191,12 +157,42 @@ def _link(
         image_rows=np.asarray(image_rows, np.int64),
         image_sizes=np.fromiter(sides, np.int64, 2 * len(images)).reshape(-1, 2),
         box_rows=np.asarray(box_rows, np.int64),
-        box_images=box_images,
-        bboxes=np.fromiter(numbers, np.float64, 4 * len(annotations)).reshape(-1, 4),
+        box_images=np.fromiter((first_of_id.get(box.image_id, -1) for box in annotations), np.int64, count),
+        bboxes=np.fromiter(chain.from_iterable(box.bbox for box in annotations), np.float64, 4 * count).reshape(-1, 4),
         box_categories=box_categories,
         category_ids=list(codes),
-        categories=categories,
+        categories=known or None,
     )
+    problems: list[Problem] = []
+
+    def add(kind: str, text: str) -> None:
+        problems.append(Problem(channel, kind, text))
+
+    for index, first in enumerate(firsts):
+        if first != index:
+            other = f"images[{image_rows[first]}] {images[first].file_name!r}"
+            taken = f"id {images[index].id!r} already belongs to {other}"
+            add("duplicate image ids", f"{table.image(index)}: {taken}. Give every image an id of its own.")
+    for number in np.flatnonzero(table.box_images < 0).tolist():
+        image_id = annotations[number].image_id
+        text = (
+            f"{table.box(number)}: image_id {image_id!r} is not the id of any image in images."
+            f"{_other_type(image_id, first_of_id)} Correct it or remove the annotation."
+        )
+        add("unknown image ids", text)
+    for category in document.categories or ():
+        if known[category.id] != category.name:
+            both = f"{known[category.id]!r} and {category.name!r}"
+            text = f"{channel} categories: id {category.id!r} is both {both}. Give every category an id of its own."
+            add("duplicate categories", text)
+    unknown = [code for id_, code in codes.items() if known and id_ not in known]
+    for number in np.flatnonzero(np.isin(box_categories, unknown)).tolist():
+        category_id = annotations[number].category_id
+        text = (
+            f"{table.box(number)}: category_id {category_id!r} is not among the ids of categories "
+            f"({shortlist(list(known))}).{_other_type(category_id, known)} Add it there or correct it."
+        )
+        add("unknown category ids", text)
     return table, problems
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from sagemaker_object_detection.dataset.annotation_entries import ANNOTATIONS_FILE
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
 from sagemaker_object_detection.dataset.problems import Problem
-from sagemaker_object_detection.images.headers import Header, UnusableImageError, read_headers
+from sagemaker_object_detection.images.headers import MISSING, Header, UnusableImageError, read_headers
 
 IMAGES_FOLDER = "images"
 
@@ -46,14 +46,15 @@ class CheckedImages:
 
 def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
     """Look at the path and the header of every image, and decide which orientation its annotations are for."""
-    folder = table.folder / IMAGES_FOLDER
-    count = len(table.file_names)
+    folder, count = table.folder / IMAGES_FOLDER, len(table.file_names)
     problems: list[Problem] = []
     paths: dict[int, Path] = {}
+    first_use: dict[str, int] = {}
+    present = cache(lower_case_names)
 
     def add(index: int, kind: str, rest: str) -> None:
-        image = f"{table.channel} images[{table.image_rows[index]}] {table.file_names[index]!r}"
-        problems.append(Problem(table.channel, kind, f"{image} {rest}"))
+        hint = f" {_missing_image_hint(folder, table.file_names[index], present)}" if kind == MISSING else ""
+        problems.append(Problem(table.channel, kind, f"{table.image(index)} {rest}{hint}"))
 
     if count == 0:
         text = f"{table.channel}: {ANNOTATIONS_FILE} lists no usable image in images. Expected at least one."
@@ -62,94 +63,50 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
         text = f"{table.channel}: there is no folder {folder}. Expected the {count} images of {ANNOTATIONS_FILE} in it."
         problems.append(Problem(table.channel, "missing image folders", text))
     else:
-        paths = {index: folder / table.file_names[index] for index in _unique_paths(table, folder, add)}
-
-    def hint(index: int, present: Callable[[Path], dict[str, str]]) -> str:
-        return missing_image_hint(folder, table.file_names[index], present)
-
-    images = examine_images(paths, table.image_sizes, add, hint)
+        for index, name in enumerate(table.file_names):
+            refused = _path_problem(folder, name)
+            if refused is not None:
+                add(index, "refused file names", refused)
+            elif (first := first_use.setdefault(os.path.normpath(name), index)) == index:
+                paths[index] = folder / name
+            else:
+                listed = f"is listed already as images[{table.image_rows[first]}]"
+                add(index, "duplicate file names", f"{listed}. Merge the two entries into one.")
+    images = examine_images(paths, table.image_sizes, add)
     if count and not any(images.headers) and folder.is_dir():
         text = f"{table.channel}: none of the {count} images can be used."
         problems.insert(0, Problem(table.channel, "channels without usable images", text))
     return images, problems
 
 
-def _unique_paths(table: AnnotationTable, folder: Path, add: Callable[[int, str, str], None]) -> list[int]:
-    """Indices of the images whose file_name may be opened and was not used before."""
-    usable: list[int] = []
-    first_use: dict[str, int] = {}
-    for index, file_name in enumerate(table.file_names):
-        problem = path_problem(folder, file_name)
-        if problem is not None:
-            add(index, "refused file names", problem)
-            continue
-        first = first_use.setdefault(os.path.normpath(file_name), index)
-        if first == index:
-            usable.append(index)
-        else:
-            add(
-                index,
-                "duplicate file names",
-                f"is listed already as images[{table.image_rows[first]}]. Merge the two entries into one.",
-            )
-    return usable
-
-
 def examine_images(
-    paths: Mapping[int, Path],
-    annotated: np.ndarray,
-    add: Callable[[int, str, str], None],
-    hint: Callable[[int, Callable[[Path], dict[str, str]]], str],
+    paths: Mapping[int, Path], annotated: np.ndarray, add: Callable[[int, str, str], None]
 ) -> CheckedImages:
     """Read the header of images, and decide which orientation their annotations are for.
 
     Args:
         paths: the files, by the index of the image; one that is not there has no file that could be used.
         annotated: int64 [N, 2], height and width by the annotations, 0 where not given.
-        add: takes the index, kind and end of the sentence of each problem.
-        hint: what to do about a file that is missing, from the index and from what lists a folder: lower-case name ->
-            name.
+        add: takes the index, kind and end of the sentence of each problem; that of a file that is MISSING does not say
+            yet what to do.
     """
     headers: list[Header | None] = [None] * len(annotated)
     sizes, orientations = annotated.copy(), np.ones(len(annotated), np.uint8)
-
-    @cache
-    def present(folder: Path) -> dict[str, str]:
-        try:
-            return {name.lower(): name for name in os.listdir(folder)}
-        except OSError:  # there is no hint then
-            return {}
-
     for index, header in zip(paths, read_headers(list(paths.values())), strict=True):
         if isinstance(header, UnusableImageError):
-            end = f" {hint(index, present)}" if header.kind == "missing images" else ""
-            add(index, header.kind, f"{header}{end}")
+            add(index, header.kind, str(header))
             continue
         headers[index] = header
-        displayed = _displayed_size(header, annotated[index])
-        if displayed is None:
+        # TensorFlow ignores EXIF, annotation tools differ. The annotated size tells which pixels the boxes are for; if
+        # it fits both ways (a square, a half turn, or no size given), EXIF is honoured, as every viewer does.
+        for size, orientation in ((header.turned, header.orientation), (header.stored, 1)):
+            if all(given in (0, actual) for given, actual in zip(annotated[index], size, strict=True)):
+                sizes[index], orientations[index] = size, orientation
+                break
+        else:
             add(index, "images of another size", _size_mismatch(header, annotated[index]))
             sizes[index] = 0
-        else:
-            sizes[index], orientations[index] = displayed
     return CheckedImages(headers, sizes, orientations)
-
-
-def _displayed_size(header: Header, annotated: np.ndarray) -> tuple[tuple[int, int], int] | None:
-    """Size as displayed and the orientation to apply, or None where the annotation's size fits neither.
-
-    TensorFlow ignores EXIF, annotation tools differ. The size in the annotations tells which pixels they are for; where
-    it fits both ways (a square, a half turn, or no size given) EXIF is honoured, as every viewer does.
-    """
-
-    def fits(size: tuple[int, int]) -> bool:
-        return all(given in (0, actual) for given, actual in zip(annotated, size, strict=True))
-
-    if fits(header.turned):
-        return header.turned, header.orientation
-    if fits(header.stored):
-        return header.stored, 1
-    return None
 
 
 def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
@@ -162,12 +119,8 @@ def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
     )
 
 
-def path_problem(folder: Path, file_name: str) -> str | None:
-    """Why this file_name may not be used below the images folder, or None. Nothing outside the channel is ever opened.
-
-    Args:
-        folder: the images folder of the channel.
-    """
+def _path_problem(folder: Path, file_name: str) -> str | None:
+    """Why this file_name may not be used below the images folder, if so. Nothing outside the channel is ever opened."""
     if not file_name or any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in file_name):
         return "is not the name of a file. Expected a path below images/."
     if posixpath.isabs(file_name):
@@ -181,8 +134,16 @@ def path_problem(folder: Path, file_name: str) -> str | None:
     return None
 
 
-def missing_image_hint(folder: Path, file_name: str, present: Callable[[Path], dict[str, str]]) -> str:
-    """Where the file may be instead. present: lower-case name -> name of what a folder holds."""
+def lower_case_names(folder: Path) -> dict[str, str]:
+    """What a folder holds: lower-case name -> name. Nothing, if it cannot be listed."""
+    try:
+        return {name.lower(): name for name in os.listdir(folder)}
+    except OSError:
+        return {}
+
+
+def _missing_image_hint(folder: Path, file_name: str, present: Callable[[Path], dict[str, str]]) -> str:
+    """Where the file may be instead."""
     if os.path.isfile(folder.parent / file_name):  # False where pathlib raises
         return "It lies in the channel's folder: file_name is relative to images/, so put it there or shorten the name."
     plain = posixpath.basename(file_name.replace("\\", "/"))

@@ -20,14 +20,12 @@ from sagemaker_object_detection.dataset.problems import (
     DataError,
     DataReport,
     Problem,
-    where,
     write_report,
 )
 from sagemaker_object_detection.dataset.split import split_images
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.images.decoded import DecodedImages, room_for_pixels
 from sagemaker_object_detection.images.decoding import check_decoding
-from sagemaker_object_detection.job.config import Job
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.sentences import listed, shortlist
 
@@ -50,35 +48,12 @@ class _Channel:
     boxes: CheckedBoxes
 
 
-def load_job_data(
-    job: Job,
-    hyperparameters: Hyperparameters,
-    *,
-    report_folder: Path | None,
-    stop: StopSignal = NEVER,
-) -> Splits:
-    """`load_splits` of a job's channels, as its hyperparameters have it."""
-    return load_splits(
-        job.training,
-        job.validation,
-        bbox_format=hyperparameters.bbox_format,
-        invalid_boxes=hyperparameters.invalid_boxes,
-        validation_split_ratio=hyperparameters.validation_split_ratio,
-        seed=hyperparameters.seed,
-        report_folder=report_folder,
-        stop=stop,
-    )
-
-
 def load_splits(
     training: Path,
     validation: Path | None,
+    hyperparameters: Hyperparameters,
     *,
-    bbox_format: str,
-    invalid_boxes: str,
-    validation_split_ratio: float,
-    seed: int,
-    report_folder: Path | None,
+    report_folder: Path | None = None,
     stop: StopSignal = NEVER,
 ) -> Splits:
     """Read and check the channels, and hold out validation images where there is no validation channel.
@@ -88,10 +63,7 @@ def load_splits(
     Args:
         training: the channel's folder, with `annotations.json` and `images/`.
         validation: likewise, or None.
-        bbox_format: "xyxy" or "xywh".
-        invalid_boxes: "error" or "drop".
-        validation_split_ratio: share of the training images to hold out; 0 trains without validation.
-        seed: decides which.
+        hyperparameters: for what boxes mean, what becomes of invalid ones, and which images are held out.
         report_folder: `data_report.json` is written here, whether the data is good or not; None: nowhere.
         stop: heard while the images are decoded, which takes minutes where there are many.
 
@@ -105,13 +77,9 @@ def load_splits(
     problems: list[Problem] = []
     warnings: list[str] = []
     folders = {"training": training} | ({"validation": validation} if validation is not None else {})
-    channels: dict[str, _Channel] = {}
-    for name, folder in folders.items():
-        channel = _check_channel(name, folder, bbox_format, invalid_boxes, problems, warnings)
-        if channel is not None:
-            channels[name] = channel
-    undecodable, decoded = _check_decoding(list(channels.values()), stop)
-    problems += undecodable
+    checked = [_check_channel(name, folder, hyperparameters, problems, warnings) for name, folder in folders.items()]
+    channels = {channel.table.channel: channel for channel in checked if channel is not None}
+    decoded = _check_decoding(list(channels.values()), stop, problems)
     labels = None
     if "training" in channels:
         labels, warned = _labels(channels["training"].table)
@@ -124,18 +92,22 @@ def load_splits(
         raise DataError(problems)
 
     parts = {name: (channel, np.arange(len(channel.table.file_names))) for name, channel in channels.items()}
-    if validation is None and validation_split_ratio > 0:
+    ratio = hyperparameters.validation_split_ratio
+    if validation is None and ratio > 0:
         whole = channels["training"]
         has_boxes = np.zeros(len(whole.table.file_names), bool)
         has_boxes[whole.table.box_images[whole.boxes.rows]] = True
-        kept, held_out = split_images(whole.table.file_names, has_boxes, validation_split_ratio, seed)
+        kept, held_out = split_images(whole.table.file_names, has_boxes, ratio, hyperparameters.seed)
         parts = {"training": (whole, kept), "validation": (whole, held_out)}
         logger.info("No validation channel: %d of %d images are held out of training.", len(held_out), len(has_boxes))
 
     datasets = {name: _dataset(channel, chosen, labels, decoded) for name, (channel, chosen) in parts.items()}
-    for name, dataset in datasets.items():
-        warnings += _class_warnings(name, dataset)
     reports = [_channel_report(name, channels.get(name), dataset) for name, dataset in datasets.items()]
+    for report in reports:
+        missing = [label for label, count in report.boxes_per_class.items() if count == 0]
+        if missing:
+            effect = "cannot be learnt" if report.channel == "training" else "cannot be measured"
+            warnings.append(f"{report.channel} has no box of {shortlist(missing)}, which {effect}.")
     for warning in warnings:
         logger.warning("%s", warning)
     for report in reports:
@@ -146,7 +118,7 @@ def load_splits(
 
 
 def _check_channel(
-    name: str, folder: Path, bbox_format: str, invalid_boxes: str, problems: list[Problem], warnings: list[str]
+    name: str, folder: Path, hyperparameters: Hyperparameters, problems: list[Problem], warnings: list[str]
 ) -> _Channel | None:
     table, found = read_annotations(name, folder)
     problems += found
@@ -154,7 +126,8 @@ def _check_channel(
         return None
     images, found = check_images(table)
     problems += found
-    boxes, found, warned = check_boxes(table, images.sizes, bbox_format=bbox_format, invalid_boxes=invalid_boxes)
+    lenient = hyperparameters.invalid_boxes == "drop"
+    boxes, found, warned = check_boxes(table, images.sizes, hyperparameters.bbox_format, lenient=lenient)
     problems += found
     warnings += warned
     if not len(boxes.rows) and not any(problem.channel == name for problem in problems):
@@ -167,37 +140,30 @@ def _check_channel(
     return _Channel(table, images, boxes)
 
 
-def _check_decoding(channels: Sequence[_Channel], stop: StopSignal) -> tuple[list[Problem], DecodedImages | None]:
+def _check_decoding(channels: Sequence[_Channel], stop: StopSignal, problems: list[Problem]) -> DecodedImages | None:
     """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept."""
     todo = [
-        (channel, index, header)
+        (channel.table, index, header)
         for channel in channels
         for index, header in enumerate(channel.images.headers)
         if header is not None
     ]
     if not todo:
-        return [], None
+        return None
     decoded = DecodedImages(room_for_pixels(max(header.height * header.width for _, _, header in todo)))
     started = time.monotonic()
     logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
     outcomes = check_decoding(
-        [channel.table.folder / IMAGES_FOLDER / channel.table.file_names[index] for channel, index, _ in todo],
+        [table.folder / IMAGES_FOLDER / table.file_names[index] for table, index, _ in todo],
         [header for _, _, header in todo],
         stop,
         decoded.keep,
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
-    problems = [
-        Problem(
-            channel.table.channel,
-            outcome.kind,
-            f"{channel.table.channel} images[{channel.table.image_rows[index]}] "
-            f"{channel.table.file_names[index]!r} {outcome}",
-        )
-        for (channel, index, _), outcome in zip(todo, outcomes, strict=True)
-        if outcome is not None
-    ]
-    return problems, decoded
+    for (table, index, _), outcome in zip(todo, outcomes, strict=True):
+        if outcome is not None:
+            problems.append(Problem(table.channel, outcome.kind, f"{table.image(index)} {outcome}"))
+    return decoded
 
 
 def _labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
@@ -242,13 +208,10 @@ def _check_classes(validation: AnnotationTable, training: AnnotationTable, label
         if id_ in known:
             continue
         uses = np.flatnonzero(validation.box_categories == code)
-        image = int(validation.box_images[uses[0]])
-        first = where(
-            "validation", int(validation.box_rows[uses[0]]), validation.file_names[image] if image >= 0 else None
-        )
         text = (
             f"validation: category_id {id_!r} ({len(uses)} times) is unknown to training, which has "
-            f"{shortlist(labels.ids)}; first: {first}. Add the class to training or remove those boxes."
+            f"{shortlist(labels.ids)}; first: {validation.box(uses[0])}. Add the class to "
+            f"training or remove those boxes."
         )
         problems.append(Problem("validation", "classes unknown to training", text))
     return problems
@@ -274,34 +237,12 @@ def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: Dec
     }
     file_names = tuple(table.file_names[index] for index in chosen)
     file_sizes = [header.file_size for index in chosen if (header := images.headers[index]) is not None]
-    return Dataset(
-        images=table.folder / IMAGES_FOLDER,
-        file_names=file_names,
-        labels=labels,
-        decoded=decoded,
-        fingerprint=_fingerprint(file_names, file_sizes, labels, columns),
-        **columns,
-    )
-
-
-def _fingerprint(
-    file_names: Sequence[str], file_sizes: Sequence[int], labels: Labels, columns: dict[str, np.ndarray]
-) -> str:
-    """SHA-256 of all that training sees but the pixels, of which the file sizes are a cheap stand-in."""
+    # Of all that training sees but the pixels, of which the file sizes are a cheap stand-in.
     digest = hashlib.sha256(repr((file_names, file_sizes, labels)).encode())
     for name, column in columns.items():
-        digest.update(f"{name} {column.dtype.str} {column.shape}".encode())
-        digest.update(np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
-
-
-def _class_warnings(name: str, dataset: Dataset) -> list[str]:
-    counts = np.bincount(dataset.classes, minlength=len(dataset.labels))
-    missing = [label for label, count in zip(dataset.labels.names, counts, strict=True) if count == 0]
-    if not missing:
-        return []
-    effect = "cannot be learnt" if name == "training" else "cannot be measured"
-    return [f"{name} has no box of {shortlist(missing)}, which {effect}."]
+        digest.update(f"{name} {column.dtype.str} {column.shape}".encode() + np.ascontiguousarray(column).tobytes())
+    folder = table.folder / IMAGES_FOLDER
+    return Dataset(folder, file_names, labels=labels, decoded=decoded, fingerprint=digest.hexdigest(), **columns)
 
 
 def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> ChannelReport:

@@ -8,7 +8,9 @@ that starts at step s sees what the uninterrupted one would have seen.
 import logging
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -116,11 +118,9 @@ class Order:
 
     def batch(self, step: int) -> np.ndarray:
         """Which images the batch of a step holds: int64 [B]."""
-        positions = step * self.batch_size + np.arange(self.batch_size)
-        epochs, places = np.divmod(positions, self.images)
-        permutations = {int(epoch): self.permutation(tf.constant(epoch)).numpy() for epoch in np.unique(epochs)}
-        found = [permutations[int(epoch)][place] for epoch, place in zip(epochs, places, strict=True)]
-        return np.array(found, np.int64)
+        epochs, places = np.divmod(step * self.batch_size + np.arange(self.batch_size), self.images)
+        orders = {epoch: self.permutation(tf.constant(epoch)).numpy() for epoch in np.unique(epochs)}
+        return np.array([orders[epoch][place] for epoch, place in zip(epochs, places, strict=True)], np.int64)
 
     def permutation(self, epoch: tf.Tensor) -> tf.Tensor:
         """The order of an epoch of the data: int64 [N].
@@ -143,24 +143,18 @@ def training_batches(
     share: tuple[int, int] | None = None,
     parts: int = 1,
 ) -> tf.data.Dataset:
-    """The endless stream of training batches, or of a host's share of each, from step `first_step` on.
+    """The endless stream of training batches, or of a host's share of each, from step `first_step` on: of `Batch`.
 
     Args:
-        dataset: the training images.
-        base: the model whose input is wanted.
-        order: of its images.
         augment: mirror, crop and scale as `augment.py` says; otherwise only the order depends on the seed.
         first_step: batches to leave out, at no cost.
         share: first place in the batch, and the place after the last, of the images that are wanted; places past the
             batch's end are filled up with blank images of weight 0. None for the whole batch.
         parts: into how many elements of equal size each of these batches is divided, one for each of a host's devices.
-
-    Returns:
-        a tf.data.Dataset of `Batch`.
     """
     count, batch_size = order.images, order.batch_size
     first = first_step * batch_size
-    columns = _Columns(dataset, "training", base.input_size)
+    read_columns = _column_reader(dataset, "training", base.input_size)
 
     @_as_written
     def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -178,7 +172,7 @@ def training_batches(
 
     @_as_written
     def load(index: tf.Tensor, position: tf.Tensor) -> Batch:
-        image, boxes, classes = columns.read(index)
+        image, boxes, classes = read_columns(index)
         if augment:
             key = tf.stack([tf.constant(order.seed, tf.int64), position])
             image, boxes, classes = augmented(image, boxes, classes, key, base)
@@ -191,7 +185,7 @@ def training_batches(
 
     @_as_written
     def load_or_fill(index: tf.Tensor, position: tf.Tensor) -> Batch:
-        filler = lambda: _filler(base, dataset.max_boxes, tf.uint8)  # noqa: E731
+        filler = partial(_filler, base, dataset.max_boxes, tf.uint8)
         return tf.cond(index == _FILLER, filler, lambda: load(index, position))
 
     read = load if high <= batch_size else load_or_fill
@@ -201,11 +195,11 @@ def training_batches(
 def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int) -> tf.data.Dataset:
     """Every image once, in order, as ceil(N / B) batches of `Batch`; blank images of weight 0 fill up the last."""
     count = len(dataset.file_names)
-    columns = _Columns(dataset, "validation")
+    read_columns = _column_reader(dataset, "validation")
 
     @_as_written
     def load(index: tf.Tensor) -> Batch:
-        image, boxes, classes = columns.read(index)
+        image, boxes, classes = read_columns(index)
         return _example(*to_network_input(image, base), boxes, classes, index, base, dataset.max_boxes)
 
     images = tf.data.Dataset.range(count).map(load, num_parallel_calls=_workers(), deterministic=True)
@@ -214,23 +208,23 @@ def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int) -> tf
     return _batched(filled, batch_size)
 
 
-class _Columns:
-    """The data set as tensors: captured by the reading function, so shared by its calls and never part of the graph."""
+def _column_reader(
+    dataset: Dataset, split: str, input_size: int | None = None
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """Index -> image uint8 [H, W, 3], boxes float32 [n, 4], classes int32 [n] of one image. The data set is captured as
+    tensors, so shared by all calls and never part of the graph."""
+    images = ImageReader(dataset, input_size)
+    count, kept, megabytes = len(dataset.file_names), images.kept, images.kept_bytes / 2**20
+    rest = "" if kept == count else "; the others are decoded in every epoch"
+    log.info("%s: %d of %d images stay decoded in memory (%.0f MB)%s.", split, kept, count, megabytes, rest)
+    with tf.device("CPU:0"):
+        offsets, boxes, classes = (tf.constant(each) for each in (dataset.offsets, dataset.boxes, dataset.classes))
 
-    def __init__(self, dataset: Dataset, split: str, input_size: int | None = None) -> None:
-        self._images = ImageReader(dataset, input_size)
-        count, kept, megabytes = len(dataset.file_names), self._images.kept, self._images.kept_bytes / 2**20
-        rest = "" if kept == count else "; the others are decoded in every epoch"
-        log.info("%s: %d of %d images stay decoded in memory (%.0f MB)%s.", split, kept, count, megabytes, rest)
-        with tf.device("CPU:0"):
-            self._offsets = tf.constant(dataset.offsets)
-            self._boxes = tf.constant(dataset.boxes)
-            self._classes = tf.constant(dataset.classes)
+    def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        start, stop = offsets[index], offsets[index + 1]
+        return images(index), boxes[start:stop], classes[start:stop]
 
-    def read(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """image uint8 [H, W, 3], boxes float32 [n, 4], classes int32 [n] of one image."""
-        start, stop = self._offsets[index], self._offsets[index + 1]
-        return self._images(index), self._boxes[start:stop], self._classes[start:stop]
+    return read
 
 
 def _example(
@@ -259,16 +253,11 @@ def _example(
 
 def _filler(base: BaseModel, max_boxes: int, dtype: tf.DType) -> Batch:
     """A Batch without its first axis, of a blank image of weight 0."""
-    size = base.input_size
-    return Batch(
-        images=tf.fill([size, size, 3], tf.constant(_GREY if dtype == tf.uint8 else 0, dtype)),
-        true_shapes=tf.constant([size, size, 3], tf.int32),
-        boxes=tf.zeros([max_boxes, 4]),
-        classes=tf.zeros([max_boxes], tf.int64),
-        box_weights=tf.zeros([max_boxes]),
-        image_weights=tf.zeros([]),
-        indices=tf.constant(_FILLER, tf.int64),
-    )
+    shape = tf.constant([base.input_size, base.input_size, 3])
+    image = tf.fill(shape, tf.constant(_GREY if dtype == tf.uint8 else 0, dtype))
+    index = tf.constant(_FILLER, tf.int64)
+    blank = _example(image, shape, tf.zeros([0, 4]), tf.zeros([0], tf.int32), index, base, max_boxes)
+    return blank._replace(image_weights=tf.zeros([]))
 
 
 def _batched(examples: tf.data.Dataset, batch_size: int, parts: int = 1) -> tf.data.Dataset:

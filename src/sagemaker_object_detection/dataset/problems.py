@@ -1,8 +1,8 @@
 """What is wrong with the data: every problem is collected, a readable few are raised, all are written to a file."""
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -50,14 +50,10 @@ class DataReport:
 
 
 def write_report(
-    folder: Path, problems: Sequence[Problem], channels: Iterable[ChannelReport], warnings: Iterable[str]
+    folder: Path, problems: Sequence[Problem], channels: Sequence[ChannelReport], warnings: Sequence[str]
 ) -> None:
     """Write `data_report.json` into `folder`. A folder that cannot be written costs a warning, never the job."""
-    content = {
-        "problems": [asdict(problem) for problem in problems],
-        "warnings": list(warnings),
-        "channels": [asdict(channel) for channel in channels],
-    }
+    content = {"problems": problems, "warnings": warnings, "channels": channels}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / REPORT_FILE) as unfinished:
@@ -91,8 +87,3 @@ class DataError(UserError):
         first = sorted(number for _, number in turns[:listed])
         others = sorted(number for _, number in turns[listed:])
         super().__init__((problems[number].text for number in [*first, *others]), listed=listed, rest=rest)
-
-
-def where(channel: str, row: int, file_name: str | None) -> str:
-    """How sentences name an annotation."""
-    return f"{channel} annotations[{row}]" + (f", image {file_name!r}" if file_name is not None else "")

@@ -1,14 +1,13 @@
 """Says which image is at fault where a batch cannot be read: all were checked, but files may change under a job."""
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.dataset.annotations import Dataset
-from sagemaker_object_detection.dataset.pipeline import Batch
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError
 from sagemaker_object_detection.files.regular import SpecialFileError
 from sagemaker_object_detection.images.decoding import check_decoding
@@ -34,7 +33,7 @@ B = TypeVar("B")
 
 
 def readable(
-    batches: Iterable[B], dataset: Dataset, upcoming: Callable[[int], Iterable[int]] | None = None
+    batches: Iterable[B], dataset: Dataset, upcoming: Callable[[int], Iterable[int]] = lambda number: ()
 ) -> Iterator[B]:
     """Lets batches through, and turns the error of one that cannot be read into a sentence about its file.
 
@@ -43,8 +42,8 @@ def readable(
 
     Args:
         batches: from `training_batches` or `evaluation_batches`, of `dataset`, also as devices take them.
-        upcoming: number of a batch, counted from 0 for the first of `batches`, -> indices of its images. None for the
-            order of the data set, which is that of `evaluation_batches`.
+        upcoming: number of a batch, counted from 0 for the first of `batches`, -> indices of its images, as far as they
+            are known.
 
     Raises:
         UserError: a file is gone, unreadable, damaged, or another image than was checked; it is named.
@@ -52,22 +51,16 @@ def readable(
         Anything else that iterating raises, as it is: also an error of reading for which no file is to blame.
     """
     iterator = iter(batches)
-    count, indices = 0, None  # indices: of the batch before
-    while True:
+    for number in itertools.count():
         try:
             batch = next(iterator)
         except StopIteration:
             return
         except _READ_ERRORS as error:
-            if upcoming is not None:
-                first = [int(index) for index in upcoming(count)]
-            else:
-                first = [] if indices is None else [int(np.max(indices)) + 1]
-            told = _explanation(error, dataset, first)
+            told = _explanation(error, dataset, [int(index) for index in upcoming(number)])
             if told is None:
                 raise
             raise told from error
-        count, indices = count + 1, batch.indices if isinstance(batch, Batch) else None
         yield batch
         del batch  # else it would stay in memory while the next one is made
 
@@ -81,7 +74,9 @@ def _explanation(error: Exception, dataset: Dataset, first: list[int]) -> JobErr
         gone = f"it cannot be listed: {obstacle.strerror}"
     if gone is not None:
         return PlatformError(f"{folder} is gone ({gone}); it held the job's images when the job began. {_AGAIN}")
-    for index, problem in _changed(dataset, _search_order(len(dataset.file_names), first)):
+    # Those that are suspected, then the ones after the first of them, around to the beginning.
+    count, start = len(dataset.file_names), first[0] if first else 0
+    for index, problem in _changed(dataset, list(dict.fromkeys([*first, *range(start, count), *range(start)]))):
         image = f"image {dataset.file_names[index]!r} in {folder}"
         if problem.cause is not None and not isinstance(problem.cause, _USERS_ERRORS):
             return PlatformError(f"{image} cannot be read ({problem.cause.strerror}): its storage fails. {_AGAIN}")
@@ -98,37 +93,25 @@ def _explanation(error: Exception, dataset: Dataset, first: list[int]) -> JobErr
     return None
 
 
-def _search_order(count: int, first: list[int]) -> list[int]:
-    """Every image once: those that are suspected, then the ones after the first of them, around to the beginning."""
-    suspects = [index for index in dict.fromkeys(first) if 0 <= index < count]
-    start = suspects[0] if suspects else 0
-    return list(dict.fromkeys([*suspects, *range(start, count), *range(start)]))
-
-
 def _changed(dataset: Dataset, order: list[int]) -> Iterator[tuple[int, UnusableImageError]]:
     """The images that are no longer what was checked, in this order. Only a few are looked at ahead."""
     for place in range(0, len(order), _AT_ONCE):
         indices = order[place : place + _AT_ONCE]
         paths = [dataset.images / dataset.file_names[index] for index in indices]
-        headers = read_headers(paths)
-        problems = {
-            path: _problem(dataset, index, header) for path, index, header in zip(paths, indices, headers, strict=True)
-        }
-        whole = {path: header for path, header in zip(paths, headers, strict=True) if problems[path] is None}
-        decoded = check_decoding(list(whole), [header for header in whole.values() if isinstance(header, Header)])
-        problems |= dict(zip(whole, decoded, strict=True))
-        for index, path in zip(indices, paths, strict=True):
-            if (problem := problems[path]) is not None:
-                yield index, problem
+        found = [_problem(dataset, index, header) for index, header in zip(indices, read_headers(paths), strict=True)]
+        whole = {index: header for index, header in zip(indices, found, strict=True) if isinstance(header, Header)}
+        decoded = check_decoding([dataset.images / dataset.file_names[index] for index in whole], list(whole.values()))
+        problems = dict(zip(indices, found, strict=True)) | dict(zip(whole, decoded, strict=True))
+        yield from ((index, each) for index, each in problems.items() if isinstance(each, UnusableImageError))
 
 
-def _problem(dataset: Dataset, index: int, header: Header | UnusableImageError) -> UnusableImageError | None:
-    """What the header says against the file."""
+def _problem(dataset: Dataset, index: int, header: Header | UnusableImageError) -> Header | UnusableImageError:
+    """The header, unless something is wrong with it."""
     if isinstance(header, UnusableImageError):
         return header
     turned = dataset.orientations[index] >= 5
     height, width = (int(side) for side in dataset.sizes[index][:: -1 if turned else 1])
     if header.stored == (height, width):
-        return None
+        return header
     found = f"is {header.width} wide and {header.height} high as stored, no longer {width} and {height}."
     return UnusableImageError("images of another size", found)

@@ -32,8 +32,7 @@ class ImageReader:
             jpeg = np.array([may_be_halved(name) for name in dataset.file_names])
             for number in range(1, MAX_HALVINGS + 1):
                 halvings[jpeg & (dataset.sizes.min(axis=1) >= 2**number * KEPT_SIDES * input_size)] = number
-        sizes = halved(dataset.sizes, halvings[:, np.newaxis])
-        in_bytes = 3 * sizes.astype(np.int64).prod(axis=1)
+        in_bytes = 3 * halved(dataset.sizes, halvings[:, np.newaxis]).astype(np.int64).prod(axis=1)
         self._decoded = dataset.decoded or DecodedImages(0)
         paths = [dataset.images / name for name in dataset.file_names]
         keys, kept = self._decoded.reserve(paths, halvings.tolist(), in_bytes.tolist())
@@ -46,7 +45,6 @@ class ImageReader:
             self._orientations = tf.constant(dataset.orientations)
             self._full_sizes = tf.constant(dataset.sizes)
             self._halvings = tf.constant(halvings)
-            self._sizes = tf.constant(sizes)
             self._keys = tf.constant(keys)
             self._kept = tf.constant(kept)
 
@@ -72,7 +70,7 @@ class ImageReader:
                 return tf.identity(image)
 
         # A PNG that is called .jpg takes more room than was counted on.
-        as_counted = tf.reduce_all(tf.shape(image)[:2] == self._sizes[index])
+        as_counted = tf.reduce_all(tf.shape(image)[:2] == halved(self._full_sizes[index], self._halvings[index]))
         return tf.cond(self._kept[index] & as_counted, keep, lambda: image)
 
     def _decode(self, index: tf.Tensor) -> tf.Tensor:

@@ -60,25 +60,16 @@ def _ground_truth(dataset: Dataset) -> COCO:
     image_of_box = np.repeat(np.arange(len(dataset.file_names)), np.diff(dataset.offsets))
     corners = to_xyxy_pixels(dataset.boxes, dataset.sizes[image_of_box])
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).astype(float)
+    columns = zip(image_of_box.tolist(), dataset.classes.tolist(), boxes.tolist(), strict=True)
     annotations = [
-        {
-            "id": number,
-            "image_id": int(image),
-            "category_id": int(category),
-            "bbox": box.tolist(),
-            "area": float(box[2] * box[3]),
-            "iscrowd": 0,
-        }
-        for number, (image, category, box) in enumerate(zip(image_of_box, dataset.classes, boxes, strict=True), 1)
+        {"id": number, "image_id": image, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        for number, (image, category, box) in enumerate(columns, 1)
     ]
-    images = [
-        {"id": number, "height": int(height), "width": int(width)}
-        for number, (height, width) in enumerate(dataset.sizes)
-    ]
+    sizes = enumerate(dataset.sizes.tolist())
+    images = [{"id": number, "height": height, "width": width} for number, (height, width) in sizes]
     categories = [{"id": number, "name": name} for number, name in enumerate(dataset.labels.names)]
-    return COCO(
-        {"images": images, "annotations": annotations, "categories": categories, "info": {}}, print_function=_silent
-    )
+    content = {"images": images, "annotations": annotations, "categories": categories, "info": {}}
+    return COCO(content, print_function=_silent)
 
 
 def _results(dataset: Dataset, detections: DetectionSet) -> np.ndarray:
@@ -86,11 +77,6 @@ def _results(dataset: Dataset, detections: DetectionSet) -> np.ndarray:
     real = np.arange(detections.scores.shape[1]) < detections.count[:, None]
     image = np.nonzero(real)[0]
     corners = to_xyxy_pixels(detections.boxes[real], dataset.sizes[image])
-    columns = (
-        image,
-        *corners[:, :2].T,
-        *(corners[:, 2:] - corners[:, :2]).T,
-        detections.scores[real],
-        detections.classes[real],
-    )
-    return np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
+    extents = corners[:, 2:] - corners[:, :2]
+    columns = [image, corners[:, :2], extents, detections.scores[real], detections.classes[real]]
+    return np.column_stack([column.astype(np.float64) for column in columns])

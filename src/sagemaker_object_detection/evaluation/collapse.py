@@ -34,7 +34,8 @@ class Channels:
         """Normalised images [B, S, S, 3] -> the backbone's maps, as it would have them, and float32 [2, C]: the least
         and the largest value of each of its C activated channels."""
         outputs = self._probe(images, training=False)
-        seen = [ops.cast(_thinned(x), "float32") for x in outputs[self._taps :]]
+        strides = [max(1, x.shape[1] // _LOOKED_AT) for x in outputs[self._taps :]]
+        seen = [ops.cast(x[:, ::n, ::n], "float32") for x, n in zip(outputs[self._taps :], strides, strict=True)]
         extremes = [ops.concatenate([extreme(x, axis=(0, 1, 2)) for x in seen]) for extreme in (ops.min, ops.max)]
         return outputs[: self._taps], ops.stack(extremes)
 
@@ -43,12 +44,6 @@ class Channels:
         low, high = extremes
         spans = np.split(high - low, self._ends[:-1])
         return float(np.concatenate([span <= _CONSTANT * np.median(span) for span in spans]).mean())
-
-
-def _thinned(maps: Any) -> Any:
-    """[B, H, W, C], of fewer rows and columns."""
-    stride = max(1, maps.shape[1] // _LOOKED_AT)
-    return maps[:, ::stride, ::stride]
 
 
 class Spread:

@@ -51,8 +51,8 @@ class Evaluator:
         self._extremes = np.zeros((2, 0), np.float32)
         self._detector = detector
         self._dataset = dataset
-        batch_size = min(BATCH_SIZE, len(dataset.file_names))
-        self._batches = prefetched(evaluation_batches(dataset, detector.base, batch_size))
+        self._batch_size = min(BATCH_SIZE, len(dataset.file_names))
+        self._batches = prefetched(evaluation_batches(dataset, detector.base, self._batch_size))
         self._l2 = l2
         self._last: tuple[Evaluation, DetectionSet] | None = None
         self._compiled = tf.function(
@@ -65,14 +65,10 @@ class Evaluator:
         columns = self._run(math.inf, spread)
         if columns is None:
             return None
-        localization, classification, *found_columns = columns
-        found = DetectionSet(*found_columns)
-        images = len(self._dataset.file_names)
+        found, images = DetectionSet(*columns[2:]), len(self._dataset.file_names)
         coco = coco_figures(self._dataset, found)
-        losses = {
-            "localization_loss": float(localization.mean()),
-            "classification_loss": float(classification.mean()),
-        }
+        localization, classification = (float(column.mean()) for column in columns[:2])
+        losses = {"localization_loss": localization, "classification_loss": classification}
         metrics = losses | {key: coco.overall[key] for key in VALIDATION_KEYS if key in coco.overall}
         total_loss = sum(losses.values()) + float(regularization_loss(self._detector, self._l2))
         best_score = np.where(np.arange(found.scores.shape[1]) < found.count[:, None], found.scores, 0.0).max(axis=1)
@@ -105,7 +101,7 @@ class Evaluator:
         `spread`."""
         parts, left = [], len(self._dataset.file_names)
         seen = np.array([[np.inf], [-np.inf]], np.float32)
-        for batch in readable(self._batches, self._dataset):
+        for batch in readable(self._batches, self._dataset, lambda number: [number * self._batch_size]):
             if self._stop.seconds_left < seconds:
                 return None
             (low, high), best_logits, *columns = (part.numpy() for part in self._compiled(batch))

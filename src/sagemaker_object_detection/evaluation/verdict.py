@@ -16,10 +16,7 @@ NEXT_TO_NOTHING = 0.05
 
 def collapse(now: Evaluation, start: Evaluation | None) -> list[str]:
     """The signs that what was loaded is being destroyed; none if nothing was loaded, or if it was not measured.
-
-    Args:
-        start: of the weights that training started from.
-    """
+    `start`: of the weights that training started from."""
     if start is None:
         return []
     signs = []
@@ -57,7 +54,7 @@ def collapse_advice(hyperparameters: Hyperparameters) -> str:
     return f"the steps of loaded layers are too large: set relative_learning_rate to {lower:.2g}"
 
 
-def nothing_advice(hyperparameters: Hyperparameters, *, loaded: bool) -> str:
+def _nothing_advice(hyperparameters: Hyperparameters, *, loaded: bool) -> str:
     """What to change where no collapse is the cause; hyperparameters without Auto."""
     h = hyperparameters
     if not loaded:
@@ -80,7 +77,7 @@ def sentence(
     if finds_nothing(now):
         return (
             f"The model finds next to nothing (mAP@0.5 {now.metrics['mAP_50']:.3f}): it is of no use yet. "
-            f"What to do: {nothing_advice(hyperparameters, loaded=loaded)}."
+            f"What to do: {_nothing_advice(hyperparameters, loaded=loaded)}."
         )
     return None
 

@@ -15,10 +15,6 @@ class JsonError(ValueError):
         self.advice = advice
 
 
-class _RepeatedKeyError(ValueError):
-    """An object has a key twice; the message quotes it."""
-
-
 def parse(raw: bytes | str, *, numbers_as_text: bool = False) -> Any:
     """The value that JSON text stands for.
 
@@ -40,8 +36,8 @@ def parse(raw: bytes | str, *, numbers_as_text: bool = False) -> Any:
         raise JsonError(fault, "Save it as UTF-8 text") from None
     except json.JSONDecodeError as error:
         raise JsonError(f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except _RepeatedKeyError as error:
-        raise JsonError(f"gives {error} twice in one object", "Give every key once") from None
+    except JsonError:
+        raise
     except RecursionError:
         raise JsonError("is nested too deeply") from None
     except ValueError:  # an integer of more than 4,300 digits
@@ -52,5 +48,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(pairs)
     if len(unique) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _RepeatedKeyError(repr(next(name for name in names if names.count(name) > 1)))
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise JsonError(f"gives {repeated!r} twice in one object", "Give every key once")
     return unique

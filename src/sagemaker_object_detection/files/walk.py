@@ -22,13 +22,9 @@ def files_below(folder: Path, unlisted: Callable[[OSError], None]) -> Iterator[s
         for name in seen:
             inside = os.path.join(place, name)
             real = os.path.realpath(inside)
-            if not name.startswith(".") and not any(_holds(real, passed) for passed in way):
+            endless = any(os.path.commonpath([real, passed]) == real for passed in way)
+            if not name.startswith(".") and not endless:
                 folders.append(name)
                 ways[inside] = [*way, real]
         inner = Path(os.path.relpath(place, folder))
         yield from ((inner / name).as_posix() for name in sorted(files) if not name.startswith("."))
-
-
-def _holds(folder: str, place: str) -> bool:
-    """Whether `place` is this folder or lies below it."""
-    return os.path.commonpath([folder, place]) == folder

@@ -58,6 +58,15 @@ def work_folder(parent: Path, prefix: str, abandoned: float | None = None) -> It
         shutil.rmtree(work, ignore_errors=True)
 
 
+def is_free(target: Path) -> bool:
+    """Whether there is nothing yet, or an empty folder. A path through a file is an OSError, unlike for Path.exists."""
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        return True
+    return target.is_dir() and not any(target.iterdir())
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """An empty folder to be filled, which becomes `target` at the end of the block.

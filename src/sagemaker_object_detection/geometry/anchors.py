@@ -23,7 +23,12 @@ def generate_anchors(base: BaseModel) -> np.ndarray:
         float32 [A, 4], ymin xmin ymax xmax, normalised by the input size, not clipped to the image; ordered by level,
         row, column, aspect ratio and scale.
     """
-    return np.concatenate([_level_anchors(base, level) for level in base.levels])
+    corners = []
+    for level in base.levels:
+        cells, half = anchor_centers(base, level), np.float32(0.5) * anchor_shapes(base, level)
+        centers = np.stack(np.meshgrid(cells, cells, indexing="ij"), axis=-1)[:, :, None]  # [rows, columns, 1, (y, x)]
+        corners.append(np.concatenate([centers - half, centers + half], axis=-1).reshape(-1, 4))
+    return np.concatenate(corners) * np.float32(1 / base.input_size)
 
 
 def anchor_shapes(base: BaseModel, level: int) -> np.ndarray:
@@ -42,11 +47,3 @@ def anchor_centers(base: BaseModel, level: int) -> np.ndarray:
     stride = 2**level
     offset = np.float32(stride / 2 if base.input_size % stride == 0 else 0)
     return np.arange(-(-base.input_size // stride), dtype=np.float32) * np.float32(stride) + offset
-
-
-def _level_anchors(base: BaseModel, level: int) -> np.ndarray:
-    cells = anchor_centers(base, level)
-    centers = np.stack(np.meshgrid(cells, cells, indexing="ij"), axis=-1)[:, :, None, :]  # [rows, columns, 1, (y, x)]
-    half = np.float32(0.5) * anchor_shapes(base, level)
-    corners = np.concatenate([centers - half, centers + half], axis=-1)
-    return (corners * np.float32(1 / base.input_size)).reshape(-1, 4)

@@ -17,12 +17,12 @@ def from_xyxy_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         float32 [M, 4], ymin xmin ymax xmax, normalised.
     """
     corners = np.asarray(boxes, np.float64)[:, [1, 0, 3, 2]]
-    return np.asarray(corners / _height_width_twice(sizes), np.float32)
+    return np.asarray(corners / np.tile(np.asarray(sizes, np.float64), 2), np.float32)
 
 
 def to_xyxy_pixels(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """The convention to corner boxes in pixels, xmin ymin xmax ymax, float32 [M, 4]: undoes `from_xyxy_pixels`."""
-    pixels = np.asarray(boxes, np.float64) * _height_width_twice(sizes)
+    pixels = np.asarray(boxes, np.float64) * np.tile(np.asarray(sizes, np.float64), 2)
     return np.asarray(pixels[:, [1, 0, 3, 2]], np.float32)
 
 
@@ -44,7 +44,3 @@ def from_pixel_indices(boxes: np.ndarray) -> np.ndarray:
     """First and last column and row of pixels, counted from 1, both inside the box, as Pascal VOC has them (xmin ymin
     xmax ymax), to corners along the edges between pixels, float64 [M, 4]."""
     return np.asarray(np.asarray(boxes, np.float64) - [1.0, 1.0, 0.0, 0.0])
-
-
-def _height_width_twice(sizes: np.ndarray) -> np.ndarray:
-    return np.tile(np.asarray(sizes, np.float64), 2)

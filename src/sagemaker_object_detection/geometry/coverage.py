@@ -37,14 +37,8 @@ def best_anchor_iou(boxes: np.ndarray, sizes: np.ndarray, base: BaseModel) -> np
 def boxes_in_input(boxes: np.ndarray, sizes: np.ndarray, base: BaseModel) -> np.ndarray:
     """Boxes of images as boxes of the network input, as `images/network_input.py` makes it of each image.
 
-    Args:
-        boxes: float32 [M, 4], normalised to the image.
-        sizes: int [M, 2], height and width of each box's image, pixels.
-
-    Returns:
-        float32 [M, 4], normalised to the network input, padding included.
+    Arguments as of `best_anchor_iou`; float32 [M, 4], normalised to the network input, padding included.
     """
-    boxes = np.asarray(boxes, np.float32)
     if not base.family.keep_aspect_ratio:
         return boxes
     sides = np.asarray(sizes, np.float32)

@@ -35,15 +35,11 @@ def decode_stored(contents: tf.Tensor, halvings: int = 0) -> tf.Tensor:
 
 
 def decode(contents: tf.Tensor, orientation: tf.Tensor, halvings: tf.Tensor | None = None) -> tf.Tensor:
-    """Decode a JPEG or PNG and turn it upright.
+    """As `decode_stored`, but upright: uint8 [H, W, 3], H and W as displayed.
 
     Args:
-        contents: scalar string, the bytes of the file.
         orientation: scalar integer, EXIF orientation to apply, 1 (none) to 8.
-        halvings: scalar int32, as in `decode_stored`.
-
-    Returns:
-        uint8 [H, W, 3], H and W as displayed.
+        halvings: scalar int32.
     """
     if halvings is None:
         return apply_orientation(decode_stored(contents), orientation)
@@ -79,13 +75,10 @@ def check_decoding(
     stop: StopSignal = NEVER,
     keep: Callable[[Path, tf.Tensor], None] = lambda path, image: None,
 ) -> list[UnusableImageError | None]:
-    """Decode every file once, as training will, on all cores.
+    """Decode every file once, as training will, on all cores: what is wrong with each, or None.
 
     Args:
         keep: is handed the pixels of every good image that no EXIF orientation turns, uint8 [H, W, 3], by all threads.
-
-    Returns:
-        per path, what is wrong with it, or None.
 
     Raises:
         StoppedError: `stop` was requested.
@@ -100,9 +93,8 @@ def check_decoding(
         except OSError as error:
             return unreadable(error)
         except (tf.errors.OpError, ValueError):
-            return UnusableImageError(
-                "damaged images", "cannot be decoded: the file is cut short or damaged. Replace it."
-            )
+            text = "cannot be decoded: the file is cut short or damaged. Replace it."
+            return UnusableImageError("damaged images", text)
         if tuple(image.shape[:2]) != headers[index].stored:
             return UnusableImageError("damaged images", "decodes to another size than its header says. Replace it.")
         if headers[index].orientation == 1:

@@ -37,9 +37,7 @@ class _File(NamedTuple):
 def _number(digits: tf.Tensor, little_endian: tf.Tensor | bool = False) -> tf.Tensor:
     """The unsigned numbers that bytes [..., size] are, int64 [...]."""
     rising = [256**power for power in range(digits.shape[-1])]
-    values = tf.constant(rising[::-1], tf.int64)
-    if little_endian is not False:
-        values = tf.where(little_endian, tf.constant(rising, tf.int64), values)
+    values = tf.where(little_endian, tf.constant(rising, tf.int64), tf.constant(rising[::-1], tf.int64))
     return tf.reduce_sum(digits * values, axis=-1)
 
 
@@ -76,10 +74,9 @@ def _find(file: _File, first: tf.Tensor, look: Callable[[_File, tf.Tensor], tupl
     def unfinished(tiff: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
         return (tiff < 0) & (part >= 0) & (part < file.length)
 
-    nowhere = tf.constant(_NOWHERE, tf.int64)
-    return tf.while_loop(unfinished, lambda _, part: look(file, part), (nowhere, first), maximum_iterations=_MAX_PARTS)[
-        0
-    ]
+    start = tf.constant(_NOWHERE, tf.int64), first
+    tiff, _ = tf.while_loop(unfinished, lambda _, part: look(file, part), start, maximum_iterations=_MAX_PARTS)
+    return tiff
 
 
 def _segment(file: _File, part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,13 +1,11 @@
 """What the header of an image file says: its size and orientation, or why it cannot be used. Without TensorFlow."""
 
 import io
-import logging
 import os
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,8 +13,6 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from sagemaker_object_detection.files.regular import open_regular
-
-logger = logging.getLogger(__name__)
 
 MAX_PIXELS = 2**26
 """Larger images are refused: a small file can claim any size ("decompression bomb"). At BYTES_PER_PIXEL the largest
@@ -30,6 +26,7 @@ MAX_SIDE = 10**6
 
 TOO_LARGE = "too large images"
 """What kind of problem an image beyond these limits is."""
+MISSING = "missing images"
 _EXIF_ORIENTATION = 0x0112
 _MAX_WORKERS = 32
 # First bytes of what people put into a folder of images; offset, bytes, name.
@@ -96,18 +93,8 @@ def header_of(contents: bytes) -> Header:
     Raises:
         UnusableImageError: empty, of another format, damaged, or larger than MAX_PIXELS or MAX_SIDE.
     """
-    with _without_pillow_warnings():
+    with warnings.catch_warnings(action="ignore"):
         return _header_of(io.BytesIO(contents))
-
-
-def _read_header(path: Path) -> Header:
-    try:
-        with open_regular(path) as file:
-            return _header_of(file)
-    except FileNotFoundError as error:
-        raise UnusableImageError("missing images", "does not exist.", error) from None
-    except OSError as error:
-        raise unreadable(error) from None
 
 
 def _header_of(file: BinaryIO) -> Header:
@@ -116,36 +103,30 @@ def _header_of(file: BinaryIO) -> Header:
     start = file.read(32)
     if not start:
         raise UnusableImageError("empty image files", "is an empty file. Upload it again.")
-    name = _format_name(start)
+    names = (name for offset, signature, name in _SIGNATURES if start[offset : offset + len(signature)] == signature)
+    name = next(names, "not an image of a known format")
     if name not in ("JPEG", "PNG"):
         raise UnusableImageError("images of other formats", f"is {name}. Expected a JPEG or PNG image: convert it.")
     file.seek(0)
     try:
-        width, height, exif = _size_and_exif(file, name)
+        if name == "PNG":
+            width, height, exif = _png_size_and_exif(file)
+        else:
+            with Image.open(file, formats=("JPEG",)) as image:
+                width, height, exif = *image.size, image.info.get("exif")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the file's
             raise
-        raise UnusableImageError(
-            "damaged images", f"is a damaged {name} file: its header cannot be read. Replace it."
-        ) from error
+        text = f"is a damaged {name} file: its header cannot be read. Replace it."
+        raise UnusableImageError("damaged images", text) from error
     except Image.DecompressionBombError:
         raise _too_large(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)}") from None
     if width * height > MAX_PIXELS:
         raise _too_large(f"{width} x {height} = {width * height}")
     if max(width, height) > MAX_SIDE:
-        raise UnusableImageError(
-            TOO_LARGE,
-            f"is {width} wide and {height} high; at most {MAX_SIDE} pixels on a side are accepted. Shrink it.",
-        )
+        text = f"is {width} wide and {height} high; at most {MAX_SIDE} pixels on a side are accepted. Shrink it."
+        raise UnusableImageError(TOO_LARGE, text)
     return Header(height, width, _orientation(exif), file_size)
-
-
-def _size_and_exif(file: BinaryIO, name: str) -> tuple[int, int, bytes | None]:
-    """Width, height and EXIF data of a JPEG or PNG file."""
-    if name == "PNG":
-        return _png_size_and_exif(file)
-    with Image.open(file, formats=("JPEG",)) as image:
-        return *image.size, image.info.get("exif")
 
 
 def _png_size_and_exif(file: BinaryIO) -> tuple[int, int, bytes | None]:
@@ -202,22 +183,8 @@ def unreadable(error: OSError) -> UnusableImageError:
 
 
 def _too_large(pixels: str) -> UnusableImageError:
-    return UnusableImageError(
-        TOO_LARGE, f"has too many pixels ({pixels}); at most {MAX_PIXELS} are accepted. Shrink it."
-    )
-
-
-@contextmanager
-def _without_pillow_warnings() -> Iterator[None]:
-    """Without Pillow's warnings, of large images and damaged EXIF: ours are sentences. By one thread at a time."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _format_name(start: bytes) -> str:
-    names = (name for offset, signature, name in _SIGNATURES if start[offset : offset + len(signature)] == signature)
-    return next(names, "not an image of a known format")
+    text = f"has too many pixels ({pixels}); at most {MAX_PIXELS} are accepted. Shrink it."
+    return UnusableImageError(TOO_LARGE, text)
 
 
 def _orientation(exif: bytes | None) -> int:
@@ -238,9 +205,16 @@ def read_headers(paths: Sequence[Path]) -> list[Header | UnusableImageError]:
 
     def examine(path: Path) -> Header | UnusableImageError:
         try:
-            return _read_header(path)
+            with open_regular(path) as file:
+                return _header_of(file)
         except UnusableImageError as error:
             return error
+        except FileNotFoundError as error:
+            return UnusableImageError(MISSING, "does not exist.", error)
+        except OSError as error:
+            return unreadable(error)
 
-    with _without_pillow_warnings(), ThreadPoolExecutor(min(_MAX_WORKERS, 4 * (os.cpu_count() or 1))) as pool:
+    workers = min(_MAX_WORKERS, 4 * (os.cpu_count() or 1))
+    # Without Pillow's warnings, of large images and damaged EXIF: ours are sentences.
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(workers) as pool:
         return list(pool.map(examine, paths))

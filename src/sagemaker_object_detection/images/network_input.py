@@ -77,16 +77,8 @@ def scale_pixels(pixels: tf.Tensor, family: Family) -> tf.Tensor:
 
 
 def to_input_frame(boxes: tf.Tensor, true_shape: tf.Tensor, base: BaseModel) -> tf.Tensor:
-    """Boxes of an image as boxes of the network input it was made into; `models/postprocess.py` goes the way back.
-
-    Args:
-        boxes: float32 [n, 4], ymin xmin ymax xmax, normalised to the image.
-        true_shape: int32 [3], from `to_network_input`.
-        base: the model.
-
-    Returns:
-        float32 [n, 4], normalised to the network input, padding included.
-    """
+    """Boxes float32 [n, 4], ymin xmin ymax xmax, normalised to an image, as boxes normalised to the network input that
+    is made of it, padding included; `models/postprocess.py` goes the way back. true_shape: from `to_network_input`."""
     return boxes * tf.tile(tf.cast(true_shape[:2], tf.float32) / base.input_size, [2])
 
 

@@ -10,16 +10,14 @@ import numpy as np
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.geometry.anchors import anchors_per_cell, generate_anchors
 from sagemaker_object_detection.models.backbones import efficientnet
-from sagemaker_object_detection.models.backbones.mobilenet_v1 import mobilenet_v1
-from sagemaker_object_detection.models.backbones.mobilenet_v2 import mobilenet_v2
+from sagemaker_object_detection.models.backbones.mobilenet import mobilenet_v1, mobilenet_v2
 from sagemaker_object_detection.models.backbones.resnet_v1 import resnet_v1
 from sagemaker_object_detection.models.batch_norm import BatchNormalization
-from sagemaker_object_detection.models.bifpn import bidirectional_feature_pyramid
 from sagemaker_object_detection.models.drop_connect import DropConnect
 from sagemaker_object_detection.models.folding import fold_normalizations
-from sagemaker_object_detection.models.fpn import feature_pyramid
 from sagemaker_object_detection.models.heads import per_anchor, prediction_heads
 from sagemaker_object_detection.models.layers import LayerFactory
+from sagemaker_object_detection.models.pyramids import bidirectional_feature_pyramid, feature_pyramid
 
 BACKBONES: dict[str, Callable[[LayerFactory, Any], list[Any]]] = {
     "resnet50": partial(resnet_v1, blocks=(3, 4, 6, 3)),
@@ -27,17 +25,9 @@ BACKBONES: dict[str, Callable[[LayerFactory, Any], list[Any]]] = {
     "resnet152": partial(resnet_v1, blocks=(3, 8, 36, 3)),
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
-    **{
-        f"efficientnet_b{number}": partial(efficientnet.efficientnet, version=version)
-        for number, version in enumerate(efficientnet.VERSIONS)
-    },
+    **{name: partial(efficientnet.efficientnet, version=version) for name, version in efficientnet.VERSIONS.items()},
 }
 """By name; each builds the graph from images to the maps C2 or C3 to C5."""
-# Each builds the graph from C5 to what the published checkpoints hold although no prediction depends on it.
-_CLASSIFIERS: dict[str, Callable[[LayerFactory, Any], Any]] = {
-    f"efficientnet_b{number}": partial(efficientnet.classifier, version=version)
-    for number, version in enumerate(efficientnet.VERSIONS)
-}
 
 
 class Predictions(NamedTuple):
@@ -155,13 +145,16 @@ def build_detector(base: BaseModel, num_classes: int, *, dtype: str = "float32",
         images = layers.input((base.input_size, base.input_size, 3))
         backbone = keras.Model(images, BACKBONES[base.backbone](layers, images), name="backbone")
     classifier = None
-    if base.backbone in _CLASSIFIERS:
+    if (version := efficientnet.VERSIONS.get(base.backbone)) is not None:
         with keras.name_scope("classifier"):
             c5 = layers.input(backbone.outputs[-1].shape[1:])
-            classifier = keras.Model(c5, _CLASSIFIERS[base.backbone](layers, c5), name="classifier")
+            classifier = keras.Model(c5, efficientnet.classifier(layers, c5, version), name="classifier")
     with keras.name_scope("pyramid"):
         taps = [layers.input(tap.shape[1:]) for tap in backbone.outputs[-3:]]
-        pyramid = keras.Model(taps, _build_pyramid(layers, taps, base), name="pyramid")
+        own = layers.for_part(family.pyramid_initializer, family.l2), taps, base.pyramid_depth
+        repeats = base.bifpn_repeats
+        levels = bidirectional_feature_pyramid(*own, repeats) if repeats else feature_pyramid(*own)
+        pyramid = keras.Model(taps, levels, name="pyramid")
     with keras.name_scope("heads"):
         levels = [layers.input(level.shape[1:]) for level in pyramid.outputs]
         boxes, logits, class_maps = prediction_heads(
@@ -178,10 +171,3 @@ def build_detector(base: BaseModel, num_classes: int, *, dtype: str = "float32",
     for part in (backbone, pyramid, heads):
         fold_normalizations(part)
     return Detector(base, num_classes, backbone, classifier, pyramid, heads, towers, layers)
-
-
-def _build_pyramid(layers: LayerFactory, taps: list[Any], base: BaseModel) -> list[Any]:
-    layers = layers.for_part(base.family.pyramid_initializer, base.family.l2)
-    if base.bifpn_repeats:
-        return bidirectional_feature_pyramid(layers, taps, base.pyramid_depth, base.bifpn_repeats)
-    return feature_pyramid(layers, taps, base.pyramid_depth)

@@ -27,7 +27,6 @@ class Noise:
         )
         """The place in the batch of the first image that a layer is called with; each replica has its own."""
         self.images: int | None = None
-        """What `begin_step` was told."""
 
     def begin_step(self, step: Any, first_image: Any = 0, images: int | None = None) -> None:
         """Settles the noise of training step number `step` for images from `first_image` on in its batch.

@@ -6,6 +6,7 @@ scale + offset = conv(x, w * scale) + offset, with the same gradients. In infere
 gives the reference's bits.
 """
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,24 +16,19 @@ from keras import ops
 from sagemaker_object_detection.models.batch_norm import BatchNormalization
 
 
-class _Successor:
-    """What stands behind a convolution. A plain object, so that Keras does not count its weights twice."""
-
-    def __init__(self, norm: BatchNormalization) -> None:
-        self.norm = norm
-
-
 class _Foldable(keras.layers.Layer):
     """Mixed into a convolution."""
 
     _scaled: Callable[[Any, Any], Any]
     """Inputs and a scale for every channel -> the convolution with its kernel scaled, without its bias."""
-    successor: _Successor | None = None
+    successor: "weakref.ref[BatchNormalization] | None" = None
+    """What stands behind it; as a reference, so that Keras does not count its weights twice."""
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        if not training or self.successor is None or self.successor.norm.trainable:
+        norm = self.successor() if self.successor is not None else None
+        if not training or norm is None or norm.trainable:
             return super().call(inputs)
-        scale, offset = self.successor.norm.affine()
+        scale, offset = norm.affine()
         if self.use_bias:
             offset = offset + self.bias * scale
         outputs = self._scaled(inputs, ops.cast(scale, self.compute_dtype))
@@ -70,5 +66,5 @@ def fold_normalizations(part: keras.Model) -> None:
                     behind.setdefault(parent.operation, []).append(operation)
     for convolution, successors in behind.items():
         if len(successors) == 1 and isinstance(successors[0], BatchNormalization):
-            convolution.successor = _Successor(successors[0])
+            convolution.successor = weakref.ref(successors[0])
             successors[0].folded = True

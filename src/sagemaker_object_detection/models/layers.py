@@ -68,10 +68,11 @@ class LayerFactory:
             dtype=self.dtype,
         )
 
-    def depthwise_convolution(
-        self, name: str, strides: int = 1, kernel_size: int = 3, *, regularized: bool = True
-    ) -> keras.layers.Layer:
-        return DepthwiseConvolution(
+    def normed_depthwise(
+        self, name: str, x: Any, strides: int = 1, kernel_size: int = 3, *, regularized: bool = True
+    ) -> Any:
+        """A depthwise convolution of `x`, normalised."""
+        convolution = DepthwiseConvolution(
             kernel_size,
             strides,
             padding="same",
@@ -81,6 +82,11 @@ class LayerFactory:
             name=name,
             dtype=self.dtype,
         )
+        return self.batch_norm(f"{name}_norm")(convolution(x))
+
+    def normed(self, name: str, x: Any, filters: int, kernel_size: int = 1, strides: int = 1, **options: Any) -> Any:
+        """A convolution of `x`, normalised."""
+        return self.batch_norm(f"{name}_norm")(self.convolution(name, filters, kernel_size, strides, **options)(x))
 
     def normed_convolution(
         self, name: str, filters: int, strides: int = 1, *, pointwise_like_depthwise: bool = False
@@ -109,28 +115,13 @@ class LayerFactory:
 
     def predictor(self, name: str, channels: int, bias: float) -> keras.layers.Layer:
         """The last layer of a head: 3x3 with a bias. Where it is separable it is not regularised."""
-        bias_initializer = keras.initializers.Constant(bias)
+        constant = keras.initializers.Constant(bias)
+        options: dict[str, Any] = {"padding": "same", "bias_initializer": constant, "name": name, "dtype": self.dtype}
         if not self.family.separable:
-            return keras.layers.Conv2D(
-                channels,
-                3,
-                padding="same",
-                kernel_initializer=self._kernel(),
-                kernel_regularizer=self._regularizer(),
-                bias_initializer=bias_initializer,
-                name=name,
-                dtype=self.dtype,
-            )
-        return keras.layers.SeparableConv2D(
-            channels,
-            3,
-            padding="same",
-            depthwise_initializer=self._glorot(),
-            pointwise_initializer=self._glorot(),
-            bias_initializer=bias_initializer,
-            name=name,
-            dtype=self.dtype,
-        )
+            options |= {"kernel_initializer": self._kernel(), "kernel_regularizer": self._regularizer()}
+            return keras.layers.Conv2D(channels, 3, **options)
+        options |= {"depthwise_initializer": self._glorot(), "pointwise_initializer": self._glorot()}
+        return keras.layers.SeparableConv2D(channels, 3, **options)
 
     def dense(self, name: str, units: int) -> keras.layers.Layer:
         return keras.layers.Dense(

@@ -27,11 +27,6 @@ class Detections(NamedTuple):
     """int32 [B, 100]: the anchor each detection was predicted at."""
 
 
-def class_scores(class_logits: Any, base: BaseModel) -> Any:
-    """Scores of the classes, without the background's column: float32 [B, A, classes]."""
-    return tf.sigmoid(class_logits)[..., int(base.family.background_column) :]
-
-
 def detections(predictions: Predictions, anchors: Any, true_shapes: Any, base: BaseModel) -> Detections:
     """The detections in each image of a batch. Made of operations that TensorFlow Serving has had since 1.15.
 
@@ -47,7 +42,7 @@ def detections(predictions: Predictions, anchors: Any, true_shapes: Any, base: B
         base: for the input size, the box code and the threshold.
     """
     raw_boxes = decode_boxes(predictions.box_encodings, tf.convert_to_tensor(anchors), base.family.box_code_scale)
-    raw_scores = class_scores(predictions.class_logits, base)
+    raw_scores = tf.sigmoid(predictions.class_logits)[..., base.family.background_column :]  # [B, A, classes]
     with tf.device("CPU:0"):  # no GPU can
         boxes, scores, classes, valid = tf.image.combined_non_max_suppression(
             raw_boxes[:, :, None, :],

@@ -3,12 +3,11 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files import whole
-from sagemaker_object_detection.files.disk import DISK_FAULTS
+from sagemaker_object_detection.files.disk import DISK_FAULTS, blaming
 
 _EXPECTED = {
     "--draw": "expected a folder that may be written to, or a path where one can be made",
@@ -16,15 +15,12 @@ _EXPECTED = {
 }
 
 
-@contextmanager
-def writing(option: str, path: Path) -> Iterator[None]:
+def writing(option: str, path: Path) -> AbstractContextManager[None]:
     """Blames an OSError on the path that `option` gave, unless the disk or the reader of a pipe is at fault."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (*DISK_FAULTS, errno.EPIPE):
-            raise
-        raise UserError(f"{option}: {str(path)!r} cannot be written ({error.strerror}); {_EXPECTED[option]}") from error
+    return blaming(
+        lambda error: f"{option}: {str(path)!r} cannot be written ({error.strerror}); {_EXPECTED[option]}",
+        (*DISK_FAULTS, errno.EPIPE),
+    )
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from collections.abc import Collection
 
 import keras
 
-from sagemaker_object_detection.models.bifpn import Fusion
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.models.heads import tower_names
+from sagemaker_object_detection.models.pyramids import Fusion
 from sagemaker_object_detection.weights.checkpoint import SUFFIX
 
 # The first group is collected before the backbone. The reference numbers the lists of the others from the coarse end:

@@ -48,7 +48,7 @@ def recognise_variables(stored: StoredVariables) -> tuple[BaseModel, ...]:
             f"{stored.source}: these {len(stored.shapes)} variables are of none of the base models; expected one of "
             f"{', '.join(base.name for base in catalogue.CATALOGUE)}: give the files of one of them"
         )
-    return tuple(base for base in catalogue.CATALOGUE if base.architecture == best.architecture)
+    return tuple(base for base in catalogue.CATALOGUE if base.stem == best.stem)
 
 
 def choose_size(candidates: tuple[BaseModel, ...], weights: Weights, named: BaseModel | None) -> BaseModel:

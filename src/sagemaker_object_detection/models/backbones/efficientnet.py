@@ -20,12 +20,12 @@ class Version:
     top: int
 
 
-VERSIONS = (
-    Version(32, (16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1), 1280),
-    Version(32, (16, 24, 40, 80, 112, 192, 320), (2, 3, 3, 4, 4, 5, 2), 1280),
-    Version(32, (16, 24, 48, 88, 120, 208, 352), (2, 3, 3, 4, 4, 5, 2), 1408),
-    Version(40, (24, 32, 48, 96, 136, 232, 384), (2, 3, 3, 5, 5, 6, 2), 1536),
-)
+VERSIONS = {
+    "efficientnet_b0": Version(32, (16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1), 1280),
+    "efficientnet_b1": Version(32, (16, 24, 40, 80, 112, 192, 320), (2, 3, 3, 4, 4, 5, 2), 1280),
+    "efficientnet_b2": Version(32, (16, 24, 48, 88, 120, 208, 352), (2, 3, 3, 4, 4, 5, 2), 1408),
+    "efficientnet_b3": Version(40, (24, 32, 48, 96, 136, 232, 384), (2, 3, 3, 5, 5, 6, 2), 1536),
+}
 # (kernel size, stride, expansion) of the stacks 0 to 6.
 _STACKS = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
 # (stack, block) of C3, C4 and C5: the same blocks in every version, although only B0's are the last of their stacks.
@@ -47,8 +47,7 @@ class _Block:
 
 def efficientnet(layers: LayerFactory, images: Any, *, version: Version) -> list[Any]:
     """Builds the graph from normalised `images` [B, S, S, 3] to the maps C3, C4 and C5."""
-    x = layers.convolution("stem", version.stem, 3, strides=2)(images)
-    x = layers.activate(layers.batch_norm("stem_norm")(x))
+    x = layers.activate(layers.normed("stem", images, version.stem, 3, strides=2))
     taps = []
     for block in _blocks(version):
         x = _inverted_residual(layers, block, x)
@@ -59,7 +58,7 @@ def efficientnet(layers: LayerFactory, images: Any, *, version: Version) -> list
     return taps
 
 
-def classifier(layers: LayerFactory, c5: Any, *, version: Version) -> Any:
+def classifier(layers: LayerFactory, c5: Any, version: Version) -> Any:
     """Builds the rest of the network, from C5 to the logits of 1000 classes.
 
     Detections do not depend on it, but its variables are in every published checkpoint and in the reference's L2 term.
@@ -68,7 +67,7 @@ def classifier(layers: LayerFactory, c5: Any, *, version: Version) -> Any:
     for block in _blocks(version):
         if block.place > _TAPS[-1]:
             x = _inverted_residual(layers, block, x)
-    x = layers.activate(layers.batch_norm("top_norm")(layers.convolution("top", version.top, 1)(x)))
+    x = layers.activate(layers.normed("top", x, version.top))
     return layers.dense("logits", _CLASSES)(ops.mean(x, axis=(1, 2)))
 
 
@@ -92,17 +91,16 @@ def _inverted_residual(layers: LayerFactory, block: _Block, inputs: Any) -> Any:
     """Expand, depthwise, squeeze and excite, project; the input is added where its shape is the output's."""
     name, x = block.name, inputs
     if block.expansion != 1:
-        x = layers.convolution(f"{name}_expand", inputs.shape[-1] * block.expansion, 1)(x)
-        x = layers.activate(layers.batch_norm(f"{name}_expand_norm")(x))
-    depthwise = layers.depthwise_convolution(f"{name}_depthwise", block.strides, block.kernel_size, regularized=False)
-    x = layers.activate(layers.batch_norm(f"{name}_depthwise_norm")(depthwise(x)))
+        x = layers.activate(layers.normed(f"{name}_expand", x, inputs.shape[-1] * block.expansion))
+    depthwise = layers.normed_depthwise(f"{name}_depthwise", x, block.strides, block.kernel_size, regularized=False)
+    x = layers.activate(depthwise)
 
     squeezed = keras_layers.GlobalAveragePooling2D(keepdims=True, dtype=layers.dtype)(x)
     reduce = layers.convolution(f"{name}_reduce", inputs.shape[-1] // 4, 1, use_bias=True, bias_regularized=True)
     excite = layers.convolution(f"{name}_excite", x.shape[-1], 1, use_bias=True, bias_regularized=True)
     x = x * ops.sigmoid(excite(layers.activate(reduce(squeezed))))
 
-    x = layers.batch_norm(f"{name}_project_norm")(layers.convolution(f"{name}_project", block.channels, 1)(x))
+    x = layers.normed(f"{name}_project", x, block.channels)
     if inputs.shape != x.shape:
         return x
     return inputs + layers.drop_connect(f"{name}_drop", block.drop_rate)(x)

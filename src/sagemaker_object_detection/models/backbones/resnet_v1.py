@@ -11,15 +11,11 @@ _EXPANSION = 4
 
 
 def resnet_v1(layers: LayerFactory, images: Any, *, blocks: tuple[int, int, int, int]) -> list[Any]:
-    """Builds the graph from normalised `images` [B, S, S, 3] to the maps C2 to C5 (256, 512, 1024, 2048 channels).
-
-    Args:
-        blocks: bottleneck blocks of each of the four stages.
-    """
+    """Builds the graph from normalised `images` [B, S, S, 3] to the maps C2 to C5 (256, 512, 1024, 2048 channels), with
+    so many bottleneck `blocks` in each of the four stages."""
     # The reference pads the stem by 3 on every side, where SAME would pad 2 and 3.
     padded = ops.pad(images, ((0, 0), (3, 3), (3, 3), (0, 0)))
-    x = layers.convolution("stem", 64, 7, strides=2, padding="valid")(padded)
-    x = layers.max_pool()(layers.activate(layers.batch_norm("stem_norm")(x)))
+    x = layers.max_pool()(layers.activate(layers.normed("stem", padded, 64, 7, strides=2, padding="valid")))
     taps = []
     for stage, (count, width) in enumerate(zip(blocks, _WIDTHS, strict=True), 2):
         for block in range(1, count + 1):
@@ -31,12 +27,7 @@ def resnet_v1(layers: LayerFactory, images: Any, *, blocks: tuple[int, int, int,
 
 def _bottleneck(layers: LayerFactory, name: str, inputs: Any, width: int, strides: int, projected: bool) -> Any:
     """1x1 with the stride, 3x3, 1x1 without an activation; the input is added, projected where the shape changes."""
-
-    def normed(part: str, x: Any, filters: int, kernel_size: int, strides: int = 1) -> Any:
-        x = layers.convolution(f"{name}_{part}", filters, kernel_size, strides)(x)
-        return layers.batch_norm(f"{name}_{part}_norm")(x)
-
-    shortcut = normed("shortcut", inputs, width * _EXPANSION, 1, strides) if projected else inputs
-    x = layers.activate(normed("reduce", inputs, width, 1, strides))
-    x = layers.activate(normed("spatial", x, width, 3))
-    return layers.activate(shortcut + normed("expand", x, width * _EXPANSION, 1))
+    shortcut = layers.normed(f"{name}_shortcut", inputs, width * _EXPANSION, 1, strides) if projected else inputs
+    x = layers.activate(layers.normed(f"{name}_reduce", inputs, width, 1, strides))
+    x = layers.activate(layers.normed(f"{name}_spatial", x, width, 3))
+    return layers.activate(shortcut + layers.normed(f"{name}_expand", x, width * _EXPANSION))
