@@ -21,7 +21,7 @@ PACKAGE = "sagemaker_object_detection"
 MOMENTS = {
     "start-up": (f"{PACKAGE}.train", "preflight"),
     "data check": (f"{PACKAGE}.dataset.load", "_check_decoding"),
-    "step": (f"{PACKAGE}.training.loop", "_Guard.check"),
+    "step": (f"{PACKAGE}.training.divergence", "DivergenceCheck.check_losses"),
     "validation": (f"{PACKAGE}.evaluation.evaluator", "coco_figures"),
     "checkpoint write": ("numpy.lib.format", "write_array"),
     "export": (f"{PACKAGE}.artifact.export", "_write_json"),

@@ -71,7 +71,9 @@ def test_main_readme_leads_from_nothing_to_an_answer(folder):
     assert asked in job
     said = run(job.replace(asked, '{"pretrained_weights": "none", "model_id": "tiny", "epochs": "1"'), folder)
     assert "[Epoch 0]" in said
-    assert json.loads(said.splitlines()[-1])["image"] == "work/job/input/data/validation/images/00000.jpg"
+    *_, answer, warning = said.splitlines()
+    assert json.loads(answer)["image"] == "work/job/input/data/validation/images/00000.jpg"
+    assert "no box is drawn, because no score reaches --min-score 0.3" in warning  # after one epoch
     assert len(list((folder / "work/pictures").iterdir())) == 1
 
     serve, curl = commands(served)
