@@ -67,7 +67,7 @@ FAULTS = (
         "last-validation-line-of-the-last-epoch",
         f"{_SRC}/outputs.py",
         "for line in metrics.validation_lines(saved.number, result.metrics):",
-        "for line in metrics.validation_lines(saved.number, getattr(outcome.epochs[-1].validation, 'metrics', {})):",
+        "for line in metrics.validation_lines(saved.number, getattr(progress.epochs[-1].validation, 'metrics', {})):",
     ),
     Fault(
         "checkpoint-renamed-before-it-is-synced",
@@ -498,8 +498,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "damaged-checkpoint-has-no-predecessor",
         f"{_SRC}/training/checkpoints.py",
-        "for path in reversed(_stored(self._folder)):",
-        "for path in _stored(self._folder)[-1:]:",
+        "for path in reversed(found):",
+        "for path in found[-1:]:",
     ),
     Fault(
         "stop-of-a-worker-not-heard",

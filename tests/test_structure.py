@@ -103,3 +103,26 @@ def _children_seconds() -> float:
 
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+def test_the_tour_tells_of_every_room():
+    tour = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    names = {name for rooms in FLOW for name in rooms} - {"__init__"}
+    untold = {name for name in names if f"`{name}/`" not in tour and f"`{name}.py`" not in tour}
+    assert not untold
+
+
+def test_what_decides_whether_a_gpus_tests_run_is_there():
+    root = PACKAGE.parents[1]
+    script = (root / ".ci/run").read_text(encoding="utf-8")
+    begin = script.index("package=")
+    listed = script[begin : script.index("gpu_unchanged_since=")]
+    shown = subprocess.run(
+        ["bash", "-c", f'{listed}\nprintf "%s\\n" "${{gpu_paths[@]}}"'],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=root,
+    ).stdout.split()
+    assert len(shown) > 10
+    assert not [path for path in shown if not (root / path).exists()]

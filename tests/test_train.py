@@ -379,6 +379,13 @@ def test_the_checkpoints_of_another_job_are_refused_in_the_first_second(jobs, in
     assert "holds those of another job: batch_size was 4 and is 5; " in problem
 
 
+def test_checkpoints_are_not_held_against_a_value_that_is_wrong(jobs, interrupted):
+    shutil.copytree(interrupted[0], jobs.root / "checkpoints")
+    write_job(jobs.root, {**TINY_JOB_VALUES, "batch_size": "four", "seed": "3"})
+    (problem,) = preflight(read_job(Paths(jobs.root))).problems
+    assert problem.startswith("batch_size: got 'four'")
+
+
 def test_a_share_of_the_training_images_is_a_validation_set_too(sample_root, tmp_path):
     (tmp_path / "input/data").mkdir(parents=True)
     (tmp_path / "input/data/training").symlink_to(sample_root / "input/data/training")

@@ -45,7 +45,8 @@ def examine(job: Job) -> Preflight:
     if not job.problems:
         problems += _without_validation(job, hyperparameters)
         if job.checkpoints is not None:
-            problems += checkpoint_problems(job.checkpoints, hyperparameters)
+            # Those that are wrong hold their defaults, which no checkpoint is to be held against.
+            problems += checkpoint_problems(job.checkpoints, None if wrong_values else hyperparameters)
         try:
             source = find_source(hyperparameters.pretrained_weights, job.model, hyperparameters.model_id)
         except UserError as error:

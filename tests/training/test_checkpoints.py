@@ -159,11 +159,18 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used(tmp_path, ca
     assert newest(tmp_path).weights[1] == 1.0
     (message,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert re.fullmatch(
-        rf"{re.escape(str(tmp_path))}/checkpoint-000002.npz is damaged \(.+\): the checkpoint before it is used\.",
+        rf"{re.escape(str(tmp_path))}/checkpoint-000002.npz is damaged \(.+\): it is left out\.",
         message,
     )
     save(tmp_path, 3.0)
     assert newest(tmp_path).weights[1] == 3.0
+
+
+def test_where_no_checkpoint_is_whole_the_log_says_that_training_begins_anew(tmp_path, caplog):
+    save(tmp_path, 1.0)
+    damaged(tmp_path / "checkpoint-000001.npz", "truncated")
+    assert newest(tmp_path) is None
+    assert caplog.messages[-1] == f"No checkpoint in {tmp_path} is whole: the training begins anew."
 
 
 def test_half_a_checkpoint_has_a_name_that_is_not_uploaded_and_is_cleared_away(tmp_path):
@@ -412,9 +419,7 @@ def test_a_checkpoint_that_cannot_be_is_damaged(tmp_path, caplog, contents, reas
     with opened(tmp_path) as checkpoints:
         checkpoints.save(contents)
     assert newest(tmp_path).weights[1] == 1.0
-    assert (
-        f"{tmp_path}/checkpoint-000002.npz is damaged ({reason}): the checkpoint before it is used." in caplog.messages
-    )
+    assert f"{tmp_path}/checkpoint-000002.npz is damaged ({reason}): it is left out." in caplog.messages
 
 
 def test_whatever_fails_in_writing_is_said(tmp_path, monkeypatch, caplog):

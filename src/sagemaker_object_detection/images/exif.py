@@ -1,7 +1,7 @@
 """The EXIF orientation of an encoded image, in TensorFlow ops, so that an exported model turns photographs by itself.
 
 Offsets are int64, from the beginning of the file. Bytes past its end are 0, and data that is damaged says orientation
-1: no decoder minds it. Pillow, which reads headers before a training, sees the same (tests/dataset/test_exif.py).
+1: no decoder minds it. Pillow, which reads headers before a training, sees the same (tests/images/test_exif.py).
 """
 
 from collections.abc import Callable

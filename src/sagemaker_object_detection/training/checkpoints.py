@@ -109,12 +109,13 @@ class Checkpoints:
         for leftover in self._folder.glob(f"checkpoint-*.npz{_UNFINISHED}"):
             with contextlib.suppress(OSError):
                 leftover.unlink()
-        for path in reversed(_stored(self._folder)):
+        found = _stored(self._folder)
+        for path in reversed(found):
             try:
                 stored, state = _read(path)
                 _refuse_impossible(state, variables)
             except Exception as error:  # whatever a damaged file makes of its reader
-                log.warning("%s is damaged (%s): the checkpoint before it is used.", path, first_line(error))
+                log.warning("%s is damaged (%s): it is left out.", path, first_line(error))
                 continue
             progress = state.progress
             if problems := other_job(self._folder, {**stored, **progress.in_force}, self.identity):
@@ -126,6 +127,8 @@ class Checkpoints:
                 len(progress.losses),
             )
             return state
+        if found:
+            log.warning("No checkpoint in %s is whole: the training begins anew.", self._folder)
         return None
 
     def _write(self, folder: Path, state: State) -> None:
@@ -175,9 +178,9 @@ class Checkpoints:
                         np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters) -> list[str]:
+def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters | None) -> list[str]:
     """What can be known of a job's checkpoints in its first second: whether they are its own, as far as the
-    hyperparameters tell, and whether more of them can be written."""
+    hyperparameters tell (None: they are not known), and whether more of them can be written."""
     try:
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     except OSError as error:  # a name that is too long, a loop of links
@@ -189,10 +192,11 @@ def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters) -> list[
             f"checkpoints: {folder} cannot be written; expected a folder this process may write to: mount it writable, "
             "or run the container as root"
         ]
-    for path in reversed(_stored(folder)):
+    for path in reversed(_stored(folder) if hyperparameters else []):
         with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
             document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
-            return other_job(folder, {**document.identity, **document.in_force}, settings(hyperparameters))
+            present = settings(hyperparameters)
+            return other_job(folder, {**document.identity, **document.in_force}, present)
     return []
 
 
