@@ -200,7 +200,7 @@ def test_a_worker_that_is_stopped_while_its_data_are_read_stops_both(sample_root
 
 @pytest.mark.nightly
 def test_hosts_that_resume_and_are_stopped_at_once_leave_the_model_of_the_checkpoint(sample_root, tmp_path):
-    values = {**TINY_JOB_VALUES, "batch_size": "4", "seed": "1"}
+    values = {**TINY_JOB_VALUES, "batch_size": "4", "seed": "1", "passes_per_epoch": "1"}
     roots = [job(tmp_path / name, sample_root / "input/data", None, **values) for name in ("chief", "worker")]
     (roots[0] / "checkpoints").mkdir()
     write_job(roots[0], {**values, "epochs": "1"})
