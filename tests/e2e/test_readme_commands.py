@@ -63,7 +63,7 @@ def port_of(process: "subprocess.Popen[str]") -> str:
 def test_main_readme_leads_from_nothing_to_an_answer(folder):
     (first,) = blocks(below(PAGE, "A first result within a minute"), "sh")
     said = run(first, folder)
-    assert "Wrote 240 training and 48 validation images to work/job/input/data." in said
+    assert "Wrote 240 training and 48 validation images to trial/job/input/data." in said
     assert said.endswith("\n0 problems.\n")
 
     job, served = blocks(below(PAGE, "Train, predict, serve"), "sh")
@@ -72,9 +72,9 @@ def test_main_readme_leads_from_nothing_to_an_answer(folder):
     said = run(job.replace(asked, '{"pretrained_weights": "none", "model_id": "tiny", "epochs": "1"'), folder)
     assert "[Epoch 0]" in said
     *_, answer, warning = said.splitlines()
-    assert json.loads(answer)["image"] == "work/job/input/data/validation/images/00000.jpg"
+    assert json.loads(answer)["image"] == "trial/job/input/data/validation/images/00000.jpg"
     assert "no box is drawn, because no score reaches --min-score 0.3" in warning  # after one epoch
-    assert len(list((folder / "work/pictures").iterdir())) == 1
+    assert len(list((folder / "trial/pictures").iterdir())) == 1
 
     serve, curl = commands(served)
     header, photo, address = curl[curl.index("-H") + 1], curl[curl.index("--data-binary") + 1], curl[-1]
