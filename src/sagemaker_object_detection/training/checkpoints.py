@@ -192,7 +192,9 @@ def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters | None) -
             f"checkpoints: {folder} cannot be written; expected a folder this process may write to: mount it writable, "
             "or run the container as root"
         ]
-    for path in reversed(_stored(folder) if hyperparameters else []):
+    if hyperparameters is None:
+        return []
+    for path in reversed(_stored(folder)):
         with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
             document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
             present = settings(hyperparameters)
