@@ -1,6 +1,7 @@
 """JSON from somebody else: what Python's parser would pass over or raise in five ways is one error with a sentence."""
 
 import json
+from collections import Counter
 from typing import Any
 
 _MARK = b"\xef\xbb\xbf"
@@ -47,7 +48,6 @@ def parse(raw: bytes | str, *, numbers_as_text: bool = False) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(pairs)
     if len(unique) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise JsonError(f"gives {repeated!r} twice in one object", "Give every key once")
     return unique

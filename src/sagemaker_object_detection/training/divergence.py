@@ -9,11 +9,10 @@ import numpy as np
 from sagemaker_object_detection.dataset.pipeline import Order
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.evaluation.evaluation import Evaluation
+from sagemaker_object_detection.sentences import listed
 
 EXPLOSION = 1e4
 """A loss this many times the first step's never recovered in our runs; the built-in trained on with 942796.3."""
-_NAMED = 8
-"""Images of a step that are named."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,7 @@ class DivergenceCheck:
             if limit is None and math.isfinite(loss):
                 limit = EXPLOSION * max(loss, 1.0)
             if _is_bad(loss, limit):
-                names = [self.file_names[index] for index in self.order.batch(number)]
-                more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-                images = ", ".join(names[:_NAMED]) + more
+                images = listed([self.file_names[index] for index in self.order.batch(number)])
                 raise self._diverged(f"the loss became {loss:g} in epoch {epoch}, step {number}, on images {images}")
         return limit
 
