@@ -228,8 +228,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "script-mode-not-recognised",
         f"{_SRC}/job/config.py",
-        'platform.get(SCRIPT, "")',
-        'own.get(SCRIPT, "")',
+        'unquote(platform.get(name, ""))',
+        'unquote(platform.get("", ""))',
     ),
     Fault("shell-stays-process-1", "container/train", "exec python -P", "python -P"),
     # Hyperparameters.

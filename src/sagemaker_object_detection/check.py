@@ -53,7 +53,7 @@ def check(paths: Paths) -> Check:
         return Check({}, (), (note,), ())
     found = examine(job)
     problems = list(found.problems)
-    notes = list(found.hyperparameters.notes)
+    notes = [*job.notes, *found.hyperparameters.notes]
     if (problem := find_driver_problem()) is not None:
         notes.append(f"on this machine the job would end with exit code 3: {problem}")
     named = catalogue.find(found.hyperparameters.model_id or "")

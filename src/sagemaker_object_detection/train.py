@@ -23,7 +23,7 @@ def train(job: Job) -> None:
         found = preflight(job)
         if found.source is None or found.problems:
             raise UserError(found.problems)
-        for note in found.hyperparameters.notes:
+        for note in (*job.notes, *found.hyperparameters.notes):
             log.info(note)
         if job.checkpoints is None:
             log.info(
@@ -152,7 +152,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             evaluate = Evaluator(detector, validation, l2=l2, stop=stop, channels=Channels(detector))
         if replicas.any(stop.requested) and not progress.begun:
             raise StoppedError
-        board = TensorBoard(job.paths.tensorboard if replicas.is_chief else None, progress.epochs)
+        board = TensorBoard(job.tensorboard if replicas.is_chief else None, progress.epochs)
         loop = Loop(
             step,
             schedule,

@@ -7,7 +7,7 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Value
 from sagemaker_object_detection.hyperparameters.table import BY_NAME, ROWS, Hyperparameters, Row
 from sagemaker_object_detection.job.config import is_given, unquote
-from sagemaker_object_detection.sentences import MAX_SHOWN, nearest, shown
+from sagemaker_object_detection.sentences import nearest, plain, shown
 
 __all__ = ["Hyperparameters", "read", "read_what_is_right"]
 
@@ -62,4 +62,4 @@ def _unused(row: Row, parsed: Mapping[str, Value], has_model_channel: bool) -> s
 def _unknown(name: str) -> str:
     guess = nearest(name, BY_NAME)
     advice = f"did you mean {BY_NAME[guess].name}?" if guess else "remove it; `describe` lists every hyperparameter"
-    return f"{name if name.isidentifier() and len(name) <= MAX_SHOWN else shown(name)}: unknown; {advice}"
+    return f"{plain(name)}: unknown; {advice}"
