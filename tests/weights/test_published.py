@@ -5,6 +5,7 @@ All three places are one host on this machine: a proxy for what lies at http://,
 
 import json
 import logging
+import shutil
 import socket
 import threading
 from collections.abc import Callable
@@ -14,13 +15,13 @@ from typing import Any
 
 import pytest
 from conftest import StopWhen
-from made_weights import WAYS, bounded, make_published, make_tree, pack, send, serving
+from made_weights import WAYS, Host, bounded, make_published, make_tree, pack, send, serving
 
 from sagemaker_object_detection import fetch_weights
 from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError
 from sagemaker_object_detection.job.stop import StoppedError
-from sagemaker_object_detection.weights import bounds, sources
+from sagemaker_object_detection.weights import sources
 from sagemaker_object_detection.weights.jumpstart import find_region
 from sagemaker_object_detection.weights.sources import Source, find_source, published
 
@@ -76,6 +77,8 @@ def forms(tmp_path_factory):
 
 class World:
     """The network: `places` says what answers for each place."""
+
+    host: Host
 
     def __init__(self, forms: dict[str, bytes]) -> None:
         def give(form: str) -> Answer:
@@ -327,7 +330,7 @@ def test_an_image_gets_its_weights_from_the_same_places(world, tmp_path, cache, 
 
 
 def test_disk_without_room_is_no_reason_to_go_on(world, monkeypatch):
-    monkeypatch.setattr(bounds.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(PlatformError, match=r"give the job a larger volume$"):
         source().fetch()
     assert asked(world) == ["hub"]
