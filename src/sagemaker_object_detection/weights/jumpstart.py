@@ -28,7 +28,7 @@ from sagemaker_object_detection.weights.s3 import client, failures_told, fetch_w
 
 _INDEX = "models_manifest.json"
 _MAX_INDEX_BYTES = 64 * 2**20
-"""The index of every model of JumpStart, in every version, has about one."""
+"""A line of text for each version of each of JumpStart's models comes nowhere near."""
 _PIECE = 2**16
 _REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d", re.ASCII)
 _REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION", "SAGEMAKER_REGION")
