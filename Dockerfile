@@ -3,7 +3,7 @@
 #   BASE          an image with Python 3.11 below /usr/local, and Debian's apt-get
 #   VARIANT       gpu or cpu: which lock file is installed
 #   BAKED_MODELS  model ids, separated by spaces, whose weights the image is to hold
-#   BAKED_FROM    where the weights of a single BAKED_MODELS lie, if not on TensorFlow Hub
+#   BAKED_FROM    where the weights of a single BAKED_MODELS lie, if not where they are published
 #   CUDA_COMPAT   a file in container/: NVIDIA's package cuda-compat-12-N
 
 ARG BASE=python:3.11-slim-bookworm

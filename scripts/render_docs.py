@@ -25,9 +25,10 @@ HELP_WIDTH = 100
 
 def base_models() -> str:
     """The table of the catalogue."""
-    lines = ["| model | input | default epochs | on TensorFlow Hub |", "|---|---|---|---|"]
+    lines = ["| model | input | default epochs | on TensorFlow Hub | in the Model Garden |", "|---|---|---|---|---|"]
     lines += [
-        f"| `{base.name}` | {base.input_size} | {base.default_epochs} | `{base.weights.hub_handle.removeprefix(HUB)}` |"
+        f"| `{base.name}` | {base.input_size} | {base.default_epochs} "
+        f"| `{base.weights.hub_handle.removeprefix(HUB)}` | `{base.weights.tarball}` |"
         for base in CATALOGUE
     ]
     return "\n".join(lines) + "\n"

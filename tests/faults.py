@@ -137,7 +137,7 @@ FAULTS = (
         f"{_SRC}/weights/archive.py",
         """            opened.extractall(target, filter="data")
     except OSError as error:
-        raise PlatformError(
+        raise bounds.NoRoomError(
             f"{origin}: the disk is full while unpacking {archive.name} below {target.parent}; give the job a larger "
             "volume"
         ) from error
@@ -152,7 +152,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
 """,
         """            opened.extractall(target, filter="tar")
     except OSError as error:
-        raise PlatformError(
+        raise bounds.NoRoomError(
             f"{origin}: the disk is full while unpacking {archive.name} below {target.parent}; give the job a larger "
             "volume"
         ) from error
@@ -619,8 +619,20 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "fetched-weights-kept-unread",
         f"{_SRC}/weights/sources.py",
-        "read_all(weights_in_tree(tree, self.origin))",
-        "weights_in_tree(tree, self.origin)",
+        "read_all(found)  # nothing else",
+        "pass  # nothing else",
+    ),
+    Fault(
+        "published-weights-of-another-model-kept",
+        f"{_SRC}/weights/sources.py",
+        "_check_base(found, self.expected)",
+        "pass",
+    ),
+    Fault(
+        "name-of-a-variable-in-the-fingerprint",
+        f"{_SRC}/weights/checkpoint.py",
+        "digests = sorted(",
+        "digests = list(",
     ),
     Fault(
         "size-of-an-aspect-ratio-resizer-not-read",

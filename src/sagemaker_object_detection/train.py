@@ -57,7 +57,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.training.best import Best, choose_objective
     from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints
     from sagemaker_object_detection.training.divergence import DivergenceCheck
-    from sagemaker_object_detection.training.identity import identity, in_force
+    from sagemaker_object_detection.training.identity import formerly, identity, in_force
     from sagemaker_object_detection.training.loop import Loop, Schedule
     from sagemaker_object_detection.training.recipe import Situation, settle, steps_per_epoch
     from sagemaker_object_detection.training.resume import find_state, restore
@@ -94,6 +94,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     checkpoints = Checkpoints(
         job.checkpoints if replicas.is_chief else None,
         identity(hyperparameters, start.base, start.fingerprint, data, validation, best.objective, policy),
+        formerly(start.former_fingerprint),
     )
     with replicas.blamed(), checkpoints:
         state = find_state(checkpoints, best, detector, replicas)

@@ -75,7 +75,7 @@ def test_a_job_without_a_network_starts_from_the_weights_in_the_image(
     ("model", "sentence"),
     [
         ("ssd_resnet_50_v1_fpn_640x640", "'ssd_resnet_50_v1_fpn_640x640': unknown; did you mean "),
-        (DEFAULT_MODEL.name, f"ERROR: {DEFAULT_MODEL.name} ({DEFAULT_MODEL.weights.hub_handle}): "),
+        (DEFAULT_MODEL.name, f"ERROR: {DEFAULT_MODEL.name}: the weights cannot be fetched; "),
     ],
     ids=["no such model", "no network"],
 )

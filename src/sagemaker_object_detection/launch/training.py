@@ -69,6 +69,11 @@ def notes(values: Mapping[str, Any], hyperparameters: Hyperparameters) -> list[s
     automatic = hyperparameters.pretrained_weights == "auto" and "--model" not in values
     if "--network-isolation" in values and automatic:
         given.append("--network-isolation without --model: the image must hold the base model's weights")
+    elif "--subnets" in values and automatic:
+        given.append(
+            "--subnets without --model: if the image does not hold the base model's weights, the VPC needs a way to "
+            "TensorFlow Hub, or an endpoint for S3, where JumpStart's bucket of the region has them"
+        )
     return [*given, *hyperparameters.notes]
 
 
