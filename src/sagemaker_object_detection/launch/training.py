@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sagemaker_object_detection.describe import describe_json
+from sagemaker_object_detection.describe import INSTANCE_TYPES, REGISTERED_INPUT_MODES, describe_json
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
-from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read_what_is_right
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters, canonical, read_what_is_right
 from sagemaker_object_detection.job.channels import CHANNELS, Channel
 from sagemaker_object_detection.launch import api
 from sagemaker_object_detection.launch.arguments import JOB_GROUPS, Argument, Text
@@ -20,14 +20,14 @@ from sagemaker_object_detection.weights.naming import ARCHIVES
 _ADDRESSES = ("https://", "http://", "s3://")
 
 
-def read_job(values: dict[str, Any], problems: list[str]) -> Hyperparameters:
+def read_job(values: dict[str, Any], problems: list[str]) -> tuple[Hyperparameters, dict[str, str]]:
     """Checks the arguments that every job has against each other, and the hyperparameters as the container does.
 
     Args:
         values: of the arguments, by flag. --hyperparameters becomes what is given there and in the file: text by name.
 
     Returns:
-        the hyperparameters that are right, and defaults of the others.
+        the hyperparameters that are right, and defaults of the others; and what of them to send, text by name.
     """
     file = values.get("--hyperparameters-file")
     members = {**(_read_file(file, problems) if file is not None else {}), **values.get("--hyperparameters", {})}
@@ -43,7 +43,7 @@ def read_job(values: dict[str, Any], problems: list[str]) -> Hyperparameters:
             f"pretrained_weights: got {shown(weights)} with --network-isolation, where nothing can be fetched; "
             "bring the weights on --model or in the image"
         )
-    return hyperparameters
+    return hyperparameters, canonical(given, hyperparameters)
 
 
 def complete_definition(request: api.Request, values: Mapping[str, Any]) -> None:
@@ -113,6 +113,8 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     if ("--image" in values) == ("--algorithm" in values):
         found = "both are given" if "--image" in values else "neither is given"
         problems.append(f"--image and --algorithm: {found}; expected one of them")
+    if "--algorithm" in values:
+        problems += _unregistered(values)
     for one, other in (("--subnets", "--security-groups"), ("--security-groups", "--subnets")):
         if one in values and other not in values:
             problems.append(f"{other}: missing; expected it beside {one}: a VPC needs both")
@@ -127,6 +129,24 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     if "--keep-alive" in values and "--spot" in values:
         problems.append(
             f"--keep-alive: got {values['--keep-alive']} with --spot; spot instances are not kept warm: leave one out"
+        )
+    return problems
+
+
+def _unregistered(values: Mapping[str, Any]) -> list[str]:
+    """What a registered algorithm would refuse of a job."""
+    problems = []
+    mode, instance_type = values.get("--input-mode"), values.get("--instance-type")
+    if mode not in (None, *REGISTERED_INPUT_MODES):
+        problems.append(
+            f"--input-mode: got {mode} with --algorithm; expected {', '.join(REGISTERED_INPUT_MODES)}, the one that an "
+            "algorithm can be registered with: leave it out, or give --image"
+        )
+    # A type that is none at all is told of by the API's own list.
+    if instance_type in api.words("CreateTrainingJob", "ResourceConfig.InstanceType") - {*INSTANCE_TYPES}:
+        problems.append(
+            f"--instance-type: got {instance_type} with --algorithm; expected a type that it is registered with, which "
+            "`register_algorithm.py --dry-run` lists: give one of those, or --image"
         )
     return problems
 
@@ -161,12 +181,12 @@ _NAME = Argument(
 
 
 def _complete(values: dict[str, Any], request: api.Request, problems: list[str]) -> list[str]:
-    hyperparameters = read_job(values, problems)
+    hyperparameters, sent = read_job(values, problems)
     if hyperparameters.early_stopping or hyperparameters.objective != "Auto":
         needing = "early_stopping" if hyperparameters.early_stopping else "objective"
         check_validation_data(values, hyperparameters.validation_split_ratio, needing, problems)
     request.setdefault("TrainingJobName", named("object-detection"))
-    request["HyperParameters"] = values["--hyperparameters"]
+    request["HyperParameters"] = sent
     complete_definition(request, values)
     return notes(values, hyperparameters)
 
