@@ -90,7 +90,7 @@ def test_a_manifest_of_another_task_is_refused(source, tmp_path, capsys):
 
 
 VIDEO = (
-    "The boxes of a video job are in the SeqLabel.json of each sequence, as left, top, width and height. Write them as "
+    "A video job's boxes are in the SeqLabel.json of each sequence, as left, top, width and height. Write them as "
     "COCO, and convert that: convert_dataset.py coco FILE --images DIR."
 )
 
@@ -183,8 +183,8 @@ def test_two_adjustments_are_asked_for(source, tmp_path, capsys):
         line |= {"best": line["better"], "best-metadata": line["better-metadata"]}
     write_manifest(tmp_path, lines)
     assert refused(capsys, arguments, tmp_path) == [
-        f"{tmp_path}/output.manifest: has 3 label attributes of type groundtruth/object-detection; those with boxes are "
-        "'best', 'better', 'cells'. Say which with --label-attribute."
+        f"{tmp_path}/output.manifest: has 3 label attributes of type groundtruth/object-detection; those with boxes "
+        "are 'best', 'better', 'cells'. Say which with --label-attribute."
     ]
 
 

@@ -5,9 +5,8 @@
              "annotations": [{"class_id": 0, "left": 68, "top": 315, "width": 218, "height": 165}]},
      "job-metadata": {"class-map": {"0": "WBC"}, "type": "groundtruth/object-detection", ...}}
 
-(https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html) A line of a chained job has the labels of every job
-before it, too. Where the images are, the caller says: here they are in a local folder; the launch programs leave them in
-S3.
+(https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html) A line of a chained job has the labels of every
+job before it, too. Where the images are, the caller says: they are in a local folder, or stay in S3.
 """
 
 from collections import Counter
@@ -41,9 +40,7 @@ FindImage = Callable[[str, str], tuple[str, Path | None]]
 Raises an InvalidError where there is no image."""
 
 _BY_COCO = "Write them as COCO, and convert that: convert_dataset.py coco FILE --images DIR"
-_VIDEO = (
-    f"The boxes of a video job are in the SeqLabel.json of each sequence, as left, top, width and height. {_BY_COCO}"
-)
+_VIDEO = f"A video job's boxes are in the SeqLabel.json of each sequence, as left, top, width and height. {_BY_COCO}"
 _NO_BOXES = "Draw boxes in a bounding-box job: there is nothing else to learn from"
 _OTHER_TASKS = {
     "groundtruth/video-object-detection": _VIDEO,

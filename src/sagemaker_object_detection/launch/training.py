@@ -11,8 +11,10 @@ from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters, canonical, read_what_is_right
 from sagemaker_object_detection.job.channels import CHANNELS, Channel
 from sagemaker_object_detection.launch import api
+from sagemaker_object_detection.launch.addresses import is_manifest
 from sagemaker_object_detection.launch.arguments import JOB_GROUPS, Argument, Text
 from sagemaker_object_detection.launch.follow import follow_training
+from sagemaker_object_detection.launch.manifests import folder_of_channels, given_manifests, make_channels
 from sagemaker_object_detection.launch.program import Program
 from sagemaker_object_detection.sentences import as_json, shown
 from sagemaker_object_detection.weights.naming import ARCHIVES
@@ -37,6 +39,12 @@ def read_job(values: dict[str, Any], problems: list[str]) -> tuple[Hyperparamete
     has_model = "--model" in values
     hyperparameters, wrong = read_what_is_right(given, has_model_channel=has_model)
     problems += wrong
+    manifests = given_manifests(values)
+    if manifests and hyperparameters.bbox_format != "xyxy":
+        problems.append(
+            f"bbox_format: got {hyperparameters.bbox_format}, and --{' and --'.join(manifests)} is a manifest, of "
+            "which xyxy is made: leave it out"
+        )
     weights = hyperparameters.pretrained_weights
     if "--network-isolation" in values and not has_model and weights.startswith(_ADDRESSES):
         problems.append(
@@ -69,6 +77,11 @@ def notes(values: Mapping[str, Any], hyperparameters: Hyperparameters) -> list[s
     automatic = hyperparameters.pretrained_weights == "auto" and "--model" not in values
     if "--network-isolation" in values and automatic:
         given.append("--network-isolation without --model: the image must hold the base model's weights")
+    given += [
+        f"--{name}: {address} is a manifest; a folder below {folder_of_channels(values)} is made of it first, and "
+        "stands in its place in the request that is sent"
+        for name, address in given_manifests(values).items()
+    ]
     return [*given, *hyperparameters.notes]
 
 
@@ -92,10 +105,10 @@ def _input_data(row: Channel, address: str) -> dict[str, Any]:
     An S3 prefix without a slash at its end would bring s3://bucket/data-old/ along with s3://bucket/data/. A model is
     copied in any input mode, since an archive is read as a whole.
     """
-    is_archive = address.endswith(ARCHIVES)
+    is_whole = address.endswith(ARCHIVES) or (row.name != "model" and is_manifest(address))
     source = {
         "S3DataType": "S3Prefix",
-        "S3Uri": address if is_archive or address.endswith("/") else f"{address}/",
+        "S3Uri": address if is_whole or address.endswith("/") else f"{address}/",
         "S3DataDistributionType": "FullyReplicated",
     }
     channel = {
@@ -121,6 +134,12 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
     for flag, needed in (("--max-wait", "--spot"), ("--checkpoint-path", "--checkpoints")):
         if flag in values and needed not in values:
             problems.append(f"{flag}: got {shown(values[flag])} without {needed}; add {needed} or leave it out")
+    for flag in ("--label-attribute", "--channel-folder"):
+        if flag in values and not given_manifests(values):
+            problems.append(
+                f"{flag}: got {shown(values[flag])}, and no channel is a manifest; give one as --training, such as "
+                "s3://bucket/job/manifests/output/output.manifest, or leave it out"
+            )
     if {"--spot", "--max-wait"} <= values.keys() and values["--max-wait"] < values.get("--max-run", 0):
         problems.append(
             f"--max-wait: got {values['--max-wait']}; expected at least --max-run, which is {values['--max-run']}: it "
@@ -198,6 +217,7 @@ TRAINING = Program(
     name="TrainingJobName",
     complete=_complete,
     done="started training job {name} in {region}",
+    prepare=make_channels,
     follow=follow_training,
     wait="print the job's log lines until it ends",
 )

@@ -12,6 +12,7 @@ from sagemaker_object_detection.job.metrics import METRICS
 from sagemaker_object_detection.launch import api
 from sagemaker_object_detection.launch.arguments import JOB_GROUPS, TAGS, Argument, Text
 from sagemaker_object_detection.launch.follow import follow_tuning
+from sagemaker_object_detection.launch.manifests import make_channels
 from sagemaker_object_detection.launch.program import Program
 from sagemaker_object_detection.launch.ranges import MAX_VALUES, read_tuned
 from sagemaker_object_detection.launch.training import (
@@ -215,6 +216,7 @@ TUNING = Program(
     name="HyperParameterTuningJobName",
     complete=complete,
     done="started tuning job {name} in {region}",
+    prepare=make_channels,
     follow=follow_tuning,
     wait="print the trials as they end, and the best, until the job ends",
 )
