@@ -195,8 +195,8 @@ def test_what_a_verification_says_is_told_and_changes_nothing(source, tmp_path, 
     write_manifest(tmp_path, lines)
     said = converted(capsys, arguments, tmp_path / "new")
     assert said[3:5] == [
-        "lines that the verification 'seen' calls bad, which are read like others: 2",
-        "lines that the verification 'seen' calls good, which are read like others: 1",
+        "lines that the verification 'seen' calls 'bad', which are read like others: 2",
+        "lines that the verification 'seen' calls 'good', which are read like others: 1",
     ]
     assert read_back(tmp_path / "new") == expected(PICTURES)
 

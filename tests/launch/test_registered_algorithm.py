@@ -11,6 +11,7 @@ from registered_algorithm import faults_of, refusals
 
 from sagemaker_object_detection.describe import INSTANCE_TYPES, describe_json
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, ModelName, Number
+from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.hyperparameters.table import ROWS
 from sagemaker_object_detection.job.metrics import METRICS
 from sagemaker_object_detection.launch import api
@@ -68,6 +69,12 @@ def test_create_algorithm_is_as_the_api_describes_it(capsys):
     assert not ParamValidator().validate(request, shape).has_errors()
     assert api.problems(request, "CreateAlgorithm", {}) == []
     assert faults_of(request["TrainingSpecification"]) == []
+
+
+def test_the_defaults_that_sagemaker_fills_in_change_nothing():
+    rows = SPECIFICATION["SupportedHyperParameters"]
+    defaults = {row["Name"]: row["DefaultValue"] for row in rows if "DefaultValue" in row}
+    assert read(defaults) == read({})
 
 
 def test_a_description_in_several_lines_is_refused(capsys):

@@ -194,7 +194,7 @@ def _attributes(manifest: str, entries: Sequence[_Entry], wanted: Sequence[str],
         read = f"read: {shortlist(chosen)}"
         data.notes.append((f"label attributes with boxes that are not read ({shortlist(others)}; {read})", len(others)))
     for (name, verdict), count in judged.most_common(_MAX_VERDICTS):
-        told = f"lines that the verification {shown(name)} calls {verdict}, which are read like others"
+        told = f"lines that the verification {shown(name)} calls {shown(verdict)}, which are read like others"
         data.notes.append((told, count))
     return chosen
 

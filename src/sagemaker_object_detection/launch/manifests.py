@@ -7,6 +7,8 @@ The images' headers and pixels stay in S3, and are checked by the job.
 """
 
 import hashlib
+import io
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -64,6 +66,8 @@ def make_channels(clients: aws.Aws, values: Mapping[str, Any], request: api.Requ
         UserError: with every problem of every manifest, before anything is copied; or S3 refuses what is needed.
         PlatformError: S3 cannot be reached.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of classes that the terminal has no letters for
     definition = request.get("TrainingJobDefinition", request)
     hyperparameters = definition.get("HyperParameters", definition.get("StaticHyperParameters", {}))
     drop = hyperparameters.get("invalid_boxes") == "drop"

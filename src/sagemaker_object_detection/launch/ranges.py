@@ -52,7 +52,7 @@ def _given(row: Row, text: str) -> Tunable:
         scalings = ", ".join(_SCALINGS.values())
         raise ValueError(f"expected LOW:HIGH or LOW:HIGH:SCALING with one of {scalings}, such as {_example(row)}")
     numbers = replace(row.kind, auto=False)  # no word is the end of a range
-    ends = [_legal(row, numbers, end, " at both ends") for end in (low, high)]
+    least, most = (_legal(row, numbers, end, " at both ends") for end in (low, high))
     if not float(low) < float(high):
         raise ValueError(f"the low end is {low} and the high end {high}; expected a low end below the high one")
     known = row.tunable or row.built_in
@@ -61,7 +61,7 @@ def _given(row: Row, text: str) -> Tunable:
     if not _can_scale(scaling, float(low), float(high)):
         limits = "above 0" if scaling == "Logarithmic" else "from 0 and below 1"
         raise ValueError(f"the range is {low} to {high}; expected one {limits} for the scaling {scaling}")
-    return TunableRange(*ends, scaling)
+    return TunableRange(least, most, scaling)
 
 
 def _given_words(row: Row, words: tuple[str, ...]) -> tuple[str, ...]:
