@@ -61,6 +61,9 @@ def split(address: str) -> tuple[str, str]:
 
 
 def is_bucket(name: str) -> bool:
+    """Whether this can be the name of a bucket, or is the ARN of an access point."""
+    if _ACCESS_POINT.fullmatch(name):
+        return True
     return bool(_BUCKET.fullmatch(name)) and ".." not in name and not _NUMBERS.fullmatch(name)
 
 
@@ -108,11 +111,10 @@ def container_folder_fault(text: str) -> str:
 
 
 def _s3_fault(text: str, expected: str) -> str:
-    place = text.removeprefix("s3://")
-    bucket = place.split("/")[0]
-    if place == text or not bucket or any(letter.isspace() for letter in text):
+    bucket, _ = split(text)
+    if not text.startswith("s3://") or not bucket or any(letter.isspace() for letter in text):
         return f"expected {expected}"
-    if _ACCESS_POINT.fullmatch(place) or is_bucket(bucket):
+    if is_bucket(bucket):
         return ""
     return (
         f"expected {expected}, whose bucket is named with 3 to 63 lowercase letters, digits, hyphens and single dots, "

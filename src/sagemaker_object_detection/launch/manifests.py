@@ -8,6 +8,7 @@ The images' headers and pixels stay in S3, and are checked by the job.
 
 import hashlib
 import io
+import posixpath
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +23,11 @@ from sagemaker_object_detection.errors import UserError, rewording
 from sagemaker_object_detection.job.channels import CHANNELS
 from sagemaker_object_detection.launch import api, aws
 from sagemaker_object_detection.launch.addresses import is_bucket, is_manifest, split
-from sagemaker_object_detection.sentences import as_json
+from sagemaker_object_detection.sentences import as_json, is_printable, shown
 
 _MAX_BYTES = 256 * 2**20
 """Of a manifest, which is read as a whole: some 300,000 images."""
+_MAX_KEY = 1024
 _AT_ONCE = 10
 """Copies: as many connections as a client of boto3 keeps."""
 _BATCH = 1000
@@ -118,10 +120,13 @@ def _read(s3: Any, address: str, attributes: Sequence[str], base: str, *, drop: 
 
     def find_image(place: str, image: str) -> tuple[str, Path | None]:
         bucket, key = split(image)
-        if not (is_bucket(bucket) or bucket.startswith("arn:")):
+        if not is_bucket(bucket):
             fault = f"source-ref is {as_json(image)}; expected s3://bucket/key, with a name that a bucket can have"
             raise InvalidError("unreadable lines", f"{place}: {fault}. Correct it there.")
-        name = data.image_name(place, key) or key
+        if not is_printable(key) or len(key) > _MAX_KEY or posixpath.isabs(key) or ".." in key.split("/"):
+            fault = f"{shown(key)} is no path below a folder of images; copy the object to a plain key, and name that"
+            raise InvalidError("refused file names", f"{place}: {fault}.")
+        name = posixpath.normpath(key)
         if images.get(name, image) != image:  # another bucket has an image of the same key
             name = f"{bucket}/{name}"
         if name in images:
