@@ -659,8 +659,20 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "channel-prefix-without-its-slash",
         f"{_SRC}/launch/training.py",
-        'address if is_archive or address.endswith("/") else f"{address}/"',
+        'address if is_whole or address.endswith("/") else f"{address}/"',
         "address",
+    ),
+    Fault(
+        "hyperparameters-sent-as-typed",
+        f"{_SRC}/launch/training.py",
+        'request["HyperParameters"] = sent',
+        'request["HyperParameters"] = values["--hyperparameters"]',
+    ),
+    Fault(
+        "manifests-images-copied-again",
+        f"{_SRC}/launch/manifests.py",
+        'if f"images/{name}" not in present',
+        "if name not in present",
     ),
     Fault(
         "tuning-job-always-maximizes",

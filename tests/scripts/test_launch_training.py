@@ -171,7 +171,7 @@ def test_hyperparameters_come_from_a_file_and_the_command_line_wins(tmp_path, ca
     )
     assert request["HyperParameters"] == {
         "epochs": "7",
-        "learning_rate": "1e-3",
+        "learning_rate": "0.001",
         "early_stopping": "True",
         "optimizer": "adam",
         "seed": "1",

@@ -126,20 +126,13 @@ class ForeignDataSet:
         Raises:
             InvalidError: it cannot be read.
         """
-        try:
-            return self.read_bytes(path, expected).decode("utf-8-sig").replace("\r\n", "\n")
-        except UnicodeDecodeError as error:
-            text = f"{path}: is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 text."
-            raise InvalidError("unreadable files", text) from None
+        return decoded(str(path), self.read_bytes(path, expected))
 
     def lines(self, path: Path, expected: str) -> Iterator[tuple[str, str]]:
         """Place and content of each line of a text file that is not blank. A file that cannot be read has none, and is
         a problem."""
         with self.collecting():
-            # Not splitlines(), which also splits at characters that editors do not count as lines.
-            for number, line in enumerate(self.read_text(path, expected).split("\n"), 1):
-                if line.strip():
-                    yield f"{path} line {number}", line
+            yield from numbered_lines(str(path), self.read_text(path, expected))
 
     def has_folder(self, path: Path, expected: str) -> bool:
         """Whether there is such a folder; that there is none is a problem."""
@@ -179,6 +172,30 @@ class ForeignDataSet:
         text = f"{place}: {name!r} {fault}. Expected a path below the folder of the images."
         self.add_problem("refused file names", text)
         return None
+
+
+def decoded(place: str, content: bytes) -> str:
+    """The text of a UTF-8 file, its lines ended by line feeds alone.
+
+    Args:
+        place: what the file is called in sentences.
+
+    Raises:
+        InvalidError: it is no UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        text = f"{place}: is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 text."
+        raise InvalidError("unreadable files", text) from None
+
+
+def numbered_lines(place: str, text: str) -> Iterator[tuple[str, str]]:
+    """Place and content of each line that is not blank."""
+    # Not splitlines(), which also splits at characters that editors do not count as lines.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield f"{place} line {number}", line
 
 
 def is_image(name: str) -> bool:

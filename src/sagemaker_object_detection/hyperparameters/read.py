@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.hyperparameters.kinds import Value
+from sagemaker_object_detection.hyperparameters.kinds import AUTO, Number, Value, written
 from sagemaker_object_detection.hyperparameters.table import BY_NAME, ROWS, Hyperparameters, Row
 from sagemaker_object_detection.job.config import is_given, unquote
 from sagemaker_object_detection.sentences import nearest, plain, shown
 
-__all__ = ["Hyperparameters", "read", "read_what_is_right"]
+__all__ = ["Hyperparameters", "canonical", "read", "read_what_is_right"]
 
 
 def read(values: Mapping[str, str], *, has_model_channel: bool = False) -> Hyperparameters:
@@ -48,6 +48,20 @@ def read_what_is_right(
     problems += [_unknown(name) for name in values if name not in BY_NAME]
     notes = [note for row in ROWS if row.name in changed and (note := _unused(row, parsed, has_model_channel))]
     return Hyperparameters(**parsed, notes=tuple(notes)), tuple(problems)
+
+
+def canonical(values: Mapping[str, str], hyperparameters: Hyperparameters) -> dict[str, str]:
+    """What was given, under the names of the table and as it writes values: all that a registered algorithm knows.
+
+    A number that is left to the job is left out, as None is: among numbers CreateAlgorithm has no word.
+
+    Args:
+        values: as they were given, text by name.
+        hyperparameters: what `read_what_is_right` made of them.
+    """
+    given = {BY_NAME[name] for name, text in values.items() if name in BY_NAME and is_given(text)}
+    texts = {row: written(getattr(hyperparameters, row.name)) for row in ROWS if row in given}
+    return {row.name: text for row, text in texts.items() if not (isinstance(row.kind, Number) and text == AUTO)}
 
 
 def _unused(row: Row, parsed: Mapping[str, Value], has_model_channel: bool) -> str | None:
