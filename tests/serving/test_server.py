@@ -110,8 +110,8 @@ def test_a_photograph_is_turned_as_its_exif_orientation_says(server: Server) -> 
         (
             {"Content-Type": "application/json"},
             b"{}",
-            415,
-            "Content-Type: got 'application/json'; expected application",
+            400,
+            "the body's JSON has no keys; expected one key with the images",
         ),
         ({"Content-Type": None}, b"x", 415, "Content-Type: got ''; expected"),
         ({"Accept": "text/html"}, picture(1, 2), 406, "Accept: got 'text/html'; expected application/json with"),

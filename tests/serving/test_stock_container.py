@@ -115,11 +115,12 @@ def flat(value):
 @pytest.mark.parametrize(
     ("body", "content_type", "accept", "sentence"),
     [
-        (b"{}", None, None, "Content-Type: got 'application/json'; expected application/x-image or"),
+        (b"{}", None, None, "the body's JSON has no keys; expected one key with the images"),
+        (b"x", "text/html", None, "Content-Type: got 'text/html'; expected application/x-image or"),
         (b"x", "image/png", "text/csv", "Accept: got 'text/csv'; expected application/json"),
         (b"x", "image/png", "application/json;n_predictions=-1", "Accept: n_predictions: got '-1'"),
         (b"", "image/png", None, "the body is empty; expected one JPEG or PNG file"),
-        (b"no image", "image/png", None, "the body is no JPEG or PNG file: convert the image"),
+        (b"no image", "image/png", None, "the body is no JPEG or PNG file: send one, or convert the image"),
         (b"\xff\xd8\xff\xd9", "image/png", None, "the image cannot be decoded: it is cut short or damaged"),
     ],
 )
