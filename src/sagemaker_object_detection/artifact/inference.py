@@ -268,7 +268,8 @@ def _image_of(value: Any, place: str) -> bytes:
         raise RequestError(400, f"{place}: got an object with {_keys(value)}; {expected} and nothing beside it")
     text = value.get("b64") if isinstance(value, dict) else value
     if not isinstance(text, str):
-        raise RequestError(400, f"{place}: got {_kind(value)}; {expected}")
+        got = _kind(text) if isinstance(value, dict) and "b64" in value else _kind(value)
+        raise RequestError(400, f"{place}: got {got}; {expected}")
     if not isinstance(value, dict):
         known = _known_body(text[:1024].encode("utf-8", "replace"))
         raise RequestError(400, f"{place}: got {known[0] if known else 'text'}; {expected}")

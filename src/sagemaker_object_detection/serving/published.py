@@ -64,7 +64,7 @@ def load_published(weights: Weights) -> "tuple[ServingModel, Labels]":
 
     assert weights.checkpoint is not None
     stored = read_model_garden(weights.checkpoint)
-    base = choose_size(recognise_variables(stored), weights, _named())
+    base = choose_size(recognise_variables(stored), weights, _named(), MODEL_ID)
     detector = build_detector(base, len(COCO))
     count = stored_classes(detector, stored)
     if count != coco_classes.COLUMNS:
@@ -74,13 +74,7 @@ def load_published(weights: Weights) -> "tuple[ServingModel, Labels]":
             "wrote: train it further here"
         )
     install_model_garden(detector, stored, class_columns=[int(index) - 1 for index in COCO.ids])
-    log.info(
-        "%s is %s as it was published, with COCO's %d classes; %s names another size of it.",
-        weights.origin,
-        base.name,
-        len(COCO),
-        MODEL_ID,
-    )
+    log.info("%s is %s as it was published, with COCO's %d classes.", weights.origin, base.name, len(COCO))
     return ServingModel(detector), COCO
 
 

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _START_SECONDS = 120.0
 """For the script's imports: an endpoint has four minutes to become healthy."""
 _INSTALL_SECONDS = 120
+ANSWER_SECONDS = PATIENCE
+"""From the arrival of a request to its answer, after which the process that has it is ended."""
 _LOOK_SECONDS = 0.25
 """Between two looks whether the server is to stop."""
 
@@ -83,7 +85,7 @@ class UserHandler:
                 raise RequestError(503, f"busy: {MAX_WAITING} requests wait already; try again later")
             self._waiting += 1
         uri = f"{self._rest.address}/v1/models/{model}:{fields['method'] or 'predict'}"
-        return self._threads.submit(self._answer, body, {**fields, "rest_uri": uri}, time.monotonic() + PATIENCE)
+        return self._threads.submit(self._answer, body, {**fields, "rest_uri": uri}, time.monotonic())
 
     def stop_within(self, seconds: float) -> None:
         """Requests that are not answered by then are refused (503)."""
@@ -108,14 +110,14 @@ class UserHandler:
                 process.kill()
         return process
 
-    def _answer(self, body: bytes, fields: dict[str, Any], patience: float) -> tuple[bytes, str]:
+    def _answer(self, body: bytes, fields: dict[str, Any], since: float) -> tuple[bytes, str]:
         try:
-            if time.monotonic() > patience:
+            if time.monotonic() > since + PATIENCE:
                 raise RequestError(503, f"busy: the request waited for more than {PATIENCE:.0f} seconds; try again")
             process = self._idle.get()
             if process is None:
                 raise _stopping()
-            answer = self._asked(process, body, fields, time.monotonic() + PATIENCE)
+            answer = self._asked(process, body, fields, since + ANSWER_SECONDS)
         finally:
             with self._lock:
                 self._waiting -= 1
@@ -138,7 +140,7 @@ class UserHandler:
                 if time.monotonic() > deadline:
                     raise RequestError(
                         504,
-                        f"{self._script.path.name} did not answer within {PATIENCE:.0f} seconds; its process was ended",
+                        f"{self._script.path.name} did not answer within {ANSWER_SECONDS:.0f} seconds; its process was ended",
                     )
             answer = process.said()
         except (EOFError, OSError):
