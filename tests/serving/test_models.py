@@ -91,11 +91,11 @@ def test_the_fourth_has_no_room_until_one_is_unloaded(url: str):
 def test_a_memory_without_room_is_507(url: str, monkeypatch: pytest.MonkeyPatch):
     service, _ = endpoint(most=None)
     monkeypatch.setattr(module, "memory_limit", lambda: 4 * 2**30)
-    monkeypatch.setattr(module, "available_memory", lambda: 2**30)
+    monkeypatch.setattr(module, "available_memory", lambda: 900 * 2**20)
     status, content = load(service, "a", url)
     assert status == 507
-    assert "it may take 300 MB, and 1024 MB of the memory are free, of which 819 MB are kept" in content["error"]
-    monkeypatch.setattr(module, "available_memory", lambda: 2 * 2**30)
+    assert "it may take 128 MB, and 900 MB of the memory are free, of which 819 MB are kept" in content["error"]
+    monkeypatch.setattr(module, "available_memory", lambda: 950 * 2**20)
     assert load(service, "a", url)[0] == 200
 
 
@@ -179,7 +179,7 @@ def test_a_model_that_two_ask_for_is_loaded_once(url: str):
         calls.append(folder)
         return constant(0.5)
 
-    async def both() -> list[Any]:
+    async def both() -> tuple[Any, Any]:
         _, models = endpoint(load=slow)
         return await asyncio.gather(models.load("a", url), models.load("a", url), return_exceptions=True)
 

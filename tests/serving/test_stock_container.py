@@ -1,6 +1,7 @@
 """The artifact under the rules of SageMaker's TensorFlow Serving container, and in the hands of bare TensorFlow."""
 
 import ast
+import base64
 import io
 import json
 import subprocess
@@ -106,6 +107,45 @@ def test_the_handler_answers_as_serve_does(container, server, images, name, acce
         assert given.keys() == wanted.keys()
         for output in wanted:
             assert flat(given[output]) == pytest.approx(flat(wanted[output]), abs=2e-6)
+
+
+@pytest.mark.parametrize("form", ["instances", "inputs"])
+@pytest.mark.parametrize("accept", [None, "application/json;verbose;n_predictions=2"])
+def test_the_handler_answers_json_as_serve_does(container, server, images, form, accept):
+    encoded = [{"b64": base64.b64encode(image).decode()} for image in images.values()]
+    body = json.dumps({"signature_name": "serving_default", form: encoded}).encode()
+    served = requests.post(
+        f"{server.address}/invocations",
+        body,
+        headers={"Content-Type": "application/json", "Accept": accept},
+        timeout=60,
+    )
+    status, answered = container.invoke(body, None, accept)
+    assert status == served.status_code == 200
+    alone = [container.invoke(image, "image/jpeg", accept)[1] for image in images.values()]
+    expected = (
+        {"predictions": alone}
+        if form == "instances"
+        else {"outputs": {name: [each[name] for each in alone] for name in alone[0]}}
+    )
+    for given in (answered, served.json()):
+        same(given, expected)
+
+
+def same(given, expected):
+    """But for the last of six digits, which is the batch's."""
+    if isinstance(expected, dict):
+        assert given.keys() == expected.keys()
+        for name in expected:
+            same(given[name], expected[name])
+    elif isinstance(expected, list):
+        assert len(given) == len(expected)
+        for ours, theirs in zip(given, expected, strict=True):
+            same(ours, theirs)
+    elif isinstance(expected, float):
+        assert given == pytest.approx(expected, abs=3e-6)
+    else:
+        assert given == expected
 
 
 def flat(value):

@@ -138,9 +138,9 @@ class UserHandler:
                 if time.monotonic() > self._end:
                     raise _stopping()
                 if time.monotonic() > deadline:
+                    name = self._script.path.name
                     raise RequestError(
-                        504,
-                        f"{self._script.path.name} did not answer within {ANSWER_SECONDS:.0f} seconds; its process was ended",
+                        504, f"{name} did not answer within {ANSWER_SECONDS:.0f} seconds; its process was ended"
                     )
             answer = process.said()
         except (EOFError, OSError):
