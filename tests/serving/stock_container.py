@@ -121,8 +121,8 @@ def tensorflow_serving(model: Path) -> Iterator[str]:
 
 
 def _predict(loaded: Any, request: dict[str, Any]) -> tuple[int, dict[str, object]]:
-    """One tensor of the only input's rows; bytes come as {"b64": ...}. Each row of every output is one prediction; in the
-    columnar format, each output is all of its rows."""
+    """One tensor of the only input's rows; bytes come as {"b64": ...}. Each row of every output is one prediction, or
+    in the columnar format each output is all of its rows."""
     signature = loaded.signatures[request.get("signature_name", "serving_default")]
     columnar = "inputs" in request
     rows = [base64.b64decode(row["b64"]) for row in request["inputs" if columnar else "instances"]]

@@ -48,12 +48,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
         queue = BatchQueue(1)
         stack.callback(queue.close, 10)
 
+        def work(name: str) -> Path:
+            (tmp_path / name).mkdir()
+            return tmp_path / name
+
         def begin(text: str, count: int = 1) -> UserHandler:
             (tmp_path / "code").mkdir(exist_ok=True)
             (tmp_path / "code/inference.py").write_text(text)
-            script = find_script(tmp_path, {}, tmp_path)
+            script = find_script(tmp_path, {}, work)
             assert script is not None
-            handler = UserHandler(script, RestInterface(queue, detect, detect), count, tmp_path / "packages")
+            handler = UserHandler(script, RestInterface(queue, detect, detect), count, work)
             stack.callback(handler.close)
             return handler
 

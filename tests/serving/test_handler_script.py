@@ -3,6 +3,7 @@
 import io
 import logging
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ ADDRESS = (
 )
 SUBMIT = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
 
+Work = Callable[[str], Path]
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
@@ -32,9 +35,12 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
-    (tmp_path / "work").mkdir()
-    return tmp_path / "work"
+def work(tmp_path: Path) -> Work:
+    def made(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        return tmp_path / name
+
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -50,21 +56,21 @@ def put(model: Path, text: str, name: str = "inference.py") -> Path:
 
 @pytest.mark.parametrize("environment", [{}, SUBMIT, {"SAGEMAKER_PROGRAM": "", "SAGEMAKER_SUBMIT_DIRECTORY": ""}])
 def test_ours_is_answered_by_the_server_and_nothing_is_said(
-    environment: dict[str, str], model: Path, work: Path, caplog: pytest.LogCaptureFixture
+    environment: dict[str, str], model: Path, work: Work, caplog: pytest.LogCaptureFixture
 ):
     put(model, Path(inference.__file__).read_text(encoding="utf-8"))
     assert find_script(model, environment, work) is None
     assert not caplog.messages
 
 
-def test_no_script_says_nothing(model: Path, work: Path, caplog: pytest.LogCaptureFixture):
+def test_no_script_says_nothing(model: Path, work: Work, caplog: pytest.LogCaptureFixture):
     assert find_script(model, {}, work) is None
     assert not caplog.messages
 
 
 @pytest.mark.parametrize("environment", [{}, SUBMIT])
 def test_jumpstarts_own_in_the_model(
-    environment: dict[str, str], model: Path, work: Path, caplog: pytest.LogCaptureFixture
+    environment: dict[str, str], model: Path, work: Work, caplog: pytest.LogCaptureFixture
 ):
     path = put(model, JUMPSTART)
     assert find_script(model, environment, work) is None
@@ -72,7 +78,7 @@ def test_jumpstarts_own_in_the_model(
 
 
 def test_jumpstarts_own_by_its_address(
-    model: Path, work: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    model: Path, work: Work, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "fetch_s3", None)  # nothing is fetched
     assert find_script(model, {**SUBMIT, "SAGEMAKER_SUBMIT_DIRECTORY": ADDRESS}, work) is None
@@ -92,7 +98,7 @@ def test_jumpstarts_own_by_its_address(
         (Path(inference.__file__).read_text(encoding="utf-8") + "# changed\n", ("input_handler", "output_handler")),
     ],
 )
-def test_a_users_own_is_run(text: str, functions: tuple[str, ...], model: Path, work: Path):
+def test_a_users_own_is_run(text: str, functions: tuple[str, ...], model: Path, work: Work):
     path = put(model, text)
     script = find_script(model, SUBMIT, work)
     assert script is not None
@@ -110,7 +116,7 @@ def test_a_users_own_is_run(text: str, functions: tuple[str, ...], model: Path, 
     ],
 )
 def test_a_script_without_the_functions_is_one_warning(
-    text: str, said: str, model: Path, work: Path, caplog: pytest.LogCaptureFixture
+    text: str, said: str, model: Path, work: Work, caplog: pytest.LogCaptureFixture
 ):
     path = put(model, text)
     assert find_script(model, SUBMIT, work) is None
@@ -119,7 +125,7 @@ def test_a_script_without_the_functions_is_one_warning(
     assert said in message
 
 
-def test_another_name_and_place(model: Path, work: Path, tmp_path: Path):
+def test_another_name_and_place(model: Path, work: Work, tmp_path: Path):
     put(model, OWN)
     mine = put(model, OWN, "mine.py")
     script = find_script(model, {**SUBMIT, "SAGEMAKER_PROGRAM": "mine.py"}, work)
@@ -136,7 +142,7 @@ def test_another_name_and_place(model: Path, work: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("program", ["none.py", "../../outside.py", "/etc/passwd", "a\0b", ""])
 def test_a_script_that_is_not_there_is_one_warning(
-    program: str, model: Path, work: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    program: str, model: Path, work: Work, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     (tmp_path / "outside.py").write_text(OWN)
     assert find_script(model, {**SUBMIT, "SAGEMAKER_PROGRAM": program}, work) is None
@@ -146,7 +152,7 @@ def test_a_script_that_is_not_there_is_one_warning(
     assert "put the script as code/inference.py into model.tar.gz" in message
 
 
-def test_a_script_that_the_sdk_left_in_s3_is_fetched(model: Path, work: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_script_that_the_sdk_left_in_s3_is_fetched(model: Path, work: Work, monkeypatch: pytest.MonkeyPatch):
     fetched = []
 
     def fetch(address: str, folder: Path, transfer: object) -> Path:
@@ -168,13 +174,13 @@ def test_a_script_that_the_sdk_left_in_s3_is_fetched(model: Path, work: Path, mo
 @pytest.mark.parametrize(
     ("text", "reason"), [("def handler(:", ", line 1: is no Python"), ("\0", "is no Python script")]
 )
-def test_a_script_that_is_no_python_ends_the_server(text: str, reason: str, model: Path, work: Path):
+def test_a_script_that_is_no_python_ends_the_server(text: str, reason: str, model: Path, work: Work):
     put(model, text)
     with pytest.raises(UserError, match=reason):
         find_script(model, {}, work)
 
 
-def test_a_pipe_in_place_of_a_script_is_not_waited_for(model: Path, work: Path):
+def test_a_pipe_in_place_of_a_script_is_not_waited_for(model: Path, work: Work):
     import os
 
     os.mkfifo(model / "code/inference.py")

@@ -72,6 +72,20 @@ def test_what_came_during_a_batch_is_the_next_batch_in_its_order(queue, model):
     assert model.batches == [[b"first"], [b"A", b"B", b"C"], [b"D", b"E"]]
 
 
+def test_a_batch_is_of_one_model_and_all_keep_their_turns(queue, model):
+    other = HeldModel()
+    queue.put(model, b"first", 1)
+    wait_for_batch(model)
+    turns = [(model, b"a"), (other, b"b"), (model, b"c"), (other, b"d"), (model, b"e"), (model, b"f")]
+    futures = [queue.put(which, contents, 1) for which, contents in turns]
+    for _ in range(3):
+        model.go_on.release()
+    other.go_on.release()
+    assert answers(futures) == [contents for _, contents in turns]
+    assert model.batches == [[b"first"], [b"a", b"c", b"e"], [b"f"]]
+    assert other.batches == [[b"b", b"d"]]
+
+
 def test_the_pixels_of_a_batch_are_bounded_and_any_image_has_a_turn(queue, model):
     queue.put(model, b"first", 1)
     wait_for_batch(model)

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -144,11 +145,11 @@ def b64(image: bytes) -> dict[str, str]:
 
 def test_json_as_tensorflow_serving_clients_send_it(server: Server) -> None:
     images = [(number * 7, 20 + number) for number in range(12)]
-    answers = [answer(*image) for image in images]
-    instances = {"instances": [{"image_bytes": b64(picture(*image))} for image in images]}
+    answers: list[Any] = [answer(*image) for image in images]
+    instances: Any = {"instances": [{"image_bytes": b64(picture(*image))} for image in images]}
     response = requests.post(f"{server.address}/invocations", json=instances, timeout=60)
     assert (response.status_code, response.json()) == (200, {"predictions": answers})
-    inputs = {"signature_name": "serving_default", "inputs": [b64(picture(*image)) for image in images]}
+    inputs: Any = {"signature_name": "serving_default", "inputs": [b64(picture(*image)) for image in images]}
     headers = {"Accept": "application/json;verbose;n_predictions=1"}
     content = requests.post(f"{server.address}/invocations", json=inputs, headers=headers, timeout=60).json()["outputs"]
     assert content["normalized_boxes"] == [each["normalized_boxes"][:1] for each in answers]

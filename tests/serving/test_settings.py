@@ -52,6 +52,11 @@ def test_what_the_sdks_set_always_is_not_worth_a_line(caplog: pytest.LogCaptureF
     assert (settings.log_level, settings.multi_model, settings.max_models, settings.workers) == (30, True, 3, 8)
 
 
+def test_room_for_models_means_nothing_to_an_endpoint_of_one(caplog: pytest.LogCaptureFixture):
+    read_settings({"SAGEMAKER_OD_MAX_MODELS": "3"})
+    assert caplog.messages == ["Without effect here: SAGEMAKER_OD_MAX_MODELS (this is no multi-model endpoint)."]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [

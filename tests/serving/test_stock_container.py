@@ -4,6 +4,7 @@ import ast
 import base64
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,33 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(con
     assert status == 500
     assert content["error"].startswith("the body has too many pixels (9000 x 9000); at most 67108864 are accepted")
     assert inference.MAX_PIXELS == MAX_PIXELS
+
+
+PIXELS = """
+import json
+import numpy as np
+import requests
+from PIL import Image
+
+def handler(data, context):
+    pixels = np.array(Image.open(data).convert("RGB"))[None].tolist()
+    response = requests.post(context.rest_uri, data=json.dumps({"instances": pixels}))
+    found = json.loads(response.content)["predictions"][0]
+    return json.dumps([found["detection_boxes"], found["detection_scores"], found["detection_classes"]]), "application/json"
+"""
+
+
+def test_a_script_that_sends_pixels_finds_what_the_model_finds_in_the_file(model, container, images, tmp_path):
+    """As JumpStart's script does, and whatever was written for models of the reference exporter."""
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model/code/inference.py").write_text(PIXELS)
+    with serving(tmp_path / "model", SAGEMAKER_MODEL_SERVER_WORKERS="1") as server:
+        response = requests.post(f"{server.address}/invocations", images["png"], timeout=60)
+        assert response.status_code == 200, response.text
+    _, answered = container.invoke(images["png"], "image/png", "application/json;verbose")
+    outputs = answered["tensorflow_model_output"]
+    names = ("detection_boxes", "detection_scores", "detection_classes")
+    assert flat(response.json()) == pytest.approx(flat([outputs[name] for name in names]), abs=2e-6)
 
 
 BARE_TENSORFLOW = """

@@ -32,7 +32,7 @@ class Model:
     labels: Labels
     handler: "UserHandler | None" = None
     """The script that answers in the place of this server."""
-    work: "tempfile.TemporaryDirectory[str] | None" = None
+    work: "WorkFolder | None" = None
     """Where files lie that the script needs."""
 
     def stop_within(self, seconds: float) -> None:
@@ -46,6 +46,24 @@ class Model:
             self.handler.close()
         if self.work is not None:
             self.work.cleanup()
+
+
+class WorkFolder:
+    """A temporary folder for what a script needs, made when it is first asked for: many a server may not write."""
+
+    def __init__(self) -> None:
+        self._made: tempfile.TemporaryDirectory[str] | None = None
+
+    def __call__(self, name: str) -> Path:
+        """A new folder of that name in it."""
+        self._made = self._made or tempfile.TemporaryDirectory(prefix="script-", ignore_cleanup_errors=True)
+        folder = Path(self._made.name) / name
+        folder.mkdir()
+        return folder
+
+    def cleanup(self) -> None:
+        if self._made is not None:
+            self._made.cleanup()
 
 
 class Loader:
@@ -84,14 +102,13 @@ class Loader:
         # A GPU chooses its algorithms for every size of a batch on its own.
         for size in range(most, 0, -1) if self._on_gpu else {1, most}:
             predictor([image.getvalue()] * size)
-        work = tempfile.TemporaryDirectory(prefix="handler-", ignore_cleanup_errors=True)
-        script = find_script(folder, self._environment, Path(work.name))
+        work = WorkFolder()
+        script = find_script(folder, self._environment, work)
         if script is None:
             work.cleanup()
             return Model(predictor, predictor.labels)
         from sagemaker_object_detection.serving.handlers.processes import UserHandler
         from sagemaker_object_detection.serving.handlers.rest import RestInterface
 
-        packages = Path(work.name) / "packages"
         rest = RestInterface(self._queue, predictor, predictor.pixels)
-        return Model(predictor, predictor.labels, UserHandler(script, rest, self._workers, packages), work)
+        return Model(predictor, predictor.labels, UserHandler(script, rest, self._workers, work), work)

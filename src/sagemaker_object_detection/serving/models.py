@@ -31,8 +31,8 @@ _MAX_URL = 4096
 _MAX_FILES = 10_000
 _BYTES_OF_A_MODEL = 128 * 2**20
 _TIMES_ITS_FILES = 2
-"""What a loaded model takes. Measured on two cores: 110 MB with 13 MB of files (SSD MobileNet V2 320), 250 MB with 126 MB
-(SSD ResNet50 V1 640)."""
+"""What a loaded model takes. Measured on two cores: 110 MB with 13 MB of files (SSD MobileNet V2 320), 250 MB with 126
+MB (SSD ResNet50 V1 640)."""
 _SHARE_KEPT_FREE = 0.2
 _MOST_KEPT_FREE = 2 * 2**30
 """Of the memory: for the bodies of requests and for computing, of which every batch takes up to 1.7 GB."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
+from sagemaker_object_detection.artifact.model_info import ModelInfo
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.serving.app import Service
@@ -23,7 +24,14 @@ from sagemaker_object_detection.serving.model import Loader
 from sagemaker_object_detection.serving.models import Models
 from sagemaker_object_detection.serving.published import find_model
 from sagemaker_object_detection.serving.queue import BatchQueue
-from sagemaker_object_detection.serving.settings import LARGEST_PAYLOAD_IN_MB, read_settings
+from sagemaker_object_detection.serving.settings import (
+    LARGEST_PAYLOAD_IN_MB,
+    MODEL_ID,
+    ONE_PROCESS,
+    WORKERS,
+    name_idle,
+    read_settings,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +55,9 @@ def serve(model: Path, port: int | None) -> None:
     """
     settings = read_settings(os.environ)
     logging.getLogger("sagemaker_object_detection").setLevel(settings.log_level)
-    if not settings.multi_model:
-        find_model(model)  # says at once that there is no model, before TensorFlow is imported
+    # Says at once that there is no model, before TensorFlow is imported.
+    if not settings.multi_model and isinstance(find_model(model), ModelInfo):
+        name_idle(os.environ, (MODEL_ID,), "the model says itself what it is")
     payload = settings.max_payload_in_mb
     service = Service(
         max_payload=payload * 2**20,
@@ -80,6 +89,8 @@ def serve(model: Path, port: int | None) -> None:
                     service.models.load_model = loader.load
                 else:
                     service.model = loader.load(model)
+                    if service.model.handler is None:
+                        name_idle(os.environ, WORKERS, "no script answers, and " + ONE_PROCESS)
                 log.info("Ready after %.1f seconds, on %s.", time.monotonic() - started, loader.device)
             except BaseException as error:  # told by the main thread
                 failures.append(error)

@@ -3,7 +3,7 @@
 import fnmatch
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sagemaker_object_detection.errors import UserError
@@ -33,7 +33,7 @@ _MAX_PAYLOAD_IN_MB = 25
 """The largest body of SageMaker's own endpoints."""
 _MAX_WORKERS = 64
 
-_OWN = "this server is one process, which answers in batches by itself"
+ONE_PROCESS = "this server is one process, which answers in batches by itself"
 _ELSEWHERE = "it belongs to another model server"
 _ROWS: tuple[tuple[str, str | None], ...] = (
     *((name, None) for name in (PORT, PAYLOAD, MULTI_MODEL, PROGRAM, SUBMIT_DIRECTORY, LOG_LEVEL, *WORKERS)),
@@ -48,21 +48,21 @@ _ROWS: tuple[tuple[str, str | None], ...] = (
     ("SAGEMAKER_MODEL_SERVER_TIMEOUT", "a request has as long as SageMaker gives it, 60 seconds"),
     ("MODEL_SERVER_TIMEOUT", "a request has as long as SageMaker gives it, 60 seconds"),
     ("ENDPOINT_SERVER_TIMEOUT", "a request has as long as SageMaker gives it, 60 seconds"),
-    ("MODEL_SERVER_WORKERS", _OWN),
-    ("SAGEMAKER_NUM_MODEL_WORKERS", _OWN),
+    ("MODEL_SERVER_WORKERS", ONE_PROCESS),
+    ("SAGEMAKER_NUM_MODEL_WORKERS", ONE_PROCESS),
     ("SAGEMAKER_TFS_DEFAULT_MODEL_NAME", "an endpoint has one model, or names them in its requests"),
-    ("SAGEMAKER_TFS_*", f"{_OWN}, without TensorFlow Serving"),
-    ("SAGEMAKER_GUNICORN_*", f"{_OWN}, without gunicorn"),
-    ("SAGEMAKER_NGINX_*", f"{_OWN}, without nginx"),
-    ("SAGEMAKER_USE_NGINX", f"{_OWN}, without nginx"),
-    ("SAGEMAKER_DISABLE_NGINX", f"{_OWN}, without nginx"),
+    ("SAGEMAKER_TFS_*", f"{ONE_PROCESS}, without TensorFlow Serving"),
+    ("SAGEMAKER_GUNICORN_*", f"{ONE_PROCESS}, without gunicorn"),
+    ("SAGEMAKER_NGINX_*", f"{ONE_PROCESS}, without nginx"),
+    ("SAGEMAKER_USE_NGINX", f"{ONE_PROCESS}, without nginx"),
+    ("SAGEMAKER_DISABLE_NGINX", f"{ONE_PROCESS}, without nginx"),
     ("SAGEMAKER_MULTI_MODEL_UNIVERSAL_BUCKET", "the script of a model lies in the model's own code/"),
     ("SAGEMAKER_MULTI_MODEL_UNIVERSAL_PREFIX", "the script of a model lies in the model's own code/"),
     ("SAGEMAKER_REQUIREMENTS", "the packages of a script are those of its code/lib or code/requirements.txt"),
     ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "the answer is JSON unless a script answers"),
     ("SAGEMAKER_INFERENCE_*", "the answer is the built-in algorithm's"),
     ("MODEL_CACHE_ROOT", "the model is read where it lies"),
-    ("TFS_*", f"{_OWN}, without TensorFlow Serving"),
+    ("TFS_*", f"{ONE_PROCESS}, without TensorFlow Serving"),
     ("MMS_*", _ELSEWHERE),
     ("TS_*", _ELSEWHERE),
     ("SAGEMAKER_TS_*", _ELSEWHERE),
@@ -110,6 +110,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             )
         return int(text)
 
+    if not _is_true(MULTI_MODEL, environment):
+        name_idle(environment, (MAX_MODELS,), "this is no multi-model endpoint")
+
     cores = min(os.cpu_count() or 1, 4)
     return Settings(
         port=whole_number(PORT, 8080, 65535),
@@ -119,6 +122,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         log_level=whole_number(LOG_LEVEL, logging.INFO, logging.CRITICAL) or logging.INFO,
         workers=next(filter(None, (whole_number(name, 0, _MAX_WORKERS) for name in WORKERS)), cores),
     )
+
+
+def name_idle(environment: Mapping[str, str], names: Iterable[str], reason: str) -> None:
+    """Says of settings that the environment has, and that have no effect in this case, why."""
+    if idle := [name for name in names if environment.get(name, "").strip()]:
+        log.info("Without effect here: %s (%s).", ", ".join(idle), reason)
 
 
 def _is_true(name: str, environment: Mapping[str, str]) -> bool:

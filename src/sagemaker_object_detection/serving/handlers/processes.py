@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,13 +39,13 @@ class UserHandler:
         script: whose handler functions are called.
         rest: the model, as the script asks it; closed with this.
         count: of processes.
-        work: an empty folder for packages that the script asks for.
+        work: makes an empty folder of a name, for packages that the script asks for.
 
     Raises:
         UserError: the script or its packages cannot be imported.
     """
 
-    def __init__(self, script: Script, rest: RestInterface, count: int, work: Path) -> None:
+    def __init__(self, script: Script, rest: RestInterface, count: int, work: Callable[[str], Path]) -> None:
         self._script, self._rest = script, rest
         self._libraries = [str(script.path.parent), *_packages(script, work)]
         self._idle: queue.SimpleQueue[_Process | None] = queue.SimpleQueue()
@@ -68,7 +69,8 @@ class UserHandler:
         except BaseException:
             self.close()
             raise
-        log.info("%s answers requests (%s), in %d processes.", script.path, " and ".join(script.functions), count)
+        functions = " and ".join(script.functions)
+        log.info("%s answers requests (%s), in %d processes, without gRPC.", script.path, functions, count)
 
     def call(self, body: bytes, fields: dict[str, Any], model: str) -> "Future[tuple[bytes, str]]":
         """The script's answer and its media type; the future raises RequestError where there is none.
@@ -215,7 +217,7 @@ class _Process:
         self._process.kill()
 
 
-def _packages(script: Script, work: Path) -> list[str]:
+def _packages(script: Script, work: Callable[[str], Path]) -> list[str]:
     """Folders of packages that only the script sees: its own `lib`, or else what its requirements.txt asks for, as the
     TensorFlow Serving container has it."""
     if script.libraries.is_dir():
@@ -225,8 +227,9 @@ def _packages(script: Script, work: Path) -> list[str]:
     if not script.requirements.is_file():
         return []
     log.info("Installing %s for the script alone.", script.requirements)
+    folder = str(work("packages"))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--target", str(work), "--requirement", str(script.requirements)]
+    command += ["--target", folder, "--requirement", str(script.requirements)]
     try:
         done = subprocess.run(
             command, cwd=script.path.parent, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
@@ -239,4 +242,4 @@ def _packages(script: Script, work: Path) -> list[str]:
             f"{script.requirements}: cannot be installed ({said[:300]}); expected packages that pip can reach: put "
             f"them into {script.libraries} (pip install --target), which needs no network"
         )
-    return [str(work)]
+    return [folder]

@@ -4,7 +4,7 @@ import ast
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,13 +57,13 @@ class Script:
         return self.path.parent / "requirements.txt"
 
 
-def find_script(model: Path, environment: Mapping[str, str], work: Path) -> Script | None:
+def find_script(model: Path, environment: Mapping[str, str], work: Callable[[str], Path]) -> Script | None:
     """The script of the user's own that answers; None where this server does, which a line says unless nothing else was
     asked for.
 
     Args:
         model: the model directory.
-        work: an empty folder for a script that is fetched.
+        work: makes an empty folder of a name, for a script that is fetched.
 
     Raises:
         UserError: the script cannot be fetched or read, or is no Python.
@@ -103,7 +103,7 @@ def find_script(model: Path, environment: Mapping[str, str], work: Path) -> Scri
     return Script(path, functions)
 
 
-def _named(model: Path, program: str, place: str, work: Path) -> Path | None:
+def _named(model: Path, program: str, place: str, work: Callable[[str], Path]) -> Path | None:
     """The script that PROGRAM and SUBMIT_DIRECTORY name; None where there is none, after a warning."""
     folders = [model / CODE]
     if place.startswith("s3://"):
@@ -127,14 +127,13 @@ def _named(model: Path, program: str, place: str, work: Path) -> Path | None:
     return None
 
 
-def _fetched(address: str, work: Path) -> Path:
+def _fetched(address: str, work: Callable[[str], Path]) -> Path:
     """The folder of a script that the SDK has put into S3, an archive."""
     transfer = bounds.Transfer(f"{SUBMIT_DIRECTORY}={shown(address)}", NEVER, _WAYS)
-    arrived = fetch_s3(address, work, transfer)
+    arrived = fetch_s3(address, work("fetched"), transfer)
     if arrived.is_dir():
         return arrived
-    folder = work / "code"
-    folder.mkdir()
+    folder = work("code")
     unpack(arrived, transfer.origin, folder)
     return folder
 
