@@ -74,7 +74,7 @@ def test_jumpstarts_own_in_the_model(
 ):
     path = put(model, JUMPSTART)
     assert find_script(model, environment, work) is None
-    assert caplog.messages == [f"{path} is JumpStart's own script: this server answers as it does."]
+    assert caplog.messages == [f"{path} is JumpStart's own script: it is not run, and this server answers as it does."]
 
 
 def test_jumpstarts_own_by_its_address(
@@ -83,7 +83,7 @@ def test_jumpstarts_own_by_its_address(
     monkeypatch.setattr(module, "fetch_s3", None)  # nothing is fetched
     assert find_script(model, {**SUBMIT, "SAGEMAKER_SUBMIT_DIRECTORY": ADDRESS}, work) is None
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].endswith("is JumpStart's own script: this server answers as it does.")
+    assert caplog.messages[0].endswith("is JumpStart's own script: it is not run, and this server answers as it does.")
 
 
 @pytest.mark.parametrize(

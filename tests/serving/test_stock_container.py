@@ -196,7 +196,8 @@ def handler(data, context):
     pixels = np.array(Image.open(data).convert("RGB"))[None].tolist()
     response = requests.post(context.rest_uri, data=json.dumps({"instances": pixels}))
     found = json.loads(response.content)["predictions"][0]
-    return json.dumps([found["detection_boxes"], found["detection_scores"], found["detection_classes"]]), "application/json"
+    names = ("detection_boxes", "detection_scores", "detection_classes")
+    return json.dumps([found[name] for name in names]), "application/json"
 """
 
 

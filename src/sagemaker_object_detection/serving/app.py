@@ -248,7 +248,7 @@ class _Body:
 
 
 async def _in_thread(call: Callable[..., _T], *arguments: Any) -> _T:
-    """In a thread, because reading can take long and every other request would wait; in one, as Pillow asks."""
+    """In a thread, because reading can take long and every other request would wait; in one, to take turns."""
     return await asyncio.get_running_loop().run_in_executor(_HEADERS, call, *arguments)
 
 

@@ -21,7 +21,6 @@ MAX_BYTES = 2**27
 """Of a request: an image as text of its pixels is ten times as large as its file."""
 MAX_ROWS = 64
 _PATH = re.compile(r"/v1/models/[^/]+?(/versions/\d+|/labels/[^/:]+)?(:[a-z]+)?")
-_HEADER = threading.Lock()
 
 
 class RestInterface:
@@ -116,8 +115,7 @@ class RestInterface:
         if isinstance(value, dict) and isinstance(value.get("b64"), str):
             try:
                 contents = base64.b64decode(value["b64"])
-                with _HEADER:
-                    header = header_of(contents)
+                header = header_of(contents)
             except (ValueError, UnusableImageError) as error:
                 raise RequestError(400, f"{place} {error}") from error
             return self._detect, contents, header.height * header.width

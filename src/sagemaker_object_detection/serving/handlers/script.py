@@ -73,7 +73,11 @@ def find_script(model: Path, environment: Mapping[str, str], work: Callable[[str
     place = environment.get(SUBMIT_DIRECTORY, "").strip().removeprefix("file://")
     path: Path | None = model / CODE / HANDLER
     if _JUMPSTART_ADDRESS.match(place):
-        log.info("%s: %s is JumpStart's own script: this server answers as it does.", SUBMIT_DIRECTORY, shown(place))
+        log.info(
+            "%s: %s is JumpStart's own script: it is not run, and this server answers as it does.",
+            SUBMIT_DIRECTORY,
+            shown(place),
+        )
         return None
     if program or place:
         path = _named(model, program or HANDLER, place, work)
@@ -86,7 +90,7 @@ def find_script(model: Path, environment: Mapping[str, str], work: Callable[[str
     if text == Path(inference.__file__).read_bytes():
         return None
     if sum(mark in text for mark in _JUMPSTART_MARKS) >= 2:
-        log.info("%s is JumpStart's own script: this server answers as it does.", path)
+        log.info("%s is JumpStart's own script: it is not run, and this server answers as it does.", path)
         return None
     names = _names(text, path)
     functions = next((wanted for wanted in _WANTED if names.issuperset(wanted)), None)
