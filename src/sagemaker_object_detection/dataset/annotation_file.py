@@ -42,7 +42,8 @@ class AnnotationTable:
     image_rows [N], box_rows [M]: position of each entry in the file. image_sizes: int64 [N, 2], height and width, 0
     where not given. box_images: int64 [M], index of the image, -1 unknown. bboxes: float64 [M, 4], as written.
     box_categories: int64 [M], index into `category_ids`, the distinct ids in order of appearance. categories: id ->
-    name, None if absent.
+    name, None if absent. file: the file's name. addresses: whether `file_names` are the images' addresses in a bucket,
+    and not paths below images/.
     """
 
     channel: str
@@ -56,10 +57,16 @@ class AnnotationTable:
     box_categories: np.ndarray
     category_ids: list[Id]
     categories: Mapping[Id, str] | None
+    file: str = ANNOTATIONS_FILE
+    addresses: bool = False
 
     def image(self, index: int) -> str:
         """How sentences name an image's entry."""
-        return f"{self.channel} images[{self.image_rows[index]}] {self.file_names[index]!r}"
+        return f"{self.channel} {self.place(index)} {self.file_names[index]!r}"
+
+    def place(self, index: int) -> str:
+        """Where the file has an image's entry."""
+        return f"images[{self.image_rows[index]}]"
 
     def box(self, number: int) -> str:
         """How sentences name an annotation."""
