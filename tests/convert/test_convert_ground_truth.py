@@ -52,13 +52,13 @@ def test_the_label_attribute_is_asked_for_where_there_are_two(source, tmp_path, 
     file = tmp_path / "output.manifest"
     assert refused(capsys, arguments, tmp_path) == [
         f"{file}: has 2 label attributes of type groundtruth/object-detection; those with boxes are 'cells', 'second'. "
-        "Say which with --label-attribute."
+        "Say which with --label-attribute of scripts/convert_dataset.py ground-truth."
     ]
     converted(capsys, [*arguments, "--label-attribute", "second"], tmp_path / "new")
     assert read_back(tmp_path / "new")["c.jpg"] == (64, 48, [("dog", 0, 0, 9, 9)])
     assert refused(capsys, [*arguments, "--label-attribute", "third"], tmp_path) == [
         f"{file}: has no label attribute 'third' of type groundtruth/object-detection; those with boxes are 'cells', "
-        "'second'. Say which with --label-attribute."
+        "'second'. Say which with --label-attribute of scripts/convert_dataset.py ground-truth."
     ]
 
 
@@ -78,13 +78,15 @@ def test_a_manifest_of_another_task_is_refused(source, tmp_path, capsys):
     write_manifest(tmp_path, lines)
     file = tmp_path / "output.manifest"
     assert refused(capsys, arguments, tmp_path) == [
-        f"{file}: has no label attribute of type groundtruth/object-detection; the others are 'cells "
-        "(groundtruth/semantic-segmentation)'."
+        f"{file}: has segmentation masks, and no label attribute of type groundtruth/object-detection: 'cells' "
+        "(groundtruth/semantic-segmentation). Expected those of a bounding box job: label the images with one, or "
+        "write annotations.json."
     ]
     write_manifest(tmp_path, [{"source-ref": "s3://bucket/a.jpg"}])
     assert refused(capsys, arguments, tmp_path) == [
         f"{file}: has no label attribute of type groundtruth/object-detection; no line has a key that ends in "
-        '"-metadata".'
+        '"-metadata". Expected the output of a labelling job, which lies in its folder manifests/output/, and not its '
+        "input."
     ]
 
 
@@ -176,11 +178,11 @@ def test_images_that_may_be_two_files_or_none_are_told(source, tmp_path, capsys)
     write_manifest(tmp_path, lines)
     file, pictures = tmp_path / "output.manifest", tmp_path / "pictures"
     assert refused(capsys, arguments, tmp_path) == [
-        f"{file} line 2: there is no b.jpg in {pictures} for s3://bucket/some/prefix/b.jpg. Put it there or remove the "
-        "line.",
-        f"{file} line 3: s3://bucket/some/prefix/c.jpg may be 'one/c.jpg', 'two/c.jpg' in {pictures}. Give its folders "
-        "there the names they have in the bucket.",
-        f"{file} line 4: {pictures}/a.jpg is the image of {file} line 1 already. Merge the two, or remove one.",
+        f"{file} line 2: 's3://bucket/some/prefix/b.jpg' is not in {pictures}. Add the file or remove its entry.",
+        f"{file} line 3: 's3://bucket/some/prefix/c.jpg' may be 'one/c.jpg', 'two/c.jpg' in {pictures}. Give their "
+        "folders the names that they have in the bucket.",
+        f"{file} line 4: 's3://bucket/some/prefix/a.jpg' would be 'a.jpg', which is the file of {file} line 1 already. "
+        "Merge the two, or add the file that is missing.",
     ]
 
 
@@ -193,10 +195,10 @@ def test_an_empty_manifest_and_a_missing_folder_are_told_together(tmp_path, caps
     ]
 
 
-def test_a_file_whose_name_differs_in_case_alone_is_pointed_at(tmp_path, capsys):
+def test_a_file_whose_name_differs_in_case_alone_is_taken_and_counted(tmp_path, capsys):
     arguments = write_ground_truth(tmp_path)
     (tmp_path / "pictures/a.jpg").rename(tmp_path / "pictures/A.JPG")
-    assert refused(capsys, arguments, tmp_path) == [
-        f"{tmp_path}/output.manifest line 1: there is no a.jpg in {tmp_path}/pictures for "
-        "s3://bucket/some/prefix/a.jpg. There is 'A.JPG': name it exactly so."
-    ]
+    said = converted(capsys, arguments, tmp_path / "new")
+    counted = "file names written in other capitals, such as 's3://bucket/some/prefix/a.jpg' for 'A.JPG': 1"
+    assert counted in said
+    assert "A.JPG" in read_back(tmp_path / "new")

@@ -84,7 +84,8 @@ def test_a_name_that_may_be_two_files_is_refused_with_both(tmp_path: Path) -> No
         (channel / "images" / name).parent.mkdir(exist_ok=True)
         picture(64, 48).save(channel / "images" / name)
     assert checked(channel)[2] == [
-        "training images[0] 'x.jpg' may be 'one/x.jpg', 'two/x.jpg'. Write the path of one of them below images/.",
+        f"training images[0] 'x.jpg' may be 'one/x.jpg', 'two/x.jpg' in {channel}/images. Write the path of one of "
+        "them below images/.",
         "training images[2] 'train/y.jpg' does not exist. Did you mean 'val/y.jpg'? Add the file or remove its entry.",
     ]
 

@@ -69,12 +69,15 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
     for index, name in enumerate(names):
         if not is_file_name(name):
             add(index, "refused file names", f"is not the name of a file. Expected a path below {folder.name}/.")
-        elif leads_elsewhere(name):
+        elif leads_elsewhere(name) and not table.addresses:
             elsewhere.append(index)
         elif _leaves(channel, folder, name):
             add(index, "refused file names", _LEAVES)
         elif (first := used.setdefault(os.path.normpath(name), index)) == index:
-            paths[index] = folder / name
+            if table.addresses:
+                elsewhere.append(index)
+            else:
+                paths[index] = folder / name
         else:
             listed = f"is listed already as {table.place(first)}"
             add(index, "duplicate file names", f"{listed}. Merge the two entries into one.")

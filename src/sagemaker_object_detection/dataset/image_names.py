@@ -251,7 +251,10 @@ class Search:
             if not match.sure:
                 found[index] = self._not_found(name, match)
             elif len(match.files) > 1:
-                text = f"may be {shortlist(match.files)}. Write the path of one of them below {self.folder.name}/."
+                advice = f"Write the path of one of them below {self.folder.name}/."
+                if self.addresses:
+                    advice = "Give their folders the names that they have in the bucket."
+                text = f"may be {shortlist(match.files)} in {self.folder}. {advice}"
                 found[index] = UnusableImageError("ambiguous file names", text)
             elif (first := self.used.setdefault(match.files[0], index)) != index:
                 text = (
@@ -272,7 +275,8 @@ class Search:
         elif os.path.isfile(self.folder.parent / name):
             return UnusableImageError(MISSING, f"does not exist. It lies beside {self.folder.name}/: move it there.")
         else:
-            kind, fault, advice = MISSING, "does not exist", "Add the file or remove its entry."
+            fault = f"is not in {self.folder}" if self.addresses else "does not exist"
+            kind, advice = MISSING, "Add the file or remove its entry."
         guess = f"Did you mean {shortlist(match.files)}? " if match.files else ""
         return UnusableImageError(kind, f"{fault}. {guess}{advice}")
 

@@ -124,11 +124,14 @@ def _check_channel(
     problems += found
     if table is None:
         return None
+    warnings += table.notes
     images, found = check_images(table)
     problems += found
     warnings += images.notes
     lenient = hyperparameters.invalid_boxes == "drop"
-    boxes, found, warned = check_boxes(table, images.sizes, hyperparameters.bbox_format, lenient=lenient)
+    boxes, found, warned = check_boxes(
+        table, images.sizes, table.bbox_format or hyperparameters.bbox_format, lenient=lenient
+    )
     problems += found
     warnings += warned
     if not len(boxes.rows) and not any(problem.channel == name for problem in problems):
