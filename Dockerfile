@@ -3,7 +3,7 @@
 #   BASE          an image with Python 3.11 below /usr/local, and Debian's apt-get
 #   VARIANT       gpu or cpu: which lock file is installed
 #   BAKED_MODELS  model ids, separated by spaces, whose weights the image is to hold
-#   BAKED_FROM    where the weights of a single BAKED_MODELS lie, if not on TensorFlow Hub
+#   BAKED_FROM    where the weights of a single BAKED_MODELS lie, if not where they are published
 #   CUDA_COMPAT   a file in container/: NVIDIA's package cuda-compat-12-N
 
 ARG BASE=python:3.11-slim-bookworm
@@ -42,11 +42,12 @@ RUN rm -rf /opt/venv/lib/python3.11/site-packages/tensorflow/include \
     && find /opt/venv -name __pycache__ -prune -exec rm -rf {} + \
     && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv
 
-# What starts a container, as a tree to be laid over the root: one script under the name of every verb, and NVIDIA's
-# cuda-compat, which the script uses on hosts with an older driver.
+# What starts a container, as a tree to be laid over the root: one script under the name of every verb, what Python does
+# first, and NVIDIA's cuda-compat, which the script uses on hosts with an older driver.
 FROM ${BASE} AS start
 COPY container /container
-RUN mkdir -p /start/usr/local/bin \
+RUN mkdir -p /start/usr/local/bin /start/opt/venv/lib/python3.11/site-packages \
+    && cp /container/sitecustomize.py /start/opt/venv/lib/python3.11/site-packages/ \
     && cd /start/usr/local/bin \
     && install --mode 755 /container/train train \
     && for verb in serve check describe predict fetch-weights sample-data; do ln -s train "$verb"; done

@@ -124,7 +124,11 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder with copies of the images in S3, found there by their path in the bucket or by their name",
     )
     manifest.add_argument(
-        "--label-attribute", metavar="NAME", help="which labels to take, where the manifest holds several"
+        "--label-attribute",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="which labels to take, where the manifest holds several; of several names the first that an image has",
     )
     manifest.set_defaults(read=_ground_truth)
 

@@ -15,6 +15,7 @@ from unittest import mock
 from sagemaker_object_detection.__main__ import _parser
 from sagemaker_object_detection.catalogue import CATALOGUE
 from sagemaker_object_detection.describe import describe_markdown
+from sagemaker_object_detection.job.settings import HYPERPARAMETERS
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src/sagemaker_object_detection"
 HUB = "https://tfhub.dev/tensorflow/"
@@ -24,9 +25,10 @@ HELP_WIDTH = 100
 
 def base_models() -> str:
     """The table of the catalogue."""
-    lines = ["| model | input | default epochs | on TensorFlow Hub |", "|---|---|---|---|"]
+    lines = ["| model | input | default epochs | on TensorFlow Hub | in the Model Garden |", "|---|---|---|---|---|"]
     lines += [
-        f"| `{base.name}` | {base.input_size} | {base.default_epochs} | `{base.weights.hub_handle.removeprefix(HUB)}` |"
+        f"| `{base.name}` | {base.input_size} | {base.default_epochs} "
+        f"| `{base.weights.hub_handle.removeprefix(HUB)}` | `{base.weights.tarball}` |"
         for base in CATALOGUE
     ]
     return "\n".join(lines) + "\n"
@@ -46,10 +48,19 @@ def _help(parser: argparse.ArgumentParser) -> Iterator[str]:
                 yield from _help(verb)
 
 
+def toolkits() -> str:
+    """What is said of hyperparameters of SageMaker's toolkits."""
+    lines = ["| names | no effect because |", "|---|---|"]
+    for row in HYPERPARAMETERS:
+        lines.append(f"| {', '.join(f'`{text}...`' for text in row.beginnings)} | {row.why} |")
+    return "\n".join(lines) + "\n"
+
+
 PARTS = (
     (PACKAGE / "hyperparameters/README.md", "describe", describe_markdown),
     (PACKAGE / "weights/README.md", "base models", base_models),
     (PACKAGE / "COMMANDS.md", "commands", commands),
+    (PACKAGE / "job/README.md", "toolkits", toolkits),
 )
 """Page, name of the part, and what renders it."""
 

@@ -137,7 +137,7 @@ FAULTS = (
         f"{_SRC}/weights/archive.py",
         """            opened.extractall(target, filter="data")
     except OSError as error:
-        raise PlatformError(
+        raise bounds.NoRoomError(
             f"{origin}: the disk is full while unpacking {archive.name} below {target.parent}; give the job a larger "
             "volume"
         ) from error
@@ -152,7 +152,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
 """,
         """            opened.extractall(target, filter="tar")
     except OSError as error:
-        raise PlatformError(
+        raise bounds.NoRoomError(
             f"{origin}: the disk is full while unpacking {archive.name} below {target.parent}; give the job a larger "
             "volume"
         ) from error
@@ -228,8 +228,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "script-mode-not-recognised",
         f"{_SRC}/job/config.py",
-        'platform.get(SCRIPT, "")',
-        'own.get(SCRIPT, "")',
+        'unquote(platform.get(name, ""))',
+        'unquote(platform.get("", ""))',
     ),
     Fault("shell-stays-process-1", "container/train", "exec python -P", "python -P"),
     # Hyperparameters.
@@ -269,6 +269,18 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         f"{_SRC}/dataset/check_images.py",
         "target = os.path.realpath(folder / file_name)",
         "target = os.path.abspath(folder / file_name)",
+    ),
+    Fault(
+        "file-given-to-two-images",
+        f"{_SRC}/dataset/image_names.py",
+        "(first := self.used.setdefault(match.files[0], index)) != index",
+        "(first := self.used.setdefault(match.files[0], index)) < 0",
+    ),
+    Fault(
+        "labels-before-their-adjustment-read",
+        f"{_SRC}/dataset/ground_truth.py",
+        "last = max((attributes[each].newest for each in adjusting)",
+        "last = min((attributes[each].newest for each in adjusting)",
     ),
     Fault(
         "validation-images-also-trained-on",
@@ -619,8 +631,20 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "fetched-weights-kept-unread",
         f"{_SRC}/weights/sources.py",
-        "read_all(weights_in_tree(tree, self.origin))",
-        "weights_in_tree(tree, self.origin)",
+        "read_all(found)  # nothing else",
+        "pass  # nothing else",
+    ),
+    Fault(
+        "published-weights-of-another-model-kept",
+        f"{_SRC}/weights/sources.py",
+        "_check_base(found, self.expected)",
+        "pass",
+    ),
+    Fault(
+        "name-of-a-variable-in-the-fingerprint",
+        f"{_SRC}/weights/checkpoint.py",
+        "digests = sorted(",
+        "digests = list(",
     ),
     Fault(
         "size-of-an-aspect-ratio-resizer-not-read",
@@ -647,8 +671,20 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "channel-prefix-without-its-slash",
         f"{_SRC}/launch/training.py",
-        'address if is_archive or address.endswith("/") else f"{address}/"',
+        'address if is_whole or address.endswith("/") else f"{address}/"',
         "address",
+    ),
+    Fault(
+        "hyperparameters-sent-as-typed",
+        f"{_SRC}/launch/training.py",
+        'request["HyperParameters"] = sent',
+        'request["HyperParameters"] = values["--hyperparameters"]',
+    ),
+    Fault(
+        "manifests-images-copied-again",
+        f"{_SRC}/launch/manifests.py",
+        'if f"images/{name}" not in present',
+        "if name not in present",
     ),
     Fault(
         "tuning-job-always-maximizes",

@@ -29,9 +29,11 @@ PROGRAMS = {"launch_training": TRAINING, "launch_tuning": TUNING, "register_algo
 
 @dataclass
 class Sent:
-    """The SageMaker requests as they were sent: (operation, body) of each."""
+    """What was sent. requests: SageMaker's, (operation, body) of each. to_s3: (operation, path) of each."""
 
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    to_s3: list[tuple[str, str]] = field(default_factory=list)
+    _sessions: dict[str, boto3.Session] = field(default_factory=dict)
 
     @classmethod
     def through(cls, monkeypatch: Any) -> "Sent":
@@ -41,9 +43,16 @@ class Sent:
         return sent
 
     def _connect(self, region: str | None, profile: str | None) -> Aws:
-        session = boto3.Session(region_name=region or "us-east-1", profile_name=profile)
-        session.events.register("before-call.sagemaker", self._keep)
-        return Aws(session.client("sagemaker"), session.client("logs"), session.region_name)
+        region = region or "us-east-1"
+        if region not in self._sessions:  # a new one takes a moment
+            session = self._sessions[region] = boto3.Session(region_name=region, profile_name=profile)
+            session.events.register("before-call.sagemaker", self._keep)
+            session.events.register("before-call.s3", self._note)
+        session = self._sessions[region]
+        return Aws(session.client("sagemaker"), session.client("logs"), session.client("s3"), session.region_name)
+
+    def _note(self, model: Any, params: dict[str, Any], **_: object) -> None:
+        self.to_s3.append((model.name, params["url_path"]))
 
     def _keep(self, model: Any, params: dict[str, Any], **_: object) -> None:
         body = json.loads(params["body"])

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from conftest import run_verb, write_job
 
+from sagemaker_object_detection.catalogue import DEFAULT_MODEL, find
 from sagemaker_object_detection.check import check
 from sagemaker_object_detection.job.paths import Paths
 
@@ -107,12 +108,20 @@ def test_what_needs_validation_says_so(root, name):
 def test_weights_on_another_machine_are_left_to_the_job(root, monkeypatch, given, address):
     for name in ("SAGEMAKER_OD_WEIGHTS_DIR", "SAGEMAKER_OD_CACHE_DIR"):
         monkeypatch.setenv(name, str(root / "nothing"))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
     write_job(root, given)
     result = check(Paths(root))
     origin = 'pretrained_weights="s3://bucket/model.tar.gz"'
     if "pretrained_weights" not in given:
         origin = f'pretrained_weights="auto" ({address})'
-    note = f"{origin}: the weights will be fetched from {address} when the job runs; they were not checked here"
+    places = address
+    if "pretrained_weights" not in given:
+        base = find(given.get("model_id", DEFAULT_MODEL.name))
+        places += (
+            f", or if that fails from {base.weights.archive} or JumpStart's {base.model_id} in "
+            "s3://jumpstart-cache-prod-eu-west-1,"
+        )
+    note = f"{origin}: the weights will be fetched from {places} when the job runs; they were not checked here"
     assert (result.notes, result.problems) == ((note,), ())
     assert result.as_text().splitlines()[-2:] == [f"note: {note}", "0 problems."]
     assert json.loads(result.as_json())["notes"] == [note]

@@ -21,9 +21,9 @@ def test_the_training_specification_is_complete():
     assert [
         (row["Name"], row["IsRequired"], row["SupportedInputModes"]) for row in specification["TrainingChannels"]
     ] == [
-        ("training", True, ["File", "FastFile"]),
-        ("validation", False, ["File", "FastFile"]),
-        ("model", False, ["File", "FastFile"]),
+        ("training", True, ["File"]),
+        ("validation", False, ["File"]),
+        ("model", False, ["File"]),
     ]
     assert specification["MetricDefinitions"][0] == {"Name": "train:loss", "Regex": r"loss=([0-9\.]+)."}
     objectives = {row["MetricName"]: row["Type"] for row in specification["SupportedTuningJobObjectiveMetrics"]}

@@ -66,13 +66,13 @@ build_once = functools.cache(build_detector)
 
 @pytest.fixture
 def catalogue_of(monkeypatch):
-    """Answers the catalogue's handles with paths on this machine, or with nothing."""
+    """Answers for what is published with paths on this machine."""
 
     def answer(places):
-        by_handle = {find(name).weights.hub_handle: place for name, place in places.items()}
-        monkeypatch.setattr(
-            verb, "source_at", lambda place, *options: source_at(str(by_handle.get(place, place)), *options)
-        )
+        def published(base, said, ways):
+            return source_at(str(places[base.name]), f"{said} ({base.weights.hub_handle})", ways)
+
+        monkeypatch.setattr(verb, "published", published)
 
     return answer
 

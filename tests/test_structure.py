@@ -26,8 +26,8 @@ FLOW = [
     {"artifact"},
     {"report"},
     {"serving"},
-    {"preflight", "outputs"},
-    {"train", "check", "fetch_weights", "launch", "convert"},
+    {"preflight", "outputs", "convert"},
+    {"train", "check", "fetch_weights", "launch"},
     {"__main__"},
 ]
 """Rooms from first to last. A room imports from those before it, and from itself."""

@@ -152,9 +152,10 @@ def interrupted(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return jobs.root / "checkpoints", state
 
 
-def start_from(patch: pytest.MonkeyPatch, *, loaded: bool) -> None:
+def start_from(patch: pytest.MonkeyPatch, *, loaded: bool, former: str | None = None) -> None:
     weights: Any = SimpleNamespace(origin="somewhere") if loaded else None
-    start = Start(TINY, lambda detector: None, weights, f"loaded: {loaded}", new_top_layer=True)
+    said = f"loaded: {loaded}" if former is None else "by its values"
+    start = Start(TINY, lambda detector: None, weights, said, new_top_layer=True, former_fingerprint=former)
     patch.setattr(restore, "find_start", lambda *_: start)
 
 
@@ -283,10 +284,11 @@ def test_a_host_that_is_not_the_first_takes_its_images_and_writes_nothing(jobs, 
     assert [path for path in jobs.root.rglob("*") if path.is_file() and path.parent.name != "config"] == []
 
 
-def test_a_restarted_job_is_handed_all_that_its_checkpoint_holds(jobs, interrupted, monkeypatch):
+@pytest.mark.parametrize("former", [None, "loaded: True"], ids=["its own", "of version 0.1.0"])
+def test_a_restarted_job_is_handed_all_that_its_checkpoint_holds(jobs, interrupted, monkeypatch, former):
     folder, stored = interrupted
     shutil.copytree(folder, jobs.root / "checkpoints")
-    start_from(monkeypatch, loaded=True)
+    start_from(monkeypatch, loaded=True, former=former)
     # As with more replicas: "Auto" would not freeze now what it froze before.
     monkeypatch.setattr(recipe, "FEW_IMAGES_PER_REPLICA", 0)
     jobs.run(early_stopping="True", early_stopping_patience="7", early_stopping_min_delta="0.25")

@@ -207,7 +207,10 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("models", nargs="+", metavar="MODEL_ID", help='ids or short names, or "all"')
     fetch.add_argument("--to", type=Path, required=True, metavar="DIR", help="gets a subfolder for each model")
     fetch.add_argument(
-        "--from", dest="address", metavar="ADDRESS", help="where a single model's weights lie, if not on TensorFlow Hub"
+        "--from",
+        dest="address",
+        metavar="ADDRESS",
+        help="where a single model's weights lie, if not where they are published",
     )
 
     sample = add("sample-data", _sample_data, help="write a small synthetic data set in the built-in's format")

@@ -69,6 +69,13 @@ class PublishedWeights:
     """Name of the archive in the zoo, without its ending."""
     input_size: int
     """What they were trained at."""
+    jumpstart_id: str
+    """What SageMaker JumpStart calls the model: the built-in algorithm's spelling."""
+
+    @property
+    def archive(self) -> str:
+        """Address of the archive in the zoo: tf2_detection_zoo.md of tensorflow/models has this one for each model."""
+        return f"http://download.tensorflow.org/models/object_detection/tf2/20200711/{self.tarball}.tar.gz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,10 +240,14 @@ def _published(
         cores: of the TPU it was trained on, as the built-in's id has it.
     """
     name = f"{architecture.stem}_{size}x{size}"
+    model_id = f"tensorflow-od1-{name.replace('_', '-')}-coco17-tpu-{cores}"
     weights = PublishedWeights(
-        f"https://tfhub.dev/tensorflow/{handle}", tarball or f"{name}_coco17_tpu-8", input_size=size
+        hub_handle=f"https://tfhub.dev/tensorflow/{handle}",
+        tarball=tarball or f"{name}_coco17_tpu-8",
+        input_size=size,
+        jumpstart_id=model_id,
     )
-    return architecture.at(size, epochs, weights, f"tensorflow-od1-{name.replace('_', '-')}-coco17-tpu-{cores}")
+    return architecture.at(size, epochs, weights, model_id)
 
 
 CATALOGUE: tuple[BaseModel, ...] = (

@@ -53,7 +53,7 @@ def check(paths: Paths) -> Check:
         return Check({}, (), (note,), ())
     found = examine(job)
     problems = list(found.problems)
-    notes = list(found.hyperparameters.notes)
+    notes = [*job.notes, *found.hyperparameters.notes]
     if (problem := find_driver_problem()) is not None:
         notes.append(f"on this machine the job would end with exit code 3: {problem}")
     named = catalogue.find(found.hyperparameters.model_id or "")
@@ -61,8 +61,10 @@ def check(paths: Paths) -> Check:
     known, anchors = base, list[str]()
     source = found.source
     if source is not None and source.address is not None:
+        first, *others = source.addresses
+        otherwise = f", or if that fails from {' or '.join(others)}," if others else ""
         notes.append(
-            f"{source.origin}: the weights will be fetched from {source.address} when the job runs; they were not "
+            f"{source.origin}: the weights will be fetched from {first}{otherwise} when the job runs; they were not "
             "checked here"
         )
         known = named or source.named_as

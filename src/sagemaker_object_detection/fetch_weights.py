@@ -15,7 +15,7 @@ from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.sentences import suggestion
 from sagemaker_object_detection.weights.cache import advising, fetching_folder
 from sagemaker_object_detection.weights.naming import shown
-from sagemaker_object_detection.weights.sources import source_at
+from sagemaker_object_detection.weights.sources import published, source_at
 from sagemaker_object_detection.weights.tree import Weights, told_of
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,8 @@ def fetch_weights(models: Sequence[str], folder: Path, place: str | None = None)
     Args:
         models: ids or short names of base models, or "all".
         folder: what `pretrained_weights="auto"` looks in: the folder that $SAGEMAKER_OD_WEIGHTS_DIR names.
-        place: where the weights of a single model lie, an address or a path; None for the catalogue's own handles.
+        place: where the weights of a single model lie, an address or a path; None for where the base
+            models are published.
 
     Raises:
         UserError, PlatformError: a sentence for every model that could not be had; the others are there. Or the folder
@@ -84,8 +85,7 @@ def _fetch(base: BaseModel, folder: Path, place: str | None, stop: StopSignal) -
         _verify_copy(target, base)
         log.info("%s: already in %s.", base.name, target)
         return
-    address = place or base.weights.hub_handle
-    source = source_at(address, f"{base.name} ({shown(address)})", _WAYS)
+    source = source_at(place, f"{base.name} ({shown(place)})", _WAYS) if place else published(base, base.name, _WAYS)
     with fetching_folder(folder) as work:
         copy = work / base.name
         _verify(_copy(source.fetch(stop, keep=False), copy, source.origin), base)
@@ -131,18 +131,13 @@ def _verify(weights: Weights, base: BaseModel) -> None:
     from sagemaker_object_detection.weights.checkpoint import read_model_garden
     from sagemaker_object_detection.weights.coco_classes import COLUMNS
     from sagemaker_object_detection.weights.install import install_model_garden, stored_classes
-    from sagemaker_object_detection.weights.recognition import configured_size, recognise_variables
+    from sagemaker_object_detection.weights.recognition import check_architecture, configured_size
 
     assert weights.checkpoint is not None
     use_the_cpu()
     with told_of(weights.origin, weights.checkpoint):
         stored = read_model_garden(weights.checkpoint)
-        found = recognise_variables(stored)
-        if base not in found:
-            raise UserError(
-                f"{weights.origin}: holds the weights of {' or '.join(other.name for other in found)}; expected those "
-                f"of {base.name}: name that model, or give the address of this one's weights"
-            )
+        found = check_architecture(stored, base, weights.origin)
         size, says = configured_size(weights), "the pipeline.config beside the variables"
         if size is None and weights.named_as in found:
             size, says = weights.named_as.input_size, "their name"

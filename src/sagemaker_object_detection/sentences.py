@@ -33,6 +33,11 @@ def as_json(value: Any) -> str:
         return "..."
 
 
+def plain(name: str) -> str:
+    """A name as it is if it is an ordinary one, else as `shown`."""
+    return name if name.isidentifier() and len(name) <= MAX_SHOWN else shown(name)
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 

@@ -23,7 +23,7 @@ def train(job: Job) -> None:
         found = preflight(job)
         if found.source is None or found.problems:
             raise UserError(found.problems)
-        for note in found.hyperparameters.notes:
+        for note in (*job.notes, *found.hyperparameters.notes):
             log.info(note)
         if job.checkpoints is None:
             log.info(
@@ -57,7 +57,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.training.best import Best, choose_objective
     from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints
     from sagemaker_object_detection.training.divergence import DivergenceCheck
-    from sagemaker_object_detection.training.identity import identity, in_force
+    from sagemaker_object_detection.training.identity import formerly, identity, in_force
     from sagemaker_object_detection.training.loop import Loop, Schedule
     from sagemaker_object_detection.training.recipe import Situation, settle, steps_per_epoch
     from sagemaker_object_detection.training.resume import find_state, restore
@@ -94,6 +94,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     checkpoints = Checkpoints(
         job.checkpoints if replicas.is_chief else None,
         identity(hyperparameters, start.base, start.fingerprint, data, validation, best.objective, policy),
+        formerly(start.former_fingerprint),
     )
     with replicas.blamed(), checkpoints:
         state = find_state(checkpoints, best, detector, replicas)
@@ -152,7 +153,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             evaluate = Evaluator(detector, validation, l2=l2, stop=stop, channels=Channels(detector))
         if replicas.any(stop.requested) and not progress.begun:
             raise StoppedError
-        board = TensorBoard(job.paths.tensorboard if replicas.is_chief else None, progress.epochs)
+        board = TensorBoard(job.tensorboard if replicas.is_chief else None, progress.epochs)
         loop = Loop(
             step,
             schedule,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,8 +15,8 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.weights import coco_classes
-from sagemaker_object_detection.weights.checkpoint import fingerprint
-from sagemaker_object_detection.weights.model_garden import checkpoint_variables
+from sagemaker_object_detection.weights.checkpoint import SUFFIX, fingerprint
+from sagemaker_object_detection.weights.model_garden import checkpoint_variables, saved_model_variables
 from sagemaker_object_detection.weights.sources import find_source
 
 SMALL = find("ssd_mobilenet_v2_fpnlite_320x320")
@@ -26,15 +27,18 @@ COCO = Labels(ids=COCO_IDS, names=tuple(coco_classes.CLASSES.values()))
 
 def write_published(folder: Path, detector: Detector, config: str = "") -> None:
     """A published tree: the checkpoint of a detector, and a configuration beside it."""
-    (folder / "checkpoint").mkdir(parents=True)
-    variables = checkpoint_variables(detector)
+    write_variables(folder / "checkpoint/ckpt-0", checkpoint_variables(detector))
+    (folder / "pipeline.config").write_text(config)
+
+
+def write_variables(prefix: Path, variables: dict[str, keras.Variable]) -> None:
+    prefix.parent.mkdir(parents=True)
     tf.raw_ops.SaveV2(
-        prefix=str(folder / "checkpoint/ckpt-0"),
+        prefix=str(prefix),
         tensor_names=list(variables),
         shape_and_slices=[""] * len(variables),
         tensors=[tf.convert_to_tensor(variable.value) for variable in variables.values()],
     )
-    (folder / "pipeline.config").write_text(config)
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +239,27 @@ def test_an_artifact_whose_index_is_gone_is_refused_in_words(tmp_path):
         f"{prefix}: the checkpoint cannot be read (No such file or directory); expected variables.index and every "
         "variables.data-* file as they were written: copy the folder again"
     )
+
+
+def test_the_same_weights_have_one_fingerprint_in_both_forms_of_the_model_garden(published, tmp_path):
+    """Or a restart that got them from another place, or another host, would be another job."""
+    detector = build_detector(SMALL, coco_classes.COLUMNS, seed=1)
+    bias = detector.class_predictor.bias
+    bias.assign(np.arange(bias.shape[0], dtype=np.float32))
+    starts = [start_from(published)]
+    for lists in (["variables"], ["variables", "trainable_variables"]):
+        first = [f"_model/_feature_extractor/{name}/0{SUFFIX}" for name in lists]
+        first += [f"_model/_box_predictor/{name}/0{SUFFIX}" for name in lists]
+        folder = tmp_path / str(len(lists))
+        write_variables(folder / "variables/variables", saved_model_variables(detector, first))
+        starts.append(start_from(folder))
+    bias.assign(bias + 1)
+    write_variables(tmp_path / "other/checkpoint/ckpt-0", checkpoint_variables(detector))
+    other = start_from(tmp_path / "other")
+    assert len({start.fingerprint for start in starts}) == 1
+    assert len({start.former_fingerprint for start in starts}) == 3
+    assert other.fingerprint != starts[0].fingerprint
+    assert starts[0].former_fingerprint == fingerprint(published / "checkpoint/ckpt-0")
 
 
 def test_the_fingerprint_of_weights_differs_where_one_value_does(tmp_path):

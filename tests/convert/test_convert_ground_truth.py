@@ -52,13 +52,13 @@ def test_the_label_attribute_is_asked_for_where_there_are_two(source, tmp_path, 
     file = tmp_path / "output.manifest"
     assert refused(capsys, arguments, tmp_path) == [
         f"{file}: has 2 label attributes of type groundtruth/object-detection; those with boxes are 'cells', 'second'. "
-        "Say which with --label-attribute of scripts/convert_dataset.py ground-truth."
+        "Say which with --label-attribute."
     ]
     converted(capsys, [*arguments, "--label-attribute", "second"], tmp_path / "new")
     assert read_back(tmp_path / "new")["c.jpg"] == (64, 48, [("dog", 0, 0, 9, 9)])
     assert refused(capsys, [*arguments, "--label-attribute", "third"], tmp_path) == [
         f"{file}: has no label attribute 'third' of type groundtruth/object-detection; those with boxes are 'cells', "
-        "'second'. Say which with --label-attribute of scripts/convert_dataset.py ground-truth."
+        "'second'. Say which with --label-attribute."
     ]
 
 
@@ -78,16 +78,127 @@ def test_a_manifest_of_another_task_is_refused(source, tmp_path, capsys):
     write_manifest(tmp_path, lines)
     file = tmp_path / "output.manifest"
     assert refused(capsys, arguments, tmp_path) == [
-        f"{file}: has segmentation masks, and no label attribute of type groundtruth/object-detection: 'cells' "
-        "(groundtruth/semantic-segmentation). Expected those of a bounding box job: label the images with one, or "
-        "write annotations.json."
+        f"{file}: has no label attribute of type groundtruth/object-detection; the others are 'cells "
+        "(groundtruth/semantic-segmentation)'. Draw boxes in a bounding-box job: there is nothing else to learn from."
     ]
     write_manifest(tmp_path, [{"source-ref": "s3://bucket/a.jpg"}])
     assert refused(capsys, arguments, tmp_path) == [
         f"{file}: has no label attribute of type groundtruth/object-detection; no line has a key that ends in "
-        '"-metadata". Expected the output of a labelling job, which lies in its folder manifests/output/, and not its '
-        "input."
+        '"-metadata", so it is the input of a labelling job. '
+        "Give the job's output.manifest, which is in manifests/output/ below its output path."
     ]
+
+
+VIDEO = (
+    "A video job's boxes are in the SeqLabel.json of each sequence, as left, top, width and height. Write them as "
+    "COCO, and convert that: convert_dataset.py coco FILE --images DIR."
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("groundtruth/video-object-detection", VIDEO),
+        ("groundtruth/video-object-tracking", VIDEO),
+        ("groundtruth/image-classification", "Draw boxes in a bounding-box job: there is nothing else to learn from."),
+        (
+            "groundtruth/label-verification",
+            "A verification has no boxes of its own. Give the output.manifest of the job that drew them.",
+        ),
+        (
+            "groundtruth/custom",
+            "The labels of a custom job are as its own function writes them. Write them as COCO, and convert that: "
+            "convert_dataset.py coco FILE --images DIR.",
+        ),
+    ],
+)
+def test_each_task_without_boxes_is_told_with_the_way_out(source, tmp_path, capsys, kind, advice):
+    arguments, _ = source
+    write_manifest(tmp_path, [{"source-ref": "s3://bucket/a", "x-ref": "s3://b/c", "x-ref-metadata": {"type": kind}}])
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{tmp_path}/output.manifest: has no label attribute of type groundtruth/object-detection; the others are "
+        f"'x-ref ({kind})'. {advice}"
+    ]
+
+
+MANIFEST = "Give the job's output.manifest, which is in manifests/output/ below its output path."
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ({"answers": [{"answerContent": {}}]}, f"is what workers answered, not a manifest. {MANIFEST}"),
+        (
+            [{"datasetObjectId": "0", "consolidatedAnnotation": {"content": {}}}],
+            f"is what workers' answers were merged into, not a manifest. {MANIFEST}",
+        ),
+        ({"detection-annotations": []}, f"is a SeqLabel.json, not a manifest. {VIDEO}"),
+        ({"tracking-annotations": []}, f"is a SeqLabel.json, not a manifest. {VIDEO}"),
+        ({"seq-no": 1, "frames": []}, f"is a list of a video's frames, not a manifest. {VIDEO}"),
+    ],
+)
+def test_each_other_file_of_a_labelling_job_is_recognised(source, tmp_path, capsys, content, fault):
+    arguments, _ = source
+    write_manifest(tmp_path, [content])
+    assert refused(capsys, arguments, tmp_path) == [f"{tmp_path}/output.manifest line 1: {fault}"]
+
+
+def adjusted(lines, numbers):
+    """The lines, those of these numbers with labels that a chained job has adjusted: one box of class dog."""
+    for number in numbers:
+        picture = PICTURES[number]
+        more = manifest_line(Picture(picture.name, 64, 48, ((1, 0, 0, 9, 9),)), attribute="better")
+        more["better-metadata"]["adjustment-status"] = "adjusted" if number else "unadjusted"
+        lines[number] |= more
+    return lines
+
+
+def test_the_labels_of_an_adjustment_job_are_read_and_that_is_told(source, tmp_path, capsys):
+    arguments, lines = source
+    write_manifest(tmp_path, adjusted(lines, range(3)))
+    said = converted(capsys, arguments, tmp_path / "new")
+    assert said[3] == "label attributes with boxes that are not read ('cells'; read: 'better'): 1"
+    assert {str(boxes) for _, _, boxes in read_back(tmp_path / "new").values()} == {"[('dog', 0, 0, 9, 9)]"}
+    converted(capsys, [*arguments, "--label-attribute", "cells"], tmp_path / "first")
+    assert read_back(tmp_path / "first") == expected(PICTURES)
+
+
+def test_lines_that_were_not_adjusted_are_told_and_may_keep_their_labels(source, tmp_path, capsys):
+    arguments, lines = source
+    write_manifest(tmp_path, adjusted(lines, [1]))
+    problems = refused(capsys, arguments, tmp_path)
+    assert problems == [
+        f"{tmp_path}/output.manifest line {line}: has no label attribute 'better'. It has 'cells': --label-attribute "
+        "better cells takes that where there is no better."
+        for line in (1, 3)
+    ]
+    said = converted(capsys, [*arguments, "--label-attribute", "better", "cells", "other"], tmp_path / "new")
+    assert said[3] == f"label attributes that {tmp_path}/output.manifest does not have ('other'): 1"
+    assert read_back(tmp_path / "new") == expected(PICTURES) | {"b.jpg": (64, 48, [("dog", 0, 0, 9, 9)])}
+
+
+def test_two_adjustments_are_asked_for(source, tmp_path, capsys):
+    arguments, lines = source
+    for line in adjusted(lines, range(3)):
+        line |= {"best": line["better"], "best-metadata": line["better-metadata"]}
+    write_manifest(tmp_path, lines)
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{tmp_path}/output.manifest: has 3 label attributes of type groundtruth/object-detection; those with boxes "
+        "are 'best', 'better', 'cells'. Say which with --label-attribute."
+    ]
+
+
+def test_what_a_verification_says_is_told_and_changes_nothing(source, tmp_path, capsys):
+    arguments, lines = source
+    for line, verdict in zip(lines, ("bad", "good", "bad"), strict=True):
+        line |= {"seen": "1", "seen-metadata": {"type": "groundtruth/label-verification", "class-name": verdict}}
+    write_manifest(tmp_path, lines)
+    said = converted(capsys, arguments, tmp_path / "new")
+    assert said[3:5] == [
+        "lines that the verification 'seen' calls 'bad', which are read like others: 2",
+        "lines that the verification 'seen' calls 'good', which are read like others: 1",
+    ]
+    assert read_back(tmp_path / "new") == expected(PICTURES)
 
 
 def test_lines_that_cannot_be_read_are_told_together(source, tmp_path, capsys):

@@ -36,14 +36,14 @@ def write(channel: Path, change: Callable[[Lines], object] = lambda lines: None,
     return channel
 
 
-def load(channel: Path, validation: Path | None = None, **values: str) -> Splits:
-    hyperparameters = read({"validation_split_ratio": "0"} | values)
+def load(channel: Path, validation: Path | None = None, bbox_format: str = "xyxy") -> Splits:
+    hyperparameters = read({"validation_split_ratio": "0", "bbox_format": bbox_format})
     return load_splits(channel, validation, hyperparameters, report_folder=channel.parent / "report")
 
 
-def problems(channel: Path, **values: str) -> list[str]:
+def problems(channel: Path) -> list[str]:
     with pytest.raises(UserError) as caught:
-        load(channel, **values)
+        load(channel)
     return list(caught.value.problems)
 
 
@@ -140,10 +140,8 @@ def test_the_newest_adjustment_is_read_and_said(tmp_path: Path, status: str) -> 
 
     splits = load(write(tmp_path / "training", change))
     np.testing.assert_array_equal(splits.training.boxes, [[0, 0, 0.5, 0.5]] * 3)
-    boxes = "(groundtruth/object-detection)"
-    assert splits.report.warnings[0] == (
-        f"training output.manifest: the labels 'newer' are read (the newest, which adjusts others), and not 'cells' "
-        f"{boxes}, 'older' {boxes}."
+    assert splits.report.warnings == (
+        "training output.manifest: label attributes with boxes that are not read ('cells', 'older'; read: 'newer'): 2.",
     )
 
 
@@ -155,7 +153,7 @@ def test_boxes_of_two_jobs_that_adjust_nothing_are_refused(tmp_path: Path) -> No
 
     assert problems(write(tmp_path / "training", change)) == [
         "training output.manifest: has 2 label attributes of type groundtruth/object-detection; those with boxes are "
-        "'cells', 'newer'. Say which with --label-attribute of scripts/convert_dataset.py ground-truth."
+        "'cells', 'newer'. Say which with scripts/convert_dataset.py ground-truth --label-attribute."
     ]
 
 
@@ -169,37 +167,37 @@ def test_verdicts_and_lines_that_were_given_up_on_are_told(tmp_path: Path) -> No
 
     splits = load(write(tmp_path / "training", change))
     assert splits.training.file_names == SOURCES[1:]
+    told = "training output.manifest: lines that the verification 'check' calls"
     assert splits.report.warnings == (
-        "training output.manifest: the labels 'cells' are read, and not 'check' (groundtruth/label-verification: bad "
-        "1, good 2).",
-        "training output.manifest: left out 1 lines that the labelling job gave up on (failure-reason).",
+        f"{told} 'good', which are read like others: 2.",
+        f"{told} 'bad', which are read like others: 1.",
+        "training output.manifest: left out, lines that the labelling job gave up on (failure-reason): 1.",
     )
 
 
-COCO = "Write the frames and their boxes as COCO, and convert that with scripts/convert_dataset.py coco."
-BOX_JOB = "Expected those of a bounding box job: label the images with one, or write annotations.json."
+COCO = "Write them as COCO, and convert that: convert_dataset.py coco FILE --images DIR."
+BOX_JOB = "Draw boxes in a bounding-box job: there is nothing else to learn from."
 TASKS = [
-    ("video-object-detection", "boxes in video frames, which lie in SeqLabel.json files", COCO),
-    ("video-object-tracking", "boxes in video frames, which lie in SeqLabel.json files", COCO),
-    ("video-classification", "classes of videos", BOX_JOB),
-    ("lidar_object_detection", "labels of 3D point clouds", BOX_JOB),
-    ("semantic-segmentation", "segmentation masks", BOX_JOB),
-    ("image-classification", "classes of whole images", BOX_JOB),
-    ("image-classification-multilabel", "classes of whole images", BOX_JOB),
-    ("text-classification", "labels of texts", BOX_JOB),
-    ("label-verification", "verdicts on other labels, which the manifest lacks", BOX_JOB),
+    ("video-object-detection", COCO),
+    ("video-object-tracking", COCO),
+    ("lidar_object_detection", BOX_JOB),
+    ("semantic-segmentation", BOX_JOB),
+    ("image-classification-multilabel", BOX_JOB),
+    ("text-classification", BOX_JOB),
+    ("label-verification", "Give the output.manifest of the job that drew them."),
 ]
 
 
-@pytest.mark.parametrize(("task", "what", "advice"), TASKS)
-def test_labels_that_are_no_boxes_are_refused_by_name(tmp_path: Path, task: str, what: str, advice: str) -> None:
+@pytest.mark.parametrize(("task", "advice"), TASKS)
+def test_labels_that_are_no_boxes_are_refused_by_name(tmp_path: Path, task: str, advice: str) -> None:
     def change(lines: Lines) -> None:
         lines[:] = [{"source-ref": SOURCES[0], "job-ref": "s3://bucket/SeqLabel.json"}]
         lines[0]["job-ref-metadata"] = {"type": f"groundtruth/{task}", "class-map": {"0": "car"}}
 
     (problem,) = problems(write(tmp_path / "training", change))
     assert problem.startswith(
-        f"training output.manifest: has {what}, and no label attribute of type groundtruth/object-detection: 'job-ref'"
+        "training output.manifest: has no label attribute of type groundtruth/object-detection; the others are "
+        f"'job-ref (groundtruth/{task})'. "
     )
     assert problem.endswith(advice)
 
@@ -208,8 +206,8 @@ def test_the_input_of_a_labelling_job_is_told_from_its_output(tmp_path: Path) ->
     channel = write(tmp_path / "training", lambda lines: lines.__setitem__(slice(None), [{"source-ref": SOURCES[0]}]))
     assert problems(channel) == [
         "training output.manifest: has no label attribute of type groundtruth/object-detection; no line has a key that "
-        'ends in "-metadata". Expected the output of a labelling job, which lies in its folder manifests/output/, and '
-        "not its input."
+        'ends in "-metadata", so it is the input of a labelling job. Give the job\'s output.manifest, which is in '
+        "manifests/output/ below its output path."
     ]
     write(channel, name="real.manifest")  # of the two, this one has labels
     assert load(channel).training.file_names == SOURCES

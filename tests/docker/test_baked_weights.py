@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import tarfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,13 +12,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 from conftest import write_job
 from containers import PROJECT, UNPRIVILEGED, docker, run
+from published_archive import write_archive
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
-from sagemaker_object_detection.models.detector import build_detector
-from sagemaker_object_detection.weights.model_garden import checkpoint_variables
 
 pytestmark = pytest.mark.docker
 
@@ -42,18 +39,8 @@ def build(image: str) -> Iterator[Build]:
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[str]:
     """The address of a base model's weights, as TensorFlow Hub would hand them out, on this machine."""
-    variables = checkpoint_variables(build_detector(DEFAULT_MODEL, 90, seed=11))
-    tree = tmp_path / "tree"
-    (tree / "checkpoint").mkdir(parents=True)
-    tf.raw_ops.SaveV2(
-        prefix=str(tree / "checkpoint/ckpt-0"),
-        tensor_names=list(variables),
-        shape_and_slices=[""] * len(variables),
-        tensors=[tf.convert_to_tensor(variable) for variable in variables.values()],
-    )
     (tmp_path / "served").mkdir()
-    with tarfile.open(tmp_path / "served/model", "w:gz") as archive:
-        archive.add(tree, ".")
+    write_archive(tmp_path / "served/model")
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -88,7 +75,7 @@ def test_a_job_without_a_network_starts_from_the_weights_in_the_image(
     ("model", "sentence"),
     [
         ("ssd_resnet_50_v1_fpn_640x640", "'ssd_resnet_50_v1_fpn_640x640': unknown; did you mean "),
-        (DEFAULT_MODEL.name, f"ERROR: {DEFAULT_MODEL.name} ({DEFAULT_MODEL.weights.hub_handle}): "),
+        (DEFAULT_MODEL.name, f"ERROR: {DEFAULT_MODEL.name}: the weights cannot be fetched; "),
     ],
     ids=["no such model", "no network"],
 )

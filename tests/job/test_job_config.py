@@ -189,6 +189,13 @@ def test_every_problem_of_every_file_is_reported_at_once(paths):
     ]
 
 
+RECORDS = (
+    "records, such as those of an AugmentedManifestFile, are not read. Pass the S3 prefix of a folder as S3Prefix in "
+    "File mode: one with images/ and annotations.json, or one with Ground Truth's output.manifest and its images; "
+    "scripts/launch_training.py makes it from the manifest's S3 address, scripts/convert_dataset.py from files here"
+)
+
+
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
@@ -202,8 +209,21 @@ def test_every_problem_of_every_file_is_reported_at_once(paths):
         ),
         (
             {"RecordWrapperType": "RecordIO"},
-            "RecordWrapperType is 'RecordIO'; expected None: augmented manifests and RecordIO are not read: "
-            "write images/ and annotations.json and pass their S3 prefix",
+            f"RecordWrapperType is 'RecordIO'; expected None: {RECORDS}",
+        ),
+        (
+            {"ContentType": "application/x-recordio"},
+            f"ContentType is 'application/x-recordio'; expected files: {RECORDS}",
+        ),
+        (
+            {"TrainingInputMode": "Pipe", "RecordWrapperType": "RecordIO", "CompressionType": "Gzip"},
+            "RecordWrapperType is 'RecordIO'; expected None, TrainingInputMode is 'Pipe'; expected File or FastFile, "
+            f"CompressionType is 'Gzip'; expected None: {RECORDS}",
+        ),
+        (
+            {"TrainingInputMode": "Pipe", "CompressionType": "Gzip"},
+            "TrainingInputMode is 'Pipe'; expected File or FastFile, CompressionType is 'Gzip'; expected None: set "
+            "input_mode to one of these, and upload the files uncompressed and leave compression unset",
         ),
         ("File", 'its entry in inputdataconfig.json is \'File\'; expected {"TrainingInputMode": "File"}'),
         (None, 'its entry in inputdataconfig.json is null; expected {"TrainingInputMode": "File"}'),

@@ -1,6 +1,14 @@
 import pytest
 
-from sagemaker_object_detection.launch.addresses import container_folder_fault, folder_fault, image_fault, model_fault
+from sagemaker_object_detection.launch.addresses import (
+    container_folder_fault,
+    data_fault,
+    folder_fault,
+    image_fault,
+    is_manifest,
+    model_fault,
+    split,
+)
 
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 EXPECTED_IMAGE = (
@@ -174,3 +182,31 @@ def test_a_folder_that_is_not_below_the_platforms_is_refused(path):
     assert container_folder_fault(path) == (
         "expected the absolute path of a folder below /opt/ml, such as /opt/ml/checkpoints"
     )
+
+
+ACCESS_POINT = "arn:aws:s3:us-west-2:123456789012:accesspoint/cells"
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("s3://bucket/some/key.jpg", ("bucket", "some/key.jpg")),
+        ("s3://bucket/a key/", ("bucket", "a key/")),
+        (f"s3://{ACCESS_POINT}/data/a.jpg", (ACCESS_POINT, "data/a.jpg")),
+        (f"s3://{ACCESS_POINT}/accesspoint/x", (ACCESS_POINT, "accesspoint/x")),
+    ],
+)
+def test_an_address_has_a_bucket_or_an_access_point_and_a_key(address, parts):
+    assert split(address) == parts
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/output.manifest", "s3://bucket/a/B.MANIFEST", "s3://bucket/a.jsonl"])
+def test_what_is_a_manifest_is_one_and_may_be_data(address):
+    assert is_manifest(address)
+    assert data_fault(address) == ""
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/output.manifest/", "s3://bucket/manifest", "s3://bucket/a.json"])
+def test_what_does_not_end_as_a_manifest_is_a_folder(address):
+    assert not is_manifest(address)
+    assert data_fault(address) == ""

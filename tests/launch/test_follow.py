@@ -69,7 +69,7 @@ DONE = job(
 
 def follow(jobs, logs=NO_LOGS):
     """The exit code of following a training job, and its clients."""
-    aws = Aws(client("sagemaker", {"describe_training_job": jobs}), client("logs", logs), "eu-west-1")
+    aws = Aws(client("sagemaker", {"describe_training_job": jobs}), client("logs", logs), None, "eu-west-1")
     return follow_training(aws, "cells"), aws
 
 
@@ -252,7 +252,7 @@ def follow_trials(jobs, lists):
         "list_training_jobs_for_hyper_parameter_tuning_job": lists,
         "describe_training_job": [DONE],
     }
-    aws = Aws(client("sagemaker", answers), None, "eu-west-1")
+    aws = Aws(client("sagemaker", answers), None, None, "eu-west-1")
     return follow_tuning(aws, "cells"), aws
 
 

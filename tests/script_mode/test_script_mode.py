@@ -182,6 +182,36 @@ def test_a_signal_without_a_name():
     assert str(judged(-35)) == "The script train.py was ended by signal 35; it wrote nothing to stderr."
 
 
+API = (
+    "this image has no object_detection, and needs none, because it trains the detectors of the built-in algorithm "
+    "itself. Remove entry_point and source_dir from the estimator, and keep its hyperparameters and channels."
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "advice"),
+    [
+        ("train.py", "ModuleNotFoundError: No module named 'object_detection'", API),
+        ("train.py", "ModuleNotFoundError: No module named 'object_detection.utils'", API),
+        (
+            "transfer_learning.py",
+            "ModuleNotFoundError: No module named 'lvis'",
+            API.replace("object_detection", "lvis"),
+        ),
+        (
+            "train.py",
+            "ModuleNotFoundError: No module named 'torch'",
+            "name the package of torch in a requirements.txt of source_dir, or bring it in source_dir.",
+        ),
+    ],
+)
+def test_a_script_that_dies_of_a_missing_module_is_told_the_way_out(program, words, advice):
+    with pytest.raises(ScriptError) as caught:
+        _judge(program, Ended(1, (*TRACEBACK, words)), STARTED, NOT_STOPPED)
+    assert str(caught.value) == f"The script {program} ended with exit code 1: {advice}"
+    assert failure_text(caught.value).splitlines()[0] == words
+
+
 def test_long_words_are_cut():
     error = judged(1, *["y" * 3000] * 20, *TRACEBACK, "ValueError: " + "x" * 3000, *["z" * 3000] * 20)
     text = failure_text(error)

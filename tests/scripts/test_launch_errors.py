@@ -64,7 +64,7 @@ def test_what_aws_refuses_is_told_with_what_to_do(capsys, monkeypatch, status, c
     client = boto3.client("sagemaker", region_name="us-east-1", config=Config(retries={"total_max_attempts": 1}))
     with Stubber(client) as stubber:
         stubber.add_client_error("create_training_job", code, message, status)
-        monkeypatch.setattr(aws, "connect", lambda *_: aws.Aws(client, None, "us-east-1"))
+        monkeypatch.setattr(aws, "connect", lambda *_: aws.Aws(client, None, None, "us-east-1"))
         assert TRAINING.main(REQUIRED) == exit_code
     assert capsys.readouterr().err == f"{'UserError' if exit_code == 2 else 'PlatformError'}: {told}\n"
 

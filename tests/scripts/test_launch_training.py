@@ -134,6 +134,26 @@ def test_spot_waits_an_hour_longer_than_it_trains_and_says_what_it_lacks(capsys)
     assert said == "note: --spot without --checkpoints: a job whose instance is taken away begins anew\n"
 
 
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (
+            [],
+            "note: --subnets without --model: if the image does not hold the base model's weights, the VPC needs a way "
+            "to TensorFlow Hub, or an endpoint for S3, where JumpStart's bucket of the region has them\n",
+        ),
+        (
+            ["--network-isolation"],
+            "note: --network-isolation without --model: the image must hold the base model's weights\n",
+        ),
+        (["--model", "s3://bucket/model/"], ""),
+    ],
+    ids=["vpc", "isolated", "model"],
+)
+def test_job_in_a_vpc_is_told_where_its_weights_are_to_come_from(capsys, extra, said):
+    assert dry_run(capsys, *REQUIRED, "--subnets", "subnet-1", "--security-groups", "sg-1", *extra)[1] == said
+
+
 def test_hyperparameters_come_from_a_file_and_the_command_line_wins(tmp_path, capsys):
     file = tmp_path / "hyperparameters.json"
     file.write_text(
@@ -151,7 +171,7 @@ def test_hyperparameters_come_from_a_file_and_the_command_line_wins(tmp_path, ca
     )
     assert request["HyperParameters"] == {
         "epochs": "7",
-        "learning_rate": "1e-3",
+        "learning_rate": "0.001",
         "early_stopping": "True",
         "optimizer": "adam",
         "seed": "1",

@@ -152,14 +152,14 @@ def test_the_loss_is_minimised(capsys):
         (
             "learning_rate=0:0.1",  # logarithms need numbers above 0
             "Continuous",
-            {"Name": "learning_rate", "MinValue": "0", "MaxValue": "0.1", "ScalingType": "Auto"},
+            {"Name": "learning_rate", "MinValue": "0.0", "MaxValue": "0.1", "ScalingType": "Auto"},
         ),
         (
             "momentum=0.5:0.99:reverselogarithmic",
             "Continuous",
             {"Name": "momentum", "MinValue": "0.5", "MaxValue": "0.99", "ScalingType": "ReverseLogarithmic"},
         ),
-        ("eps=1e-8:1e-3", "Continuous", {**RANGES["epsilon"], "MaxValue": "1e-3"}),
+        ("eps=1e-8:1e-3", "Continuous", {**RANGES["epsilon"], "MinValue": "1e-08", "MaxValue": "0.001"}),
         ("batch_size=4, 8", "Categorical", {"Name": "batch_size", "Values": ["4", "8"]}),
         ("train_only_top_layer", "Categorical", {"Name": "train_only_on_top_layer", "Values": ["True", "False"]}),
         (

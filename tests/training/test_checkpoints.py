@@ -25,7 +25,7 @@ from sagemaker_object_detection.step.readings import Reading
 from sagemaker_object_detection.training import checkpoints as checkpoints_module
 from sagemaker_object_detection.training.best import Best, Objective
 from sagemaker_object_detection.training.checkpoints import Checkpoints, checkpoint_problems
-from sagemaker_object_detection.training.identity import identity, settings
+from sagemaker_object_detection.training.identity import formerly, identity, settings
 from sagemaker_object_detection.training.progress import Epoch, Progress, Slice, State
 from sagemaker_object_detection.training.resume import find_state, restore
 
@@ -288,6 +288,18 @@ JOB: dict[str, Any] = {
 def test_what_a_checkpoint_depends_on_makes_another_job(change, name):
     before, after = identity(**JOB), identity(**{**JOB, **change})
     assert {key for key in before if before[key] != after[key]} == {name}
+
+
+def test_checkpoint_that_names_the_same_weights_in_other_words_is_this_jobs(tmp_path):
+    """Version 0.1.0 took another fingerprint of published weights."""
+    (tmp_path / "old").mkdir()
+    with opened(tmp_path / "old", identity(**{**JOB, "start": "0123456789abcdef, of the index"})) as checkpoints:
+        checkpoints.save(checkpoint())
+    former = formerly("0123456789abcdef, of the index")
+    assert Checkpoints(tmp_path / "old", identity(**JOB), former).newest(DETECTOR) is not None
+    for other in (formerly("another"), formerly(None)):
+        with pytest.raises(UserError, match="the fingerprint of the starting weights was 0123456789abcdef and is weig"):
+            Checkpoints(tmp_path / "old", identity(**JOB), other).newest(DETECTOR)
 
 
 def test_first_second_tells_foreign_checkpoints_and_an_unwritable_folder(tmp_path, monkeypatch):

@@ -132,3 +132,17 @@ def send(
     handler.end_headers()
     if handler.command != "HEAD":
         handler.wfile.write(body)
+
+
+def make_published(folder: Path, name: str = "variables/variables.index", kernel: tuple[int, ...] = ()) -> Path:
+    """A tree that passes for the default base model's as far as recognition looks, or has eight of another kernel."""
+    prefix = folder / name.removesuffix(".index")
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    root, count = ("_model" if "variables" in name else "model"), 8
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix),
+        tensor_names=[f"{root}/kernel{number}{SUFFIX}" for number in range(count)],
+        shape_and_slices=[""] * count,
+        tensors=[np.full(kernel or (1, 1, 128, 128), number, np.float32) for number in range(count)],
+    )
+    return folder

@@ -311,6 +311,19 @@ def test_a_host_that_nobody_knows_is_told(cache, monkeypatch):
     )
 
 
+def test_a_redirect_to_a_host_that_nobody_knows_names_that_host(cache, monkeypatch):
+    known = socket.getaddrinfo
+
+    def partly(host, *rest, **named):
+        if host == "files.example":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return known(host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", partly)
+    with serving(lambda request: send(request, b"", status=302, Location="https://files.example/m")) as host:
+        assert refusal(f"{host.address}/some/model/1", cache).startswith("the host files.example cannot be found (")
+
+
 def test_a_host_without_encryption_is_told(cache):
     with serving(lambda request: None) as host:
         assert refusal(f"{host.address}/some/model/1".replace("http", "https"), cache) == (

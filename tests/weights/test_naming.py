@@ -17,6 +17,9 @@ def test_a_base_model_is_named_by_its_handle_its_archive_and_its_name(base):
     (trained,) = {named_by(place) for place in (hub_handle, f"{zoo}/{tarball}.tar.gz", f"s3://b/{tarball}")}
     assert (trained.weights, trained.is_published) == (base.weights, True)
     assert {named_by(f"/w/{base.name}/"), named_by(base.name)} == {base}
+    jumpstart = base.weights.jumpstart_id
+    keys = [f"tensorflow-training/v2.0.0/train-{jumpstart}.tar.gz", f"x/infer-{jumpstart}.tar.gz", jumpstart]
+    assert {named_by(f"s3://b/{key}") for key in [*keys, f"infer-prepack-{jumpstart}.tgz"]} == {trained}
 
 
 def test_weights_that_two_sizes_share_name_the_one_they_were_trained_at(monkeypatch):
@@ -43,6 +46,8 @@ def test_weights_that_two_sizes_share_name_the_one_they_were_trained_at(monkeypa
         ("https://elsewhere.example/tensorflow/efficientdet/d0/1", None),
         ("https://tfhub.dev/", None),
         ("s3://bucket/model.tar.gz", None),
+        ("s3://bucket/train-model.tar.gz", None),
+        (f"s3://bucket/retrain-{D0.weights.jumpstart_id}.tar.gz", None),
         ("/opt/weights/ssd_resnet50_v1_fpn_1024x1024/saved_model", None),
         ("/opt/weights/ssd_resnet50_v1_fpn_1024x1024.zip", None),
         ("/", None),

@@ -37,7 +37,7 @@ def test_none_means_random_weights():
     assert find_source("None", None).fetch() is None
 
 
-def test_auto_looks_into_the_image_then_the_cache_then_at_tensorflow_hub(machine):
+def test_auto_looks_into_the_image_then_the_cache_then_at_what_is_published(machine):
     handle = DEFAULT_MODEL.weights.hub_handle
     remote = find_source("auto", None)
     assert (remote.origin, remote.address) == (f'pretrained_weights="auto" ({handle})', handle)
@@ -244,6 +244,17 @@ def test_a_handle_names_its_base_model_and_goes_on_doing_so_from_the_cache(machi
     assert (named.weights, named.is_published) == (base.weights, True)
     make_weights(cached(machine, base.weights.hub_handle), "variables/variables.index")
     assert find_source(base.weights.hub_handle, None).fetch().named_as == named
+
+
+def test_jumpstarts_archive_on_the_model_channel_is_read_and_names_its_size(tmp_path):
+    """As AWS's notebook gives it as model_uri, in the layout that JumpStart's public scripts for TensorFlow read."""
+    channel = tmp_path / "model"
+    channel.mkdir()
+    tree = make_weights(tmp_path / "tree", "1/variables/variables.index", "1/saved_model.pb", "__models_info__.json")
+    pack(channel / f"train-{LARGE.weights.jumpstart_id}.tar.gz", tree, ".")
+    found = find_source("auto", channel).fetch()
+    assert found.checkpoint.parts[-3:] == ("1", "variables", "variables")
+    assert (found.named_as, found.artifact) == (LARGE, None)
 
 
 def cached(machine, address):

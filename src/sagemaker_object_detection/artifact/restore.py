@@ -22,6 +22,7 @@ from sagemaker_object_detection.weights.checkpoint import (
     SUFFIX,
     StoredVariables,
     fingerprint,
+    fingerprint_of_values,
     read_checkpoint,
     read_model_garden,
 )
@@ -49,6 +50,8 @@ class Start:
     """Differs where the weights do."""
     new_top_layer: bool
     """Whether the class prediction layer is not among what is installed."""
+    former_fingerprint: str | None = None
+    """What version 0.1.0 said in place of `fingerprint`; None if it said the same."""
 
     @property
     def loaded(self) -> bool:
@@ -93,7 +96,14 @@ def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels
                 columns = _class_columns(weights.origin, stored_classes(detector, stored), labels)
             install_model_garden(detector, stored, class_columns=columns)
 
-        return Start(base, install_published, weights, fingerprint(weights.checkpoint), new_top_layer=anew is not False)
+        return Start(
+            base,
+            install_published,
+            weights,
+            fingerprint_of_values(stored),
+            new_top_layer=anew is not False,
+            former_fingerprint=fingerprint(weights.checkpoint),
+        )
     assert weights.artifact is not None
     artifact, info = weights.artifact, read_model_info(weights.artifact)
     if named is not None and named != info.base:

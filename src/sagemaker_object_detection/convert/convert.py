@@ -1,7 +1,7 @@
 """Turns what a reader made of a data set into the container's format: check, write, sum up."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,29 +37,44 @@ def convert(data: ForeignDataSet, folder: Path, *, drop: bool, copy: bool) -> st
             written.
         StoppedError: a signal came. In every case nothing is left behind.
     """
+    document = checked_document(data, drop=drop)
+    check_target(folder, data.folders)
+    files = [(image.path, image.file_name) for image in data.images if image.path is not None]
+    copied = write_data_set(folder, document, files, copy=copy)
+    links = "images linked to those of the source (hard links)"
+    notes = (*data.notes, (links, len(files) - copied), ("images copied", copied))
+    return summary(str(folder), document, notes)
+
+
+def checked_document(data: ForeignDataSet, *, drop: bool) -> Document:
+    """What annotations.json says of a data set.
+
+    Raises:
+        UserError: every problem of the data set in one list, places in the source named.
+    """
     sizes, corners, kept = check(data, drop=drop)
     if data.problems:
         kinds = Counter(problem.kind for problem in data.problems)
         told = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
         raise DataError(data.problems, listed=MAX_LISTED, rest=f"In all: {told}.")
-    check_target(folder, data.folders)
     images = [
         ImageEntry(image.file_name, number, height, width)
         for number, (image, (height, width)) in enumerate(zip(data.images, sizes.tolist(), strict=True), 1)
     ]
     boxes = [(data.boxes[row], corners[row]) for row in np.flatnonzero(kept)]
     annotations = [AnnotationEntry(box.image + 1, _whole_where_possible(place), box.category) for box, place in boxes]
-    document = Document(images, annotations, [CategoryEntry(id_, name) for id_, name in data.categories.items()])
-    files = [(image.path, image.file_name) for image in data.images if image.path is not None]
-    copied = write_data_set(folder, document, files, copy=copy)
-    boxes_per_class = Counter(box.category for box, _ in boxes)
-    classes = ", ".join(f"{name} (id {id_}) {boxes_per_class[id_]}" for id_, name in data.categories.items())
-    links = "images linked to those of the source (hard links)"
-    notes = (*data.notes, (links, len(files) - copied), ("images copied", copied))
+    return Document(images, annotations, [CategoryEntry(id_, name) for id_, name in data.categories.items()])
+
+
+def summary(place: str, document: Document, notes: Iterable[tuple[str, int]]) -> str:
+    """A line for the whole, for its classes and for each note."""
+    boxes = document.annotations
+    boxes_per_class = Counter(box.category_id for box in boxes)
+    classes = ", ".join(f"{row.name} (id {row.id}) {boxes_per_class[row.id]}" for row in document.categories or ())
     lines = [
-        f"{folder}: {len(files)} images, {len(boxes)} boxes",
+        f"{place}: {len(document.images)} images, {len(boxes)} boxes",
         f"classes: {classes}",
-        f"images without boxes: {len(files) - len({box.image for box, _ in boxes})}",
+        f"images without boxes: {len(document.images) - len({box.image_id for box in boxes})}",
         *(f"{what}: {count}" for what, count in notes if count),
     ]
     return "\n".join(lines)

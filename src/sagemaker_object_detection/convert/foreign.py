@@ -13,6 +13,7 @@ import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
+from sagemaker_object_detection.dataset.ground_truth import numbered_lines
 from sagemaker_object_detection.dataset.image_names import leads_elsewhere
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files.regular import read_regular
@@ -131,20 +132,13 @@ class ForeignDataSet:
         Raises:
             InvalidError: it cannot be read.
         """
-        try:
-            return self.read_bytes(path, expected).decode("utf-8-sig").replace("\r\n", "\n")
-        except UnicodeDecodeError as error:
-            text = f"{path}: is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 text."
-            raise InvalidError("unreadable files", text) from None
+        return decoded(str(path), self.read_bytes(path, expected))
 
     def lines(self, path: Path, expected: str) -> Iterator[tuple[str, str]]:
         """Place and content of each line of a text file that is not blank. A file that cannot be read has none, and is
         a problem."""
         with self.collecting():
-            # Not splitlines(), which also splits at characters that editors do not count as lines.
-            for number, line in enumerate(self.read_text(path, expected).split("\n"), 1):
-                if line.strip():
-                    yield f"{path} line {number}", line
+            yield from numbered_lines(str(path), self.read_text(path, expected))
 
     def has_folder(self, path: Path, expected: str) -> bool:
         """Whether there is such a folder; that there is none is a problem."""
@@ -185,6 +179,22 @@ class ForeignDataSet:
         inner = name if leads_elsewhere(name) else posixpath.normpath(name)
         path = None if folder is None or leads_elsewhere(name) else folder / inner
         return ForeignImage(place, inner, path, height, width, folder)
+
+
+def decoded(place: str, content: bytes) -> str:
+    """The text of a UTF-8 file, its lines ended by line feeds alone.
+
+    Args:
+        place: what the file is called in sentences.
+
+    Raises:
+        InvalidError: it is no UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        text = f"{place}: is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 text."
+        raise InvalidError("unreadable files", text) from None
 
 
 def is_image(name: str) -> bool:

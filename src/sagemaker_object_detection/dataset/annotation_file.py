@@ -26,8 +26,8 @@ from sagemaker_object_detection.dataset.annotation_entries import (
     has_unprintable,
     read_patiently,
 )
-from sagemaker_object_detection.dataset.channel_contents import find_manifests, missing_annotations
-from sagemaker_object_detection.dataset.ground_truth import START_BYTES, is_manifest, read_manifest
+from sagemaker_object_detection.dataset.channel_contents import CONVERTER, find_manifests, missing_annotations
+from sagemaker_object_detection.dataset.ground_truth import START_BYTES, is_manifest, numbered_lines, read_manifest
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files.regular import TooLargeFileError, read_regular
 from sagemaker_object_detection.sentences import shortlist
@@ -81,15 +81,18 @@ class AnnotationTable:
         return f"{self.channel} annotations[{self.box_rows[number]}]{named}"
 
 
+@dataclass(frozen=True, eq=False)
 class ManifestTable(AnnotationTable):
-    """What a manifest says. image_rows [N]: lines, from 1. box_rows [M]: positions in their lines' annotations."""
+    """What a manifest says. places [N]: the lines of the images. box_rows [M]: positions in their lines' lists."""
+
+    places: Sequence[str] = ()
 
     def place(self, index: int) -> str:
-        return f"{self.file} line {self.image_rows[index]}"
+        return self.places[index]
 
     def box(self, number: int) -> str:
         image = self.box_images[number]
-        place = f"{self.channel} {self.place(image)} annotations[{self.box_rows[number]}]"
+        place = f"{self.channel} {self.places[image]} annotations[{self.box_rows[number]}]"
         return f"{place}, image {self.file_names[image]!r}"
 
 
@@ -133,36 +136,34 @@ def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None
 
 
 def _parse_manifest(channel: str, folder: Path, raw: bytes, file: str) -> tuple[AnnotationTable | None, list[Problem]]:
-    manifest = read_manifest(raw, f"{channel} {file}")
-    problems = [Problem(channel, kind, text) for kind, text in manifest.problems]
-    if not manifest.images:
-        if not problems:
-            text = f"{channel} {file}: no line has labels. Expected at least one image."
-            problems.append(Problem(channel, "empty channels", text))
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        told = f"{channel} {file}: is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 text."
+        return None, [Problem(channel, "unreadable annotation files", told)]
+    manifest = read_manifest(file, numbered_lines(file, text), option=f"{CONVERTER} ground-truth --label-attribute")
+    problems = [Problem(channel, kind, f"{channel} {told}") for kind, told in manifest.problems]
+    if not manifest.images and problems:
         return None, problems
-    notes = [f"{channel} {file}: {note}." for note in manifest.notes]
-    if manifest.given_up:
-        notes.append(
-            f"{channel} {file}: left out {manifest.given_up} lines that the labelling job gave up on (failure-reason)."
-        )
     codes = {id_: code for code, id_ in enumerate(manifest.classes)}
     images, boxes = manifest.images, manifest.boxes
     table = ManifestTable(
         channel=channel,
         folder=folder,
-        file_names=[image.source for image in images],
-        image_rows=np.array([image.line for image in images], np.int64),
+        file_names=[image.address for image in images],
+        image_rows=np.arange(len(images)),
+        places=[image.place for image in images],
         image_sizes=np.array([(image.height, image.width) for image in images], np.int64).reshape(-1, 2),
         box_rows=np.array([box.row for box in boxes], np.int64),
         box_images=np.array([box.image for box in boxes], np.int64),
         bboxes=np.array([box.numbers for box in boxes], np.float64).reshape(-1, 4),
         box_categories=np.array([codes[box.class_id] for box in boxes], np.int64),
         category_ids=list(codes),
-        categories=dict(manifest.classes),
+        categories=dict(manifest.classes.items()),
         file=file,
         addresses=True,
         bbox_format="xywh",
-        notes=tuple(notes),
+        notes=tuple(f"{channel} {file}: {what}: {count}." for what, count in manifest.notes if count),
     )
     return table, problems
 

@@ -16,7 +16,8 @@ _OTHER_SUFFIXES = (".json", ".jsonl", ".ndjson", ".jsonlines", ".txt", "")
 """What a manifest may be called instead. Images are not opened, nor is a folder's every text file."""
 _MAX_OPENED = 20
 _MAX_SEEN = 10_000
-_CONVERT = "convert it with scripts/convert_dataset.py"
+CONVERTER = "scripts/convert_dataset.py"
+_CONVERT = f"convert it with {CONVERTER}"
 _FORMATS = (
     (("*.xml",), "Pascal VOC's XML files", f"{_CONVERT} voc"),
     (("data.yaml", "data.yml", "labels/*.txt", "train/labels", "obj.names"), "YOLO's labels", f"{_CONVERT} yolo"),

@@ -1,16 +1,16 @@
-"""Reads what a bounding box job of SageMaker Ground Truth writes: an augmented manifest, one JSON object a line.
+"""Reads what a bounding-box job of SageMaker Ground Truth writes: an augmented manifest, one JSON object a line.
 
     {"source-ref": "s3://bucket/cells/a.jpg",
      "job": {"image_size": [{"width": 640, "height": 480, "depth": 3}],
              "annotations": [{"class_id": 0, "left": 68, "top": 315, "width": 218, "height": 165}]},
      "job-metadata": {"class-map": {"0": "WBC"}, "type": "groundtruth/object-detection", ...}}
 
-(https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html) A line has the labels of all the jobs that its
-image went through. Those of a job that adjusts boxes have an `adjustment-status`, and replace what they adjust.
+(https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html) A line of a chained job has the labels of every
+job before it, too. Those of one that adjusts boxes have an `adjustment-status`. Where the images are, the caller knows.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,42 +19,45 @@ import msgspec
 
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
-from sagemaker_object_detection.sentences import as_json, is_printable, listed, shortlist
+from sagemaker_object_detection.sentences import MAX_SHOWN, as_json, is_printable, listed, shortlist, shown
 
 SUFFIX = ".manifest"
 START_BYTES = 2**20
 """From so many of a file's first bytes it is known what it is."""
 NUMBERS = ("left", "top", "width", "height")
-_BOXES = "groundtruth/object-detection"
-_VERDICTS = "groundtruth/label-verification"
+_TYPE, _VERIFICATION = "groundtruth/object-detection", "groundtruth/label-verification"
 _METADATA = "-metadata"
 _MAX_SIDE = 2**31
-_CONVERT = "scripts/convert_dataset.py"
-_BOX_JOB = "Expected those of a bounding box job: label the images with one, or write annotations.json."
-_TASKS = (
-    (
-        "groundtruth/video-object",
-        "boxes in video frames, which lie in SeqLabel.json files",
-        f"Write the frames and their boxes as COCO, and convert that with {_CONVERT} coco.",
-    ),
-    ("groundtruth/video", "classes of videos", _BOX_JOB),
-    ("groundtruth/lidar", "labels of 3D point clouds", _BOX_JOB),
-    ("groundtruth/point-cloud", "labels of 3D point clouds", _BOX_JOB),
-    ("groundtruth/semantic-segmentation", "segmentation masks", _BOX_JOB),
-    ("groundtruth/image-classification", "classes of whole images", _BOX_JOB),
-    ("groundtruth/text", "labels of texts", _BOX_JOB),
-    (_VERDICTS, "verdicts on other labels, which the manifest lacks", _BOX_JOB),
-)
-"""What other jobs write: how their type begins, what their labels are, and what helps."""
+_MAX_VERDICTS = 8
 _Entry = Mapping[str, Any]
+
+_BY_COCO = "Write them as COCO, and convert that: convert_dataset.py coco FILE --images DIR"
+_VIDEO = f"A video job's boxes are in the SeqLabel.json of each sequence, as left, top, width and height. {_BY_COCO}"
+_NO_BOXES = "Draw boxes in a bounding-box job: there is nothing else to learn from"
+_OTHER_TASKS = {
+    "groundtruth/video-object-detection": _VIDEO,
+    "groundtruth/video-object-tracking": _VIDEO,
+    "groundtruth/custom": f"The labels of a custom job are as its own function writes them. {_BY_COCO}",
+    _VERIFICATION: "A verification has no boxes of its own. Give the output.manifest of the job that drew them",
+}
+"""By the type of its labels, what to do with another task's. Those that are not here have no boxes."""
+_MANIFEST = "Give the job's output.manifest, which is in manifests/output/ below its output path"
+_OTHER_FILES = {
+    "answers": ("is what workers answered, not a manifest", _MANIFEST),
+    "consolidatedAnnotation": ("is what workers' answers were merged into, not a manifest", _MANIFEST),
+    "detection-annotations": ("is a SeqLabel.json, not a manifest", _VIDEO),
+    "tracking-annotations": ("is a SeqLabel.json, not a manifest", _VIDEO),
+    "seq-no": ("is a list of a video's frames, not a manifest", _VIDEO),
+}
+"""By a key that it has, what another file of a labelling job is, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """line: where the manifest has it, from 1. source: its address in S3. height, width: pixels."""
+    """place: the line, for sentences. address: s3://bucket/key. height, width: pixels."""
 
-    line: int
-    source: str
+    place: str
+    address: str
     height: int
     width: int
 
@@ -69,27 +72,6 @@ class LabelledBox:
     numbers: tuple[float, ...]
 
 
-class _Metadata(msgspec.Struct, rename="kebab"):
-    type: Any = None
-    creation_date: Any = None
-    adjustment_status: Any = None
-    class_name: Any = None
-
-
-@dataclass
-class _Attribute:
-    """What the lines say of the labels of one job. newest: the latest date, as text, which sorts as dates do."""
-
-    types: Counter[str] = field(default_factory=Counter)
-    verdicts: Counter[str] = field(default_factory=Counter)
-    newest: str = ""
-    adjusts: bool = False
-
-    def __str__(self) -> str:
-        verdicts = f": {listed([f'{name} {count}' for name, count in sorted(self.verdicts.items())])}"
-        return f"{', '.join(sorted(self.types))}{verdicts if self.verdicts else ''}"
-
-
 class _InvalidError(Exception):
     """A part of the manifest that cannot be read, and is left out. The message is the whole sentence."""
 
@@ -98,23 +80,41 @@ class _InvalidError(Exception):
         self.kind = kind
 
 
+class _Metadata(msgspec.Struct, rename="kebab"):
+    """What the choice of an attribute asks of its metadata."""
+
+    type: Any = None
+    creation_date: Any = None
+    adjustment_status: Any = None
+    class_name: Any = None
+
+
+@dataclass
+class _Attribute:
+    """What all lines say of one attribute. newest: the latest date, as text, which sorts as dates do."""
+
+    types: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    newest: str = ""
+    adjusts: bool = False
+
+
 @dataclass
 class Manifest:
     """What can be read, and what not.
 
-    classes: name of each id. given_up: how many lines the job gave up on. notes: what is not read, each completes "the
-    manifest: ...". problems: kind, in the plural, and sentence.
+    classes: name of each id. notes: what was not read, in words, and how often. problems: kind, in the plural, and
+    sentence.
     """
 
     images: list[LabelledImage] = field(default_factory=list)
     boxes: list[LabelledBox] = field(default_factory=list)
     classes: dict[int, str] = field(default_factory=dict)
-    given_up: int = 0
-    notes: list[str] = field(default_factory=list)
+    notes: list[tuple[str, int]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     @contextmanager
-    def _collecting(self) -> Iterator[None]:
+    def collecting(self) -> Iterator[None]:
         """An _InvalidError in the block becomes a problem, and the reading goes on behind it."""
         try:
             yield
@@ -128,41 +128,56 @@ def is_manifest(start: bytes) -> bool:
     return line.startswith(b"{") and b'"source-ref"' in line and b'-metadata"' in line
 
 
-def read_manifest(raw: bytes, name: str, wanted: str | None = None) -> Manifest:
-    """Read the labels of one job. Lines that it gave up on are left out.
+def numbered_lines(place: str, text: str) -> Iterator[tuple[str, str]]:
+    """Place and content of each line that is not blank."""
+    # Not splitlines(), which also splits at characters that editors do not count as lines.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield f"{place} line {number}", line
+
+
+def read_manifest(
+    name: str, lines: Iterable[tuple[str, str]], attributes: Sequence[str] = (), option: str = "--label-attribute"
+) -> Manifest:
+    """Read the labels of a manifest. Lines that the labelling job gave up on are left out.
 
     Args:
-        raw: the file.
-        name: how sentences call it.
-        wanted: whose labels, by their attribute. None: the only ones that are boxes; of several the newest, if they
-            are adjusted ones.
+        name: what the manifest is called in sentences.
+        lines: place and content of each.
+        attributes: label attributes; of each line the first that it has is read. Where there is none: the only one with
+            boxes, or the newest of those that adjust another.
+        option: what lets a user say which.
     """
-    manifest = Manifest()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        fault = f"{name}: is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 text."
-        manifest.problems.append(("unreadable files", fault))
-        return manifest
-    # Not splitlines(), which also splits at characters that editors do not count as lines.
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    del text
+    manifest, lines = Manifest(), list(lines)
     if not lines:
         manifest.problems.append(("unreadable files", f"{name}: is empty. Expected one JSON object a line."))
-    attribute = unknown = None
+    wanted: list[str] = []
+    unknown = None
     try:
-        attribute = _choose(name, _attributes([line for _, line in lines]), wanted, manifest)
+        wanted = _choose(name, _attributes(line for _, line in lines), attributes, option, manifest)
     except _InvalidError as error:
         unknown = error
     boxes: list[tuple[str, LabelledBox]] = []
-    readable = 0
-    for number, line in lines:
-        place = f"{name} line {number}"
-        with manifest._collecting():
+    given_up = readable = 0
+    for place, line in lines:
+        with manifest.collecting():
             entry = _parse(place, line)
             readable += 1
-            if attribute is not None:
-                boxes += _read_line(place, number, entry, attribute, manifest)
+            chosen = next((each for each in wanted if each in entry), wanted[0] if wanted else None)
+            if chosen is None:
+                continue
+            if chosen not in entry and any("failure-reason" in _metadata(entry, each) for each in wanted):
+                given_up += 1
+                continue
+            _add_classes(f"{place} {chosen}{_METADATA}", _metadata(entry, chosen).get("class-map"), manifest)
+            label = _label(place, entry, chosen, option)
+            height, width = _size(place, label, chosen)
+            image = LabelledImage(place, _address(place, entry), height, width)
+            for row, annotation in enumerate(label["annotations"]):
+                with manifest.collecting():
+                    inner = f"{place} annotations[{row}]"
+                    boxes.append((inner, LabelledBox(len(manifest.images), row, *_box(inner, annotation))))
+            manifest.images.append(image)
     if unknown is not None and readable:
         manifest.problems.append((unknown.kind, str(unknown)))
     for place, box in boxes:  # a class may get its name in a later line
@@ -175,68 +190,8 @@ def read_manifest(raw: bytes, name: str, wanted: str | None = None) -> Manifest:
             )
             manifest.problems.append(("unknown classes", fault))
     manifest.classes = dict(sorted(manifest.classes.items()))
+    manifest.notes.append(("left out, lines that the labelling job gave up on (failure-reason)", given_up))
     return manifest
-
-
-def _attributes(lines: Sequence[str]) -> dict[str, _Attribute]:
-    """The label attributes by their names. Lines that cannot be read have none."""
-    found: dict[str, _Attribute] = {}
-    for line in lines:
-        try:
-            entry = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-            described = {
-                key.removesuffix(_METADATA): msgspec.json.decode(value, type=_Metadata)
-                for key, value in entry.items()
-                if key.endswith(_METADATA) and bytes(value).startswith(b"{")
-            }
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            continue
-        for name, metadata in described.items():
-            attribute = found.setdefault(name, _Attribute())
-            attribute.types[str(metadata.type)] += 1
-            attribute.newest = max(attribute.newest, str(metadata.creation_date or ""))
-            attribute.adjusts |= metadata.adjustment_status is not None
-            if metadata.type == _VERDICTS:
-                attribute.verdicts[str(metadata.class_name)] += 1
-    return found
-
-
-def _choose(name: str, attributes: Mapping[str, _Attribute], wanted: str | None, manifest: Manifest) -> str:
-    """The label attribute to read. Raises an _InvalidError where it is not known."""
-    with_boxes = sorted(each for each, found in attributes.items() if found.types[_BOXES])
-    chosen = [each for each in with_boxes if wanted in (None, each)]
-    if len(chosen) > 1:
-        last = max(attributes[each].newest for each in chosen)
-        newest = [each for each in chosen if attributes[each].newest == last]
-        chosen = newest if len(newest) == 1 and attributes[newest[0]].adjusts else chosen
-    others = [f"{each!r} ({found})" for each, found in sorted(attributes.items()) if each not in chosen and found.types]
-    if len(chosen) == 1:
-        if others:
-            why = " (the newest, which adjusts others)" if wanted is None and len(with_boxes) > 1 else ""
-            manifest.notes.append(f"the labels {chosen[0]!r} are read{why}, and not {listed(others)}")
-        return chosen[0]
-    if with_boxes:
-        told = (
-            f"those with boxes are {shortlist(with_boxes)}. Say which with --label-attribute of {_CONVERT} ground-truth"
-        )
-        fault = f"{len(with_boxes)} label attributes" if wanted is None else f"no label attribute {wanted!r}"
-        raise _InvalidError("unknown label attributes", f"{name}: has {fault} of type {_BOXES}; {told}.")
-    task = next(
-        (task for found in attributes.values() for task in _TASKS for each in found.types if each.startswith(task[0])),
-        None,
-    )
-    fault = f"no label attribute{'' if wanted is None else f' {wanted!r}'} of type {_BOXES}"
-    if task is not None:
-        raise _InvalidError(
-            "labels that are no boxes", f"{name}: has {task[1]}, and {fault}: {listed(others)}. {task[2]}"
-        )
-    told = (
-        f"the others are {listed(others)}. {_BOX_JOB}"
-        if others
-        else f'no line has a key that ends in "{_METADATA}". Expected the output of a labelling job, which lies in its '
-        "folder manifests/output/, and not its input."
-    )
-    raise _InvalidError("unknown label attributes", f"{name}: has {fault}; {told}")
 
 
 def _parse(place: str, line: str) -> _Entry:
@@ -246,37 +201,91 @@ def _parse(place: str, line: str) -> _Entry:
     except JsonError as error:
         fault = str(error).replace("line 1, ", "")
         raise _invalid_line(place, f"{fault}. {expected}", f"{error.advice}.") from None
+    first = entry[0] if isinstance(entry, list) and entry else entry
+    other = next((key for key in _OTHER_FILES if isinstance(first, dict) and key in first), None)
+    if other is not None and "source-ref" not in first:
+        fault, advice = _OTHER_FILES[other]
+        raise _invalid_line(place, fault, f"{advice}.")
     if not isinstance(entry, dict):
         raise _invalid_line(place, f"holds {as_json(entry)}. {expected}")
     return entry
 
 
-def _read_line(
-    place: str, number: int, entry: _Entry, attribute: str, manifest: Manifest
-) -> list[tuple[str, LabelledBox]]:
-    """The boxes of a line, each with its place. Its image and its classes go into the manifest."""
+def _metadata(entry: _Entry, attribute: str) -> _Entry:
     metadata = entry.get(f"{attribute}{_METADATA}")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    if attribute not in entry and "failure-reason" in metadata:
-        manifest.given_up += 1
-        return []
-    _add_classes(f"{place} {attribute}{_METADATA}", metadata.get("class-map"), manifest)
-    label = _label(place, entry, attribute)
-    height, width = _size(place, label, attribute)
-    source = entry.get("source-ref")
-    if (
-        not isinstance(source, str)
-        or not source.startswith("s3://")
-        or not source[5:].partition("/")[2].rpartition("/")[2]
-    ):
-        raise _invalid_line(place, f"source-ref is {as_json(source)}; expected s3://bucket/key")
-    boxes = []
-    for row, annotation in enumerate(label["annotations"]):
-        with manifest._collecting():
-            inner = f"{place} annotations[{row}]"
-            boxes.append((inner, LabelledBox(len(manifest.images), row, *_box(inner, annotation))))
-    manifest.images.append(LabelledImage(number, source, height, width))
-    return boxes
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _attributes(lines: Iterable[str]) -> dict[str, _Attribute]:
+    """The label attributes by their names. Lines that cannot be read have none."""
+    found: dict[str, _Attribute] = {}
+    for line in lines:
+        try:
+            entry = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+            described = {
+                key.removesuffix(_METADATA): msgspec.json.decode(value, type=_Metadata)
+                for key, value in entry.items()
+                if key.endswith(_METADATA) and bytes(value).startswith(b"{") and bytes(value) != b"{}"
+            }
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            continue
+        for name, metadata in described.items():
+            attribute, kind = found.setdefault(name, _Attribute()), _word(metadata.type)
+            attribute.types[kind] += 1
+            attribute.newest = max(attribute.newest, _word(metadata.creation_date))
+            attribute.adjusts |= metadata.adjustment_status is not None
+            if kind == _VERIFICATION:
+                attribute.verdicts[_word(metadata.class_name)] += 1
+    return found
+
+
+def _choose(
+    name: str, attributes: Mapping[str, _Attribute], wanted: Sequence[str], option: str, manifest: Manifest
+) -> list[str]:
+    """The label attributes to read, in the order in which a line's are looked for; what is to be said of the choice is
+    added to the notes. Raises an _InvalidError where they are not known."""
+    with_boxes = sorted(each for each, found in attributes.items() if found.types[_TYPE])
+    chosen = [each for each in wanted if each in with_boxes]
+    if not wanted:
+        adjusting = [each for each in with_boxes if attributes[each].adjusts]
+        last = max((attributes[each].newest for each in adjusting), default="")
+        newest = [each for each in adjusting if attributes[each].newest == last]
+        chosen = newest if len(newest) == 1 else with_boxes
+    if not chosen or (len(chosen) > 1 and not wanted):
+        raise _unknown_attribute(name, attributes, with_boxes, wanted, option)
+    if absent := [each for each in wanted if each not in chosen]:
+        manifest.notes.append((f"label attributes that {name} does not have ({shortlist(absent)})", len(absent)))
+    if others := [each for each in with_boxes if each not in chosen]:
+        told = f"label attributes with boxes that are not read ({shortlist(others)}; read: {shortlist(chosen)})"
+        manifest.notes.append((told, len(others)))
+    verdicts = Counter(
+        {(each, verdict): count for each, found in attributes.items() for verdict, count in found.verdicts.items()}
+    )
+    for (each, verdict), count in verdicts.most_common(_MAX_VERDICTS):
+        told = f"lines that the verification {shown(each)} calls {shown(verdict)}, which are read like others"
+        manifest.notes.append((told, count))
+    return chosen
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) and len(value) <= MAX_SHOWN else as_json(value)
+
+
+def _unknown_attribute(
+    name: str, attributes: Mapping[str, _Attribute], with_boxes: Sequence[str], wanted: Sequence[str], option: str
+) -> _InvalidError:
+    others = [f"{each} ({listed(sorted(found.types))})" for each, found in sorted(attributes.items())]
+    if with_boxes:
+        told = f"those with boxes are {shortlist(with_boxes)}. Say which with {option}"
+    elif others:
+        kinds = dict.fromkeys(kind for found in attributes.values() for kind in found.types)
+        known = [_OTHER_TASKS[kind] for kind in kinds if kind in _OTHER_TASKS]
+        told = f"the others are {shortlist(others)}. {'; '.join(dict.fromkeys(known)) or _NO_BOXES}"
+    else:
+        told = f'no line has a key that ends in "-metadata", so it is the input of a labelling job. {_MANIFEST}'
+    named = f" {listed([repr(each) for each in wanted])}" if wanted else ""
+    fault = f"has no label attribute{named}" if wanted or not with_boxes else f"has {len(with_boxes)} label attributes"
+    return _InvalidError("unknown label attributes", f"{name}: {fault} of type {_TYPE}; {told}.")
 
 
 def _add_classes(place: str, class_map: Any, manifest: Manifest) -> None:
@@ -304,9 +313,14 @@ def _invalid_line(place: str, fault: str, advice: str = "Correct it there.") -> 
     return _InvalidError("unreadable lines", f"{place}: {fault}. {advice}")
 
 
-def _label(place: str, entry: _Entry, attribute: str) -> _Entry:
+def _label(place: str, entry: _Entry, attribute: str, option: str) -> _Entry:
     if attribute not in entry:
-        raise _invalid_line(place, f"has no label attribute {attribute!r}", "Remove the line or label the image.")
+        others = [key for key in entry if _metadata(entry, key).get("type") == _TYPE]
+        advice = "Remove the line or label the image."
+        if others:
+            both = f"{option} {attribute} {others[-1]}"
+            advice = f"It has {shortlist(others)}: {both} takes that where there is no {attribute}."
+        raise _invalid_line(place, f"has no label attribute {attribute!r}", advice)
     label = entry[attribute]
     if not isinstance(label, dict) or not isinstance(label.get("annotations"), list):
         expected = "an object with image_size and a list annotations"
@@ -326,6 +340,15 @@ def _size(place: str, label: _Entry, attribute: str) -> tuple[int, int]:
 
 def _is_side(value: Any) -> bool:
     return type(value) is int and 0 < value < _MAX_SIDE
+
+
+def _address(place: str, entry: _Entry) -> str:
+    """The image's, which has a bucket and a key."""
+    address = entry.get("source-ref")
+    bucket, _, key = address.removeprefix("s3://").partition("/") if isinstance(address, str) else ("", "", "")
+    if not (str(address).startswith("s3://") and bucket and key.rpartition("/")[2]):
+        raise _invalid_line(place, f"source-ref is {as_json(address)}; expected s3://bucket/key")
+    return str(address)
 
 
 def _box(place: str, annotation: Any) -> tuple[int, tuple[float, ...]]:

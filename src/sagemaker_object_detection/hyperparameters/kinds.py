@@ -17,6 +17,12 @@ Value = bool | int | float | str | None
 AUTO = "Auto"
 """The word by which a hyperparameter is left to the job."""
 
+
+def written(value: Value) -> str:
+    """A value as text that every reader takes for the same: 8 for "8.0", True for "TRUE", Auto for None."""
+    return AUTO if value is None else str(value)
+
+
 # Python's own float() also reads nan, inf, underscores and other scripts' digits.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.hyperparameters.kinds import Value
+from sagemaker_object_detection.hyperparameters.kinds import AUTO, Number, Value, written
 from sagemaker_object_detection.hyperparameters.table import BY_NAME, ROWS, Hyperparameters, Row
 from sagemaker_object_detection.job.config import is_given, unquote
-from sagemaker_object_detection.sentences import MAX_SHOWN, nearest, shown
+from sagemaker_object_detection.sentences import nearest, plain, shown
 
-__all__ = ["Hyperparameters", "read", "read_what_is_right"]
+__all__ = ["Hyperparameters", "canonical", "read", "read_what_is_right"]
 
 
 def read(values: Mapping[str, str], *, has_model_channel: bool = False) -> Hyperparameters:
@@ -50,6 +50,20 @@ def read_what_is_right(
     return Hyperparameters(**parsed, notes=tuple(notes)), tuple(problems)
 
 
+def canonical(values: Mapping[str, str], hyperparameters: Hyperparameters) -> dict[str, str]:
+    """What was given, under the names of the table and as it writes values: all that a registered algorithm knows.
+
+    A number that is left to the job is left out, as None is: among numbers CreateAlgorithm has no word.
+
+    Args:
+        values: as they were given, text by name.
+        hyperparameters: what `read_what_is_right` made of them.
+    """
+    given = {BY_NAME[name] for name, text in values.items() if name in BY_NAME and is_given(text)}
+    texts = {row: written(getattr(hyperparameters, row.name)) for row in ROWS if row in given}
+    return {row.name: text for row, text in texts.items() if not (isinstance(row.kind, Number) and text == AUTO)}
+
+
 def _unused(row: Row, parsed: Mapping[str, Value], has_model_channel: bool) -> str | None:
     if row.used_when and parsed[row.used_when.name] not in row.used_when.values:
         actual = f"{row.used_when.name} is {parsed[row.used_when.name]}"
@@ -62,4 +76,4 @@ def _unused(row: Row, parsed: Mapping[str, Value], has_model_channel: bool) -> s
 def _unknown(name: str) -> str:
     guess = nearest(name, BY_NAME)
     advice = f"did you mean {BY_NAME[guess].name}?" if guess else "remove it; `describe` lists every hyperparameter"
-    return f"{name if name.isidentifier() and len(name) <= MAX_SHOWN else shown(name)}: unknown; {advice}"
+    return f"{plain(name)}: unknown; {advice}"

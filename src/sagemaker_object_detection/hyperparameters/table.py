@@ -250,7 +250,8 @@ class Hyperparameters:
             "of either",
         ),
         "Where the weights come from when there is no model channel: a published base model or a model of this "
-        "container. auto: from the image, else from TensorFlow Hub; none: random weights.",
+        "container. auto: from the image, else from TensorFlow Hub, the Model Garden's archive or JumpStart's bucket "
+        "of the region, whichever has them first; none: random weights.",
         default="auto",
         on_resume="compared",
     )

@@ -36,18 +36,40 @@ class Setting:
 
     key: str
     legal: tuple[str, ...]
+    """Empty if every value but `refused` can be served."""
     advice: str
+    refused: tuple[str, ...] = ()
     only_on_several_hosts: bool = False
+    leads: bool = False
+    """Its advice is the way out of what else is wrong with the channel, too."""
+
+    def serves(self, value: object, *, several_hosts: bool) -> bool:
+        """Whether a channel with this value can be read; None is a key that is not there."""
+        if value is None or (self.only_on_several_hosts and not several_hosts):
+            return True
+        return value in self.legal if self.legal else str(value).partition(";")[0].strip().lower() not in self.refused
+
+    @property
+    def expected(self) -> str:
+        return " or ".join(self.legal) if self.legal else "files"
 
 
+_RECORDS = (
+    "records, such as those of an AugmentedManifestFile, are not read. Pass the S3 prefix of a folder as S3Prefix in "
+    "File mode: one with images/ and annotations.json, or one with Ground Truth's output.manifest and its images; "
+    "scripts/launch_training.py makes it from the manifest's S3 address, scripts/convert_dataset.py from files here"
+)
 SETTINGS = (
+    Setting("RecordWrapperType", ("None",), _RECORDS, leads=True),
+    Setting(
+        "ContentType",
+        (),
+        _RECORDS,
+        refused=("application/x-recordio", "application/x-recordio-protobuf", "application/x-tfrecord"),
+        leads=True,
+    ),
     Setting("TrainingInputMode", INPUT_MODES, "set input_mode to one of these"),
     Setting("CompressionType", ("None",), "upload the files uncompressed and leave compression unset"),
-    Setting(
-        "RecordWrapperType",
-        ("None",),
-        "augmented manifests and RecordIO are not read: write images/ and annotations.json and pass their S3 prefix",
-    ),
     Setting(
         "S3DistributionType",
         ("FullyReplicated",),
@@ -55,3 +77,5 @@ SETTINGS = (
         only_on_several_hosts=True,
     ),
 )
+"""Those whose advice leads come first."""
+CHANNEL_KEYS = frozenset(setting.key for setting in SETTINGS)

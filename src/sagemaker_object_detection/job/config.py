@@ -5,7 +5,7 @@ Any of the files may be missing, as in a run made by hand. Every problem of ever
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,13 +14,15 @@ from typing import Any
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import SpecialFileError, read_regular
 from sagemaker_object_detection.files.strict_json import JsonError
+from sagemaker_object_detection.job import jumpstart, older_built_in, settings
 from sagemaker_object_detection.job.channels import CHANNELS, PLATFORM_CHANNELS, SETTINGS
-from sagemaker_object_detection.job.paths import Paths
-from sagemaker_object_detection.sentences import described, shown, suggestion
+from sagemaker_object_detection.job.paths import PLATFORM_ROOT, Paths
+from sagemaker_object_detection.sentences import described, listed, shown, suggestion
 
 TUNING_OBJECTIVE = "_tuning_objective_metric"
 SCRIPT = "sagemaker_program"
-_PLATFORM_NAMES = (TUNING_OBJECTIVE, "default_user_module_name", "model_dir", "model-dir")
+DIRECTORY = "sagemaker_submit_directory"
+_PLATFORM_NAMES = (TUNING_OBJECTIVE, "default_user_module_name", "model_dir", "model-dir", "mp_parameters")
 _PLATFORM_PREFIX = "sagemaker_"
 
 
@@ -32,7 +34,8 @@ class Job:
     `hyperparameters` is the raw text of the user's own values, without the names that SageMaker and its SDKs add
     uninvited. `script` is the script of its own that the job is to run (script mode); None for an ordinary job.
     `checkpoints` is where checkpoints are kept across restarts, None where nothing is; each trial of a tuning job has a
-    folder of its own. `tuning_objective` is the metric name a tuning job ranks this job by.
+    folder of its own. `tensorboard` is where TensorBoard's files go. `tuning_objective` is the metric name a tuning job
+    ranks this job by. `notes` are sentences to log once, about what has no effect here.
     """
 
     paths: Paths
@@ -44,7 +47,9 @@ class Job:
     hosts: tuple[str, ...]
     current_host: str
     checkpoints: Path | None
+    tensorboard: Path
     tuning_objective: str | None
+    notes: tuple[str, ...]
     problems: tuple[str, ...]
 
 
@@ -52,23 +57,37 @@ def read_job(paths: Paths) -> Job:
     """Read the configuration files and look for the channels."""
     problems: list[str] = []
     own, platform = _hyperparameters(paths, problems)
+    config = _read_object(paths.inputdataconfig, '{"training": {"TrainingInputMode": "File"}}', problems)
+    if config is None:
+        known = [channel.name for channel in CHANNELS]
+        config = {name: {} for name in known if paths.channel(name).exists()}
+    foreign: frozenset[str] = frozenset()
+    if (found := older_built_in.recognise(own, config)) is not None:
+        foreign, problem = found
+        problems.append(problem)
+        own = {name: text for name, text in own.items() if name not in foreign}
     hosts, current_host = _hosts(paths, problems)
-    channels = _channels(paths, problems, several_hosts=len(hosts) > 1)
+    channels = _channels(paths, config, problems, several_hosts=len(hosts) > 1, explained=foreign)
     checkpoints = _checkpoints(paths, problems)
+    script, notes = _script(paths, platform)
+    files = {file.name: _read_object(paths.config / file.name, "{}", problems) or {} for file in settings.FILES}
+    notes += settings.without_effect(platform, files, config)
     if checkpoints is not None and TUNING_OBJECTIVE in platform:
         # The trials of a tuning job are given one folder between them.
         checkpoints /= Path(os.environ.get("TRAINING_JOB_NAME", "")).name.strip(".")
     return Job(
         paths=paths,
         hyperparameters=MappingProxyType(own),
-        script=unquote(platform.get(SCRIPT, "")) or None,
+        script=script,
         training=paths.channel("training"),
         validation=channels.get("validation"),
         model=channels.get("model"),
         hosts=hosts,
         current_host=current_host,
         checkpoints=checkpoints,
+        tensorboard=_tensorboard(paths, problems),
         tuning_objective=unquote(platform.get(TUNING_OBJECTIVE, "")) or None,
+        notes=tuple(notes),
         problems=tuple(problems),
     )
 
@@ -105,11 +124,31 @@ def _hyperparameters(paths: Paths, problems: list[str]) -> tuple[dict[str, str],
     return own, platform
 
 
+def _script(paths: Paths, platform: Mapping[str, str]) -> tuple[str | None, list[str]]:
+    """The script of its own that a job is to run, and what is to be said of one that is not run.
+
+    Like sagemaker-training, it also takes the names from the environment.
+    """
+    program, source = (
+        unquote(platform.get(name, "")) or os.environ.get(name.upper(), "") for name in (SCRIPT, DIRECTORY)
+    )
+    if jumpstart.is_own_code(program, source, paths.relocated(source)) or (
+        not program and jumpstart.is_own_source(paths.sdk_v3_source, paths.channel("code"))
+    ):
+        return None, [
+            f"JumpStart's {jumpstart.SCRIPT}, the training script of the built-in Object Detection - TensorFlow, is "
+            "not run: this container trains in its place, with the job's hyperparameters and channels. Nothing of it "
+            "is fetched"
+        ]
+    return program or None, []
+
+
 def _hosts(paths: Paths, problems: list[str]) -> tuple[tuple[str, ...], str]:
     """The hosts in the one order all of them agree on, and this one. Names are never resolved: they need not be."""
     example = '{"current_host": "algo-1", "hosts": ["algo-1"]}'
     config = _read_object(paths.resourceconfig, example, problems)
     if config is not None:
+        problems += _unlike_groups(paths, config.get("instance_groups"))
         hosts, current_host = config.get("hosts"), config.get("current_host")
         if isinstance(hosts, list) and all(isinstance(host, str) for host in hosts) and hosts.count(current_host) == 1:
             return tuple(sorted(set(hosts))), str(current_host)
@@ -120,13 +159,31 @@ def _hosts(paths: Paths, problems: list[str]) -> tuple[tuple[str, ...], str]:
     return ("algo-1",), "algo-1"
 
 
-def _channels(paths: Paths, problems: list[str], *, several_hosts: bool) -> dict[str, Path]:
-    config = _read_object(paths.inputdataconfig, '{"training": {"TrainingInputMode": "File"}}', problems)
+def _unlike_groups(paths: Paths, groups: Any) -> list[str]:
+    """What is wrong with the groups of a heterogeneous cluster: its hosts would wait for each other at every step."""
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        return []
+    types = {str(group.get("instance_group_name")): str(group.get("instance_type")) for group in groups}
+    if len(set(types.values())) < 2:
+        return []
+    got = listed([f"{shown(name)}: {shown(kind)}" for name, kind in types.items()])
+    return [
+        f"{paths.resourceconfig}: instance_groups are of different types ({got}); expected one type, because all hosts "
+        "train the same step together: give instance_type and instance_count in place of instance_groups"
+    ]
+
+
+def _channels(
+    paths: Paths,
+    config: Mapping[str, Any],
+    problems: list[str],
+    *,
+    several_hosts: bool,
+    explained: frozenset[str] = frozenset(),
+) -> dict[str, Path]:
     names = [channel.name for channel in CHANNELS]
-    if config is None:
-        config = {name: {} for name in names if paths.channel(name).exists()}
     for name in config:
-        if name not in names and name not in PLATFORM_CHANNELS:
+        if name not in names and name not in PLATFORM_CHANNELS and name not in explained:
             advice = suggestion(name, names, "remove it.")
             problems.append(f"channel {name!r}: unknown; {advice} The channels are {', '.join(names)}")
 
@@ -134,7 +191,7 @@ def _channels(paths: Paths, problems: list[str], *, several_hosts: bool) -> dict
     for channel in CHANNELS:
         folder = paths.channel(channel.name)
         if channel.name not in config:
-            if channel.required:
+            if channel.required and not explained:
                 problems.append(
                     f"channel {channel.name!r}: missing; expected {channel.help}, "
                     f'as in fit({{"{channel.name}": "s3://bucket/folder/"}})'
@@ -151,12 +208,12 @@ def _channels(paths: Paths, problems: list[str], *, several_hosts: bool) -> dict
 def _unserved(entry: Any, several_hosts: bool) -> str | None:
     if not isinstance(entry, dict):
         return f'its entry in inputdataconfig.json is {_described(entry)}; expected {{"TrainingInputMode": "File"}}'
-    for setting in SETTINGS:
-        value = entry.get(setting.key)
-        if value is None or value in setting.legal or (setting.only_on_several_hosts and not several_hosts):
-            continue
-        return f"{setting.key} is {value!r}; expected {' or '.join(setting.legal)}: {setting.advice}"
-    return None
+    wrong = [setting for setting in SETTINGS if not setting.serves(entry.get(setting.key), several_hosts=several_hosts)]
+    if not wrong:
+        return None
+    got = [f"{setting.key} is {_described(entry[setting.key])}; expected {setting.expected}" for setting in wrong]
+    advice = [setting.advice for setting in (wrong[:1] if wrong[0].leads else wrong)]
+    return f"{', '.join(got)}: {', and '.join(advice)}"
 
 
 def _unreadable(folder: Path, expected: str) -> str | None:
@@ -174,23 +231,39 @@ def _unreadable(folder: Path, expected: str) -> str | None:
 
 def _checkpoints(paths: Paths, problems: list[str]) -> Path | None:
     """The folder SageMaker keeps in step with S3; without its word, the usual one where somebody has mounted it."""
-    example = '{"LocalPath": "/opt/ml/checkpoints"}'
-    config = _read_object(paths.checkpointconfig, example, problems)
+    config = _read_object(paths.checkpointconfig, '{"LocalPath": "/opt/ml/checkpoints"}', problems)
     if config is None:
         if not paths.checkpoints.is_dir():
             return None
         # One that holds something and cannot be written is somebody's mistake, and said to be.
         writable, readable = (os.access(paths.checkpoints, mode) for mode in (os.W_OK, os.R_OK))
         return paths.checkpoints if writable or (readable and any(paths.checkpoints.iterdir())) else None
-    local_path = config.get("LocalPath") or str(paths.checkpoints)
+    taken = [paths.model, paths.root / "input", paths.root / "output"]
+    return _local_path(paths, paths.checkpointconfig, config, paths.checkpoints, taken, problems)
+
+
+def _tensorboard(paths: Paths, problems: list[str]) -> Path:
+    """The folder that SageMaker copies to S3 for TensorBoard, as TensorBoardOutputConfig has it."""
+    config = _read_object(paths.tensorboardconfig, '{"LocalPath": "/opt/ml/output/tensorboard"}', problems) or {}
+    taken = [paths.model, paths.root / "input", paths.checkpoints]
+    folder = _local_path(paths, paths.tensorboardconfig, config, paths.tensorboard, taken, problems)
+    return folder or paths.tensorboard
+
+
+def _local_path(
+    paths: Paths, file: Path, config: Mapping[str, Any], usual: Path, taken: Sequence[Path], problems: list[str]
+) -> Path | None:
+    """The folder that a file's LocalPath names, `usual` without one; None, and a problem, if it is none or taken."""
+    local_path = config.get("LocalPath") or str(usual)
     if isinstance(local_path, str):
         folder = paths.relocated(local_path)
-        taken = [paths.model, paths.root / "input", paths.root / "output"]
         if ".." not in folder.parts and not any(folder.is_relative_to(place) for place in taken):
             return folder
+    names = [f"{place.relative_to(paths.root)}/" for place in taken]
+    example = json.dumps({"LocalPath": str(PLATFORM_ROOT / usual.relative_to(paths.root))})
     problems.append(
-        f"{paths.checkpointconfig}: LocalPath is {_described(local_path)}; expected the path of a folder outside of "
-        f"model/, input/ and output/, without .., as in {example}"
+        f"{file}: LocalPath is {_described(local_path)}; expected the path of a folder outside of "
+        f"{', '.join(names[:-1])} and {names[-1]}, without .., as in {example}"
     )
     return None
 

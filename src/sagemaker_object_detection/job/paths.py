@@ -20,21 +20,25 @@ class Paths:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        config = root / "input/config"
-        self.hyperparameters = config / "hyperparameters.json"
-        self.inputdataconfig = config / "inputdataconfig.json"
-        self.resourceconfig = config / "resourceconfig.json"
-        self.checkpointconfig = config / "checkpointconfig.json"
+        self.config = root / "input/config"
+        self.hyperparameters = self.config / "hyperparameters.json"
+        self.inputdataconfig = self.config / "inputdataconfig.json"
+        self.resourceconfig = self.config / "resourceconfig.json"
+        self.checkpointconfig = self.config / "checkpointconfig.json"
+        self.tensorboardconfig = self.config / "tensorboardoutputconfig.json"
         self.model = root / "model"
         """Becomes model.tar.gz."""
         self.output_data = root / "output/data"
         """Becomes output.tar.gz."""
         self.tensorboard = root / "output/tensorboard"
-        """Where the platform looks for what it hands on to TensorBoard, unless a job says otherwise."""
+        """Where the platform looks for what it hands on to TensorBoard, unless tensorboardconfig says otherwise."""
         self.failure = root / "output/failure"
         self.code = root / "code"
         """The job's own script, in script mode."""
         self.checkpoints = root / "checkpoints"
+
+        self.sdk_v3_source = self.channel("sm_drivers") / "sourcecode.json"
+        """What ModelTrainer of the SageMaker Python SDK v3 says of a script of the job's own."""
 
     @classmethod
     def find(cls, root: str | None = None) -> "Paths":

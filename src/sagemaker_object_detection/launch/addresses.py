@@ -41,6 +41,32 @@ _ACCESS_POINT = re.compile(
 )
 
 
+MANIFESTS = (".manifest", ".jsonl")
+"""How the address of a labelling job's manifest ends."""
+
+
+def is_manifest(address: str) -> bool:
+    return address.lower().endswith(MANIFESTS)
+
+
+def split(address: str) -> tuple[str, str]:
+    """Bucket, or the ARN of an access point, and key of an address in S3."""
+    place = address.removeprefix("s3://")
+    if _ACCESS_POINT.fullmatch(place):
+        access_point = re.match(r".*?accesspoint[/:][a-z0-9.-]+", place)
+        assert access_point is not None  # of which there is one in the whole
+        return access_point[0], place[access_point.end() + 1 :]
+    bucket, _, key = place.partition("/")
+    return bucket, key
+
+
+def is_bucket(name: str) -> bool:
+    """Whether this can be the name of a bucket, or is the ARN of an access point."""
+    if _ACCESS_POINT.fullmatch(name):
+        return True
+    return bool(_BUCKET.fullmatch(name)) and ".." not in name and not _NUMBERS.fullmatch(name)
+
+
 def image_fault(text: str) -> str:
     """Of a training image. Tags and digests, every partition's ECR and private registries are right."""
     if len(text) > _MAX_IMAGE:
@@ -64,6 +90,13 @@ def folder_fault(text: str) -> str:
     return "expected the address of a folder, not an archive" if text.endswith(ARCHIVES) else ""
 
 
+def data_fault(text: str) -> str:
+    """Of an S3 address of a data set: a folder, or the manifest of a labelling job."""
+    if text.rstrip("/").endswith("/manifests/output"):
+        return f"expected the manifest in it, {text.rstrip('/')}/output.manifest: it is no folder of a data set"
+    return folder_fault(text)
+
+
 def model_fault(text: str) -> str:
     """Of an S3 address of a model: a folder or an archive."""
     return _s3_fault(text, f"{FOLDER} or s3://bucket/model.tar.gz")
@@ -78,13 +111,10 @@ def container_folder_fault(text: str) -> str:
 
 
 def _s3_fault(text: str, expected: str) -> str:
-    place = text.removeprefix("s3://")
-    bucket = place.split("/")[0]
-    if place == text or not bucket or any(letter.isspace() for letter in text):
+    bucket, _ = split(text)
+    if not text.startswith("s3://") or not bucket or any(letter.isspace() for letter in text):
         return f"expected {expected}"
-    if _ACCESS_POINT.fullmatch(place):
-        return ""
-    if _BUCKET.fullmatch(bucket) and ".." not in bucket and not _NUMBERS.fullmatch(bucket):
+    if is_bucket(bucket):
         return ""
     return (
         f"expected {expected}, whose bucket is named with 3 to 63 lowercase letters, digits, hyphens and single dots, "

@@ -19,7 +19,7 @@ _ARGUMENTS = (
     Argument(
         "--description",
         "AlgorithmDescription",
-        Text("at most 1024 characters"),
+        Text("at most 1024 characters in one line"),
         "what the console shows of it",
         default="Fine-tunes TensorFlow object detectors.",
     ),

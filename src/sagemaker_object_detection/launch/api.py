@@ -5,6 +5,8 @@ service, one at a time.
 """
 
 import re
+import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -32,6 +34,14 @@ def problems(request: Mapping[str, Any], operation: str, expectations: Mapping[s
         for path, value, shape in _values(request, _input_shape(operation), "")
         if (unmet := _unmet(value, shape, expectations.get(path, "")))
     ]
+
+
+def words(operation: str, path: str) -> frozenset[str]:
+    """The words that a member of a request may be; its path is written as that of a problem is."""
+    shape = _input_shape(operation)
+    for name in path.split("."):
+        shape = shape.members[name]
+    return frozenset(shape.enum)
 
 
 @cache
@@ -70,8 +80,26 @@ def _unmet(value: Any, shape: Any, expectation: str) -> str:
         known = f"the {len(words)} values this boto3 knows" if len(words) > _MANY else ", ".join(words)
         return f"one of {known}" + (f"; did you mean {guess}?" if guess else "")
     pattern = limits.get("pattern")
-    try:
-        matches = pattern is None or re.fullmatch(pattern, value, re.DOTALL)
-    except re.error:  # one of Java's that Python's expressions do not have
-        return ""
+    matches = pattern is None or _compiled(pattern).fullmatch(value)
     return "" if matches else expectation or f"text that matches {pattern}"
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    r"""A pattern of the API. Its classes such as \p{L} are Java's, and Python's expressions have none."""
+    return re.compile(re.sub(r"\\p\{(\w+)\}", lambda found: _java_class(found[1]), pattern), re.DOTALL)
+
+
+@cache
+def _java_class(name: str) -> str:
+    """What stands between brackets for a class of Java's: Alnum, or the first letter of general categories."""
+    if name == "Alnum":
+        return "A-Za-z0-9"
+    members = (code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == name)
+    ranges: list[list[int]] = []
+    for code in members:
+        if ranges and ranges[-1][1] == code - 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in ranges)

@@ -51,6 +51,7 @@ Groups = tuple[tuple[str, tuple[Argument, ...]], ...]
 IMAGE = Text(addresses.IMAGE, addresses.image_fault)
 TAGS = Argument("--tags", "Tags", Text("a tag as NAME=VALUE", form="tags"), "NAME=VALUE")
 _FOLDER = Text(addresses.FOLDER, addresses.folder_fault)
+_DATA = Text(addresses.FOLDER, addresses.data_fault)
 _MODEL = Text(addresses.FOLDER, addresses.model_fault)
 _CONTAINER_FOLDER = Text("the path of a folder in the container", addresses.container_folder_fault)
 _ROLE = Text("the ARN of an IAM role, such as arn:aws:iam::123456789012:role/SageMaker")
@@ -82,7 +83,13 @@ _JOB = (
 )
 _CHANNELS = (
     *(
-        Argument(f"--{row.name}", "", _MODEL if row.name == "model" else _FOLDER, row.help, required=row.required)
+        Argument(
+            f"--{row.name}",
+            "",
+            _MODEL if row.name == "model" else _DATA,
+            row.help if row.name == "model" else f"{row.help}; or the output.manifest of a bounding-box job",
+            required=row.required,
+        )
         for row in CHANNELS
     ),
     Argument(
@@ -91,6 +98,15 @@ _CHANNELS = (
         Choice(INPUT_MODES),
         "File copies the data before the job starts, FastFile reads it from S3 as it is needed",
         default="File",
+    ),
+    Argument(
+        "--label-attribute",
+        "",
+        Text("the label attributes of a labelling job", form="several"),
+        "of a manifest that has several: which labels to take; of several names the first that an image has",
+    ),
+    Argument(
+        "--channel-folder", "", _FOLDER, "where channels made of manifests go (default: channels/ below --output)"
     ),
 )
 _MACHINES = (

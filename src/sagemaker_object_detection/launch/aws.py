@@ -13,17 +13,29 @@ from sagemaker_object_detection.errors import JobError, PlatformError, UserError
 _CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5})
 
 _CREDENTIALS = re.compile(
-    "ExpiredToken|IncompleteSignature|Invalid(ClientTokenId|Signature)|MissingAuthenticationToken|UnrecognizedClient"
+    "ExpiredToken|IncompleteSignature|Invalid(AccessKeyId|ClientTokenId|Signature|Token)|MissingAuthenticationToken|"
+    "SignatureDoesNotMatch|UnrecognizedClient"
 )
 _BUSY = re.compile(
-    "Internal(Failure|ServerError)|Request(LimitExceeded|Throttled)|ServiceUnavailable|Throttling|TooManyRequests"
+    "Internal(Error|Failure|ServerError)|Request(LimitExceeded|Throttled)|ServiceUnavailable|SlowDown|Throttling|"
+    "TooManyRequests"
 )
 _ADVICE = {
-    "AccessDenied": "allow your identity this call",
+    "NoSuchBucket": "correct the name of the bucket",
+    "NoSuchKey": "correct the address",
+    "PermanentRedirect": "give the bucket's region as --region",
     "ResourceInUse": "give another name",
     "ResourceLimitExceeded": "ask for a higher quota in Service Quotas, or give another --instance-type",
     "ValidationException": "correct what it names",
 }
+
+_ACTIONS = {
+    "CopyObject": "s3:GetObject on the image, and s3:PutObject where it is copied to",
+    "GetObject": "s3:GetObject on it",
+    "ListObjectsV2": "s3:ListBucket on its bucket",
+    "PutObject": "s3:PutObject there",
+}
+"""What a call of S3's needs, where its name does not say it."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,7 @@ class Aws:
 
     sagemaker: Any
     logs: Any
+    s3: Any
     region: str
 
 
@@ -49,6 +62,7 @@ def connect(region: str | None, profile: str | None) -> Aws:
     return Aws(
         sagemaker=session.client("sagemaker", config=_CONFIG),
         logs=session.client("logs", config=_CONFIG),
+        s3=session.client("s3", config=_CONFIG),
         region=session.region_name,
     )
 
@@ -61,8 +75,12 @@ def is_passing(error: Exception) -> bool:
     return isinstance(error, ConnectionError | HTTPClientError)
 
 
-def blame(error: BotoCoreError | ClientError) -> JobError:
-    """What AWS or the way there says, as a sentence with what to do."""
+def blame(error: BotoCoreError | ClientError, subject: str = "") -> JobError:
+    """What AWS or the way there says, as a sentence with what to do.
+
+    Args:
+        subject: what was asked for, where the call alone does not say it.
+    """
     if is_passing(error):
         return PlatformError(f"AWS cannot be reached or is busy ({_in_one_line(error)}); try again a little later")
     if not isinstance(error, ClientError):
@@ -71,10 +89,13 @@ def blame(error: BotoCoreError | ClientError) -> JobError:
     message = error.response["Error"].get("Message", "").strip().rstrip(".") or "no message"
     if _CREDENTIALS.match(code):
         return UserError(f"AWS refuses the credentials ({code}: {message}); sign in again, or give another --profile")
-    advice = _ADVICE.get(code.replace("DeniedException", "Denied"), "check the arguments and the region")
-    if code.startswith("AccessDenied") and error.operation_name.startswith("Create"):
-        advice += ", and iam:PassRole for the job's role"
-    return UserError(f"{error.operation_name} was refused ({code}: {message}); {advice}")
+    advice = _ADVICE.get(code, "check the arguments and the region")
+    if code.startswith("AccessDenied"):
+        call = error.operation_name
+        passing = ", and iam:PassRole for the job's role" if call.startswith("Create") else ""
+        advice = f"allow your identity {_ACTIONS.get(call, 'this call')}{passing}"
+    of = f"{subject}: " if subject else ""
+    return UserError(f"{of}{error.operation_name} was refused ({code}: {message}); {advice}")
 
 
 def _in_one_line(error: Exception) -> str:

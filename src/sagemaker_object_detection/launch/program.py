@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,9 @@ class Program:
     groups: its arguments, by title. operation: the API's name of its call. name: the member of the request that names
     what is made. complete: takes the values of the arguments by flag, a request that has them where they belong, and
     the list of problems, to which it adds; it completes the request, and returns notes about what may surprise. done:
-    what is said of a call that went well, with {name}, {region} and members of the answer. follow: prints what becomes
-    of the job, and returns the exit code. wait: the help of --wait.
+    what is said of a call that went well, with {name}, {region} and members of the answer. prepare: is handed the
+    clients, the values and the request, and does at AWS what has to be done before the call. follow: prints what
+    becomes of the job, and returns the exit code. wait: the help of --wait.
     """
 
     description: str
@@ -36,6 +37,7 @@ class Program:
     name: str
     complete: Callable[[dict[str, Any], api.Request, list[str]], list[str]]
     done: str
+    prepare: Callable[[aws.Aws, Mapping[str, Any], api.Request], None] | None = None
     follow: Callable[[aws.Aws, str], int] | None = None
     wait: str = ""
 
@@ -49,8 +51,8 @@ class Program:
         options = self.parser().parse_args(arguments)
         return run_guarded(lambda: self._run(options))
 
-    def request(self, options: argparse.Namespace) -> tuple[api.Request, list[str]]:
-        """The request, from what argparse has made of the arguments, and notes.
+    def request(self, options: argparse.Namespace) -> tuple[dict[str, Any], api.Request, list[str]]:
+        """What argparse has made of the arguments: values by flag, the request, and notes.
 
         Raises:
             UserError: with everything that is wrong with the arguments.
@@ -78,10 +80,10 @@ class Program:
         # What no argument is to blame for follows from what another one lacks, or else it is worth telling.
         if problems or unnamed:
             raise UserError(dict.fromkeys(problems or unnamed))
-        return request, notes
+        return values, request, notes
 
     def _run(self, options: argparse.Namespace) -> int:
-        request, notes = self.request(options)
+        values, request, notes = self.request(options)
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
         if options.dry_run:
@@ -89,6 +91,8 @@ class Program:
             return 0
         try:
             clients = aws.connect(options.region, options.profile)
+            if self.prepare:
+                self.prepare(clients, values, request)
             answer = getattr(clients.sagemaker, xform_name(self.operation))(**request)
         except (BotoCoreError, ClientError) as error:
             raise aws.blame(error) from error

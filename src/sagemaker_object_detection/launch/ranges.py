@@ -1,6 +1,8 @@
 """What a tuning job may try of each hyperparameter: what the table recommends, the built-in's, or what was given."""
 
-from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, ModelName, Number
+from dataclasses import replace
+
+from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, Kind, ModelName, Number, written
 from sagemaker_object_detection.hyperparameters.table import BY_NAME, Row, Tunable, TunableRange
 from sagemaker_object_detection.sentences import nearest, shown
 
@@ -49,8 +51,8 @@ def _given(row: Row, text: str) -> Tunable:
     if len(last) > 1 or not all(word.lower() in _SCALINGS for word in last):
         scalings = ", ".join(_SCALINGS.values())
         raise ValueError(f"expected LOW:HIGH or LOW:HIGH:SCALING with one of {scalings}, such as {_example(row)}")
-    for end in (low, high):
-        _check_legal(row, end, " at both ends")
+    numbers = replace(row.kind, auto=False)  # no word is the end of a range
+    least, most = (_legal(row, numbers, end, " at both ends") for end in (low, high))
     if not float(low) < float(high):
         raise ValueError(f"the low end is {low} and the high end {high}; expected a low end below the high one")
     known = row.tunable or row.built_in
@@ -59,19 +61,16 @@ def _given(row: Row, text: str) -> Tunable:
     if not _can_scale(scaling, float(low), float(high)):
         limits = "above 0" if scaling == "Logarithmic" else "from 0 and below 1"
         raise ValueError(f"the range is {low} to {high}; expected one {limits} for the scaling {scaling}")
-    if isinstance(row.kind, Integer):  # which the container reads as "8.0" too, and the service does not
-        low, high = str(row.kind.parse(low)), str(row.kind.parse(high))
-    return TunableRange(low, high, scaling)
+    return TunableRange(least, most, scaling)
 
 
 def _given_words(row: Row, words: tuple[str, ...]) -> tuple[str, ...]:
-    for word in words:
-        _check_legal(row, word)
-    if len({row.kind.parse(word) for word in words}) < len(words):
+    values = tuple(dict.fromkeys(_legal(row, row.kind, word) for word in words))
+    if len(values) < len(words):
         raise ValueError("a value is given twice; expected every value once")
     if len(words) > MAX_VALUES:
         raise ValueError(f"{len(words)} values; expected at most {MAX_VALUES}")
-    return words
+    return values
 
 
 def _can_scale(scaling: str, low: float, high: float) -> bool:
@@ -81,11 +80,12 @@ def _can_scale(scaling: str, low: float, high: float) -> bool:
     return scaling != "ReverseLogarithmic" or (low >= 0 and high < 1)
 
 
-def _check_legal(row: Row, text: str, where: str = "") -> None:
+def _legal(row: Row, kind: Kind, text: str, where: str = "") -> str:
+    """The text as the table writes its value. Raises a ValueError for what is none."""
     try:
-        row.kind.parse(text)
+        return written(kind.parse(text))
     except ValueError:
-        expected = f"{row.kind.expected}{where}, such as {_example(row)}"
+        expected = f"{kind.expected}{where}, such as {_example(row)}"
         raise ValueError(f"got {shown(text)}; expected {expected}") from None
 
 

@@ -6,13 +6,13 @@ from math import prod
 from typing import Any
 
 from sagemaker_object_detection.describe import parameter_ranges
-from sagemaker_object_detection.hyperparameters.kinds import Choice, Integer
-from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.hyperparameters.kinds import Choice, Integer, Number
 from sagemaker_object_detection.hyperparameters.table import ROWS, Row, Tunable, TunableRange
 from sagemaker_object_detection.job.metrics import METRICS
 from sagemaker_object_detection.launch import api
 from sagemaker_object_detection.launch.arguments import JOB_GROUPS, TAGS, Argument, Text
 from sagemaker_object_detection.launch.follow import follow_tuning
+from sagemaker_object_detection.launch.manifests import make_channels
 from sagemaker_object_detection.launch.program import Program
 from sagemaker_object_detection.launch.ranges import MAX_VALUES, read_tuned
 from sagemaker_object_detection.launch.training import (
@@ -106,10 +106,10 @@ _JOB_GROUPS = tuple(
 
 
 def complete(values: dict[str, Any], request: api.Request, problems: list[str]) -> list[str]:
-    static = read_job(values, problems)
+    static, sent = read_job(values, problems)
     tuned = read_tuned(values.get("--tune", []), problems)
     _check_tuned(tuned, values, problems)
-    _check_strategy(values, tuned, static, problems)
+    _check_strategy(values, tuned, sent, problems)
     check_validation_data(values, static.validation_split_ratio, "the objective", problems)
 
     request.setdefault("HyperParameterTuningJobName", named("detection"))
@@ -120,7 +120,7 @@ def complete(values: dict[str, Any], request: api.Request, problems: list[str]) 
         config.setdefault("ResourceLimits", {}).setdefault("MaxNumberOfTrainingJobs", _DEFAULT_JOBS)
     config["ParameterRanges"] = parameter_ranges(tuned.items())
     definition = request[_DEFINITION]
-    definition["StaticHyperParameters"] = values["--hyperparameters"]
+    definition["StaticHyperParameters"] = sent
     complete_definition(definition, values)
 
     names = {row.name for row in tuned}
@@ -141,7 +141,7 @@ def complete(values: dict[str, Any], request: api.Request, problems: list[str]) 
 
 def _check_tuned(tuned: Mapping[Row, Tunable], values: Mapping[str, Any], problems: list[str]) -> None:
     hyperparameters = values["--hyperparameters"]
-    for row in tuned:
+    for row, tried in tuned.items():
         for name in (row.name, *row.aliases):
             if name in hyperparameters:
                 problems.append(
@@ -151,6 +151,11 @@ def _check_tuned(tuned: Mapping[Row, Tunable], values: Mapping[str, Any], proble
         if "--algorithm" in values and not (row.tunable or row.built_in):
             names = ", ".join(known.name for known in ROWS if known.tunable or known.built_in)
             problems.append(f"--tune: {row.name} is not tunable with --algorithm; expected one of {names}")
+        elif "--algorithm" in values and isinstance(row.kind, Number) and isinstance(tried, tuple):
+            problems.append(
+                f"--tune: {row.name} is given values, and a registered algorithm takes numbers as a range alone; "
+                f"expected {row.name}=LOW:HIGH, or --image in place of --algorithm"
+            )
     if len(tuned) > MAX_VALUES:
         problems.append(f"--tune: {len(tuned)} hyperparameters; expected at most {MAX_VALUES}")
     # SageMaker adds one more, the name of the objective.
@@ -162,20 +167,18 @@ def _check_tuned(tuned: Mapping[Row, Tunable], values: Mapping[str, Any], proble
 
 
 def _check_strategy(
-    values: Mapping[str, Any], tuned: Mapping[Row, Tunable], static: Hyperparameters, problems: list[str]
+    values: Mapping[str, Any], tuned: Mapping[Row, Tunable], sent: Mapping[str, str], problems: list[str]
 ) -> None:
-    hyperparameters = values["--hyperparameters"]
     strategy = values.get("--strategy")
     if strategy == "Hyperband":
         if values.get("--early-stopping") == "Auto":
             problems.append("--early-stopping: got Auto; expected Off with Hyperband, which stops trials by itself")
-        if "--max-resource" not in values and "epochs" not in hyperparameters:
+        if "--max-resource" not in values and "epochs" not in sent:
             problems.append(
                 "--max-resource: missing; Hyperband needs to know the epochs of a trial: give it, or epochs among the "
                 "--hyperparameters"
             )
-        epochs = static.epochs if "epochs" in hyperparameters else None
-        most = values.get("--max-resource", epochs or _MAX_EPOCHS)
+        most = values.get("--max-resource", int(sent.get("epochs", _MAX_EPOCHS)))
         if values.get("--min-resource", 0) > most:
             problems.append(
                 f"--min-resource: got {values['--min-resource']}; expected at most --max-resource, which is {most}"
@@ -213,6 +216,7 @@ TUNING = Program(
     name="HyperParameterTuningJobName",
     complete=complete,
     done="started tuning job {name} in {region}",
+    prepare=make_channels,
     follow=follow_tuning,
     wait="print the trials as they end, and the best, until the job ends",
 )

@@ -20,15 +20,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError, UserError, first_line
-from sagemaker_object_detection.job.config import SCRIPT
+from sagemaker_object_detection.job.config import DIRECTORY, SCRIPT
 from sagemaker_object_detection.job.failure import exit_code, failure_text
 from sagemaker_object_detection.job.hosts import await_hosts
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.sentences import listed
 
 log = logging.getLogger("sagemaker_object_detection.script_mode.launch")
-
-DIRECTORY = "sagemaker_submit_directory"
 
 
 class InstallError(Exception):

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import msgspec
@@ -62,11 +62,15 @@ class Checkpoints:
     Args:
         folder: made where it does not exist.
         identity: what the job is, as text by name; checkpoints of another one are refused.
+        former: what an older version said of the same job, where that is not in `identity`.
     """
 
-    def __init__(self, folder: Path | None, identity: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path | None, identity: Mapping[str, str], former: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._folder = folder
         self.identity = dict(identity)
+        self._former = former
         self._last = time.monotonic()
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
@@ -118,7 +122,7 @@ class Checkpoints:
                 log.warning("%s is damaged (%s): it is left out.", path, first_line(error))
                 continue
             progress = state.progress
-            if problems := other_job(self._folder, {**stored, **progress.in_force}, self.identity):
+            if problems := other_job(self._folder, {**stored, **progress.in_force}, self.identity, self._former):
                 raise UserError(problems)
             log.info(
                 "Resuming from %s: %d epochs are done, and %d steps of the next.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset
@@ -10,6 +11,7 @@ from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.hyperparameters.table import ROWS
 from sagemaker_object_detection.training.best import Objective
 
+STARTING_WEIGHTS = "the fingerprint of the starting weights"
 _SHOWN = 16
 """Digits of a fingerprint: enough to tell two apart, few enough to be read."""
 _MAY_DIFFER = frozenset(row.name for row in ROWS if row.resume in ("free", "compared"))
@@ -45,13 +47,22 @@ def identity(
     """
     return {
         "the base model": base.name,
-        "the fingerprint of the starting weights": start[:_SHOWN],
+        STARTING_WEIGHTS: start[:_SHOWN],
         "the fingerprint of the training data": training.fingerprint[:_SHOWN],
         "the fingerprint of the validation data": validation.fingerprint[:_SHOWN] if validation else "none",
         "the objective": objective.key,
         "the number format": number_format,
         **settings(hyperparameters),
     }
+
+
+def formerly(start: str | None) -> dict[str, str]:
+    """What version 0.1.0 said in `identity` of the same job in other words.
+
+    Args:
+        start: what it took for the fingerprint of the weights, if it said another than is said now.
+    """
+    return {} if start is None else {STARTING_WEIGHTS: start[:_SHOWN]}
 
 
 def with_newer_rows(in_force: Mapping[str, str], identity: Mapping[str, str]) -> dict[str, str]:
@@ -66,17 +77,23 @@ def with_newer_rows(in_force: Mapping[str, str], identity: Mapping[str, str]) ->
     return found
 
 
-def other_job(folder: Path, stored: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
+def other_job(
+    folder: Path,
+    stored: Mapping[str, str],
+    present: Mapping[str, str],
+    former: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
     """The problem with a checkpoint of another job than this one; only names of `present` count.
 
     What the job leaves to Auto goes on as it was. What a checkpoint does not know, because the row is newer, was what
-    the program did before.
+    the program did before. What agrees with `former`, from `formerly`, is the same in other words.
     """
     before = {row.name: row.before for row in ROWS if row.before is not None}
     found = [
         f"{name} was {stored.get(name, 'not known')} and is {value}"
         for name, value in present.items()
-        if value != {**before, **stored}.get(name) and not (value == AUTO and name in _KEPT)
+        if {**before, **stored}.get(name) not in (value, former.get(name, value))
+        and not (value == AUTO and name in _KEPT)
     ]
     return found and [
         f"checkpoints: {folder} holds those of another job: {'; '.join(found)}; expected its own: give this job an "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from sagemaker_object_detection.errors import PlatformError, UserError
+from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files.disk import DISK_FULL
 from sagemaker_object_detection.sentences import shown
 from sagemaker_object_detection.weights import bounds
@@ -32,7 +32,7 @@ def unpack(archive: Path, origin: str, target: Path) -> None:
     Raises, before anything is written:
         UserError: it is no .tar.gz, it is damaged or cut short, it holds links, devices or entries outside its own
             folder, or more than weights can be. Its cause is an EOFError if the archive ends early.
-        PlatformError: the disk has no room for it.
+        NoRoomError: the disk has no room for it.
     """
     tally = bounds.Tally(f"{origin}: {archive.name}")
     with _opened(archive, origin, _HEADER_BYTES) as (opened, stream):
@@ -50,7 +50,7 @@ def unpack(archive: Path, origin: str, target: Path) -> None:
         with _opened(archive, origin, bounds.MAX_BYTES + _HEADER_BYTES) as (opened, _):
             opened.extractall(target, filter="data")
     except OSError as error:
-        raise PlatformError(
+        raise bounds.NoRoomError(
             f"{origin}: the disk is full while unpacking {archive.name} below {target.parent}; give the job a larger "
             "volume"
         ) from error

@@ -2,9 +2,13 @@
 
 import logging
 import shutil
+import socket
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.job.stop import StopSignal
@@ -23,9 +27,16 @@ _SECONDS_BETWEEN_LINES = 30.0
 MAX_ENTRIES = 10_000
 MAX_BYTES = 10 * 2**30
 """What no weights come near: the largest published archive unpacks to a dozen files of 0.6 GB together."""
+CONNECT_SECONDS = 10.0
+"""How long the name service may take for a host's name, and then each of its addresses to accept a connection."""
 SILENCE_SECONDS = 30.0
 """How long a host may send nothing."""
 TOTAL_SECONDS = 30 * 60.0
+"""How long a fetch may take, from however many places it is tried."""
+
+
+class NoRoomError(PlatformError):
+    """The disk has no room for weights, wherever they come from."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,48 @@ class Transfer:
     stop: StopSignal
     ways: str
     """Ends the sentences of errors: what else the user can do, as `WAYS` says it to a job's."""
+    deadline: float = field(default_factory=lambda: time.monotonic() + TOTAL_SECONDS)
+    """When it has taken too long, by the monotonic clock."""
+
+    def check_host(self, address: str) -> None:
+        """Asks the name service for the host of an address, or for the proxy that leads there.
+
+        The system's own call for this cannot be interrupted, and on a network that swallows its questions it waits for
+        most of a minute, for each name.
+
+        Raises:
+            socket.gaierror: the name is unknown, or nobody answers.
+            UnicodeError: it cannot be a name.
+            StoppedError: the job was told to stop.
+        """
+        failures: list[Exception] = []
+        host = urlsplit(proxy_for(address) or address).hostname or ""
+
+        def ask() -> None:
+            try:
+                socket.getaddrinfo(host, None)
+            except (OSError, UnicodeError) as error:
+                failures.append(error)
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        until = time.monotonic() + CONNECT_SECONDS
+        while asking.is_alive() and time.monotonic() < until:
+            self.stop.check()
+            asking.join(0.1)
+        if asking.is_alive():
+            raise socket.gaierror(
+                socket.EAI_AGAIN, f"the name service has not answered for {CONNECT_SECONDS:g} seconds"
+            )
+        if failures:
+            raise failures[0]
+
+
+def proxy_for(address: str) -> str | None:
+    """The proxy that the environment names for an http(s):// address, as an address; None to go there directly."""
+    parts = urlsplit(address)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 class TransferProgress:
@@ -69,9 +122,9 @@ class TransferProgress:
                 f"{transfer.origin}: more than {_megabytes(MAX_BYTES)} have arrived, which are no weights; check "
                 f"the address, or {transfer.ways}"
             )
-        if now - self._begun > TOTAL_SECONDS:
+        if now > transfer.deadline:
             raise PlatformError(
-                f"{transfer.origin}: only {_megabytes(self._received)} have arrived in {TOTAL_SECONDS / 60:.0f} "
+                f"{transfer.origin}: only {_megabytes(self._received)} have arrived in {(now - self._begun) / 60:.0f} "
                 f"minutes; start again, or {transfer.ways}"
             )
         if now - self._told > _SECONDS_BETWEEN_LINES:
@@ -104,10 +157,10 @@ class Tally:
         raise UserError(f"{self._what} {found}, which are no weights; give the files of one model alone")
 
     def check_room(self, folder: Path) -> None:
-        """Raises a PlatformError where the disk of `folder` has no room for what was counted."""
+        """Raises a NoRoomError where the disk of `folder` has no room for what was counted."""
         free = shutil.disk_usage(folder).free
         if self.bytes > free:
-            raise PlatformError(
+            raise NoRoomError(
                 f"{self._what} takes {_megabytes(self.bytes)}, and {folder} has {_megabytes(free)} left; give the job "
                 "a larger volume"
             )

@@ -1,6 +1,7 @@
 """Fetches a TensorFlow Hub handle: https://tfhub.dev/..., https://www.kaggle.com/models/..., or any such archive."""
 
 import http.client
+import socket
 import ssl
 import warnings
 from collections.abc import Callable, Iterator
@@ -8,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3 import exceptions
@@ -18,6 +18,7 @@ from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
 from sagemaker_object_detection.weights import bounds
 from sagemaker_object_detection.weights.archive import unpack
 from sagemaker_object_detection.weights.bounds import Transfer, TransferProgress
+from sagemaker_object_detection.weights.naming import ARCHIVES
 
 _GZIP = b"\x1f\x8b"
 _BLOCK = 2**18
@@ -61,12 +62,13 @@ def fetch_hub(handle: str, work: Path, transfer: Transfer) -> Path:
         from tensorflow_hub import compressed_module_resolver as hub
 
     resolver = hub.HttpCompressedFileResolver()
-    address = resolver._append_compressed_format_query(handle)
+    address = handle
+    if not urlsplit(handle).path.endswith(ARCHIVES):  # an archive's own address is not TensorFlow Hub's to be asked
+        address = resolver._append_compressed_format_query(handle)
     if handle.startswith(hub._HUB_TF_GOOGLE_CN):
         address = hub._GCS_GOOGLE_CN_TEMPLATE % handle.removeprefix(hub._HUB_TF_GOOGLE_CN)
     archive, tree = work / "download.tar.gz", work / "tree"
-    with _failures_told(address, transfer):
-        known_whole = _download(address, resolver._context, archive, transfer)
+    known_whole = _download(address, resolver._context, archive, transfer)
     tree.mkdir()
     try:
         unpack(archive, transfer.origin, tree)
@@ -101,34 +103,39 @@ def _download(address: str, context: ssl.SSLContext, archive: Path, transfer: Tr
 def _answer(
     address: str, context: ssl.SSLContext, progress: TransferProgress, transfer: Transfer
 ) -> Iterator[urllib3.BaseHTTPResponse]:
-    """What the address answers, after the redirects, which are followed to http:// and https:// alone."""
+    """What the address answers, after the redirects, which are followed to http:// and https:// alone.
+
+    What goes wrong on the way, or while the answer is read, is a sentence about the host of that moment.
+    """
     origin, other = transfer.origin, f"or {transfer.ways}"
     for _ in range(_REDIRECTS + 1):
-        with (
-            _pools(address, context, progress) as pools,
-            pools.request(
-                "GET",
-                address,
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=bounds.SILENCE_SECONDS,
-            ) as response,
-        ):
-            location = response.get_redirect_location()
-            if not location:
-                if response.status != 200:
-                    raise _refused(response, transfer)
-                yield response
-                return
-        address = urljoin(address, location)
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or "@" in parts.netloc:
-            raise UserError(
-                f"{origin}: answers {response.status} and names a place that is not fetched; expected one at http:// "
-                f"or https://, without a user name; check the handle, {other}"
-            )
+        with _failures_told(address, transfer):
+            transfer.check_host(address)
+            with (
+                _pools(address, context, progress) as pools,
+                pools.request(
+                    "GET",
+                    address,
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    decode_content=False,
+                    timeout=urllib3.Timeout(connect=bounds.CONNECT_SECONDS, read=bounds.SILENCE_SECONDS),
+                ) as response,
+            ):
+                location = response.get_redirect_location()
+                if not location:
+                    if response.status != 200:
+                        raise _refused(response, transfer)
+                    yield response
+                    return
+            address = urljoin(address, location)
+            parts = urlsplit(address)
+            if parts.scheme not in ("http", "https") or "@" in parts.netloc:
+                raise UserError(
+                    f"{origin}: answers {response.status} and names a place that is not fetched; expected one at "
+                    f"http:// or https://, without a user name; check the handle, {other}"
+                )
     raise UserError(f"{origin}: answers {response.status} again and again, in a circle; check the handle, {other}")
 
 
@@ -156,12 +163,10 @@ def _pools(address: str, context: ssl.SSLContext, tell: Callable[[int], None]) -
         connection = type("Connection", (pool.ConnectionCls,), {"response_class": Response})
         return type("Pool", (pool,), {"ConnectionCls": connection})
 
-    parts = urlsplit(address)
-    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    proxy = bounds.proxy_for(address)
     if proxy is None:
         pools = urllib3.PoolManager(ssl_context=context)
     else:
-        proxy = proxy if "://" in proxy else f"http://{proxy}"
         signed = urllib3.make_headers(proxy_basic_auth=unquote(urllib3.util.parse_url(proxy).auth or "") or None)
         pools = urllib3.ProxyManager(proxy, proxy_headers=signed, ssl_context=context)
     pools.pool_classes_by_scheme = {
@@ -177,7 +182,7 @@ def _failures_told(address: str, transfer: Transfer) -> Iterator[None]:
     host, origin, other = urlsplit(address).hostname, transfer.origin, f"or {transfer.ways}"
     try:
         yield
-    except exceptions.NameResolutionError as error:
+    except (exceptions.NameResolutionError, socket.gaierror) as error:
         raise UserError(
             f"{origin}: the host {host} cannot be found ({_reason(error)}): the address is misspelt or the job has no "
             f"network; check the handle and the job's VPC, {other}"
@@ -187,7 +192,7 @@ def _failures_told(address: str, transfer: Transfer) -> Iterator[None]:
             f"{origin}: no secure connection to {host} ({_reason(error)}); check the handle and the job's proxy, "
             f"{other}"
         ) from error
-    except (exceptions.NewConnectionError, exceptions.ProxyError) as error:
+    except (exceptions.ConnectTimeoutError, exceptions.ProxyError) as error:
         raise UserError(
             f"{origin}: {host} cannot be reached ({_reason(error)}): it is not there or the job has no network; check "
             f"the handle and the job's VPC, {other}"

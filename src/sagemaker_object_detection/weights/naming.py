@@ -12,6 +12,8 @@ ARCHIVES = (".tar.gz", ".tgz")
 _HUBS = ("tfhub.dev", "hub.tensorflow.google.cn")
 _KAGGLE = ("kaggle.com", "www.kaggle.com")
 _KAGGLES_OWN_WORDS = ("models", "frameworks", "tensorflow2", "variations", "versions")
+_JUMPSTART = re.compile("^(train|infer)-(prepack-)?")
+"""What JumpStart puts before the model's id, as in train-tensorflow-od1-ssd-...tar.gz."""
 # Up to the last "@" where what follows the first colon is no port: a password may hold any character.
 _CREDENTIALS = re.compile(r"(?<=://)(?:[^/?#]*|[^/?#:@\[]*:(?!\d*(?:[/?#]|$)).*)@", re.DOTALL)
 
@@ -30,8 +32,8 @@ def shown(place: str) -> str:
 def named_by(place: str) -> BaseModel | None:
     """The base model that a handle, or the name of a folder or an archive, stands for; None for any other place.
 
-    Names are those of the catalogue: the short one and the published archive's. A handle may be spelled as TensorFlow
-    Hub or as Kaggle does, with any version.
+    Names are those of the catalogue: the short one, the published archive's and JumpStart's. A handle may be spelled as
+    TensorFlow Hub or as Kaggle does, with any version.
     """
     path = place
     if scheme_of(place) in ("http", "https"):
@@ -44,7 +46,8 @@ def named_by(place: str) -> BaseModel | None:
     for ending in ARCHIVES:
         name = name.removesuffix(ending)
     for base in catalogue.CATALOGUE:
-        if name == base.name or (base.is_published and name == base.weights.tarball):
+        published = (base.weights.tarball, base.weights.jumpstart_id) if base.is_published else ()
+        if name == base.name or _JUMPSTART.sub("", name) in published:
             return base
     return None
 

@@ -8,7 +8,7 @@ from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.weights.checkpoint import StoredVariables
-from sagemaker_object_detection.weights.sources import Weights
+from sagemaker_object_detection.weights.tree import Weights
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,21 @@ def recognise_variables(stored: StoredVariables) -> tuple[BaseModel, ...]:
             f"{', '.join(base.name for base in catalogue.CATALOGUE)}: give the files of one of them"
         )
     return tuple(base for base in catalogue.CATALOGUE if base.stem == best.stem)
+
+
+def check_architecture(stored: StoredVariables, base: BaseModel, origin: str) -> tuple[BaseModel, ...]:
+    """`recognise_variables`, of which `base` has to be one.
+
+    Raises:
+        UserError: it is not.
+    """
+    found = recognise_variables(stored)
+    if base.stem != found[0].stem:
+        raise UserError(
+            f"{origin}: holds the weights of {' or '.join(other.name for other in found)}; expected those of "
+            f"{base.name}: name that model, or give the address of this one's weights"
+        )
+    return found
 
 
 def choose_size(candidates: tuple[BaseModel, ...], weights: Weights, named: BaseModel | None) -> BaseModel:

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -44,29 +45,53 @@ def fetch_s3(address: str, work: Path, transfer: Transfer) -> Path:
         PlatformError: S3 is at fault or the connection keeps breaking, it takes too long, the disk has no room.
         StoppedError: the job was told to stop.
     """
+    bucket, _ = split_address(address, transfer.origin)
+    with failures_told(bucket, transfer):
+        return fetch_with(client(transfer), address, work, transfer)
+
+
+def fetch_with(client: Any, address: str, work: Path, transfer: Transfer) -> Path:
+    """`fetch_s3` with a client of the caller's, and within the caller's `failures_told`."""
     bucket, key = split_address(address, transfer.origin)
     tally = Tally(f"{transfer.origin}: what is there")
-    with _failures_told(bucket, transfer):
-        client = _client()
-        if key.endswith(ARCHIVES):
-            arrived = work / PurePosixPath(key).name
-            places = {key: arrived}
-            tally.add(_size(client, bucket, key))
-        else:
-            arrived = work / "tree"
-            places = _places(client, bucket, key.strip("/") + "/", arrived, tally, transfer)
-        tally.check_room(work)
-        _download(client, bucket, places, transfer.origin, TransferProgress(transfer, address, tally.bytes))
+    if key.endswith(ARCHIVES):
+        arrived = work / PurePosixPath(key).name
+        places = {key: arrived}
+        tally.add(_size(client, bucket, key))
+    else:
+        arrived = work / "tree"
+        places = _places(client, bucket, key.strip("/") + "/", arrived, tally, transfer)
+    tally.check_room(work)
+    _download(client, bucket, places, transfer.origin, TransferProgress(transfer, address, tally.bytes))
     return arrived
 
 
-def _client() -> Any:
+def client(transfer: Transfer, region: str | None = None, *, signed: bool = True) -> Any:
+    """A client of S3 whose every wait is bounded.
+
+    Args:
+        region: None for the one that boto3 finds.
+        signed: with the job's credentials; without, it reads what is public.
+
+    Raises:
+        socket.gaierror, StoppedError: as `Transfer.check_host`.
+    """
     import boto3
+    from botocore import UNSIGNED
     from botocore.config import Config
 
-    silence = bounds.SILENCE_SECONDS
-    retries = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
-    return boto3.Session().client("s3", config=Config(connect_timeout=silence, read_timeout=silence, retries=retries))
+    made = boto3.Session().client(
+        "s3",
+        region_name=region,
+        config=Config(
+            connect_timeout=bounds.CONNECT_SECONDS,
+            read_timeout=bounds.SILENCE_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            signature_version=None if signed else UNSIGNED,
+        ),
+    )
+    transfer.check_host(made.meta.endpoint_url)
+    return made
 
 
 def _size(client: Any, bucket: str, key: str) -> int:
@@ -124,7 +149,7 @@ def _download(client: Any, bucket: str, places: Mapping[str, Path], origin: str,
 
 
 @contextmanager
-def _failures_told(bucket: str, transfer: Transfer) -> Iterator[None]:
+def failures_told(bucket: str, transfer: Transfer) -> Iterator[None]:
     """What boto3 raises, as a sentence; errors of the disk stay what they are."""
     from boto3.exceptions import Boto3Error
     from botocore import exceptions
@@ -145,7 +170,7 @@ def _failures_told(bucket: str, transfer: Transfer) -> Iterator[None]:
             f"{origin}: there are no AWS credentials to fetch it with; run the job with a role and without network "
             f"isolation, which takes them away, {other}"
         ) from error
-    except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
+    except (exceptions.HTTPClientError, exceptions.ConnectionError, socket.gaierror) as error:
         raise UserError(
             f"{origin}: S3 cannot be reached ({first_line(error).rstrip('.')}); check the job's VPC, which needs an "
             f"endpoint for S3, and its network isolation, {other}"

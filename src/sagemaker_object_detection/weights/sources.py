@@ -6,6 +6,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,20 +14,22 @@ from pathlib import Path
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
-from sagemaker_object_detection.errors import JobError, UserError
+from sagemaker_object_detection.errors import JobError, PlatformError, UserError
 from sagemaker_object_detection.files.disk import DISK_FULL
 from sagemaker_object_detection.files.regular import is_folder
 from sagemaker_object_detection.job.paths import baked_weights
 from sagemaker_object_detection.job.stop import NEVER, StoppedError, StopSignal
+from sagemaker_object_detection.weights import bounds
 from sagemaker_object_detection.weights.archive import check_is_archive, unpack
-from sagemaker_object_detection.weights.bounds import WAYS, Transfer
+from sagemaker_object_detection.weights.bounds import WAYS, NoRoomError, Transfer
 from sagemaker_object_detection.weights.cache import advising, fetch_into_cache, fetch_into_temporary, find_cached
 from sagemaker_object_detection.weights.hub import check_handle, fetch_hub
+from sagemaker_object_detection.weights.jumpstart import JumpStartModel, find_region
 from sagemaker_object_detection.weights.naming import named_by, scheme_of, shown
 from sagemaker_object_detection.weights.s3 import fetch_s3, split_address
-from sagemaker_object_detection.weights.tree import Archive, Weights, find_in_tree, read_all, weights_in_tree
+from sagemaker_object_detection.weights.tree import Archive, Weights, find_in_tree, read_all, told_of, weights_in_tree
 
-__all__ = ["Source", "Weights", "find_source", "source_at"]
+__all__ = ["Source", "Weights", "find_source", "published", "source_at"]
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +45,24 @@ class Source:
     archive: Archive | None = None
     """On this machine, to be unpacked."""
     address: str | None = None
-    """On another machine: http://, https:// or s3://."""
+    """On another machine: http://, https:// or s3://, or the name of `jumpstart`."""
+    jumpstart: JumpStartModel | None = None
+    """What is at the address, if that is no address of its own."""
+    others: tuple["Source", ...] = ()
+    """Where else the same weights are to be had, in the order in which that is tried."""
+    expected: BaseModel | None = None
+    """What is fetched has to be weights of this base model; None for any, and for a model of this container."""
     named_as: BaseModel | None = None
     """As in `Weights`, as far as the name of the place tells."""
     cached: Path | None = None
     """The folder of `weights` that were fetched before."""
     ways: str = WAYS
     """Ends the sentences about what could not be fetched: what else the user can do."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every place on another machine, in the order in which they are tried."""
+        return tuple(source.address for source in (self, *self.others) if source.address is not None)
 
     def fetch(self, stop: StopSignal = NEVER, *, keep: bool = True) -> Weights | None:
         """The weights, with their files on this machine; None for random weights.
@@ -61,7 +75,7 @@ class Source:
 
         Raises:
             UserError, PlatformError: as `fetch_hub`, `fetch_s3` and `unpack` do; or what was fetched are no weights, or
-                damaged ones.
+                damaged ones. Of several places, one sentence with every place and its reason.
             StoppedError: `stop` was requested.
         """
         if self.archive is not None:
@@ -73,26 +87,56 @@ class Source:
                 with advising(_deletion(self.cached)):
                     read_all(self.weights)
             return self.weights
-        address, transfer = self.address, Transfer(self.origin, stop, self.ways)
+        return self._fetch_anywhere(stop, keep)
+
+    def _fetch_anywhere(self, stop: StopSignal, keep: bool) -> Weights:
+        """From the first place that has them. Each but the last may take half of the time that is left."""
+        deadline, failures = time.monotonic() + bounds.TOTAL_SECONDS, list[JobError]()
+        tried = list[str]()
+        for source, following in zip((self, *self.others), (*self.addresses[1:], None), strict=True):
+            limit = deadline if following is None else (time.monotonic() + deadline) / 2
+            try:
+                return source._fetch_remote(Transfer(source.origin, stop, source.ways, limit), keep)
+            except JobError as error:
+                if not self.others or isinstance(error, NoRoomError):
+                    raise
+                reason = str(error).removeprefix(f"{source.origin}: ").partition("; ")[0]
+                failures.append(error)
+                tried.append(f"({len(failures)}) {source.address}: {reason}")
+                if following is not None:
+                    log.warning("%s: %s. Trying %s.", source.origin, reason, following)
+        blame = PlatformError if any(isinstance(error, PlatformError) for error in failures) else UserError
+        said = self.origin.removesuffix(f" ({self.address})")
+        raise blame(f"{said}: the weights cannot be fetched; {self.ways}. Tried: {'; '.join(tried)}")
+
+    def _fetch_remote(self, transfer: Transfer, keep: bool) -> Weights:
+        assert self.address is not None
 
         def fetch(work: Path) -> Path:
-            tree = self._transferred(address, work, transfer)
-            read_all(weights_in_tree(tree, self.origin))  # nothing else is worth keeping
+            tree = self._transferred(work, transfer)
+            found = weights_in_tree(tree, self.origin)
+            read_all(found)  # nothing else is worth keeping
+            if self.expected is not None:
+                _check_base(found, self.expected)
             return tree
 
-        stop.check()
+        transfer.stop.check()
         try:
-            folder, unpacked = fetch_into_cache(address, fetch) if keep else fetch_into_temporary(fetch)
+            folder, unpacked = fetch_into_cache(self.address, fetch) if keep else fetch_into_temporary(fetch)
         except JobError as error:
-            if stop.requested:  # while a silent host was waited for
+            if transfer.stop.requested:  # while a silent host was waited for
                 raise StoppedError from error
             raise
         return replace(weights_in_tree(folder, self.origin, self.named_as), unpacked=unpacked)
 
-    def _transferred(self, address: str, work: Path, transfer: Transfer) -> Path:
-        if scheme_of(address) != "s3":
-            return fetch_hub(address, work, transfer)
-        arrived = fetch_s3(address, work, transfer)
+    def _transferred(self, work: Path, transfer: Transfer) -> Path:
+        assert self.address is not None
+        if self.jumpstart is not None:
+            arrived = self.jumpstart.fetch(work, transfer)
+        elif scheme_of(self.address) == "s3":
+            arrived = fetch_s3(self.address, work, transfer)
+        else:
+            return fetch_hub(self.address, work, transfer)
         found = find_in_tree(arrived, self.origin) if arrived.is_dir() else Archive(arrived)
         if isinstance(found, Weights):
             return arrived
@@ -106,7 +150,7 @@ def find_source(pretrained_weights: str, model_channel: Path | None, model_id: s
 
     Args:
         pretrained_weights: "auto", "none", a TensorFlow Hub or Kaggle handle, an s3:// address, or the path of a folder
-            or an archive. "auto" is the folder in the image, then TensorFlow Hub's copy.
+            or an archive. "auto" is the folder in the image, then what `published` says.
         model_channel: folder of the `model` channel, or the file that lies in its place; None where the job has none.
         model_id: the base model that "auto" looks for; None for the default one.
 
@@ -125,7 +169,29 @@ def find_source(pretrained_weights: str, model_channel: Path | None, model_id: s
     baked = baked_weights() / base.name
     if os.path.exists(baked):
         return _on_this_machine(baked, f'pretrained_weights="auto" ({baked})')
-    return source_at(base.weights.hub_handle, f'pretrained_weights="auto" ({base.weights.hub_handle})')
+    return published(base, 'pretrained_weights="auto"')
+
+
+def published(base: BaseModel, said: str, ways: str = WAYS) -> Source:
+    """The source of a base model's published weights: TensorFlow Hub, the Model Garden's archive, JumpStart's bucket.
+
+    A copy of any that was fetched before comes first.
+
+    Args:
+        said: what the user gave; with the place it begins the sentences of errors.
+        ways: ends those about what could not be fetched.
+
+    Raises:
+        UserError: a copy that was fetched before cannot be read.
+    """
+    weights, sources = base.weights, list[Source]()
+    jumpstart = JumpStartModel(weights.jumpstart_id, find_region())
+    for place in (weights.hub_handle, weights.archive, str(jumpstart)):
+        source = _remote(place, named_by(weights.tarball), f"{said} ({place})", ways)
+        if source.address is None:
+            return source
+        sources.append(replace(source, expected=base))
+    return replace(sources[0], others=(sources[1], replace(sources[2], jumpstart=jumpstart)))
 
 
 def source_at(place: str, origin: str, ways: str = WAYS) -> Source:
@@ -152,12 +218,31 @@ def source_at(place: str, origin: str, ways: str = WAYS) -> Source:
         )
     # tensorflow_hub knows its scheme in small letters only.
     address = f"{scheme}://{place.partition('://')[2]}"
+    return _remote(address, named_by(address), origin, ways)
+
+
+def _remote(address: str, named_as: BaseModel | None, origin: str, ways: str) -> Source:
+    """The copy of an address that was fetched before, or else the address."""
     cached = find_cached(address)
     if cached is None:
-        return Source(origin, address=address, named_as=named_by(address), ways=ways)
+        return Source(origin, address=address, named_as=named_as, ways=ways)
     log.info("Using the copy of %s that was fetched before: %s. Delete it to fetch anew.", address, cached)
     with advising(_deletion(cached)), _unreadable_told(origin):
-        return Source(origin, weights=weights_in_tree(cached, origin, named_by(address)), cached=cached)
+        return Source(origin, weights=weights_in_tree(cached, origin, named_as), cached=cached)
+
+
+def _check_base(weights: Weights, expected: BaseModel) -> None:
+    """Raises a UserError where weights are not those of a base model."""
+    # Late, because it brings TensorFlow.
+    from sagemaker_object_detection.weights.checkpoint import read_model_garden
+    from sagemaker_object_detection.weights.recognition import check_architecture
+
+    if weights.checkpoint is None:
+        raise UserError(
+            f"{weights.origin}: holds a model that was trained here; expected the weights of {expected.name}"
+        )
+    with told_of(weights.origin, weights.checkpoint):
+        check_architecture(read_model_garden(weights.checkpoint), expected, weights.origin)
 
 
 def _deletion(cached: Path) -> str:

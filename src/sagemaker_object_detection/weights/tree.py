@@ -4,6 +4,7 @@ Names that begin with a dot, and `__MACOSX`, are what desktops leave in folders 
 """
 
 import glob
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from sagemaker_object_detection.errors import UserError, rewording
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.sentences import listed
+from sagemaker_object_detection.weights.bounds import Tally
 from sagemaker_object_detection.weights.cache import Unpacked
 from sagemaker_object_detection.weights.naming import ARCHIVES, named_by
 
@@ -57,7 +59,10 @@ def find_in_tree(
     named_as: BaseModel | None = None,
     or_archive: str = ", or one .tar.gz or .tgz of these",
 ) -> Weights | Archive:
-    """The weights or the one archive in a folder, or in its only subfolder: published archives hold one folder.
+    """The weights or the one archive in a folder, or in the only one of its subfolders that holds any.
+
+    Published archives hold one folder with a model; those of JumpStart's family hold a SavedModel in the folder 1,
+    beside files about it (`__models_info__.json`).
 
     Args:
         origin: begins the sentences of errors.
@@ -65,36 +70,67 @@ def find_in_tree(
         or_archive: ends what a sentence expects.
 
     Raises:
-        UserError: the folder holds neither.
+        UserError: the folder holds neither, or several.
     """
-    while True:
-        if (folder / ARTIFACT_MARK).is_file():
-            _check_plain(folder / _ARTIFACT_VARIABLES, origin)
-            return Weights(origin, artifact=folder, named_as=named_as)
-        checkpoint = _checkpoint_in(folder)
-        if checkpoint is not None:
-            _check_plain(checkpoint, origin)
-            configuration = folder / "pipeline.config"
-            return Weights(
-                origin,
-                checkpoint=checkpoint,
-                pipeline_config=configuration if configuration.is_file() else None,
-                named_as=named_as,
-            )
-        entries = sorted(
-            entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.name != "__MACOSX"
+    found: dict[Path, Weights | Archive] = {}
+    tally, seen, level = Tally(f"{origin}: the folder"), set[str](), [(folder, named_as)]
+    shown = folder
+    while level:
+        below = []
+        for place, name in level:
+            if (path := os.path.realpath(place)) in seen:  # a link may lead back
+                continue
+            seen.add(path)
+            if (hit := _weights_at(place, origin, name)) is not None:
+                found[place] = hit
+                continue
+            entries = _entries(place)
+            for _ in entries:
+                tally.add(0)
+            archives = [entry for entry in entries if entry.name.endswith(ARCHIVES) and entry.is_file()]
+            if len(archives) == 1:
+                found[archives[0]] = Archive(archives[0], named_by(archives[0].name) or name)
+                continue
+            folders = [entry for entry in entries if entry.is_dir()]
+            if place == shown and len(entries) == len(folders) == 1:
+                shown = folders[0]
+            below += [(entry, named_by(entry.name) or name) for entry in folders]
+        level = below
+    if len(found) == 1:
+        return found.popitem()[1]
+    if found:
+        places = listed([str(place.relative_to(folder)) for place in found])
+        raise UserError(
+            f"{origin}: found weights in several places: {places}; expected those of one model: give one alone"
         )
-        archives = [entry for entry in entries if entry.name.endswith(ARCHIVES) and entry.is_file()]
-        if len(archives) == 1:
-            return Archive(archives[0], named_by(archives[0].name) or named_as)
-        if len(entries) != 1 or not entries[0].is_dir():
-            break
-        folder = entries[0]
-        named_as = named_by(folder.name) or named_as
+    names = listed([entry.name for entry in _entries(shown)], none="nothing")
     raise UserError(
-        f"{origin}: found {listed([entry.name for entry in entries], none='nothing')}, which are no weights; expected "
+        f"{origin}: found {names}, which are no weights; expected "
         f"{ARTIFACT_MARK} (a model of this algorithm), checkpoint/ckpt-0.index (a Model Garden checkpoint), "
         f"{'' if or_archive else 'or '}variables/variables.index (a SavedModel of one){or_archive}"
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds, without what desktops leave there."""
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.name != "__MACOSX")
+
+
+def _weights_at(folder: Path, origin: str, named_as: BaseModel | None) -> Weights | None:
+    """The weights that lie in a folder itself. Raises a UserError where a file of them is no plain file."""
+    if (folder / ARTIFACT_MARK).is_file():
+        _check_plain(folder / _ARTIFACT_VARIABLES, origin)
+        return Weights(origin, artifact=folder, named_as=named_as)
+    checkpoint = _checkpoint_in(folder)
+    if checkpoint is None:
+        return None
+    _check_plain(checkpoint, origin)
+    configuration = folder / "pipeline.config"
+    return Weights(
+        origin,
+        checkpoint=checkpoint,
+        pipeline_config=configuration if configuration.is_file() else None,
+        named_as=named_as,
     )
 
 
