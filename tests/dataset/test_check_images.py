@@ -101,6 +101,14 @@ def test_no_form_of_a_name_leads_out_of_the_channel(tmp_path: Path, name: str) -
     assert len(problems) == 1
 
 
+def test_an_address_is_told_from_a_path_however_long_it_is(tmp_path: Path) -> None:
+    query = f"?X-Amz-Signature={'0' * 600}"
+    channel = write_channel(tmp_path / "training", named(f"https://bucket/a.jpg{query}", "https://bucket/gone.jpg"))
+    files, _, problems = checked(channel)
+    assert files == ["images/a.jpg", "images/b.png", None]
+    assert problems == ["training images[2] 'https://bucket/gone.jpg' is an address. Expected a path below images/."]
+
+
 @pytest.mark.parametrize("target", ["pictures", "deep/er"])
 def test_images_may_be_a_link_within_the_channel(tmp_path: Path, target: str) -> None:
     channel = write_channel(tmp_path / "training", named("A.jpg"))

@@ -153,7 +153,8 @@ class ForeignDataSet:
 
         def unlisted(error: OSError) -> None:
             text = f"{error.filename}: cannot be listed ({error.strerror}). Let it be read, or move it elsewhere."
-            self.add_problem("unreadable folders", text)
+            if all(problem.text != text for problem in self.problems):  # some folders are walked twice
+                self.add_problem("unreadable folders", text)
 
         return files_below(folder, unlisted)
 

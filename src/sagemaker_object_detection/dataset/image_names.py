@@ -31,6 +31,7 @@ _LIKENESS = 0.75
 """Of a guess. difflib's own is 0.6, at which `left.jpg` is like `light.jpg`."""
 _JPEG = re.compile(r"\.(jpe|jpeg|jfif)$", re.IGNORECASE)
 _START = re.compile(r"(?:[a-z][a-z0-9+.-]+://[^/]*)?/*(?:[a-z]:(?=/))?(?:~?/)*", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _QUERY = re.compile(r"^(https?://[^?#]*)[?#].*$", re.IGNORECASE | re.DOTALL)
 _ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 _NO_DIGITS = re.compile(r"[^0-9]+")
@@ -212,6 +213,8 @@ def is_file_name(name: str) -> bool:
 
 def leads_elsewhere(name: str) -> str | None:
     """Why a name may not be used below a folder as it is, if so."""
+    if _ADDRESS.match(name):
+        return "is an address"
     if posixpath.isabs(name):
         return "is an absolute path"
     return 'contains ".."' if ".." in name.split("/") else None
