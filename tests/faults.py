@@ -271,6 +271,18 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "target = os.path.abspath(folder / file_name)",
     ),
     Fault(
+        "file-given-to-two-images",
+        f"{_SRC}/dataset/image_names.py",
+        "(first := self.used.setdefault(match.files[0], index)) != index",
+        "(first := self.used.setdefault(match.files[0], index)) < 0",
+    ),
+    Fault(
+        "labels-before-their-adjustment-read",
+        f"{_SRC}/dataset/ground_truth.py",
+        "last = max((attributes[each].newest for each in adjusting)",
+        "last = min((attributes[each].newest for each in adjusting)",
+    ),
+    Fault(
         "validation-images-also-trained-on",
         f"{_SRC}/dataset/split.py",
         "return np.setdiff1d(np.arange(count), validation), validation",
