@@ -75,7 +75,7 @@ def check_boxes(
     corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written
     is_other, broken, misfits = read_both_ways(written, box_sizes, bbox_format, lenient=lenient)
     other = "xywh" if bbox_format == "xyxy" else "xyxy"
-    if is_other:
+    if is_other and table.bbox_format is None:
         text = (
             f"{table.channel}: these look like {_FORMATS[other]} boxes, but bbox_format={bbox_format!r} means "
             f"{_FORMATS[bbox_format]}: {broken.sum()} of {len(written)} boxes cannot be read so, {misfits or 'none'} "
@@ -85,7 +85,7 @@ def check_boxes(
         problem = Problem(table.channel, OTHER_FORMAT, text)
         return CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), 0, 0), [problem], []
     warnings = []
-    if len(written) and not broken.any() and not misfits:
+    if len(written) and not broken.any() and not misfits and table.bbox_format is None:
         warnings.append(
             f"{table.channel}: every box ({len(written)}) fits its image both as {_FORMATS['xyxy']} and as "
             f"{_FORMATS['xywh']}; they are read as {_FORMATS[bbox_format]}. If that is wrong, set "

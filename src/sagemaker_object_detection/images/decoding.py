@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from sagemaker_object_detection.images.headers import Header, UnusableImageError, unreadable
+from sagemaker_object_detection.images.headers import SAMPLE_BITS, Header, UnusableImageError, unreadable
 from sagemaker_object_detection.images.signatures import PNG_SIGNATURE
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
 MAX_HALVINGS = 3
 """How often libjpeg can halve both sides of an image while it decodes, at a fraction of the cost."""
-SAMPLE_BITS = 16
-"""Of the samples of a PNG of 16 bits, where it is not known how many of them the data uses."""
 MIN_SPAN = 16
 """Levels of 256: an image whose channels all span fewer is all but of one colour."""
 _BIT_DEPTH_AT = 24

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import threading
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -27,13 +28,18 @@ where it is only decoded (a progressive JPEG)."""
 MAX_SIDE = 10**6
 """What libpng takes, and so TensorFlow."""
 
+SAMPLE_BITS = 16
+"""Of the samples of a PNG of 16 bits, as long as it is not known how many of them the data uses."""
 TOO_LARGE = "too large images"
 """What kind of problem an image beyond these limits is."""
 MISSING = "missing images"
+UNREADABLE = "unreadable images"
 _EXIF_ORIENTATION = 0x0112
 _MAX_WORKERS = 32
 _UNUSUAL_BITS = re.compile(r"cannot handle (\d+)-bit layers")
 """As Pillow says it."""
+_ONE_AT_A_TIME = threading.Lock()
+"""Python's filter of warnings is the process's."""
 # Colour type -> bit depths.
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_PALETTE = 3
@@ -85,12 +91,12 @@ class Header:
 
 
 def header_of(contents: bytes) -> Header:
-    """Size and orientation of a JPEG or PNG, from its first kilobytes; not by several threads at a time.
+    """Size and orientation of a JPEG or PNG, from its first kilobytes; of one file at a time, whatever threads ask.
 
     Raises:
         UnusableImageError: empty, of another format, damaged, or larger than MAX_PIXELS or MAX_SIDE.
     """
-    with warnings.catch_warnings(action="ignore"):
+    with _ONE_AT_A_TIME, warnings.catch_warnings(action="ignore"):
         return _header_of(io.BytesIO(contents))
 
 
@@ -205,7 +211,7 @@ def _begin_chunk(file: BinaryIO) -> tuple[int, bytes]:
 def unreadable(error: OSError) -> UnusableImageError:
     """A file that is there and cannot be read, as a sentence."""
     return UnusableImageError(
-        "unreadable images", f"cannot be read ({error.strerror}). Expected a JPEG or PNG file that may be read.", error
+        UNREADABLE, f"cannot be read ({error.strerror}). Expected a JPEG or PNG file that may be read.", error
     )
 
 
