@@ -85,6 +85,7 @@ def write_outputs(
         },
         epoch=saved.number if saved else None,
         metrics=result.metrics if result else {},
+        sample_bits=training.sample_bits,
     )
     export(detector, training.labels, info, paths.model)
     write_metrics(progress.epochs, saved, paths.output_data)

@@ -123,9 +123,9 @@ def test_a_file_that_is_no_image_is_called_what_it_is(name: str) -> None:
 
 
 def test_the_sentence_says_what_to_do() -> None:
-    with pytest.raises(UnusableImageError, match="^is a Git LFS pointer, .* image: fetch it with \"git lfs pull\".$"):
+    with pytest.raises(UnusableImageError, match=r'^is a Git LFS pointer, .* image: fetch it with "git lfs pull".$'):
         header_of(LFS)
-    with pytest.raises(UnusableImageError, match='convert it, as "magick mogrify -format png FILE" does.$'):
+    with pytest.raises(UnusableImageError, match=r'convert it, as "magick mogrify -format png FILE" does.$'):
         header_of(saved("WEBP"))
 
 
@@ -144,7 +144,8 @@ def test_every_beginning_has_a_name_and_images_keep_theirs() -> None:
     for size in (1, 2, 13, START, 2 * START):
         for _ in range(50):
             name, remedy = kind_of(chance.bytes(size))
-            assert name and remedy
+            assert name
+            assert remedy
 
 
 def test_text_is_shown_short_and_in_one_line() -> None:
@@ -155,7 +156,7 @@ def test_text_is_shown_short_and_in_one_line() -> None:
 def test_a_jpeg_of_12_bits_is_called_so(mode: str) -> None:
     contents = bytearray(saved("JPEG") if mode == "RGB" else _grey())
     contents[contents.index(b"\xff\xc0") + 4] = 12
-    with pytest.raises(UnusableImageError, match="^is a JPEG of 12 bits a sample. Expected 8: convert it.$"):
+    with pytest.raises(UnusableImageError, match=r"^is a JPEG of 12 bits a sample. Expected 8: convert it.$"):
         header_of(bytes(contents))
 
 

@@ -317,6 +317,13 @@ class Hyperparameters:
         default="error",
         on_resume="compared",
     )
+    invalid_images: str = extension(
+        Choice(("error", "drop")),
+        "What happens to images whose files are missing, empty, damaged, too large or of another format: drop leaves "
+        "them out with their boxes and lists them, up to a tenth of a channel.",
+        default="error",
+        on_resume="compared",
+    )
     validation_split_ratio: float = extension(
         Number(0.0, 0.5),
         "Share of the training images held out when there is no validation channel; 0 trains without validation.",

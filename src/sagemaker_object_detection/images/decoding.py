@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from sagemaker_object_detection.images.headers import SAMPLE_BITS, Header, UnusableImageError, unreadable
+from sagemaker_object_detection.images.headers import (
+    DAMAGED,
+    SAMPLE_BITS,
+    Header,
+    UnusableImageError,
+    undecodable,
+    unreadable,
+)
 from sagemaker_object_detection.images.signatures import PNG_SIGNATURE
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
@@ -18,6 +25,8 @@ MAX_HALVINGS = 3
 """How often libjpeg can halve both sides of an image while it decodes, at a fraction of the cost."""
 MIN_SPAN = 16
 """Levels of 256: an image whose channels all span fewer is all but of one colour."""
+DARK = 3
+"""Bits that an image uses less than others, from which on it is dark: an eighth of the levels is left."""
 _BIT_DEPTH_AT = 24
 """Where a PNG file has its bits per sample (ISO/IEC 15948, 11.2.2)."""
 
@@ -137,6 +146,11 @@ class Pixels:
     sample_bits: int | None = None
     see_through: bool = False
 
+    def fits(self, sample_bits: int) -> bool:
+        """Whether the samples of an image of 16 bits use about so many: no more, and not so few that it is dark."""
+        bits = self.sample_bits or sample_bits
+        return sample_bits - DARK < bits <= sample_bits
+
     def is_flat(self, sample_bits: int) -> bool:
         """Whether there is all but nothing to see, where 16 bits are decoded with so many in use."""
         return self.span >> (sample_bits - 8 if self.sample_bits is not None else 0) < MIN_SPAN
@@ -158,31 +172,35 @@ def check_decoding(
         StoppedError: `stop` was requested.
     """
 
-    def examine(index: int) -> UnusableImageError | Pixels:
+    def examined(index: int) -> UnusableImageError | Pixels:
         stop.check()
         header = headers[index]
         try:
             contents = paths[index].read_bytes()
             with tf.device("CPU:0"):
-                image, pixels = _examined(contents, header)
+                image, pixels = _examined(tf.constant(contents), header)
         except OSError as error:
             return unreadable(error)
         except (tf.errors.OpError, ValueError):
-            text = "cannot be decoded: the file is cut short or damaged. Replace it."
-            return UnusableImageError("damaged images", text)
+            return undecodable()
         if tuple(image.shape[:2]) != header.stored:
-            return UnusableImageError("damaged images", "decodes to another size than its header says. Replace it.")
+            return UnusableImageError(DAMAGED, "decodes to another size than its header says. Replace it.")
         if header.orientation == 1 and pixels.sample_bits is None:
             keep(paths[index], image)
         return pixels
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(examine, range(len(paths))))
+        return list(pool.map(examined, range(len(paths))))
 
 
-def _examined(contents: bytes, header: Header) -> tuple[tf.Tensor, Pixels]:
+def examine(contents: bytes, header: Header) -> Pixels:
+    """What the pixels of a file that decodes are like."""
+    with tf.device("CPU:0"):
+        return _examined(tf.constant(contents), header)[1]
+
+
+def _examined(encoded: tf.Tensor, header: Header) -> tuple[tf.Tensor, Pixels]:
     """Pixels as `decode_stored` has them, and what they are like; of 16 bits the samples, [H, W, 4]."""
-    encoded = tf.constant(contents)
     if header.deep:
         samples = tf.io.decode_png(encoded, channels=4, dtype=tf.uint16)
         stored = _view(samples)

@@ -108,7 +108,7 @@ def _find(file: _File, first: tf.Tensor, look: _Look) -> _Places:
     nowhere = tf.constant(_NOWHERE, tf.int64)
     start = (_Places(nowhere, nowhere, nowhere, first),)
     (found,) = tf.while_loop(unfinished, further, start, maximum_iterations=_MAX_PARTS)
-    return found
+    return _Places(*found)
 
 
 def _segment(file: _File, part: tf.Tensor) -> _Places:

@@ -30,10 +30,13 @@ MAX_SIDE = 10**6
 
 SAMPLE_BITS = 16
 """Of the samples of a PNG of 16 bits, as long as it is not known how many of them the data uses."""
+DAMAGED, EMPTY, OTHER_FORMAT = "damaged images", "empty image files", "images of other formats"
 TOO_LARGE = "too large images"
 """What kind of problem an image beyond these limits is."""
 MISSING = "missing images"
 UNREADABLE = "unreadable images"
+UNUSABLE = frozenset((DAMAGED, EMPTY, MISSING, OTHER_FORMAT, TOO_LARGE))
+"""Kinds of problems of files that stay as they are, however often one tries: not UNREADABLE, which may pass."""
 _EXIF_ORIENTATION = 0x0112
 _MAX_WORKERS = 32
 _UNUSUAL_BITS = re.compile(r"cannot handle (\d+)-bit layers")
@@ -105,10 +108,10 @@ def _header_of(file: BinaryIO) -> Header:
     file.seek(0)
     start = file.read(START)
     if not start:
-        raise UnusableImageError("empty image files", "is an empty file. Upload it again.")
+        raise UnusableImageError(EMPTY, "is an empty file. Upload it again.")
     name, remedy = kind_of(start)
     if name not in (JPEG, PNG):
-        raise UnusableImageError("images of other formats", f"is {name}. Expected a JPEG or PNG image: {remedy}.")
+        raise UnusableImageError(OTHER_FORMAT, f"is {name}. Expected a JPEG or PNG image: {remedy}.")
     file.seek(0)
     try:
         found = _png_header(file) if name == PNG else _jpeg_header(file)
@@ -118,7 +121,7 @@ def _header_of(file: BinaryIO) -> Header:
         text = f"is a damaged {name} file: its header cannot be read. Replace it."
         if bits := _UNUSUAL_BITS.search(str(error)):
             text = f"is a JPEG of {bits[1]} bits a sample. Expected 8: convert it."
-        raise UnusableImageError("damaged images", text) from error
+        raise UnusableImageError(DAMAGED, text) from error
     width, height = found.width, found.height
     if width * height > MAX_PIXELS:
         pixels = f"{width} x {height} = {width * height}"
@@ -206,6 +209,11 @@ def _begin_chunk(file: BinaryIO) -> tuple[int, bytes]:
     if len(start) < 8:
         raise ValueError("it ends before its pixels")
     return int.from_bytes(start[:4], "big"), start[4:]
+
+
+def undecodable() -> UnusableImageError:
+    """A file whose header is good, but not its pixels, as a sentence."""
+    return UnusableImageError(DAMAGED, "cannot be decoded: the file is cut short or damaged. Replace it.")
 
 
 def unreadable(error: OSError) -> UnusableImageError:
