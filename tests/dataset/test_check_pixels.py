@@ -284,7 +284,7 @@ def test_boxes_must_be_left_to_learn_from(tmp_path: Path) -> None:
         "training: every image with boxes cannot be used (1 of 21 images). Expected at least one box to learn from."
     )
     (channel / "images" / "cut.png").write_bytes(b"")
-    with pytest.raises(UserError, match="^training: there is no box in annotations"):
+    with pytest.raises(UserError, match=r"^training: there is no box in annotations"):
         load(channel, invalid_images="drop")
 
 

@@ -138,7 +138,8 @@ def apply_orientation(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 class Pixels:
     """What the pixels of a good image are like.
 
-    span: how many levels the channel spans that varies most, of the samples as they are stored. sample_bits: how many
+    span: how many levels the channel spans that varies most, of the samples as they are stored; of 8 bits at least as
+    far as that is less than MIN_SPAN. sample_bits: how many
     bits the largest sample takes, at least 8; None for an image of 8 bits. see_through: not all of it is opaque.
     """
 
@@ -208,8 +209,9 @@ def _examined(encoded: tf.Tensor, header: Header) -> tuple[tf.Tensor, Pixels]:
         return samples, Pixels(_span(stored[..., :3]), bits, bool(stored[..., 3].min() < 2**16 - 1))
     if header.has_transparency:
         layers = tf.io.decode_png(encoded, channels=4)
-        image = _on_white(layers)
-        return image, Pixels(_span(_view(image)), see_through=bool(_view(layers)[..., 3].min() < 255))
+        see_through = bool(_view(layers)[..., 3].min() < 255)
+        image = _on_white(layers) if see_through else layers[..., :3]
+        return image, Pixels(_span(_view(image)), see_through=see_through)
     image = _decode_plain(encoded)
     return image, Pixels(_span(_view(image)))
 
@@ -220,12 +222,15 @@ def _view(image: tf.Tensor) -> np.ndarray:
 
 
 def _span(image: np.ndarray) -> int:
-    """Levels between the darkest and the brightest sample of the channel that varies most. A few dozen rows and columns
-    tell it of nearly every image, in microseconds; only those that look flat are looked at as a whole."""
-    coarse = image[:: max(1, image.shape[0] // 32), :: max(1, image.shape[1] // 32)]
-    for samples in (coarse, image):
-        flat = samples.reshape(-1, samples.shape[-1])
-        span = int((flat.max(axis=0) - flat.min(axis=0)).max())
-        if span >= MIN_SPAN and image.dtype == np.uint8:
-            break
-    return span
+    """How many levels the channel spans that varies most, [H, W, C]. Of 8 bits no more than MIN_SPAN of them are looked
+    for: a few places tell of nearly every image, in microseconds, that it is not flat."""
+    count = image.shape[-1]
+    if image.dtype == np.uint8:
+        for places in (8, 64):
+            rows, columns = (max(1, side // places) for side in image.shape[:2])
+            few = image[::rows, ::columns].tobytes()  # which costs half of what NumPy takes for so little
+            span = max(max(few[channel::count]) - min(few[channel::count]) for channel in range(count))
+            if span >= MIN_SPAN:
+                return span
+    channels = np.ascontiguousarray(image.reshape(-1, count).T)
+    return int((channels.max(axis=1) - channels.min(axis=1)).max())

@@ -20,11 +20,11 @@ from sagemaker_object_detection.images.signatures import JPEG, PNG, START, kind_
 
 MAX_PIXELS = 2**26
 """Larger images are refused: a small file can claim any size ("decompression bomb"). At BYTES_PER_PIXEL the largest
-takes 1.7 GB, on every core at once, and no training instance of SageMaker has less than 2 GB for each of its cores. The
+takes 1.9 GB, on every core at once, and no training instance of SageMaker has less than 2 GB for each of its cores. The
 largest full-frame cameras make 61 million pixels."""
-BYTES_PER_PIXEL = 26
-"""Measured, what a pixel takes on its way to the network's input at most (a photograph that has to be turned); it is 9
-where it is only decoded (a progressive JPEG)."""
+BYTES_PER_PIXEL = 28.5
+"""Measured, what a pixel takes on its way to the network's input at most (a transparent image, or one of 16 bits a
+sample); it is 23 for a photograph that has to be turned, and 6 where a JPEG is only decoded."""
 MAX_SIDE = 10**6
 """What libpng takes, and so TensorFlow."""
 
