@@ -11,8 +11,9 @@ from sagemaker_object_detection.convert.coco import COCO
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.write import check_target, write_data_set
 from sagemaker_object_detection.dataset.annotation_entries import AnnotationEntry, CategoryEntry, Document, ImageEntry
-from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, judge_boxes, read_both_ways
+from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, judge_boxes
 from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images, lower_case_names
+from sagemaker_object_detection.dataset.conventions import judge_conventions
 from sagemaker_object_detection.dataset.problems import DataError
 from sagemaker_object_detection.images.headers import MISSING
 
@@ -102,13 +103,15 @@ def check(data: ForeignDataSet, *, drop: bool) -> tuple[np.ndarray, np.ndarray, 
     kept = np.ones(len(numbers), bool)
     kept[known] = ~judged.invalid
     dropped: Counter[str] = Counter()
-    is_other, broken, _ = read_both_ways(numbers[known], sizes[known], "xywh", lenient=drop)
-    if data.format == COCO and is_other:
+    judgement = judge_conventions(numbers[known], sizes[known], "xywh") if data.format == COCO else None
+    if judgement is not None and judgement.sure and not judgement.confined:
+        misfits = np.flatnonzero(~judgement.fits)
+        setting = judgement.likely.setting if judgement.likely is not None else None
+        advice = f'Training takes a file with such boxes as annotations.json, with bbox_format="{setting}"; else correct'
         text = (
-            f"{data.format}: these look like [xmin, ymin, xmax, ymax] boxes, and COCO has [x, y, width, height]: "
-            f"{broken.sum()} of {len(numbers)} boxes cannot be read so; first: "
-            f"{_box(data, known[np.flatnonzero(broken)[0]])}. Training takes a file with such boxes as it is, under "
-            f"the name annotations.json; else correct them."
+            f"{data.format}: these boxes look like {judgement.likely}, and COCO has [x, y, width, height] in pixels: "
+            f"{len(misfits)} of {len(numbers)} boxes do not fit their images so; first: "
+            f"{_box(data, known[misfits[0]])}. {advice if setting else 'Correct'} them."
         )
         data.add_problem(OTHER_FORMAT, text)
     else:

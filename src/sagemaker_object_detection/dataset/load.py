@@ -112,6 +112,8 @@ def load_splits(
         logger.warning("%s", warning)
     for report in reports:
         logger.info("%s", _summary(report))
+        if report.conventions:
+            logger.info("%s: %s.", report.channel, report.conventions)
     if report_folder is not None:
         write_report(report_folder, [], reports, warnings)
     return Splits(datasets["training"], datasets.get("validation"), DataReport(tuple(reports), tuple(warnings)))
@@ -258,6 +260,8 @@ def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> Ch
         dropped_boxes=channel.boxes.dropped if channel else 0,
         exif_turned_images=channel.images.turned if channel else 0,
         exif_ignored_images=channel.images.ignored if channel else 0,
+        repeated_boxes=channel.boxes.repeated if channel else 0,
+        conventions=channel.boxes.conventions if channel else "",
     )
 
 
@@ -266,6 +270,7 @@ def _summary(report: ChannelReport) -> str:
         (report.images_without_boxes, "images without boxes"),
         (report.clipped_boxes, "boxes clipped by at most a pixel"),
         (report.dropped_boxes, "boxes left out"),
+        (report.repeated_boxes, "boxes that are there already left out"),
         (report.exif_turned_images, "images turned as their EXIF orientation says"),
         (report.exif_ignored_images, "EXIF orientations ignored, as the annotated sizes ask"),
     )

@@ -41,6 +41,10 @@ class ChannelReport:
     exif_turned_images: int
     exif_ignored_images: int
     """Carry an EXIF orientation, but their annotations are for the pixels as stored."""
+    repeated_boxes: int = 0
+    """Were there already, and are trained on once."""
+    conventions: str = ""
+    """How the channel's boxes are read, how many fit so, and how many the next best way; empty if none was judged."""
 
 
 @dataclass(frozen=True)
