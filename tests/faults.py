@@ -271,6 +271,18 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "target = os.path.abspath(folder / file_name)",
     ),
     Fault(
+        "file-given-to-two-images",
+        f"{_SRC}/dataset/image_names.py",
+        "(first := self.used.setdefault(match.files[0], index)) != index",
+        "(first := self.used.setdefault(match.files[0], index)) < 0",
+    ),
+    Fault(
+        "labels-before-their-adjustment-read",
+        f"{_SRC}/dataset/ground_truth.py",
+        "last = max((attributes[each].newest for each in adjusting)",
+        "last = min((attributes[each].newest for each in adjusting)",
+    ),
+    Fault(
         "validation-images-also-trained-on",
         f"{_SRC}/dataset/split.py",
         "return np.setdiff1d(np.arange(count), validation), validation",
@@ -564,7 +576,25 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         'if media_type in (_JSON, "application/*", "*/*"):',
         'if media_type in (_JSON, "application/*"):',
     ),
-    Fault("payload-limit-lowered", f"{_SRC}/serving/server.py", "MAX_PAYLOAD_IN_MB = 25", "MAX_PAYLOAD_IN_MB = 6"),
+    Fault("payload-limit-lowered", f"{_SRC}/serving/settings.py", "MAX_PAYLOAD_IN_MB = 25", "MAX_PAYLOAD_IN_MB = 6"),
+    Fault(
+        "batch-of-two-models",
+        f"{_SRC}/serving/queue.py",
+        "if batch and image.model is not batch[0].model:",
+        "if batch and image.model is None:",
+    ),
+    Fault(
+        "models-beyond-their-room",
+        f"{_SRC}/serving/models.py",
+        "if self._most is not None and len(self._entries) + len(self._leaving) >= self._most:",
+        "if self._most is not None and len(self._entries) > self._most:",
+    ),
+    Fault(
+        "jumpstart-script-run-as-the-users",
+        f"{_SRC}/serving/handlers/script.py",
+        "if sum(mark in text for mark in _JUMPSTART_MARKS) >= 2:",
+        "if sum(mark in text for mark in _JUMPSTART_MARKS) > 3:",
+    ),
     Fault(
         "too-many-pixels-answered-as-a-bad-image",
         f"{_SRC}/serving/app.py",

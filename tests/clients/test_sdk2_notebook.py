@@ -31,7 +31,7 @@ def notebook(jumpstart: Any, image: str, tmp_path: Path) -> Iterator[Notebook]:
     from sagemaker.local import LocalSession
 
     (tmp_path / "containers").mkdir()
-    session = LocalSession(boto_session=boto3.DEFAULT_SESSION)
+    session = LocalSession(boto_session=boto3.DEFAULT_SESSION, default_bucket="mine")
     session.config = {"local": {"container_root": str(tmp_path / "containers")}}
     with no_container_left(tmp_path):
         yield Notebook(image, session, OUTPUT)

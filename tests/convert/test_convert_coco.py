@@ -89,12 +89,13 @@ def test_entries_that_are_wrong_are_told_together_by_their_positions_in_the_file
         f"{file} categories: id 7 is both 'cat' and 'horse'. Give every category an id of its own.",
         f"{file} annotations[4], image 'a.jpg': category_id 3 is not among the ids of categories (7, 14). Add it there "
         "or correct it.",
-        f"{file} images[3]: '../d.jpg' contains \"..\". Expected a path below the folder of the images.",
-        f"{file} images[4]: '/d.jpg' is an absolute path. Expected a path below the folder of the images.",
         f"{file} images[5]: {tmp_path}/pictures/a.jpg is the image of {file} images[0] already. Merge the two, or "
         "remove one.",
-        f"{file} images[2]: {tmp_path}/pictures/c.jpg does not exist. Add the file, or remove what names it.",
-        f"{file} images[6]: {tmp_path}/pictures/A.JPG does not exist. There is 'a.jpg': name it exactly so.",
+        f"{file} images[2]: {tmp_path}/pictures/c.jpg does not exist. Add the file or remove its entry.",
+        f"{file} images[3]: '../d.jpg' contains \"..\". Expected a path below pictures/.",
+        f"{file} images[4]: '/d.jpg' is an absolute path. Expected a path below pictures/.",
+        f"{file} images[6]: {tmp_path}/pictures/A.JPG would be 'a.jpg', which is the file of {file} images[0] already. "
+        "Merge the two, or add the file that is missing.",
         f"{file} annotations[6], image 'a.jpg': the box x 30, y 40, width 10, height 10 reaches outside its image, "
         "which is 64 wide and 48 high; expected a width and a height above 0, in pixels, inside the image. Correct it, "
         "or leave such boxes out with --invalid-boxes drop.",
@@ -181,3 +182,19 @@ def test_a_link_that_leads_nowhere_is_called_so(source, tmp_path, capsys):
         f"{tmp_path}/instances.json images[0]: {tmp_path}/pictures/a.jpg does not exist. It is a link that leads "
         "nowhere: mend it."
     ]
+
+
+def test_images_that_are_named_in_another_form_are_found_and_counted(source, tmp_path, capsys):
+    arguments, document = source
+    document["images"][0]["file_name"] = "C:\\data\\A.JPG"
+    document["images"][1]["file_name"] = "sub%2Fb%2Epng"
+    write_json(tmp_path / "instances.json", document)
+    (tmp_path / "pictures/sub").mkdir()
+    (tmp_path / "pictures/b.jpg").rename(tmp_path / "pictures/sub/b.png")
+    said = converted(capsys, arguments, tmp_path / "new")
+    assert [line for line in said if line.startswith("file names written")] == [
+        "file names written as addresses or paths of another place and with backslashes and in other capitals, such as "
+        "'C:\\\\data\\\\A.JPG' for 'a.jpg': 1",
+        "file names written URL-encoded, such as 'sub%2Fb%2Epng' for 'sub/b.png': 1",
+    ]
+    assert sorted(read_back(tmp_path / "new")) == ["a.jpg", "sub/b.png"]

@@ -289,11 +289,11 @@ def test_images_that_may_be_two_files_or_none_are_told(source, tmp_path, capsys)
     write_manifest(tmp_path, lines)
     file, pictures = tmp_path / "output.manifest", tmp_path / "pictures"
     assert refused(capsys, arguments, tmp_path) == [
-        f"{file} line 2: there is no b.jpg in {pictures} for s3://bucket/some/prefix/b.jpg. Put it there or remove the "
-        "line.",
-        f"{file} line 3: s3://bucket/some/prefix/c.jpg may be 'one/c.jpg', 'two/c.jpg' in {pictures}. Give its folders "
-        "there the names they have in the bucket.",
-        f"{file} line 4: {pictures}/a.jpg is the image of {file} line 1 already. Merge the two, or remove one.",
+        f"{file} line 2: 's3://bucket/some/prefix/b.jpg' is not in {pictures}. Add the file or remove its entry.",
+        f"{file} line 3: 's3://bucket/some/prefix/c.jpg' may be 'one/c.jpg', 'two/c.jpg' in {pictures}. Give their "
+        "folders the names that they have in the bucket.",
+        f"{file} line 4: 's3://bucket/some/prefix/a.jpg' would be 'a.jpg', which is the file of {file} line 1 already. "
+        "Merge the two, or add the file that is missing.",
     ]
 
 
@@ -306,10 +306,10 @@ def test_an_empty_manifest_and_a_missing_folder_are_told_together(tmp_path, caps
     ]
 
 
-def test_a_file_whose_name_differs_in_case_alone_is_pointed_at(tmp_path, capsys):
+def test_a_file_whose_name_differs_in_case_alone_is_taken_and_counted(tmp_path, capsys):
     arguments = write_ground_truth(tmp_path)
     (tmp_path / "pictures/a.jpg").rename(tmp_path / "pictures/A.JPG")
-    assert refused(capsys, arguments, tmp_path) == [
-        f"{tmp_path}/output.manifest line 1: there is no a.jpg in {tmp_path}/pictures for "
-        "s3://bucket/some/prefix/a.jpg. There is 'A.JPG': name it exactly so."
-    ]
+    said = converted(capsys, arguments, tmp_path / "new")
+    counted = "file names written in other capitals, such as 's3://bucket/some/prefix/a.jpg' for 'A.JPG': 1"
+    assert counted in said
+    assert "A.JPG" in read_back(tmp_path / "new")

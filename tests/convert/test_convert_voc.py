@@ -114,16 +114,15 @@ def test_an_image_that_was_renamed_is_found_by_the_name_of_its_xml_file(source, 
 def test_an_image_that_is_nowhere_is_told(source, tmp_path, capsys):
     edit(tmp_path / "Annotations/a.xml", "<filename>a.jpg", "<filename>IMG_001.jpg")
     edit(tmp_path / "Annotations/b.xml", "<filename>b.jpg</filename>", "")
-    edit(tmp_path / "Annotations/c.xml", "<filename>c.jpg", "<filename>../c.jpg")
-    for letter in "ab":
+    edit(tmp_path / "Annotations/c.xml", "<filename>c.jpg", "<filename>../d.jpg")
+    for letter in "abc":
         (tmp_path / f"JPEGImages/{letter}.jpg").unlink()
     assert refused(capsys, source, tmp_path) == [
         f"{tmp_path}/Annotations/b.xml: names no image, and there is no {tmp_path}/JPEGImages/b.jpg or .png. Add a "
         "<filename>.",
-        f"{tmp_path}/Annotations/c.xml line 2: '../c.jpg' contains \"..\". Expected a path below the folder of the "
-        "images.",
-        f"{tmp_path}/Annotations/a.xml: {tmp_path}/JPEGImages/IMG_001.jpg does not exist. Add the file, or remove what "
-        "names it.",
+        f"{tmp_path}/Annotations/a.xml: {tmp_path}/JPEGImages/IMG_001.jpg does not exist. Add the file or remove its "
+        "entry.",
+        f"{tmp_path}/Annotations/c.xml: '../d.jpg' contains \"..\". Expected a path below JPEGImages/.",
     ]
 
 

@@ -241,8 +241,8 @@ def test_a_long_list_shows_every_kind_and_sums_up_the_rest(tmp_path, capsys):
     assert lines[0] == "DataError: 301 problems:"
     assert len(lines) == 202
     assert lines[1] == (
-        f"1. {tmp_path}/instances.json images[1]: {tmp_path}/pictures/b.jpg does not exist. Add the file, or remove "
-        "what names it."
+        f"1. {tmp_path}/instances.json images[1]: {tmp_path}/pictures/b.jpg does not exist. Add the file or remove its "
+        "entry."
     )
     assert lines[-1] == "... and 101 more. In all: boxes outside their image 300, missing images 1."
 

@@ -284,18 +284,20 @@ def test_a_missing_file_tells_what_is_there_instead(tmp_path: Path) -> None:
     channel = tmp_path / "training"
     (start,) = sentences(channel)
     assert start == (
-        f"training: the channel's folder {channel} does not exist. Expected annotations.json next to a folder images/."
+        f"training: the channel's folder {channel} does not exist. Expected annotations.json next to a folder "
+        "images/, or the manifest of a bounding box job."
     )
     channel.mkdir()
     assert sentences(channel) == [
         f"training: annotations.json is missing; {channel} is empty. "
-        f"Expected annotations.json next to a folder images/."
+        f"Expected annotations.json next to a folder images/, or the manifest of a bounding box job."
     ]
     write_annotations(channel / "data", GOOD)
     (channel / "notes.txt").touch()
     assert sentences(channel) == [
         f"training: annotations.json is missing; {channel} holds 'data/', 'notes.txt'. Expected annotations.json next "
-        f"to a folder images/. There is one in data/: let the channel's S3 path end in data/."
+        "to a folder images/, or the manifest of a bounding box job. There is one in data/: let the channel's S3 path "
+        "end in data/."
     ]
 
 
@@ -361,7 +363,7 @@ def test_a_channel_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Path, "iterdir", refuse)
     assert sentences(tmp_path) == [
         f"training: annotations.json is missing; {tmp_path} cannot be listed (Permission denied). "
-        f"Expected annotations.json next to a folder images/."
+        f"Expected annotations.json next to a folder images/, or the manifest of a bounding box job."
     ]
 
 

@@ -257,12 +257,8 @@ def listen(path: Path) -> None:
 OTHER_FORMAT = "Expected a JPEG or PNG image: convert it."
 BROKEN_FILES = [
     (lambda folder: (folder / "a.jpg").unlink(), "does not exist. Add the file or remove its entry."),
-    (rename("a.jpg", "A.JPG"), "does not exist. There is 'A.JPG': write file_name exactly so."),
-    (
-        rename("a.jpg", "../a.jpg"),
-        "does not exist. It lies in the channel's folder: file_name is relative to images/, so put it there or shorten "
-        "the name.",
-    ),
+    (rename("a.jpg", "a.png"), "does not exist. Did you mean 'a.png'? Add the file or remove its entry."),
+    (rename("a.jpg", "../a.jpg"), "does not exist. It lies beside images/: move it there."),
     (break_file("a.jpg", b""), "is an empty file. Upload it again."),
     (break_file("a.jpg", b"hello"), f"is not an image of a known format. {OTHER_FORMAT}"),
     (break_file("a.jpg", b"<!DOCTYPE html><html>"), f"is a web page. {OTHER_FORMAT}"),
@@ -480,7 +476,11 @@ NAMES = [
     ("\ud800.jpg", f"is not the name of a file. {BELOW}"),
     ("b.png/c.jpg", f"cannot be read (Not a directory). {READABLE}"),
     ("x" * 300, f"cannot be read (File name too long). {READABLE}"),
-    ("images\\a.jpg", "does not exist. There is 'a.jpg': write file_name exactly so."),
+    (
+        "images\\a.jpg",
+        "would be 'a.jpg', which is the file of images[0] 'a.jpg' already. Merge the two, or add the file that is "
+        "missing.",
+    ),
     ("loop.jpg", f"cannot be read (Too many levels of symbolic links). {READABLE}"),
     ("device.jpg", "is a link that leaves the channel. Put the file itself into images/."),
     ("folder/../../../outside.jpg", f'contains "..". {BELOW}'),
@@ -517,7 +517,7 @@ def test_a_link_that_stays_in_the_channel_and_a_subfolder_are_fine(tmp_path: Pat
 CHANNELS = [
     (
         {"images": [], "annotations": []},
-        ["training: annotations.json lists no usable image in images. Expected at least one."],
+        ["training: annotations.json lists no usable image. Expected at least one."],
     ),
     (
         changed("annotations", []),

@@ -205,11 +205,11 @@ def test_every_mistake_of_every_manifest_is_told_before_anything_is_copied(s3, s
         f"{MANIFEST} line 1 annotations[0], image 'some/prefix/a.jpg': the box left 1, top 2, width -3, height 28 has "
         "a negative width or height; expected a width and a height above 0, in pixels, inside the image. Correct it, "
         "or leave such boxes out with invalid_boxes=drop.",
+        f'{place} 4: source-ref is "s3://labels/"; expected s3://bucket/key. Correct it there.',
         f'{place} 1: source-ref is "s3://my_bucket/a.jpg"; expected s3://bucket/key, with a name that a bucket can '
         "have. Correct it there.",
         f"{place} 2: '../a.jpg' {path}",
         f"{place} 3: 'a\\n.jpg' {path}",
-        f'{place} 4: source-ref is "s3://labels/"; expected s3://bucket/key. Correct it there.',
         f'{place} 5: source-ref is "s3://arn:aws:s3/a.jpg"; expected s3://bucket/key, with a name that a bucket can '
         "have. Correct it there.",
         f"{place} 6: '{'a' * 80}...' {path}",

@@ -91,6 +91,6 @@ def test_it_runs_as_a_program_of_its_own_and_says_what_is_wrong_on_stderr(tmp_pa
         f"1. {tmp_path}/source/Annotations/a.xml line 1, column 1: is not XML (no element found). Expected an XML file "
         "of Pascal VOC: correct it or remove it.\n"
         f"2. {tmp_path}/source/Annotations/sub/b.xml: {tmp_path}/source/JPEGImages/sub/b.png does not exist. Add the "
-        "file, or remove what names it.\n"
+        "file or remove its entry.\n"
     )
     assert not (tmp_path / "other").exists()

@@ -15,11 +15,15 @@ LABELS = ["cat", "dog"]
 
 class ColourModel(tf.Module):
     """Two detections in every image: of class 1 with the mean of red as its score and width / 1000 as its xmax, and of
-    class 2 with half of that score, over everything. So each answer tells which image it belongs to."""
+    class 2 with half of that score, over everything. So each answer tells which image it belongs to.
 
-    def __init__(self) -> None:
+    Args:
+        share: what scores are multiplied by, which tells models apart.
+    """
+
+    def __init__(self, share: float = 1.0) -> None:
         super().__init__()
-        self.one = tf.Variable(1.0)
+        self.share = tf.Variable(share)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def detect(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -30,7 +34,7 @@ class ColourModel(tf.Module):
         red, width = tf.unstack(tf.map_fn(seen, image_bytes, tf.float32), axis=1)
         none, all_ = tf.zeros_like(red), tf.ones_like(red)
         boxes = tf.stack([tf.stack([none, none, all_, width], 1), tf.stack([none, none, all_, all_], 1)], 1)
-        scores = tf.stack([red, red / 2.0], 1) * self.one
+        scores = tf.stack([red, red / 2.0], 1) * self.share
         return {
             "detection_boxes": boxes,
             "detection_scores": scores,
@@ -40,9 +44,9 @@ class ColourModel(tf.Module):
         }
 
 
-def save_model(folder: Path) -> Path:
+def save_model(folder: Path, share: float = 1.0) -> Path:
     """Writes the artifact into `folder`."""
-    module = ColourModel()
+    module = ColourModel(share)
     tf.saved_model.save(module, str(folder / "1"), signatures={SIGNATURE: module.detect})
     info = {"format": 1, "base_model": DEFAULT_MODEL.name, "labels": LABELS, "category_ids": [7, 42]}
     (folder / LABELS_FILE).write_text(json.dumps({"labels": LABELS, "category_ids": [7, 42]}))

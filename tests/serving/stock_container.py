@@ -121,15 +121,19 @@ def tensorflow_serving(model: Path) -> Iterator[str]:
 
 
 def _predict(loaded: Any, request: dict[str, Any]) -> tuple[int, dict[str, object]]:
-    """One tensor of the only input's rows; bytes come as {"b64": ...}. Each row of every output is one prediction."""
+    """One tensor of the only input's rows; bytes come as {"b64": ...}. Each row of every output is one prediction, or
+    in the columnar format each output is all of its rows."""
     signature = loaded.signatures[request.get("signature_name", "serving_default")]
-    rows = [base64.b64decode(row["b64"]) for row in request["instances"]]
+    columnar = "inputs" in request
+    rows = [base64.b64decode(row["b64"]) for row in request["inputs" if columnar else "instances"]]
     try:
         outputs = signature(tf.constant(rows))
     except tf.errors.OpError as error:
         return 400, {"error": error.message}
     columns = {name: value.numpy() for name, value in outputs.items()}
     assert {len(column) for column in columns.values()} == {len(rows)}
+    if columnar:
+        return 200, {"outputs": {name: _written(column.tolist()) for name, column in columns.items()}}
     return 200, {
         "predictions": [
             {name: _written(column[row].tolist()) for name, column in columns.items()} for row in range(len(rows))

@@ -11,8 +11,10 @@ from starlette.requests import Request
 from test_server import picture
 
 from sagemaker_object_detection.artifact.inference import RequestError
+from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.serving import app as module
 from sagemaker_object_detection.serving.app import Service, _Body
+from sagemaker_object_detection.serving.model import Model
 
 
 def ask(
@@ -50,9 +52,13 @@ def ask(
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 
-def service(**model):
-    loaded: Any = SimpleNamespace(**model) if model else None
-    return Service(max_payload=1000, transforms=4, model=loaded)
+def service(**queue):
+    """With a model where there is a queue for it."""
+    if not queue:
+        return Service(max_payload=1000, transforms=4)
+    model = Model(lambda images: [], labels=Labels((1,), ("cat",)))
+    held: Any = SimpleNamespace(**queue)
+    return Service(max_payload=1000, transforms=4, queue=held, model=model)
 
 
 def test_before_the_model_is_loaded_nothing_is_healthy_and_images_are_to_come_again():
@@ -64,7 +70,7 @@ def test_before_the_model_is_loaded_nothing_is_healthy_and_images_are_to_come_ag
 
 
 def test_a_model_that_hangs_is_not_healthy():
-    hung = service(queue=SimpleNamespace(healthy=False))
+    hung = service(healthy=False)
     assert ask(hung, "GET", "/ping") == (503, {"error": "the model does not answer any more"})
 
 
@@ -78,7 +84,7 @@ def test_a_body_in_many_blocks_is_counted_to_its_end():
 
 def test_a_body_that_is_announced_as_too_large_holds_nothing_while_it_comes():
     busy = service()
-    body = _Body(busy, "1001")
+    body = _Body(busy, "1001", 1000)
     body.add(bytes(900))
     assert busy.held == 0
     assert body.refusal.status == 413
@@ -87,7 +93,7 @@ def test_a_body_that_is_announced_as_too_large_holds_nothing_while_it_comes():
 @pytest.mark.parametrize(("size", "status"), [(1000, None), (1001, 413)])
 @pytest.mark.parametrize("announced", ["", "1000"])
 def test_a_body_may_have_the_largest_size(announced, size, status):
-    body = _Body(service(), announced)
+    body = _Body(service(), announced, 1000)
     body.add(bytes(900))
     body.add(bytes(size - 900))
     assert (body.refusal and body.refusal.status) == status
@@ -96,7 +102,7 @@ def test_a_body_may_have_the_largest_size(announced, size, status):
 def test_a_body_that_grows_beyond_what_it_said_takes_the_difference(monkeypatch):
     monkeypatch.setattr(module, "MAX_HELD_BYTES", 1000)
     busy = service()
-    body = _Body(busy, "600")
+    body = _Body(busy, "600", 1000)
     body.add(bytes(700))
     assert (body.refusal, busy.held) == (None, 700)
 
@@ -104,7 +110,7 @@ def test_a_body_that_grows_beyond_what_it_said_takes_the_difference(monkeypatch)
 def test_room_is_taken_for_the_whole_body_when_it_begins(monkeypatch):
     monkeypatch.setattr(module, "MAX_HELD_BYTES", 1000)
     busy = service()
-    first, second = _Body(busy, "600"), _Body(busy, "600")
+    first, second = _Body(busy, "600", 1000), _Body(busy, "600", 1000)
     assert busy.held == 600  # the second does not keep the first from its end
     first.add(bytes(600))
     second.add(bytes(100))
@@ -144,19 +150,19 @@ def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch):
 @pytest.mark.parametrize(("status", "seconds"), [(503, "1"), (413, None), (500, None)])
 def test_busy_answers_carry_retry_after(status, seconds):
     request = Request({"type": "http", "method": "POST", "path": "/invocations", "headers": []})
-    answer = asyncio.run(module._refused(request, RequestError(status, "no")))
+    answer = asyncio.run(module._refused("POST /invocations", request, RequestError(status, "no")))
     assert (answer.status_code, answer.headers.get("retry-after")) == (status, seconds)
 
 
 def test_the_queue_is_told_how_many_pixels_an_image_has():
     told = []
 
-    def put(contents, pixels):
+    def put(_, contents, pixels):
         told.append((contents, pixels))
         raise RequestError(503, "busy")
 
     image = picture(1, 20)
-    assert ask(service(queue=SimpleNamespace(put=put)), "POST", "/invocations", [image])[0] == 503
+    assert ask(service(put=put), "POST", "/invocations", [image])[0] == 503
     assert told == [(image, 20 * 40)]
 
 
@@ -164,7 +170,7 @@ def test_a_fault_of_the_server_is_json_too(monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
-    broken = service(queue=SimpleNamespace(put=fail))
+    broken = service(put=fail)
     with pytest.raises(ZeroDivisionError):  # raised again for the log
         ask(broken, "POST", "/invocations", [picture(1, 2)])
     assert broken.held == 0

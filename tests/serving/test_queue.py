@@ -41,7 +41,7 @@ def model():
 
 @pytest.fixture
 def queue(model):
-    made = BatchQueue(model, batch_size=3)
+    made = BatchQueue(batch_size=3)
     yield made
     for _ in range(20):
         model.go_on.release()
@@ -57,25 +57,39 @@ def answers(futures):
 
 
 def test_one_image_does_not_wait_for_others(queue, model):
-    future = queue.put(b"a", 1)
+    future = queue.put(model, b"a", 1)
     model.go_on.release()
     assert answers([future]) == [b"a"]
 
 
 def test_what_came_during_a_batch_is_the_next_batch_in_its_order(queue, model):
-    futures = [queue.put(b"first", 1)]
+    futures = [queue.put(model, b"first", 1)]
     wait_for_batch(model)
-    futures += [queue.put(bytes([65 + number]), 1) for number in range(5)]
+    futures += [queue.put(model, bytes([65 + number]), 1) for number in range(5)]
     for _ in range(3):
         model.go_on.release()
     assert answers(futures) == [b"first", b"A", b"B", b"C", b"D", b"E"]
     assert model.batches == [[b"first"], [b"A", b"B", b"C"], [b"D", b"E"]]
 
 
-def test_the_pixels_of_a_batch_are_bounded_and_any_image_has_a_turn(queue, model):
-    queue.put(b"first", 1)
+def test_a_batch_is_of_one_model_and_all_keep_their_turns(queue, model):
+    other = HeldModel()
+    queue.put(model, b"first", 1)
     wait_for_batch(model)
-    futures = [queue.put(b"large", MAX_PIXELS), queue.put(b"small", 1), queue.put(b"tiny", 1)]
+    turns = [(model, b"a"), (other, b"b"), (model, b"c"), (other, b"d"), (model, b"e"), (model, b"f")]
+    futures = [queue.put(which, contents, 1) for which, contents in turns]
+    for _ in range(3):
+        model.go_on.release()
+    other.go_on.release()
+    assert answers(futures) == [contents for _, contents in turns]
+    assert model.batches == [[b"first"], [b"a", b"c", b"e"], [b"f"]]
+    assert other.batches == [[b"b", b"d"]]
+
+
+def test_the_pixels_of_a_batch_are_bounded_and_any_image_has_a_turn(queue, model):
+    queue.put(model, b"first", 1)
+    wait_for_batch(model)
+    futures = [queue.put(model, b"large", MAX_PIXELS), queue.put(model, b"small", 1), queue.put(model, b"tiny", 1)]
     for _ in range(4):
         model.go_on.release()
     answers(futures)
@@ -83,9 +97,9 @@ def test_the_pixels_of_a_batch_are_bounded_and_any_image_has_a_turn(queue, model
 
 
 def test_an_image_that_cannot_be_decoded_takes_no_other_with_it(queue, model):
-    queue.put(b"first", 1)
+    queue.put(model, b"first", 1)
     wait_for_batch(model)
-    good, bad, other = (queue.put(contents, 1) for contents in (b"good", b"damaged", b"other"))
+    good, bad, other = (queue.put(model, contents, 1) for contents in (b"good", b"damaged", b"other"))
     for _ in range(5):
         model.go_on.release()
     assert answers([good, other]) == [b"good", b"other"]
@@ -97,26 +111,26 @@ def test_an_image_that_cannot_be_decoded_takes_no_other_with_it(queue, model):
 def test_a_fault_of_the_model_is_told_and_the_next_image_is_answered(queue, model, caplog):
     model.go_on.release()
     with pytest.raises(RequestError, match=r"the model failed on this image \(ValueError: a fault\)$") as caught:
-        queue.put(b"hopeless", 1).result(timeout=LONG)
+        queue.put(model, b"hopeless", 1).result(timeout=LONG)
     assert caught.value.status == 500
     model.go_on.release()
-    assert answers([queue.put(b"next", 1)]) == [b"next"]
+    assert answers([queue.put(model, b"next", 1)]) == [b"next"]
     assert queue.healthy
 
 
 def test_too_many_are_turned_away_and_the_others_are_answered(queue, model, monkeypatch):
     monkeypatch.setattr(module, "MAX_WAITING", 4)
-    futures = [queue.put(b"under way", 1)]
+    futures = [queue.put(model, b"under way", 1)]
     wait_for_batch(model)
-    futures += [queue.put(b"waits", 1) for _ in range(4)]
+    futures += [queue.put(model, b"waits", 1) for _ in range(4)]
     with pytest.raises(RequestError, match="busy: 4 images wait already") as caught:
-        queue.put(b"too many", 1)
+        queue.put(model, b"too many", 1)
     assert caught.value.status == 503
     for _ in range(3):
         model.go_on.release()
     assert len(answers(futures)) == 5
     model.go_on.release()
-    assert answers([queue.put(b"again", 1)]) == [b"again"]
+    assert answers([queue.put(model, b"again", 1)]) == [b"again"]
 
 
 @pytest.fixture
@@ -124,7 +138,7 @@ def aged(model, monkeypatch):
     """A queue whose clock a test sets."""
     now = [0.0]
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    made = BatchQueue(model, batch_size=3)
+    made = BatchQueue(batch_size=3)
     yield made, now
     for _ in range(20):
         model.go_on.release()
@@ -133,11 +147,11 @@ def aged(model, monkeypatch):
 
 def test_who_has_waited_too_long_is_told_so_and_not_computed(aged, model):
     queue, now = aged
-    queue.put(b"under way", 1)
+    queue.put(model, b"under way", 1)
     wait_for_batch(model)
-    old = queue.put(b"old", 1)
+    old = queue.put(model, b"old", 1)
     now[0] = 1.0
-    young = queue.put(b"young", 1)
+    young = queue.put(model, b"young", 1)
     now[0] = module.PATIENCE + 1
     model.go_on.release()
     model.go_on.release()
@@ -150,10 +164,10 @@ def test_who_has_waited_too_long_is_told_so_and_not_computed(aged, model):
 
 def test_when_the_server_stops_turns_that_come_too_late_are_refused(aged, model):
     queue, now = aged
-    queue.put(b"under way", 1)
+    queue.put(model, b"under way", 1)
     wait_for_batch(model)
     queue.stop_within(15)
-    waiting = queue.put(b"waiting", 1)
+    waiting = queue.put(model, b"waiting", 1)
     now[0] = 15.1
     model.go_on.release()
     with pytest.raises(RequestError, match="the server is stopping") as caught:
@@ -165,7 +179,7 @@ def test_when_the_server_stops_turns_that_come_too_late_are_refused(aged, model)
 def test_a_batch_that_never_ends_is_not_healthy(aged, model):
     queue, now = aged
     assert queue.healthy
-    future = queue.put(b"slow", 1)
+    future = queue.put(model, b"slow", 1)
     wait_for_batch(model)
     now[0] = module.STUCK - 1
     assert queue.healthy
@@ -176,9 +190,9 @@ def test_a_batch_that_never_ends_is_not_healthy(aged, model):
 
 
 def test_what_is_cancelled_is_not_computed(queue, model):
-    queue.put(b"under way", 1)
+    queue.put(model, b"under way", 1)
     wait_for_batch(model)
-    first, gone, last = (queue.put(contents, 1) for contents in (b"first", b"gone", b"last"))
+    first, gone, last = (queue.put(model, contents, 1) for contents in (b"first", b"gone", b"last"))
     assert gone.cancel()
     model.go_on.release()
     model.go_on.release()
@@ -187,8 +201,8 @@ def test_what_is_cancelled_is_not_computed(queue, model):
 
 
 def test_closing_answers_what_waits(model):
-    queue = BatchQueue(model, batch_size=1)
-    futures = [queue.put(bytes([number]), 1) for number in range(3)]
+    queue = BatchQueue(batch_size=1)
+    futures = [queue.put(model, bytes([number]), 1) for number in range(3)]
     for _ in range(3):
         model.go_on.release()
     assert queue.close(LONG)
@@ -197,8 +211,8 @@ def test_closing_answers_what_waits(model):
 
 
 def test_closing_does_not_wait_for_a_batch_that_never_ends(model):
-    queue = BatchQueue(model, batch_size=1)
-    future = queue.put(b"slow", 1)
+    queue = BatchQueue(batch_size=1)
+    future = queue.put(model, b"slow", 1)
     wait_for_batch(model)
     assert not queue.close(0.01)
     model.go_on.release()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -19,7 +20,8 @@ from test_server import picture
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.serving import server
-from sagemaker_object_detection.serving.app import Model, Service
+from sagemaker_object_detection.serving.app import Service
+from sagemaker_object_detection.serving.model import Model
 from sagemaker_object_detection.serving.queue import BatchQueue
 
 OUTPUTS = {
@@ -63,9 +65,9 @@ def test_port_and_limits_are_those_of_the_environment(
     """The port, the megabytes of a body, and the requests that batch transform opens at a time."""
     found: list[int] = []
 
-    def service(max_payload: int, transforms: int) -> Service:
+    def service(max_payload: int, transforms: int, **others: Any) -> Service:
         found.extend((max_payload // 2**20, transforms))
-        return Service(max_payload, transforms)
+        return Service(max_payload, transforms, **others)
 
     def listen(number: int) -> NoReturn:
         found.insert(0, number)
@@ -156,7 +158,9 @@ def test_request_under_way_at_sigterm_is_answered_20_seconds_later(
 
     monkeypatch.setattr(server, "_listening", listen)
     monkeypatch.setattr("resource.setrlimit", lambda *_: None)
-    monkeypatch.setattr(server, "_load", lambda _: (Model(Queue(answer, 1), Labels((1,), ("cat",))), "nothing"))
+    monkeypatch.setattr(server, "BatchQueue", Queue)
+    loader = SimpleNamespace(load=lambda _: Model(answer, Labels((1,), ("cat",))), device="nothing")
+    monkeypatch.setattr(server, "Loader", lambda *_: loader)
     monkeypatch.setattr(uvicorn.Config, "get_loop_factory", lambda _: SkippingLoop)
     monkeypatch.setattr(os, "_exit", lambda _: None)  # where the request is cut off
     with ThreadPoolExecutor(1) as clients:

@@ -1,13 +1,16 @@
 """The server as a process, asked by an HTTP client: every Accept form, every error, many at once, and its end."""
 
+import base64
 import http.client
 import io
 import json
 import socket
 import struct
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -110,8 +113,8 @@ def test_a_photograph_is_turned_as_its_exif_orientation_says(server: Server) -> 
         (
             {"Content-Type": "application/json"},
             b"{}",
-            415,
-            "Content-Type: got 'application/json'; expected application",
+            400,
+            "the body's JSON has no keys; expected one key with the images",
         ),
         ({"Content-Type": None}, b"x", 415, "Content-Type: got ''; expected"),
         ({"Accept": "text/html"}, picture(1, 2), 406, "Accept: got 'text/html'; expected application/json with"),
@@ -136,11 +139,56 @@ def test_what_cannot_be_answered_is_told(
     assert invoke(server, picture(51, 200)).json() == answer(51, 200)
 
 
+def b64(image: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(image).decode()}
+
+
+def test_json_as_tensorflow_serving_clients_send_it(server: Server) -> None:
+    images = [(number * 7, 20 + number) for number in range(12)]
+    answers: list[Any] = [answer(*image) for image in images]
+    instances: Any = {"instances": [{"image_bytes": b64(picture(*image))} for image in images]}
+    response = requests.post(f"{server.address}/invocations", json=instances, timeout=60)
+    assert (response.status_code, response.json()) == (200, {"predictions": answers})
+    inputs: Any = {"signature_name": "serving_default", "inputs": [b64(picture(*image)) for image in images]}
+    headers = {"Accept": "application/json;verbose;n_predictions=1"}
+    content = requests.post(f"{server.address}/invocations", json=inputs, headers=headers, timeout=60).json()["outputs"]
+    assert content["normalized_boxes"] == [each["normalized_boxes"][:1] for each in answers]
+    assert content["labels"] == [LABELS] * 12
+
+
+def test_an_image_file_without_a_type_is_answered(server: Server) -> None:
+    for kind in (None, "application/octet-stream", "application/x-www-form-urlencoded"):
+        assert invoke(server, picture(51, 200), **{"Content-Type": kind}).json() == answer(51, 200)
+
+
+def test_an_image_of_several_that_cannot_be_answered_is_named(server: Server) -> None:
+    bomb = bytearray(picture(1, 2))
+    bomb[16:24] = struct.pack(">II", 60_000, 60_000)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+    good = b64(picture(51, 200))
+    for bad, status, sentence in (
+        (picture(1, 200)[:60], 400, "instances[1]: the image cannot be decoded: it is cut short or damaged"),
+        (b"GIF89a", 400, "instances[1] is a GIF image. Expected a JPEG or PNG image: convert it."),
+        (bytes(bomb), 413, "instances[1] has too many pixels (60000 x 60000"),
+    ):
+        body = json.dumps({"instances": [good, b64(bad), good]}).encode()
+        assert error(invoke(server, body, **{"Content-Type": "application/json"}), status).startswith(sentence)
+    assert invoke(server, picture(51, 200)).json() == answer(51, 200)
+
+
+def test_pixels_as_numbers_do_not_stop_the_others(server: Server) -> None:
+    pixels = json.dumps({"instances": [[[[7] * 3] * 300] * 300]}).encode()
+    assert 200_000 < len(pixels) < 2**20
+    with ThreadPoolExecutor(8) as clients:
+        refused = clients.map(lambda _: invoke(server, pixels, **{"Content-Type": "application/json"}), range(32))
+        assert requests.get(f"{server.address}/ping", timeout=2).status_code == 200
+        for response in refused:
+            assert error(response, 400).startswith("the body is JSON with more than 1000 values: pixels as numbers")
+
+
 def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(server: Server) -> None:
     bomb = bytearray(picture(1, 2))
     bomb[16:24] = struct.pack(">II", 60_000, 60_000)
-    import zlib
-
     bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
     assert error(invoke(server, bytes(bomb)), 413).startswith("the body has too many pixels (60000 x 60000")
 

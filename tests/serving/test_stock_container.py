@@ -1,8 +1,10 @@
 """The artifact under the rules of SageMaker's TensorFlow Serving container, and in the hands of bare TensorFlow."""
 
 import ast
+import base64
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +110,45 @@ def test_the_handler_answers_as_serve_does(container, server, images, name, acce
             assert flat(given[output]) == pytest.approx(flat(wanted[output]), abs=2e-6)
 
 
+@pytest.mark.parametrize("form", ["instances", "inputs"])
+@pytest.mark.parametrize("accept", [None, "application/json;verbose;n_predictions=2"])
+def test_the_handler_answers_json_as_serve_does(container, server, images, form, accept):
+    encoded = [{"b64": base64.b64encode(image).decode()} for image in images.values()]
+    body = json.dumps({"signature_name": "serving_default", form: encoded}).encode()
+    served = requests.post(
+        f"{server.address}/invocations",
+        body,
+        headers={"Content-Type": "application/json", "Accept": accept},
+        timeout=60,
+    )
+    status, answered = container.invoke(body, None, accept)
+    assert status == served.status_code == 200
+    alone = [container.invoke(image, "image/jpeg", accept)[1] for image in images.values()]
+    expected = (
+        {"predictions": alone}
+        if form == "instances"
+        else {"outputs": {name: [each[name] for each in alone] for name in alone[0]}}
+    )
+    for given in (answered, served.json()):
+        same(given, expected)
+
+
+def same(given, expected):
+    """But for the last of six digits, which is the batch's."""
+    if isinstance(expected, dict):
+        assert given.keys() == expected.keys()
+        for name in expected:
+            same(given[name], expected[name])
+    elif isinstance(expected, list):
+        assert len(given) == len(expected)
+        for ours, theirs in zip(given, expected, strict=True):
+            same(ours, theirs)
+    elif isinstance(expected, float):
+        assert given == pytest.approx(expected, abs=3e-6)
+    else:
+        assert given == expected
+
+
 def flat(value):
     return [number for item in value for number in flat(item)] if isinstance(value, list) else [value]
 
@@ -115,11 +156,12 @@ def flat(value):
 @pytest.mark.parametrize(
     ("body", "content_type", "accept", "sentence"),
     [
-        (b"{}", None, None, "Content-Type: got 'application/json'; expected application/x-image or"),
+        (b"{}", None, None, "the body's JSON has no keys; expected one key with the images"),
+        (b"x", "text/html", None, "Content-Type: got 'text/html'; expected application/x-image or"),
         (b"x", "image/png", "text/csv", "Accept: got 'text/csv'; expected application/json"),
         (b"x", "image/png", "application/json;n_predictions=-1", "Accept: n_predictions: got '-1'"),
         (b"", "image/png", None, "the body is empty; expected one JPEG or PNG file"),
-        (b"no image", "image/png", None, "the body is no JPEG or PNG file: convert the image"),
+        (b"no image", "image/png", None, "the body is no JPEG or PNG file: send one, or convert the image"),
         (b"\xff\xd8\xff\xd9", "image/png", None, "the image cannot be decoded: it is cut short or damaged"),
     ],
 )
@@ -142,6 +184,34 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(con
     assert status == 500
     assert content["error"].startswith("the body has too many pixels (9000 x 9000); at most 67108864 are accepted")
     assert inference.MAX_PIXELS == MAX_PIXELS
+
+
+PIXELS = """
+import json
+import numpy as np
+import requests
+from PIL import Image
+
+def handler(data, context):
+    pixels = np.array(Image.open(data).convert("RGB"))[None].tolist()
+    response = requests.post(context.rest_uri, data=json.dumps({"instances": pixels}))
+    found = json.loads(response.content)["predictions"][0]
+    names = ("detection_boxes", "detection_scores", "detection_classes")
+    return json.dumps([found[name] for name in names]), "application/json"
+"""
+
+
+def test_a_script_that_sends_pixels_finds_what_the_model_finds_in_the_file(model, container, images, tmp_path):
+    """As JumpStart's script does, and whatever was written for models of the reference exporter."""
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model/code/inference.py").write_text(PIXELS)
+    with serving(tmp_path / "model", SAGEMAKER_MODEL_SERVER_WORKERS="1") as server:
+        response = requests.post(f"{server.address}/invocations", images["png"], timeout=60)
+        assert response.status_code == 200, response.text
+    _, answered = container.invoke(images["png"], "image/png", "application/json;verbose")
+    outputs = answered["tensorflow_model_output"]
+    names = ("detection_boxes", "detection_scores", "detection_classes")
+    assert flat(response.json()) == pytest.approx(flat([outputs[name] for name in names]), abs=2e-6)
 
 
 BARE_TENSORFLOW = """

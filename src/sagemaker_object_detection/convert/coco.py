@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSet, ForeignImage, Notation
+from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSet, Notation
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, parse_annotations
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
 
@@ -55,9 +55,7 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
     data.notes.append(("left out, annotations with iscrowd=1", len(crowd)))
     for row, name, size in zip(table.image_rows.tolist(), table.file_names, table.image_sizes.tolist(), strict=True):
         place = f"{annotations} images[{row}]"
-        inner = data.image_name(place, name)
-        path = images / inner if has_images and inner is not None else None
-        data.images.append(ForeignImage(place, inner or name, path, *size))
+        data.images.append(data.image(place, name, images if has_images else None, *size))
     columns = (table.box_rows, table.box_images, table.box_categories, table.bboxes)
     for row, image, code, numbers in zip(*(column.tolist() for column in columns), strict=True):
         if image >= 0 and row not in crowd:

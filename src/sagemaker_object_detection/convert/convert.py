@@ -1,8 +1,8 @@
 """Turns what a reader made of a data set into the container's format: check, write, sum up."""
 
 from collections import Counter
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.write import check_target, write_data_set
 from sagemaker_object_detection.dataset.annotation_entries import AnnotationEntry, CategoryEntry, Document, ImageEntry
 from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, judge_boxes
-from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images, lower_case_names
+from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images
 from sagemaker_object_detection.dataset.conventions import judge_conventions
+from sagemaker_object_detection.dataset.image_names import Search
 from sagemaker_object_detection.dataset.problems import DataError
-from sagemaker_object_detection.images.headers import MISSING
+from sagemaker_object_detection.images.headers import UnusableImageError
 
 MAX_LISTED = 200
 """Problems shown. A terminal keeps about a thousand lines."""
@@ -148,22 +149,40 @@ def _check_images(data: ForeignDataSet) -> CheckedImages:
         else:
             earlier = f"{image.path} is the image of {data.images[first].place} already"
             data.add_problem("images that are listed twice", f"{image.place}: {earlier}. Merge the two, or remove one.")
+    elsewhere = [index for index, image in enumerate(data.images) if image.path is None and image.folder is not None]
+    searches = {
+        folder: Search(
+            folder,
+            lambda folder=folder: list(data.walk(folder)),  # type: ignore[misc]
+            {
+                data.images[index].file_name: index
+                for index, path in paths.items()
+                if data.images[index].folder == folder
+            },
+            lambda index: data.images[index].place,
+            addresses=data.addresses,
+        )
+        for folder in {image.folder for image in data.images if image.folder is not None}
+    }
 
-    present = cache(lower_case_names)
-
-    def hint(path: Path) -> str:
-        similar = present(path.parent).get(path.name.lower())
-        if similar == path.name:
-            return " It is a link that leads nowhere: mend it."
-        return f" There is {similar!r}: name it exactly so." if similar else " Add the file, or remove what names it."
+    def find(missing: Sequence[int]) -> Mapping[int, Path | UnusableImageError]:
+        found: dict[int, Path | UnusableImageError] = {}
+        for folder, search in searches.items():
+            lost = [index for index in sorted({*missing, *elsewhere}) if data.images[index].folder == folder]
+            for index, file in search.find({index: data.images[index].file_name for index in lost}).items():
+                found[index] = file if isinstance(file, UnusableImageError) else folder / file
+                if isinstance(file, str):
+                    data.images[index] = replace(data.images[index], file_name=file, path=folder / file)
+            data.notes += [(f"file names written {how}", count) for how, count in search.notes()]
+        return found
 
     def report(index: int, kind: str, fault: str) -> None:
-        place, path = data.images[index].place, paths[index]
-        named = f"{place}: {path}" if place != str(path) else place
-        data.add_problem(kind, f"{named} {fault}{hint(path) if kind == MISSING else ''}")
+        image = data.images[index]
+        called = repr(image.file_name) if image.path is None else str(image.path)
+        data.add_problem(kind, f"{image.place}{'' if image.place == called else f': {called}'} {fault}")
 
     annotated = np.array([(image.height, image.width) for image in data.images], np.int64).reshape(-1, 2)
-    return examine_images(paths, annotated, report)
+    return examine_images(paths, annotated, report, find)
 
 
 def _box(data: ForeignDataSet, row: int) -> str:

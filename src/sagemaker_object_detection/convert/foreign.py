@@ -13,6 +13,8 @@ import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
+from sagemaker_object_detection.dataset.ground_truth import numbered_lines
+from sagemaker_object_detection.dataset.image_names import leads_elsewhere
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.files.walk import files_below
@@ -56,9 +58,10 @@ class Notation:
 class ForeignImage:
     """One image.
 
-    place: where the source lists it, for sentences. file_name: its path below images/, "/" between folders. path: the
-    file itself, or None where a problem says already why there is none. height, width: as the source has them, 0 where
-    it has not.
+    place: where the source lists it, for sentences. file_name: its path below images/, "/" between folders, or another
+    name that is to be looked for. path: the file by this name, or None where it has none. height, width: as the source
+    has them, 0 where it has not. folder: where to look for the file if it is not there; None: nowhere, since a problem
+    says already why there is none.
     """
 
     place: str
@@ -66,6 +69,7 @@ class ForeignImage:
     path: Path | None
     height: int = 0
     width: int = 0
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,15 @@ class ForeignBox:
 class ForeignDataSet:
     """A data set as its files have it. What cannot be read is left out, and is among the problems.
 
-    folders: those that hold it, which nothing is to be written into. categories: the name of each class by its id, in
+    folders: those that hold it, which nothing is to be written into. addresses: whether images are named by addresses
+    in a bucket. categories: the name of each class by its id, in
     the source's order. notes: what the summary says besides, in words, and how often; those of 0 it leaves out.
     """
 
     format: str
     notation: Notation
     folders: tuple[Path, ...] = ()
+    addresses: bool = False
     images: list[ForeignImage] = field(default_factory=list)
     boxes: list[ForeignBox] = field(default_factory=list)
     categories: dict[Id, str] = field(default_factory=dict)
@@ -147,7 +153,8 @@ class ForeignDataSet:
 
         def unlisted(error: OSError) -> None:
             text = f"{error.filename}: cannot be listed ({error.strerror}). Let it be read, or move it elsewhere."
-            self.add_problem("unreadable folders", text)
+            if all(problem.text != text for problem in self.problems):  # some folders are walked twice
+                self.add_problem("unreadable folders", text)
 
         return files_below(folder, unlisted)
 
@@ -159,19 +166,20 @@ class ForeignDataSet:
         self.add_problem("unusable class names", f"{place}: {fault}; expected text in one line. Correct it there.")
         return False
 
-    def image_name(self, place: str, name: str) -> str | None:
-        """The path below the images folder, in its shortest form; None where it would lead elsewhere: a problem."""
-        if not name or not is_printable(name):
-            fault = "is not the name of a file"
-        elif posixpath.isabs(name):
-            fault = "is an absolute path"
-        elif ".." in name.split("/"):
-            fault = 'contains ".."'
-        else:
-            return posixpath.normpath(name)
-        text = f"{place}: {name!r} {fault}. Expected a path below the folder of the images."
+    def is_file_name(self, place: str, name: str) -> bool:
+        """Whether a file can be called so; that it cannot is a problem."""
+        if name and is_printable(name):
+            return True
+        text = f"{place}: {name!r} is not the name of a file. Expected a path below the folder of the images."
         self.add_problem("refused file names", text)
-        return None
+        return False
+
+    def image(self, place: str, name: str, folder: Path | None, height: int = 0, width: int = 0) -> ForeignImage:
+        """The image that is called `name` in a folder, if there is one. A name that is none is a problem."""
+        folder = folder if self.is_file_name(place, name) else None
+        inner = name if leads_elsewhere(name) else posixpath.normpath(name)
+        path = None if folder is None or leads_elsewhere(name) else folder / inner
+        return ForeignImage(place, inner, path, height, width, folder)
 
 
 def decoded(place: str, content: bytes) -> str:
@@ -188,14 +196,6 @@ def decoded(place: str, content: bytes) -> str:
     except UnicodeDecodeError as error:
         text = f"{place}: is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 text."
         raise InvalidError("unreadable files", text) from None
-
-
-def numbered_lines(place: str, text: str) -> Iterator[tuple[str, str]]:
-    """Place and content of each line that is not blank."""
-    # Not splitlines(), which also splits at characters that editors do not count as lines.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"{place} line {number}", line
 
 
 def is_image(name: str) -> bool:

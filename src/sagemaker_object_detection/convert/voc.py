@@ -181,17 +181,16 @@ def _image(path: Path, stem: str, root: Element, images: Path | None, data: Fore
     height, width = (_side(root, field, path, data) for field in ("height", "width"))
     names = root.all("filename")
     name = names[0].text.strip() if names else ""
-    inner = data.image_name(f"{path} line {names[0].line}", name) if name else None
-    file = None
-    if images is not None and (inner is not None or not name):
-        if inner is None or not os.path.lexists(images / inner):
-            inner = _of_same_name(stem, images) or inner
-        if inner is None:
+    place = f"{path} line {names[0].line}" if name else str(path)
+    image = data.image(place, name, images, height, width) if name else ForeignImage(place, name, None, height, width)
+    if images is not None and (image.path is None or not os.path.lexists(image.path)):
+        same = _of_same_name(stem, images)
+        if same is not None:
+            image = replace(image, file_name=same, path=images / same)
+        elif not name:
             text = f"{path}: names no image, and there is no {images / stem}.jpg or .png. Add a <filename>."
             data.add_problem("missing images", text)
-        else:
-            file = images / inner
-    return ForeignImage(str(path), inner or name, file, height, width)
+    return replace(image, place=str(path))
 
 
 def _side(root: Element, field: str, path: Path, data: ForeignDataSet) -> int:

@@ -7,6 +7,7 @@ width and height, as it is displayed.
 import os
 import posixpath
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from sagemaker_object_detection.convert.class_names import read_names, split_nam
 from sagemaker_object_detection.convert.foreign import (
     ForeignBox,
     ForeignDataSet,
-    ForeignImage,
     InvalidError,
     Notation,
     is_image,
@@ -88,7 +88,6 @@ def read_yolo(
     without = 0
     for name in filter(is_image, data.walk(images)):
         path = images / name
-        inner = data.image_name(str(images), name)
         label = f"{posixpath.splitext(name)[0]}.txt"
         first = image_of_label.setdefault(label, name)
         if first != name:
@@ -101,7 +100,7 @@ def read_yolo(
                     data.boxes.append(_box(place, line.split(), len(data.images), data.categories))
         else:
             without += 1
-        data.images.append(ForeignImage(str(path), name, None if inner is None else path))
+        data.images.append(replace(data.image(str(images), name, images), place=str(path)))
     data.notes.append(("images without a file of labels, taken as negatives", without))
     has_names = None if names_file is None else os.path.realpath(names_file)
     for label in sorted(label_files.keys() - image_of_label.keys()):

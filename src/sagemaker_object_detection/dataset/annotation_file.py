@@ -9,8 +9,9 @@ typed pass. Only when that fails, or finds text that may not be printed, a secon
 itself and names all that are wrong.
 """
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from sagemaker_object_detection.dataset.annotation_entries import (
     has_unprintable,
     read_patiently,
 )
+from sagemaker_object_detection.dataset.channel_contents import CONVERTER, find_manifests, missing_annotations
+from sagemaker_object_detection.dataset.ground_truth import START_BYTES, is_manifest, numbered_lines, read_manifest
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files.regular import TooLargeFileError, read_regular
 from sagemaker_object_detection.sentences import shortlist
@@ -42,7 +45,9 @@ class AnnotationTable:
     image_rows [N], box_rows [M]: position of each entry in the file. image_sizes: int64 [N, 2], height and width, 0
     where not given. box_images: int64 [M], index of the image, -1 unknown. bboxes: float64 [M, 4], as written.
     box_categories: int64 [M], index into `category_ids`, the distinct ids in order of appearance. categories: id ->
-    name, None if absent.
+    name, None if absent. file: the file's name. addresses: whether `file_names` are the images' addresses in a bucket,
+    and not paths below images/. bbox_format: what the numbers of a box are, where the file's format says it. notes:
+    sentences on what is not read.
     """
 
     channel: str
@@ -56,10 +61,18 @@ class AnnotationTable:
     box_categories: np.ndarray
     category_ids: list[Id]
     categories: Mapping[Id, str] | None
+    file: str = ANNOTATIONS_FILE
+    addresses: bool = False
+    bbox_format: str | None = None
+    notes: tuple[str, ...] = ()
 
     def image(self, index: int) -> str:
         """How sentences name an image's entry."""
-        return f"{self.channel} images[{self.image_rows[index]}] {self.file_names[index]!r}"
+        return f"{self.channel} {self.place(index)} {self.file_names[index]!r}"
+
+    def place(self, index: int) -> str:
+        """Where the file has an image's entry."""
+        return f"images[{self.image_rows[index]}]"
 
     def box(self, number: int) -> str:
         """How sentences name an annotation."""
@@ -68,10 +81,37 @@ class AnnotationTable:
         return f"{self.channel} annotations[{self.box_rows[number]}]{named}"
 
 
+@dataclass(frozen=True, eq=False)
+class ManifestTable(AnnotationTable):
+    """What a manifest says. places [N]: the lines of the images. box_rows [M]: positions in their lines' lists."""
+
+    places: Sequence[str] = ()
+
+    def place(self, index: int) -> str:
+        return self.places[index]
+
+    def box(self, number: int) -> str:
+        image = self.box_images[number]
+        place = f"{self.channel} {self.places[image]} annotations[{self.box_rows[number]}]"
+        return f"{place}, image {self.file_names[image]!r}"
+
+
 def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None, list[Problem]]:
-    """Read and link the file in a channel's folder: the table, or None if the file as a whole is unreadable, and every
-    problem found. `channel` is its name, for sentences."""
-    path = folder / ANNOTATIONS_FILE
+    """Read and link the file in a channel's folder: `annotations.json`, or else the manifest of a labelling job.
+
+    Args:
+        channel: its name, for sentences.
+
+    Returns:
+        the table, or None if the file as a whole is unreadable, and every problem found.
+    """
+    file, others = ANNOTATIONS_FILE, find_manifests(folder)
+    if others and not os.path.lexists(folder / ANNOTATIONS_FILE):
+        file, *others = others
+        if others:
+            several = f"{channel}: {folder} holds {shortlist([file, *others])}. Leave the one manifest that is meant."
+            return None, [Problem(channel, "several annotation files", several)]
+    path = folder / file
     try:
         raw = read_regular(path, MAX_BYTES)
     except TooLargeFileError as error:
@@ -81,8 +121,51 @@ def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None
         )
         return None, [Problem(channel, "unreadable annotation files", text)]
     except OSError as error:
-        return None, [Problem(channel, "missing annotation files", _missing_file(channel, folder, error))]
-    return parse_annotations(channel, folder, raw)
+        if file == ANNOTATIONS_FILE and isinstance(error, FileNotFoundError):
+            text = missing_annotations(channel, folder)
+        else:
+            text = f"{channel}: {path} cannot be read ({error.strerror}). {_EXPECTED}"
+        return None, [Problem(channel, "missing annotation files", text)]
+    if file != ANNOTATIONS_FILE or is_manifest(raw[:START_BYTES]):
+        return _parse_manifest(channel, folder, raw, file)
+    table, problems = parse_annotations(channel, folder, raw)
+    if table is not None and others:
+        told = f"{channel}: {file} is read, and {shortlist(others)} beside it is not. Leave the one that is meant."
+        table = replace(table, notes=(told,))
+    return table, problems
+
+
+def _parse_manifest(channel: str, folder: Path, raw: bytes, file: str) -> tuple[AnnotationTable | None, list[Problem]]:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        told = f"{channel} {file}: is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 text."
+        return None, [Problem(channel, "unreadable annotation files", told)]
+    manifest = read_manifest(file, numbered_lines(file, text), option=f"{CONVERTER} ground-truth --label-attribute")
+    problems = [Problem(channel, kind, f"{channel} {told}") for kind, told in manifest.problems]
+    if not manifest.images and problems:
+        return None, problems
+    codes = {id_: code for code, id_ in enumerate(manifest.classes)}
+    images, boxes = manifest.images, manifest.boxes
+    table = ManifestTable(
+        channel=channel,
+        folder=folder,
+        file_names=[image.address for image in images],
+        image_rows=np.arange(len(images)),
+        places=[image.place for image in images],
+        image_sizes=np.array([(image.height, image.width) for image in images], np.int64).reshape(-1, 2),
+        box_rows=np.array([box.row for box in boxes], np.int64),
+        box_images=np.array([box.image for box in boxes], np.int64),
+        bboxes=np.array([box.numbers for box in boxes], np.float64).reshape(-1, 4),
+        box_categories=np.array([codes[box.class_id] for box in boxes], np.int64),
+        category_ids=list(codes),
+        categories=dict(manifest.classes.items()),
+        file=file,
+        addresses=True,
+        bbox_format="xywh",
+        notes=tuple(f"{channel} {file}: {what}: {count}." for what, count in manifest.notes if count),
+    )
+    return table, problems
 
 
 def parse_annotations(
@@ -115,24 +198,6 @@ def _decode(raw: bytes) -> Document | None:
     fields = (b'"file_name"', len(document.images)), (b'"bbox"', len(document.annotations))
     repeated = any(raw.count(key) > count for key, count in (*((name, 1) for name in _LISTS), *fields))
     return None if repeated or has_unprintable(document) else document
-
-
-def _missing_file(channel: str, folder: Path, error: OSError) -> str:
-    if not isinstance(error, FileNotFoundError):
-        return f"{channel}: {folder / ANNOTATIONS_FILE} cannot be read ({error.strerror}). {_EXPECTED}"
-    if not folder.is_dir():
-        return f"{channel}: the channel's folder {folder} does not exist. {_EXPECTED}"
-    try:
-        present = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir())
-    except OSError as unlisted:
-        return f"{channel}: {ANNOTATIONS_FILE} is missing; {folder} cannot be listed ({unlisted.strerror}). {_EXPECTED}"
-    found = f"holds {shortlist(present)}" if present else "is empty"
-    nested = next(chain(folder.glob(f"*/{ANNOTATIONS_FILE}"), folder.glob(f"*/*/{ANNOTATIONS_FILE}")), None)
-    hint = ""
-    if nested is not None:
-        inner = nested.parent.relative_to(folder).as_posix()
-        hint = f" There is one in {inner}/: let the channel's S3 path end in {inner}/."
-    return f"{channel}: {ANNOTATIONS_FILE} is missing; {folder} {found}. {_EXPECTED}{hint}"
 
 
 def _link(

@@ -1,6 +1,7 @@
 """The data set as columns: what the checks hand on, and all that training and evaluation see of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,12 @@ class Labels:
 class Dataset:
     """N checked images with M boxes, in the order of the annotation file.
 
-    images: folder that `file_names` (N) are relative to. sizes: int32 [N, 2], height and width as displayed, after any
-    EXIF turn. orientations: uint8 [N], EXIF orientation to apply when decoding, 1 for none. offsets: int64 [N + 1];
-    the boxes of image i are rows offsets[i] to offsets[i + 1]. boxes: float32 [M, 4], ymin xmin ymax xmax, normalised.
-    classes: int32 [M], 0-based. fingerprint: changes when any of this, or the size of an image file, changes; not with
-    the folder. decoded: where the checks left the pixels of images.
+    images: folder that `files` are relative to. file_names: N names, as the annotation file has them. sizes: int32
+    [N, 2], height and width as displayed, after any EXIF turn. orientations: uint8 [N], EXIF orientation to apply when
+    decoding, 1 for none. offsets: int64 [N + 1]; the boxes of image i are rows offsets[i] to offsets[i + 1]. boxes:
+    float32 [M, 4], ymin xmin ymax xmax, normalised. classes: int32 [M], 0-based. fingerprint: changes when any of this,
+    or the size of an image file, changes; not with the folder. decoded: where the checks left the pixels of images.
+    renamed: the files, below the folder, of those names that are not their paths.
     """
 
     images: Path
@@ -43,6 +45,17 @@ class Dataset:
     labels: Labels
     fingerprint: str
     decoded: "DecodedImages | None" = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the N images below the folder."""
+        return [self.renamed.get(name, name) for name in self.file_names]
+
+    def path(self, index: int) -> Path:
+        """An image's file."""
+        name = self.file_names[index]
+        return self.images / self.renamed.get(name, name)
 
     @property
     def max_boxes(self) -> int:

@@ -90,7 +90,7 @@ def check_boxes(
     judgement = judge_conventions(written, box_sizes, bbox_format)
     declared, explicit = judgement.declared, bbox_format != AUTO
     warnings = []
-    if judgement.likely is not None:
+    if judgement.likely is not None and table.bbox_format is None:
         text = _other_convention(table, known, box_sizes, judgement, bbox_format)
         if judgement.sure and not (judgement.confined and explicit):
             nothing = CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), conventions=judgement.line)

@@ -4,33 +4,37 @@ Nothing is decoded here, so this takes seconds and no TensorFlow; `load.py` deco
 """
 
 import os
-import posixpath
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
-from sagemaker_object_detection.dataset.annotation_entries import ANNOTATIONS_FILE
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
+from sagemaker_object_detection.dataset.image_names import Search, files_of_channel, is_file_name, leads_elsewhere
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.images.headers import MISSING, Header, UnusableImageError, read_headers
 
 IMAGES_FOLDER = "images"
+_LEAVES = f"is a link that leaves the channel. Put the file itself into {IMAGES_FOLDER}/."
 
 
 @dataclass(frozen=True, eq=False)
 class CheckedImages:
     """The files of N image entries.
 
-    headers: None where the file cannot be used. sizes: int64 [N, 2], height and width as displayed, from the
-    annotations where the file cannot be used, 0 where neither says. orientations: uint8 [N], EXIF orientation to apply.
+    headers: None where the file cannot be used. paths: likewise. sizes: int64 [N, 2], height and
+    width as displayed, from the annotations where the file cannot be used, 0 where neither says. orientations: uint8
+    [N], EXIF orientation to apply.
+    notes: sentences on files that were taken though they are called otherwise.
     """
 
     headers: list[Header | None]
+    paths: list[Path | None]
     sizes: np.ndarray
     orientations: np.ndarray
+    notes: tuple[str, ...] = ()
 
     @property
     def turned(self) -> int:
@@ -46,53 +50,124 @@ class CheckedImages:
 
 def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
     """Look at the path and the header of every image, and decide which orientation its annotations are for."""
-    folder, count = table.folder / IMAGES_FOLDER, len(table.file_names)
+    folder, count = images_folder(table.folder), len(table.file_names)
     problems: list[Problem] = []
+    elsewhere: list[int] = []
     paths: dict[int, Path] = {}
-    first_use: dict[str, int] = {}
-    present = cache(lower_case_names)
+    used: dict[str, int] = {}
 
     def add(index: int, kind: str, rest: str) -> None:
-        hint = f" {_missing_image_hint(folder, table.file_names[index], present)}" if kind == MISSING else ""
-        problems.append(Problem(table.channel, kind, f"{table.image(index)} {rest}{hint}"))
+        problems.append(Problem(table.channel, kind, f"{table.image(index)} {rest}"))
 
-    if count == 0:
-        text = f"{table.channel}: {ANNOTATIONS_FILE} lists no usable image in images. Expected at least one."
-        problems.append(Problem(table.channel, "empty channels", text))
-    elif not folder.is_dir():
-        text = f"{table.channel}: there is no folder {folder}. Expected the {count} images of {ANNOTATIONS_FILE} in it."
-        problems.append(Problem(table.channel, "missing image folders", text))
+    unusable = _unusable_folder(table, folder)
+    if unusable is not None:
+        problems.append(unusable)
+        names: list[str] = []
     else:
-        for index, name in enumerate(table.file_names):
-            refused = _path_problem(folder, name)
-            if refused is not None:
-                add(index, "refused file names", refused)
-            elif (first := first_use.setdefault(os.path.normpath(name), index)) == index:
-                paths[index] = folder / name
+        names = table.file_names
+    channel = os.path.realpath(table.folder)
+    for index, name in enumerate(names):
+        if not is_file_name(name):
+            add(index, "refused file names", f"is not the name of a file. Expected a path below {folder.name}/.")
+        elif leads_elsewhere(name) and not table.addresses:
+            elsewhere.append(index)
+        elif _leaves(channel, folder, name):
+            add(index, "refused file names", _LEAVES)
+        elif (first := used.setdefault(os.path.normpath(name), index)) == index:
+            if table.addresses:
+                elsewhere.append(index)
             else:
-                listed = f"is listed already as images[{table.image_rows[first]}]"
-                add(index, "duplicate file names", f"{listed}. Merge the two entries into one.")
-    images = examine_images(paths, table.image_sizes, add)
-    if count and not any(images.headers) and folder.is_dir():
+                paths[index] = folder / name
+        else:
+            listed = f"is listed already as {table.place(first)}"
+            add(index, "duplicate file names", f"{listed}. Merge the two entries into one.")
+    search = Search(
+        folder,
+        lambda: files_of_channel(folder),
+        used,
+        lambda index: f"{table.place(index)} {table.file_names[index]!r}",
+        addresses=table.addresses,
+    )
+
+    def find(missing: Sequence[int]) -> Mapping[int, Path | UnusableImageError]:
+        lost = {index: table.file_names[index] for index in sorted({*missing, *elsewhere})}
+        found: dict[int, Path | UnusableImageError] = {}
+        for index, file in search.find(lost).items():
+            if isinstance(file, UnusableImageError):
+                found[index] = file
+            elif _leaves(channel, folder, file):
+                found[index] = UnusableImageError("refused file names", _LEAVES)
+            else:
+                found[index] = folder / file
+        return found
+
+    images = examine_images(paths, table.image_sizes, add, find)
+    if names and not any(images.headers):
+        if folder == table.folder and {problem.kind for problem in problems} <= {MISSING, "refused file names"}:
+            missing = folder / IMAGES_FOLDER
+            text = f"{table.channel}: there is no folder {missing}. Expected the {count} images of {table.file} in it."
+            return images, [Problem(table.channel, "missing image folders", text)]
         text = f"{table.channel}: none of the {count} images can be used."
         problems.insert(0, Problem(table.channel, "channels without usable images", text))
-    return images, problems
+    told = [
+        f"{table.channel}: {count} file name{'s are' if count > 1 else ' is'} written {how}; the files in "
+        f"{folder.name}/ were taken."
+        for how, count in search.notes()
+    ]
+    if names and folder == table.folder and not table.addresses:
+        told.append(f"{table.channel}: there is no folder {IMAGES_FOLDER}/; the images were taken from {folder}.")
+    return replace(images, notes=tuple(told)), problems
+
+
+def images_folder(channel: Path) -> Path:
+    """Where a channel's images lie: in images/, or in the channel's folder itself if there is no images/."""
+    inside = channel / IMAGES_FOLDER
+    return inside if os.path.lexists(inside) else channel
+
+
+def _unusable_folder(table: AnnotationTable, folder: Path) -> Problem | None:
+    """What stands against looking for any image, if so."""
+    if not table.file_names:
+        text = f"{table.channel}: {table.file} lists no usable image. Expected at least one."
+        return Problem(table.channel, "empty channels", text)
+    fault = None
+    if os.path.islink(folder) and folder != table.folder:
+        target = os.path.realpath(folder)
+        if not os.path.exists(target):
+            fault = f"is a link to {os.readlink(folder)}, which is not there"
+        elif not _is_below(os.path.realpath(table.folder), target):
+            fault = f"is a link to {target}, which lies outside of the channel"
+    if fault is None and not folder.is_dir():
+        fault = "is not a folder"
+    if fault is None:
+        return None
+    advice = f"Put the folder itself there, with the {len(table.file_names)} images of {table.file}."
+    return Problem(table.channel, "missing image folders", f"{table.channel}: {folder} {fault}. {advice}")
 
 
 def examine_images(
-    paths: Mapping[int, Path], annotated: np.ndarray, add: Callable[[int, str, str], None]
+    paths: Mapping[int, Path],
+    annotated: np.ndarray,
+    add: Callable[[int, str, str], None],
+    find: Callable[[Sequence[int]], Mapping[int, Path | UnusableImageError]],
 ) -> CheckedImages:
     """Read the header of images, and decide which orientation their annotations are for.
 
     Args:
         paths: the files, by the index of the image; one that is not there has no file that could be used.
         annotated: int64 [N, 2], height and width by the annotations, 0 where not given.
-        add: takes the index, kind and end of the sentence of each problem; that of a file that is MISSING does not say
-            yet what to do.
+        add: takes the index, kind and end of the sentence of each problem.
+        find: is given the images whose files are MISSING; returns the files to be used for them, or what is wrong, also
+            of images that are not among `paths`.
     """
+    results: dict[int, Header | UnusableImageError] = dict(zip(paths, read_headers(list(paths.values())), strict=True))
+    found = find([index for index, result in results.items() if _is_missing(result)])
+    files = {index: file for index, file in found.items() if isinstance(file, Path)}
+    results |= {index: file for index, file in found.items() if isinstance(file, UnusableImageError)}
+    results |= zip(files, read_headers(list(files.values())), strict=True)
     headers: list[Header | None] = [None] * len(annotated)
     sizes, orientations = annotated.copy(), np.ones(len(annotated), np.uint8)
-    for index, header in zip(paths, read_headers(list(paths.values())), strict=True):
+    for index, header in sorted(results.items(), key=itemgetter(0)):
         if isinstance(header, UnusableImageError):
             add(index, header.kind, str(header))
             continue
@@ -106,7 +181,13 @@ def examine_images(
         else:
             add(index, "images of another size", _size_mismatch(header, annotated[index]))
             sizes[index] = 0
-    return CheckedImages(headers, sizes, orientations)
+    every = {**paths, **files}
+    used = [None if header is None else every[index] for index, header in enumerate(headers)]
+    return CheckedImages(headers, used, sizes, orientations)
+
+
+def _is_missing(result: Header | UnusableImageError) -> bool:
+    return isinstance(result, UnusableImageError) and result.kind == MISSING
 
 
 def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
@@ -119,35 +200,11 @@ def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
     )
 
 
-def _path_problem(folder: Path, file_name: str) -> str | None:
-    """Why this file_name may not be used below the images folder, if so. Nothing outside the channel is ever opened."""
-    if not file_name or any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in file_name):
-        return "is not the name of a file. Expected a path below images/."
-    if posixpath.isabs(file_name):
-        return "is an absolute path. Expected a path below images/."
-    if ".." in file_name.split("/"):
-        return 'contains "..". Expected a path below images/.'
-    channel = os.path.realpath(folder.parent)
+def _leaves(channel: str, folder: Path, file_name: str) -> bool:
+    """Whether a link leads out of the channel. Nothing outside of it is ever opened."""
     target = os.path.realpath(folder / file_name)
-    if os.path.commonpath([channel, target]) != channel:
-        return "is a link that leaves the channel. Put the file itself into images/."
-    return None
+    return not _is_below(channel, target)
 
 
-def lower_case_names(folder: Path) -> dict[str, str]:
-    """What a folder holds: lower-case name -> name. Nothing, if it cannot be listed."""
-    try:
-        return {name.lower(): name for name in os.listdir(folder)}
-    except OSError:
-        return {}
-
-
-def _missing_image_hint(folder: Path, file_name: str, present: Callable[[Path], dict[str, str]]) -> str:
-    """Where the file may be instead."""
-    if os.path.isfile(folder.parent / file_name):  # False where pathlib raises
-        return "It lies in the channel's folder: file_name is relative to images/, so put it there or shorten the name."
-    plain = posixpath.basename(file_name.replace("\\", "/"))
-    similar = present(folder).get(plain.lower())
-    if similar is not None and similar != file_name:
-        return f"There is {similar!r}: write file_name exactly so."
-    return "Add the file or remove its entry."
+def _is_below(folder: str, path: str) -> bool:
+    return os.path.commonpath([folder, path]) == folder

@@ -14,7 +14,7 @@ import numpy as np
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, read_annotations
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
 from sagemaker_object_detection.dataset.check_boxes import CheckedBoxes, check_boxes
-from sagemaker_object_detection.dataset.check_images import IMAGES_FOLDER, CheckedImages, check_images
+from sagemaker_object_detection.dataset.check_images import CheckedImages, check_images, images_folder
 from sagemaker_object_detection.dataset.problems import (
     ChannelReport,
     DataError,
@@ -126,10 +126,14 @@ def _check_channel(
     problems += found
     if table is None:
         return None
+    warnings += table.notes
     images, found = check_images(table)
     problems += found
+    warnings += images.notes
     lenient = hyperparameters.invalid_boxes == "drop"
-    boxes, found, warned = check_boxes(table, images.sizes, hyperparameters.bbox_format, lenient=lenient)
+    boxes, found, warned = check_boxes(
+        table, images.sizes, table.bbox_format or hyperparameters.bbox_format, lenient=lenient
+    )
     problems += found
     warnings += warned
     if not len(boxes.rows) and not any(problem.channel == name for problem in problems):
@@ -145,24 +149,24 @@ def _check_channel(
 def _check_decoding(channels: Sequence[_Channel], stop: StopSignal, problems: list[Problem]) -> DecodedImages | None:
     """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept."""
     todo = [
-        (channel.table, index, header)
+        (channel.table, index, path, header)
         for channel in channels
-        for index, header in enumerate(channel.images.headers)
-        if header is not None
+        for index, (path, header) in enumerate(zip(channel.images.paths, channel.images.headers, strict=True))
+        if path is not None and header is not None
     ]
     if not todo:
         return None
-    decoded = DecodedImages(room_for_pixels(max(header.height * header.width for _, _, header in todo)))
+    decoded = DecodedImages(room_for_pixels(max(header.height * header.width for *_, header in todo)))
     started = time.monotonic()
     logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
     outcomes = check_decoding(
-        [table.folder / IMAGES_FOLDER / table.file_names[index] for table, index, _ in todo],
-        [header for _, _, header in todo],
+        [path for _, _, path, _ in todo],
+        [header for *_, header in todo],
         stop,
         decoded.keep,
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
-    for (table, index, _), outcome in zip(todo, outcomes, strict=True):
+    for (table, index, *_), outcome in zip(todo, outcomes, strict=True):
         if outcome is not None:
             problems.append(Problem(table.channel, outcome.kind, f"{table.image(index)} {outcome}"))
     return decoded
@@ -243,8 +247,18 @@ def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: Dec
     digest = hashlib.sha256(repr((file_names, file_sizes, labels)).encode())
     for name, column in columns.items():
         digest.update(f"{name} {column.dtype.str} {column.shape}".encode() + np.ascontiguousarray(column).tobytes())
-    folder = table.folder / IMAGES_FOLDER
-    return Dataset(folder, file_names, labels=labels, decoded=decoded, fingerprint=digest.hexdigest(), **columns)
+    folder = images_folder(table.folder)
+    below = len(os.fspath(folder)) + 1
+    files = {table.file_names[index]: os.fspath(path)[below:] for index in chosen if (path := images.paths[index])}
+    return Dataset(
+        images=folder,
+        file_names=file_names,
+        renamed={name: file for name, file in files.items() if name != file},
+        labels=labels,
+        decoded=decoded,
+        fingerprint=digest.hexdigest(),
+        **columns,
+    )
 
 
 def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> ChannelReport:

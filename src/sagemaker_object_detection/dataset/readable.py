@@ -97,10 +97,10 @@ def _changed(dataset: Dataset, order: list[int]) -> Iterator[tuple[int, Unusable
     """The images that are no longer what was checked, in this order. Only a few are looked at ahead."""
     for place in range(0, len(order), _AT_ONCE):
         indices = order[place : place + _AT_ONCE]
-        paths = [dataset.images / dataset.file_names[index] for index in indices]
+        paths = [dataset.path(index) for index in indices]
         found = [_problem(dataset, index, header) for index, header in zip(indices, read_headers(paths), strict=True)]
         whole = {index: header for index, header in zip(indices, found, strict=True) if isinstance(header, Header)}
-        decoded = check_decoding([dataset.images / dataset.file_names[index] for index in whole], list(whole.values()))
+        decoded = check_decoding([dataset.path(index) for index in whole], list(whole.values()))
         problems = dict(zip(indices, found, strict=True)) | dict(zip(whole, decoded, strict=True))
         yield from ((index, each) for index, each in problems.items() if isinstance(each, UnusableImageError))
 

@@ -27,21 +27,22 @@ class ImageReader:
     """
 
     def __init__(self, dataset: Dataset, input_size: int | None = None) -> None:
-        halvings = np.zeros(len(dataset.file_names), np.int32)
+        files = dataset.files
+        halvings = np.zeros(len(files), np.int32)
         if input_size is not None:
-            jpeg = np.array([may_be_halved(name) for name in dataset.file_names])
+            jpeg = np.array([may_be_halved(file) for file in files])
             for number in range(1, MAX_HALVINGS + 1):
                 halvings[jpeg & (dataset.sizes.min(axis=1) >= 2**number * KEPT_SIDES * input_size)] = number
         in_bytes = 3 * halved(dataset.sizes, halvings[:, np.newaxis]).astype(np.int64).prod(axis=1)
         self._decoded = dataset.decoded or DecodedImages(0)
-        paths = [dataset.images / name for name in dataset.file_names]
+        paths = [dataset.images / file for file in files]
         keys, kept = self._decoded.reserve(paths, halvings.tolist(), in_bytes.tolist())
         self.kept = int(kept.sum())
         """How many of the images are or will be kept."""
         self.kept_bytes = int(in_bytes[kept].sum())
         with tf.device("CPU:0"):
             self._folder = tf.constant(os.fspath(dataset.images))
-            self._file_names = tf.constant(dataset.file_names)
+            self._files = tf.constant(files)
             self._orientations = tf.constant(dataset.orientations)
             self._full_sizes = tf.constant(dataset.sizes)
             self._halvings = tf.constant(halvings)
@@ -74,7 +75,7 @@ class ImageReader:
         return tf.cond(self._kept[index] & as_counted, keep, lambda: image)
 
     def _decode(self, index: tf.Tensor) -> tf.Tensor:
-        path = tf.strings.join([self._folder, self._file_names[index]], separator="/")
+        path = tf.strings.join([self._folder, self._files[index]], separator="/")
         contents = tf.io.read_file(path)
         halvings = tf.where(tf.io.is_jpeg(contents), self._halvings[index], 0)
         image = decode(contents, self._orientations[index], halvings)

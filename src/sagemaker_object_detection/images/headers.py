@@ -2,6 +2,7 @@
 
 import io
 import os
+import threading
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -51,6 +52,8 @@ _SIGNATURES = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the image itself"),
 )
 
+_ONE_AT_A_TIME = threading.Lock()
+"""Python's filter of warnings is the process's."""
 # Colour type -> bit depths.
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_PALETTE = 3
@@ -88,12 +91,12 @@ class Header:
 
 
 def header_of(contents: bytes) -> Header:
-    """Size and orientation of a JPEG or PNG, from its first kilobytes; not by several threads at a time.
+    """Size and orientation of a JPEG or PNG, from its first kilobytes; of one file at a time, whatever threads ask.
 
     Raises:
         UnusableImageError: empty, of another format, damaged, or larger than MAX_PIXELS or MAX_SIDE.
     """
-    with warnings.catch_warnings(action="ignore"):
+    with _ONE_AT_A_TIME, warnings.catch_warnings(action="ignore"):
         return _header_of(io.BytesIO(contents))
 
 

@@ -101,13 +101,9 @@ def _read(s3: Any, address: str, attributes: Sequence[str], base: str, *, drop: 
         import msgspec
 
         from sagemaker_object_detection.convert.convert import checked_document, summary
-        from sagemaker_object_detection.convert.foreign import (
-            ForeignDataSet,
-            InvalidError,
-            decoded,
-            numbered_lines,
-        )
+        from sagemaker_object_detection.convert.foreign import ForeignDataSet, InvalidError, decoded
         from sagemaker_object_detection.convert.ground_truth import GROUND_TRUTH, NOTATION, read_lines
+        from sagemaker_object_detection.dataset.ground_truth import numbered_lines
     except ImportError as error:
         raise UserError(
             f"{address}: reading a manifest needs numpy, msgspec and Pillow beside boto3, and {error.name} is missing; "

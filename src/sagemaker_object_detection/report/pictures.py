@@ -52,7 +52,7 @@ def draw_worst(dataset: Dataset, figures: Figures) -> list[Picture]:
 
 
 def _drawn(dataset: Dataset, bad: BadImage) -> Image.Image:
-    contents = tf.io.read_file(str(dataset.images / dataset.file_names[bad.index]))
+    contents = tf.io.read_file(str(dataset.path(bad.index)))
     image = Image.fromarray(decode(contents, tf.constant(dataset.orientations[bad.index])).numpy())
     longer = max(image.size)
     scale = min(max(longer, _SIDES[0]), _SIDES[1]) / longer

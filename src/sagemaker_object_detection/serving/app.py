@@ -1,12 +1,19 @@
-"""SageMaker's hosting contract over HTTP: /ping, /invocations and, for batch transform, /execution-parameters.
+"""SageMaker's hosting contract over HTTP: /ping, /invocations and, for batch transform, /execution-parameters; of a
+multi-model endpoint /models and /models/NAME/invoke.
 
 Every answer is JSON; what cannot be answered is {"error": a sentence} with the status that says whose fault it was.
 """
 
 import asyncio
 import logging
+import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,10 +21,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sagemaker_object_detection.artifact.inference import RequestError, check_content_type, parse_accept, respond
-from sagemaker_object_detection.dataset.annotations import Labels
-from sagemaker_object_detection.images.headers import TOO_LARGE, Header, UnusableImageError, header_of
-from sagemaker_object_detection.serving.queue import BatchQueue
+from sagemaker_object_detection.artifact import inference
+from sagemaker_object_detection.artifact.inference import IMAGE, RequestError, parse_accept, parse_json, read_request
+from sagemaker_object_detection.images.headers import TOO_LARGE, UnusableImageError, header_of
+from sagemaker_object_detection.serving.model import Model
+from sagemaker_object_detection.serving.models import Models
+from sagemaker_object_detection.serving.queue import BatchQueue, Outputs
 
 log = logging.getLogger(__name__)
 
@@ -26,41 +35,67 @@ MAX_HELD_BYTES = 2**29
 BODY_SECONDS = 60.0
 """How long a body may take to arrive: SageMaker gives the whole request no longer."""
 RETRY_SECONDS = "1"
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model that has answered an image."""
-
-    queue: BatchQueue
-    labels: Labels
+_MAX_LOAD_BYTES = 2**16
+"""Of the body that asks for a model to be loaded."""
+_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 
 
 @dataclass
 class Service:
-    """What the requests see. `model` is None until it is loaded."""
+    """What the requests see."""
 
     max_payload: int
     """Bytes of the largest body."""
     transforms: int
     """How many requests batch transform should have open at a time."""
+    queue: BatchQueue = field(default_factory=BatchQueue)
     model: Model | None = None
+    """None until it is loaded, and where there are `models`."""
+    models: Models | None = None
+    """Of a multi-model endpoint."""
     held: int = 0
     """Bytes of the bodies of the requests under way, as far as they are announced or there."""
 
     def app(self) -> Starlette:
-        routes = [
-            Route("/ping", self._ping),
-            Route("/invocations", self._invocations, methods=["POST"]),
-            Route("/execution-parameters", self._execution_parameters),
-        ]
-        handlers = {RequestError: _refused, HTTPException: _refused, ClientDisconnect: _gone, Exception: _failed}
+        routes = [Route("/ping", self._ping), Route("/execution-parameters", self._execution_parameters)]
+        if self.models is None:
+            routes.append(Route("/invocations", self._invocations, methods=["POST"]))
+        else:
+            routes += [
+                Route("/models", partial(self._list, self.models), methods=["GET"]),
+                Route("/models", partial(self._load, self.models), methods=["POST"]),
+                Route("/models/{name}", partial(self._describe, self.models), methods=["GET"]),
+                Route("/models/{name}", partial(self._unload, self.models), methods=["DELETE"]),
+                Route("/models/{name}/invoke", partial(self._invoke, self.models), methods=["POST"]),
+            ]
+        refused = partial(_refused, "POST /models/NAME/invoke" if self.models else "POST /invocations")
+        handlers: dict[Any, Any] = {
+            RequestError: refused,
+            HTTPException: refused,
+            ClientDisconnect: _gone,
+            Exception: _failed,
+        }
         return Starlette(routes=routes, exception_handlers=handlers)
 
+    def stop_within(self, seconds: float) -> None:
+        """Requests that are not answered by then are refused (503)."""
+        self.queue.stop_within(seconds)
+        if self.model is not None:
+            self.model.stop_within(seconds)
+        if self.models is not None:
+            self.models.stop_within(seconds)
+
+    def close(self, seconds: float) -> bool:
+        """Ends everything; False where something is still computed or loaded after so many seconds."""
+        if self.model is not None:
+            self.model.close()
+        loaded = self.models is None or self.models.close()
+        return self.queue.close(seconds) and loaded
+
     async def _ping(self, request: Request) -> Response:
-        if self.model is None:
+        if self.model is None and (self.models is None or self.models.load_model is None):
             raise RequestError(503, "the model is not loaded yet")
-        if not self.model.queue.healthy:
+        if not self.queue.healthy:
             raise RequestError(503, "the model does not answer any more")
         return JSONResponse({"status": "healthy"})
 
@@ -73,37 +108,114 @@ class Service:
             }
         )
 
-    async def _invocations(self, request: Request) -> Response:
-        body = _Body(self, request.headers.get("content-length", ""))
+    async def _list(self, models: Models, request: Request) -> Response:
+        return JSONResponse(models.page(request.query_params.get("next_page_token", "")))
+
+    async def _load(self, models: Models, request: Request) -> Response:
+        body = _Body(self, request.headers.get("content-length", ""), _MAX_LOAD_BYTES)
         try:
-            contents = await _read(request, body)
-            check_content_type(request.headers.get("content-type"))
-            accept = parse_accept(", ".join(request.headers.getlist("accept")))
-            if not contents:
-                raise RequestError(400, "the body is empty; expected one JPEG or PNG file")
-            # In a thread, because a header can be long and every other request would wait; in one, as Pillow asks.
-            header = await asyncio.get_running_loop().run_in_executor(_HEADERS, _header, contents)
-            if self.model is None:
-                raise RequestError(503, "the model is not loaded yet")
-            outputs = await asyncio.wrap_future(self.model.queue.put(contents, header.height * header.width))
-            return JSONResponse(respond(outputs, self.model.labels.names, accept))
+            await _read(request, body)
+            content = parse_json(body.take())
+        finally:
+            body.drop()
+        if not (isinstance(content, dict) and content.keys() >= {"model_name", "url"}):
+            raise RequestError(400, 'the body: expected {"model_name": a name, "url": the path of a model\'s folder}')
+        await models.load(content["model_name"], content["url"])
+        return JSONResponse({"modelName": content["model_name"], "modelUrl": content["url"]})
+
+    async def _describe(self, models: Models, request: Request) -> Response:
+        return JSONResponse(models.describe(request.path_params["name"]))
+
+    async def _unload(self, models: Models, request: Request) -> Response:
+        await models.unload(request.path_params["name"])
+        return JSONResponse({"status": "unloaded"})
+
+    async def _invoke(self, models: Models, request: Request) -> Response:
+        return await self._answered(request, lambda: models.use(request.path_params["name"]))
+
+    async def _invocations(self, request: Request) -> Response:
+        return await self._answered(request, lambda: nullcontext(self.model))
+
+    async def _answered(self, request: Request, use: Callable[[], AbstractContextManager[Model | None]]) -> Response:
+        body = _Body(self, request.headers.get("content-length", ""), self.max_payload)
+        try:
+            await _read(request, body)
+            with use() as model:
+                if model is not None and model.handler is not None:
+                    return await self._by_script(request, body, model)
+                return await self._by_model(request, body, model)
         finally:
             body.drop()
 
+    async def _by_model(self, request: Request, body: "_Body", model: Model | None) -> Response:
+        accept = parse_accept(", ".join(request.headers.getlist("accept")))
+        asked, pixels = await _in_thread(_read_images, body.take(), request.headers.get("content-type"))
+        if model is None:
+            raise RequestError(503, "the model is not loaded yet")
+        waiting: list[asyncio.Future[Outputs]] = []
+        try:
+            for image, size in zip(asked.images, pixels, strict=True):
+                waiting.append(asyncio.wrap_future(self.queue.put(model.detect, image, size)))
+            outputs = await asyncio.gather(*waiting, return_exceptions=True)
+        finally:
+            for future in waiting:
+                future.cancel()
+        rows: list[Outputs] = []
+        for index, output in enumerate(outputs):
+            if isinstance(output, RequestError) and asked.form != IMAGE:
+                raise RequestError(output.status, f"{asked.place(index)}: {output}") from output
+            if isinstance(output, BaseException):
+                raise output
+            rows.append(output)
+        answer = partial(inference.answer, rows, model.labels.names, accept, asked.form)
+        if asked.form == IMAGE:
+            return JSONResponse(answer())
+        return await _in_thread(lambda: JSONResponse(answer()))  # of many images it takes its time
 
+    async def _by_script(self, request: Request, body: "_Body", model: Model) -> Response:
+        assert model.handler is not None
+        headers, length = request.headers, len(body)
+        attributes = headers.get(_ATTRIBUTES)
+        told = dict(re.findall(r"(tfs-[a-z-]+)=([^,]+)", attributes or ""))
+        name = request.path_params.get("name") or told.get("tfs-model-name")
+        fields = {
+            "model_name": name,
+            "model_version": told.get("tfs-model-version"),
+            "method": told.get("tfs-method"),
+            "grpc_port": None,
+            "channel": None,
+            "custom_attributes": attributes,
+            "request_content_type": headers.get("content-type") or "application/json",
+            "accept_header": headers.get("accept") or "application/json",
+            "content_length": length,
+        }
+        future = model.handler.call(body.take(), fields, quote(name or "model", safe=""))
+        content, media_type = await asyncio.wrap_future(future)
+        return Response(content, headers={"Content-Type": media_type})
+
+
+_T = TypeVar("_T")
 _HEADERS = ThreadPoolExecutor(1, thread_name_prefix="headers")
 
 
 class _Body:
-    """A body as it arrives. What it holds, or says that it will, is counted in `service.held` until it is dropped."""
+    """A body as it arrives. What it holds, or says that it will, is counted in `service.held` until it is dropped.
 
-    def __init__(self, service: Service, length: str) -> None:
-        self._service = service
+    Args:
+        length: what the request says of it.
+        limit: the most bytes that are accepted.
+    """
+
+    def __init__(self, service: Service, length: str, limit: int) -> None:
+        self._service, self._limit = service, limit
         self._contents = bytearray()
         self._counted = 0
         self.refusal: RequestError | None = None
         if length.isascii() and length.isdigit() and len(length) < 16:
             self._count(int(length))
+
+    def __len__(self) -> int:
+        return len(self._contents)
 
     def add(self, block: bytes) -> None:
         """A body that is refused is not kept."""
@@ -123,8 +235,8 @@ class _Body:
         self._contents.clear()
 
     def _count(self, size: int) -> None:
-        if size > self._service.max_payload:
-            limit = self._service.max_payload / 2**20
+        if size > self._limit:
+            limit = self._limit / 2**20
             self.refusal = RequestError(413, f"more than {limit:g} MB are not accepted: shrink the image")
         elif self._service.held + size - self._counted > MAX_HELD_BYTES:
             self.refusal = RequestError(503, "busy: the images under way fill the memory that is set aside; try again")
@@ -135,8 +247,13 @@ class _Body:
         self.drop()
 
 
-async def _read(request: Request, body: _Body) -> bytes:
-    """The body, which is read to its end also where it is refused: else many a client would never see why."""
+async def _in_thread(call: Callable[..., _T], *arguments: Any) -> _T:
+    """In a thread, because reading can take long and every other request would wait; in one, to take turns."""
+    return await asyncio.get_running_loop().run_in_executor(_HEADERS, call, *arguments)
+
+
+async def _read(request: Request, body: _Body) -> None:
+    """Reads the body, which is read to its end also where it is refused: else many a client would never see why."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for block in request.stream():
@@ -145,23 +262,28 @@ async def _read(request: Request, body: _Body) -> bytes:
         raise RequestError(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
     if body.refusal is not None:
         raise body.refusal
-    return body.take()
 
 
-def _header(contents: bytes) -> Header:
-    try:
-        return header_of(contents)
-    except UnusableImageError as error:
-        raise RequestError(413 if error.kind == TOO_LARGE else 400, f"the body {error}") from error
+def _read_images(contents: bytes, content_type: str | None) -> tuple[inference.Request, list[int]]:
+    """The images of a body, and how many pixels each has."""
+    asked = read_request(contents, content_type)
+    pixels = []
+    for index, image in enumerate(asked.images):
+        try:
+            header = header_of(image)
+        except UnusableImageError as error:
+            raise RequestError(413 if error.kind == TOO_LARGE else 400, f"{asked.place(index)} {error}") from error
+        pixels.append(header.height * header.width)
+    return asked, pixels
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _refused(expected: str, request: Request, error: Exception) -> Response:
     if isinstance(error, RequestError):
         status, sentence = error.status, str(error)
     else:
         assert isinstance(error, HTTPException)
         status = error.status_code
-        sentence = f"{error.detail}: {request.method} {request.url.path}; expected GET /ping or POST /invocations"
+        sentence = f"{error.detail}: {request.method} {request.url.path}; expected GET /ping or {expected}"
     if status != 503 or request.url.path != "/ping":  # pings come every few seconds while the model loads
         log.info("%s %s: %d: %s", request.method, request.url.path, status, sentence)
     headers = {"Retry-After": RETRY_SECONDS} if status == 503 else None

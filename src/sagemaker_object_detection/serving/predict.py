@@ -11,7 +11,6 @@ import tensorflow as tf
 from PIL import Image
 
 from sagemaker_object_detection.artifact.inference import respond
-from sagemaker_object_detection.artifact.model_info import read_model_info
 from sagemaker_object_detection.devices.prepare import prepare_to_answer
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.images.decoding import decode
@@ -20,6 +19,7 @@ from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
 from sagemaker_object_detection.serving.coco_results import array_lines, coco_results, image_ids
 from sagemaker_object_detection.serving.image_files import ImageFile, find_images
 from sagemaker_object_detection.serving.predictor import Predictor
+from sagemaker_object_detection.serving.published import find_model
 from sagemaker_object_detection.serving.queue import DamagedImageError
 from sagemaker_object_detection.serving.whole_files import whole_file, writing
 
@@ -67,7 +67,7 @@ def predict_files(
     headers = _headers(files)
     ids = image_ids(files, annotations) if format == "coco" else []
     targets = _drawing_paths(drawings, files)
-    read_model_info(model)  # before what takes longer
+    find_model(model)  # before what takes longer
     prepare_to_answer()
     predictor = Predictor(model)
     if drawings is not None:

@@ -1,17 +1,20 @@
-"""An exported model, loaded to answer images."""
+"""A model, loaded to answer images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.artifact.export import SAVED_MODEL
 from sagemaker_object_detection.artifact.inference import SIGNATURE
 from sagemaker_object_detection.artifact.model_info import FILE_NAME, ModelInfo, read_model_info
+from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError, first_line
-from sagemaker_object_detection.serving.queue import DamagedImageError
+from sagemaker_object_detection.serving.published import find_model, load_published
+from sagemaker_object_detection.serving.queue import DamagedImageError, Outputs
 
 _FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
 _OUTPUTS = (
@@ -23,18 +26,30 @@ _OUTPUTS = (
 )
 _EXPECTED = "expected the SavedModel that a training job wrote: copy the model directory again"
 _MAX_REASON = 200
+_PIXELS = "serving_default"
+"""The signature that takes images as the reference exporter does."""
 
 
 class Predictor:
-    """An artifact, loaded. Raises UserError where folder `model` holds none."""
+    """A job's model or a published one, loaded. Raises UserError where folder `model` holds none."""
 
     def __init__(self, model: Path) -> None:
-        info = read_model_info(model)
-        self.labels = info.labels
-        self._module, self._detect = _load(model / SAVED_MODEL, info)
+        found = find_model(model)
+        self.labels: Labels
+        if not isinstance(found, ModelInfo):
+            weights = found.fetch()
+            assert weights is not None
+            if weights.artifact is None:
+                module, self.labels = load_published(weights)
+                self._module, self._detect, self._detect_pixels = module, module.detect_encoded, module.detect
+                return
+            model, found = weights.artifact, read_model_info(weights.artifact)
+        self.labels = found.labels
+        self._module, self._detect = _load(model / SAVED_MODEL, found)
+        self._detect_pixels = self._module.signatures.get(_PIXELS)
 
-    def __call__(self, images: Sequence[bytes]) -> list[dict[str, Any]]:
-        """The SavedModel's outputs for each image, as `artifact.inference.respond` takes them.
+    def __call__(self, images: Sequence[bytes]) -> list[Outputs]:
+        """The model's outputs for each image, as `artifact.inference.respond` takes them.
 
         Args:
             images: the contents of JPEG or PNG files, one at least. Any number is one batch.
@@ -46,8 +61,22 @@ class Predictor:
             outputs = self._detect(tf.constant(list(images)))
         except tf.errors.InvalidArgumentError as error:
             raise DamagedImageError(first_line(error)) from error
-        columns = {name: value.numpy().tolist() for name, value in outputs.items()}
-        return [{name: column[row] for name, column in columns.items()} for row in range(len(images))]
+        return _rows(outputs, len(images))
+
+    def pixels(self, images: Sequence[np.ndarray]) -> list[Outputs]:
+        """The same and the raw outputs for images that are decoded: uint8 [height, width, 3], as displayed.
+
+        Raises:
+            DamagedImageError: the model takes no pixels.
+        """
+        if self._detect_pixels is None:
+            raise DamagedImageError(f"the model has no signature {_PIXELS}")
+        return [_rows(self._detect_pixels(input_tensor=tf.constant(image[None])), 1)[0] for image in images]
+
+
+def _rows(outputs: Mapping[str, tf.Tensor], count: int) -> list[Outputs]:
+    columns = {name: value.numpy().tolist() for name, value in outputs.items()}
+    return [{name: column[row] for name, column in columns.items()} for row in range(count)]
 
 
 def _load(folder: Path, info: ModelInfo) -> tuple[Any, Any]:

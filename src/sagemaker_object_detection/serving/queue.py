@@ -1,4 +1,4 @@
-"""The images that wait for the model, and the thread that answers them in batches."""
+"""The images that wait for a model, and the thread that answers them in batches."""
 
 import logging
 import math
@@ -31,27 +31,32 @@ class DamagedImageError(Exception):
     """An image of a batch cannot be decoded."""
 
 
+Detect = Callable[[Sequence[Any]], list[Outputs]]
+"""A model: images, of the one kind it takes -> the outputs of each. Raises DamagedImageError where one cannot be
+decoded."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    contents: bytes
+    model: Detect
+    contents: Any
     pixels: int
     since: float
     outputs: "Future[Outputs]" = field(default_factory=Future)
 
 
 class BatchQueue:
-    """Answers images in the order in which they come, as many at a time as wait, up to `batch_size`.
+    """Answers images in the order in which they come, as many of one model at a time as wait, up to `batch_size`.
 
     Nothing waits for a batch to fill: a single image is answered at once, and a batch forms while another is computed.
+    All models of a server share one queue: two of them never compute at a time, in the memory of both.
 
     Args:
-        model: encoded images -> the outputs of each; raises DamagedImageError where one cannot be decoded.
         batch_size: the most images of a batch.
     """
 
-    def __init__(self, model: Callable[[Sequence[bytes]], list[Outputs]], batch_size: int) -> None:
-        self._model = model
-        self._batch_size = batch_size
+    def __init__(self, batch_size: int = 1) -> None:
+        self.batch_size = batch_size
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -66,8 +71,8 @@ class BatchQueue:
         since = self._under_way_since
         return self._thread.is_alive() and (since is None or time.monotonic() - since < STUCK)
 
-    def put(self, contents: bytes, pixels: int) -> "Future[Outputs]":
-        """The outputs to come for an encoded image of so many pixels; the future raises RequestError where there are
+    def put(self, model: Detect, contents: Any, pixels: int) -> "Future[Outputs]":
+        """The outputs to come of a model for an image of so many pixels; the future raises RequestError where there are
         none (400: it cannot be decoded; 503: it waited too long; 500: a fault of the model).
 
         Raises:
@@ -76,7 +81,7 @@ class BatchQueue:
         with self._changed:
             if len(self._waiting) >= MAX_WAITING:
                 raise RequestError(503, f"busy: {MAX_WAITING} images wait already; try again later")
-            image = _Waiting(contents, pixels, time.monotonic())
+            image = _Waiting(model, contents, pixels, time.monotonic())
             self._waiting.append(image)
             self._changed.notify()
         return image.outputs
@@ -98,21 +103,26 @@ class BatchQueue:
             self._under_way_since = time.monotonic()
             self._answer(batch)
             self._under_way_since = None
+            batch.clear()  # while this waits for the next, nothing keeps a model that is unloaded
 
     def _next(self) -> list[_Waiting]:
-        """The images of the next batch; none when the queue is closed and empty."""
+        """The images of the next batch, all of one model; none when the queue is closed and empty."""
         batch: list[_Waiting] = []
-        pixels = 0
         with self._changed:
             while not batch:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if not self._waiting:
                     break
-                while self._waiting and len(batch) < self._batch_size:
-                    # However small the files are: what they decode to has to fit into the memory all at once.
-                    if batch and pixels + self._waiting[0].pixels > MAX_PIXELS:
-                        break
+                pixels, later = 0, deque[_Waiting]()
+                while self._waiting and len(batch) < self.batch_size:
                     image = self._waiting.popleft()
+                    if batch and image.model is not batch[0].model:
+                        later.append(image)
+                        continue
+                    # However small the files are: what they decode to has to fit into the memory all at once.
+                    if batch and pixels + image.pixels > MAX_PIXELS:
+                        later.append(image)
+                        break
                     if not image.outputs.set_running_or_notify_cancel():
                         continue
                     if refusal := self._refusal(image):
@@ -120,6 +130,7 @@ class BatchQueue:
                         continue
                     batch.append(image)
                     pixels += image.pixels
+                self._waiting.extendleft(reversed(later))
         return batch
 
     def _refusal(self, image: _Waiting) -> str | None:
@@ -129,7 +140,7 @@ class BatchQueue:
 
     def _answer(self, batch: list[_Waiting]) -> None:
         try:
-            answers = self._model([image.contents for image in batch])
+            answers = batch[0].model([image.contents for image in batch])
         except Exception as error:
             if len(batch) > 1:  # whichever image it was: the others are answered
                 for image in batch:

@@ -4,7 +4,6 @@ SageMaker asks for connections within 250 ms, and for a healthy /ping within fou
 process 30 seconds after SIGTERM.
 """
 
-import io
 import logging
 import os
 import resource
@@ -16,25 +15,26 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import uvicorn
-from PIL import Image
 
-from sagemaker_object_detection.artifact.model_info import read_model_info
+from sagemaker_object_detection.artifact.model_info import ModelInfo
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job.stop import StopSignal
-from sagemaker_object_detection.serving.app import Model, Service
+from sagemaker_object_detection.serving.app import Service
+from sagemaker_object_detection.serving.model import Loader
+from sagemaker_object_detection.serving.models import Models
+from sagemaker_object_detection.serving.published import find_model
 from sagemaker_object_detection.serving.queue import BatchQueue
+from sagemaker_object_detection.serving.settings import (
+    LARGEST_PAYLOAD_IN_MB,
+    MODEL_ID,
+    ONE_PROCESS,
+    WORKERS,
+    name_idle,
+    read_settings,
+)
 
 log = logging.getLogger(__name__)
 
-PORT = 8080
-PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
-"""Set where several containers share an endpoint."""
-PAYLOAD_VARIABLE = "SAGEMAKER_MAX_PAYLOAD_IN_MB"
-"""Set by batch transform, where the user has chosen it; 0 stands for no limit."""
-MAX_PAYLOAD_IN_MB = 25
-"""The largest body of SageMaker's own endpoints."""
-LARGEST_PAYLOAD_IN_MB = 100
-"""Of any transform job, times the requests that are open at once."""
 ANSWERING_SECONDS = 15.0
 """After SIGTERM: what still waits then is refused."""
 SHUTDOWN_SECONDS = 22
@@ -42,7 +42,6 @@ CLOSING_SECONDS = 3.0
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds for which SageMaker's side keeps a connection, so that it is never the one surprised."""
 _BACKLOG = 2048
-_GPU_BATCH = 8
 
 
 def serve(model: Path, port: int | None) -> None:
@@ -54,16 +53,22 @@ def serve(model: Path, port: int | None) -> None:
     Raises:
         UserError: the folder holds no model, a setting is wrong, or the port is taken.
     """
-    if port is None:
-        port = _whole_number(PORT_VARIABLE, PORT, 65535)
-    payload = _whole_number(PAYLOAD_VARIABLE, MAX_PAYLOAD_IN_MB, LARGEST_PAYLOAD_IN_MB)
-    payload = payload or LARGEST_PAYLOAD_IN_MB
-    read_model_info(model)  # says at once that there is no model, before TensorFlow is imported
-    service = Service(max_payload=payload * 2**20, transforms=max(1, LARGEST_PAYLOAD_IN_MB // payload))
+    settings = read_settings(os.environ)
+    logging.getLogger("sagemaker_object_detection").setLevel(settings.log_level)
+    # Says at once that there is no model, before TensorFlow is imported.
+    if not settings.multi_model and isinstance(find_model(model), ModelInfo):
+        name_idle(os.environ, (MODEL_ID,), "the model says itself what it is")
+    payload = settings.max_payload_in_mb
+    service = Service(
+        max_payload=payload * 2**20,
+        transforms=max(1, LARGEST_PAYLOAD_IN_MB // payload),
+        queue=BatchQueue(),
+        models=Models(settings.max_models) if settings.multi_model else None,
+    )
     # As many connections as the system lets this process have: 1024 files, as many start with, are soon used up.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with StopSignal() as stop, _listening(port) as listener:
+    with StopSignal() as stop, _listening(settings.port if port is None else port) as listener:
         config = uvicorn.Config(
             service.app(),
             lifespan="off",
@@ -79,18 +84,25 @@ def serve(model: Path, port: int | None) -> None:
         def load() -> None:
             started = time.monotonic()
             try:
-                service.model, device = _load(model)
-                log.info("Ready after %.1f seconds, on %s.", time.monotonic() - started, device)
+                loader = Loader(service.queue, os.environ, settings.workers)
+                if service.models is not None:
+                    service.models.load_model = loader.load
+                else:
+                    service.model = loader.load(model)
+                    if service.model.handler is None:
+                        name_idle(os.environ, WORKERS, "no script answers, and " + ONE_PROCESS)
+                log.info("Ready after %.1f seconds, on %s.", time.monotonic() - started, loader.device)
             except BaseException as error:  # told by the main thread
                 failures.append(error)
                 server.should_exit = True
 
-        log.info("Listening on port %d; loading %s.", listener.getsockname()[1], model)
+        told = "models are loaded as they are asked for" if settings.multi_model else f"loading {model}"
+        log.info("Listening on port %d; %s.", listener.getsockname()[1], told)
         threading.Thread(target=load, name="loader", daemon=True).start()
         server.run(sockets=[listener])
+        closed = service.close(CLOSING_SECONDS)
         if failures:
             raise failures[0]
-        closed = service.model is None or service.model.queue.close(CLOSING_SECONDS)
         log.info("Stopped." if closed else "Stopped, while an image was still being computed.")
         if not closed:  # at its end Python would wait for TensorFlow, and SageMaker for neither
             sys.stdout.flush()
@@ -113,26 +125,8 @@ class _Server(uvicorn.Server):
         """Asked ten times a second, until it says that the server is to end."""
         if self._stop.requested:
             self.should_exit = True
-            if self._service.model is not None:
-                self._service.model.queue.stop_within(ANSWERING_SECONDS)
+            self._service.stop_within(ANSWERING_SECONDS)
         return await super().on_tick(counter)
-
-
-def _load(folder: Path) -> tuple[Model, str]:
-    """The model, once it has answered an image, as the first answer takes seconds; and for the log, on what."""
-    from sagemaker_object_detection.devices.prepare import prepare_to_answer
-    from sagemaker_object_detection.serving.predictor import Predictor
-
-    on_gpu = prepare_to_answer()
-    batch_size = _GPU_BATCH if on_gpu else min(os.cpu_count() or 1, _GPU_BATCH)
-    predictor = Predictor(folder)
-    # A GPU chooses its algorithms for every size of a batch on its own.
-    image = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(image, "PNG")
-    for size in range(batch_size, 0, -1) if on_gpu else {1, batch_size}:
-        predictor([image.getvalue()] * size)
-    device = f"{'a GPU' if on_gpu else 'the CPU'}, up to {batch_size} images at a time"
-    return Model(BatchQueue(predictor, batch_size), predictor.labels), device
 
 
 def _listening(port: int) -> socket.socket:
@@ -146,12 +140,3 @@ def _listening(port: int) -> socket.socket:
     # Made of its number, a socket knows its protocol. Only then does asyncio send small answers at once, instead of
     # 40 ms later (Nagle's algorithm).
     return socket.socket(fileno=listener.detach())
-
-
-def _whole_number(name: str, default: int, largest: int) -> int:
-    text = os.environ.get(name, "").strip()
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= largest):
-        raise UserError(f"{name}: got {text!r} in the environment; expected a whole number from 0 to {largest}")
-    return int(text)

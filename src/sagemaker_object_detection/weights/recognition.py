@@ -66,11 +66,16 @@ def check_architecture(stored: StoredVariables, base: BaseModel, origin: str) ->
     return found
 
 
-def choose_size(candidates: tuple[BaseModel, ...], weights: Weights, named: BaseModel | None) -> BaseModel:
+def choose_size(
+    candidates: tuple[BaseModel, ...], weights: Weights, named: BaseModel | None, setting: str = "model_id"
+) -> BaseModel:
     """Settles the input size, which the variables do not tell.
 
     `named` decides; then the address, folder or archive, where it is called like a base model; then the pipeline.config
     beside the weights; then the smaller size.
+
+    Args:
+        setting: what named it, or could.
 
     Raises:
         UserError: `named` is of another architecture.
@@ -80,8 +85,8 @@ def choose_size(candidates: tuple[BaseModel, ...], weights: Weights, named: Base
         if named not in candidates:
             hint = f" (beside them, {weights.pipeline_config} speaks of {told} pixels)" if told else ""
             raise UserError(
-                f"model_id: got {named.name!r}, but the variables of {weights.origin} are those of "
-                f"{' or '.join(base.name for base in candidates)}{hint}; leave model_id out or make it agree"
+                f"{setting}: got {named.name!r}, but the variables of {weights.origin} are those of "
+                f"{' or '.join(base.name for base in candidates)}{hint}; leave {setting} out or make it agree"
             )
         return named
     if len(candidates) == 1:
@@ -94,7 +99,7 @@ def choose_size(candidates: tuple[BaseModel, ...], weights: Weights, named: Base
             return base
     smallest = min(candidates, key=lambda base: base.input_size)
     others = ", ".join(base.name for base in candidates if base is not smallest)
-    log.info("Input size %d; for the larger one set model_id to %s.", smallest.input_size, others)
+    log.info("Input size %d; for the larger one set %s to %s.", smallest.input_size, setting, others)
     return smallest
 
 

@@ -1,0 +1,245 @@
+"""The processes in which a user's script answers requests: one that hangs or dies takes no other with it."""
+
+import logging
+import math
+import multiprocessing
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from sagemaker_object_detection.artifact.inference import RequestError
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.serving.handlers.child import Failure, work
+from sagemaker_object_detection.serving.handlers.rest import RestInterface
+from sagemaker_object_detection.serving.handlers.script import Script
+from sagemaker_object_detection.serving.queue import MAX_WAITING, PATIENCE
+
+log = logging.getLogger(__name__)
+
+_START_SECONDS = 120.0
+"""For the script's imports: an endpoint has four minutes to become healthy."""
+_INSTALL_SECONDS = 120
+ANSWER_SECONDS = PATIENCE
+"""From the arrival of a request to its answer, after which the process that has it is ended."""
+_LOOK_SECONDS = 0.25
+"""Between two looks whether the server is to stop."""
+
+
+class UserHandler:
+    """Answers requests with a user's script.
+
+    Args:
+        script: whose handler functions are called.
+        rest: the model, as the script asks it; closed with this.
+        count: of processes.
+        work: makes an empty folder of a name, for packages that the script asks for.
+
+    Raises:
+        UserError: the script or its packages cannot be imported.
+    """
+
+    def __init__(self, script: Script, rest: RestInterface, count: int, work: Callable[[str], Path]) -> None:
+        self._script, self._rest = script, rest
+        self._libraries = [str(script.path.parent), *_packages(script, work)]
+        self._idle: queue.SimpleQueue[_Process | None] = queue.SimpleQueue()
+        """None once all is closed."""
+        self._count = count
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="handler")
+        self._waiting = 0
+        self._end = math.inf
+        self._lock = threading.Lock()
+        self._closed = False
+        self._processes: set[_Process] = set()
+        try:
+            for process in [self._started() for _ in range(count)]:
+                if failure := process.imported():
+                    log.error("%s %s\n%s", script.path, failure.sentence, failure.trace)
+                    raise UserError(
+                        f"{script.path} {failure.sentence}; correct it, put packages that it lacks into "
+                        f"{script.libraries}, or deploy without entry_point"
+                    )
+                self._idle.put(process)
+        except BaseException:
+            self.close()
+            raise
+        functions = " and ".join(script.functions)
+        log.info("%s answers requests (%s), in %d processes, without gRPC.", script.path, functions, count)
+
+    def call(self, body: bytes, fields: dict[str, Any], model: str) -> "Future[tuple[bytes, str]]":
+        """The script's answer and its media type; the future raises RequestError where there is none.
+
+        Args:
+            fields: of `child.Context`, but for `rest_uri`.
+            model: what the request calls the model.
+
+        Raises:
+            RequestError: 503: too much waits already.
+        """
+        with self._lock:
+            if self._waiting >= MAX_WAITING or self._closed:
+                raise RequestError(503, f"busy: {MAX_WAITING} requests wait already; try again later")
+            self._waiting += 1
+        uri = f"{self._rest.address}/v1/models/{model}:{fields['method'] or 'predict'}"
+        return self._threads.submit(self._answer, body, {**fields, "rest_uri": uri}, time.monotonic())
+
+    def stop_within(self, seconds: float) -> None:
+        """Requests that are not answered by then are refused (503)."""
+        self._end = time.monotonic() + seconds
+
+    def close(self) -> None:
+        """Ends the processes, whatever they do."""
+        with self._lock:
+            self._closed = True
+            for process in self._processes:
+                process.kill()
+        for _ in range(self._count):
+            self._idle.put(None)
+        self._rest.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _started(self) -> "_Process":
+        process = _Process(self._script, self._libraries)
+        with self._lock:
+            self._processes.add(process)
+            if self._closed:
+                process.kill()
+        return process
+
+    def _answer(self, body: bytes, fields: dict[str, Any], since: float) -> tuple[bytes, str]:
+        try:
+            if time.monotonic() > since + PATIENCE:
+                raise RequestError(503, f"busy: the request waited for more than {PATIENCE:.0f} seconds; try again")
+            process = self._idle.get()
+            if process is None:
+                raise _stopping()
+            answer = self._asked(process, body, fields, since + ANSWER_SECONDS)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+        if isinstance(answer, Failure):
+            log.error("%s %s\n%s", self._script.path, answer.sentence, answer.trace)
+            if time.monotonic() > self._end:
+                raise _stopping()
+            raise RequestError(500, f"{self._script.path.name} {answer.sentence}")
+        return answer
+
+    def _asked(
+        self, process: "_Process", body: bytes, fields: dict[str, Any], deadline: float
+    ) -> tuple[bytes, str] | Failure:
+        """The answer of a process, which is idle again then, or has been ended and replaced."""
+        try:
+            process.send(body, fields)
+            while not process.has_said(_LOOK_SECONDS):
+                if time.monotonic() > self._end:
+                    raise _stopping()
+                if time.monotonic() > deadline:
+                    name = self._script.path.name
+                    raise RequestError(
+                        504, f"{name} did not answer within {ANSWER_SECONDS:.0f} seconds; its process was ended"
+                    )
+            answer = process.said()
+        except (EOFError, OSError):
+            answer = None
+        except RequestError as error:
+            log.error("%s: %s", self._script.path, error)
+            self._replace(process)
+            raise
+        if answer is None:
+            if self._closed or time.monotonic() > self._end:
+                raise _stopping()
+            self._replace(process)
+            return Failure("ended its process while it answered this request", "")
+        self._idle.put(process)
+        return answer
+
+    def _replace(self, process: "_Process") -> None:
+        process.kill()
+        with self._lock:
+            self._processes.discard(process)
+        if not self._closed:
+            # Its import's outcome is the first that the next request hears of it.
+            self._idle.put(self._started())
+
+
+def _stopping() -> RequestError:
+    return RequestError(503, "the server is stopping; try again")
+
+
+class _Process:
+    """One process, and the pipe to it."""
+
+    def __init__(self, script: Script, libraries: list[str]) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would copy TensorFlow's locks as they are
+        self._pipe: Connection
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=work, args=(theirs, str(script.path), script.functions, libraries), name="handler", daemon=True
+        )
+        self._process.start()
+        theirs.close()  # so that the pipe ends with the process
+        self._imported = False
+
+    def imported(self) -> Failure | None:
+        """Waits for the script's import, once."""
+        if self._imported:
+            return None
+        try:
+            failure: Failure | None
+            if self._pipe.poll(_START_SECONDS):
+                failure = self._pipe.recv()
+            else:
+                failure = Failure(f"was not imported within {_START_SECONDS:.0f} seconds", "")
+        except (EOFError, OSError):
+            failure = Failure("ended its process while it was imported", "")
+        self._imported = failure is None
+        return failure
+
+    def send(self, body: bytes, fields: dict[str, Any]) -> None:
+        if failure := self.imported():
+            raise RequestError(500, failure.sentence)
+        self._pipe.send((body, fields))
+
+    def has_said(self, seconds: float) -> bool:
+        return self._pipe.poll(seconds)
+
+    def said(self) -> tuple[bytes, str] | Failure:
+        answer: tuple[bytes, str] | Failure = self._pipe.recv()
+        return answer
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def _packages(script: Script, work: Callable[[str], Path]) -> list[str]:
+    """Folders of packages that only the script sees: its own `lib`, or else what its requirements.txt asks for, as the
+    TensorFlow Serving container has it."""
+    if script.libraries.is_dir():
+        if script.requirements.is_file():
+            log.warning("%s is not installed: %s is there, and used", script.requirements, script.libraries)
+        return [str(script.libraries)]
+    if not script.requirements.is_file():
+        return []
+    log.info("Installing %s for the script alone.", script.requirements)
+    folder = str(work("packages"))
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command += ["--target", folder, "--requirement", str(script.requirements)]
+    try:
+        done = subprocess.run(
+            command, cwd=script.path.parent, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
+        )
+        said = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no message"])[-1]
+    except subprocess.TimeoutExpired:
+        said = f"not done within {_INSTALL_SECONDS} seconds"
+    if said:
+        raise UserError(
+            f"{script.requirements}: cannot be installed ({said[:300]}); expected packages that pip can reach: put "
+            f"them into {script.libraries} (pip install --target), which needs no network"
+        )
+    return [folder]
