@@ -254,9 +254,21 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     # The data.
     Fault(
         "xywh-read-as-xyxy",
+        f"{_SRC}/dataset/conventions.py",
+        'declared = BY_SETTING["xyxy" if bbox_format == AUTO else bbox_format]',
+        'declared = BY_SETTING["xyxy"]',
+    ),
+    Fault(
+        "any-share-of-boxes-left-out",
         f"{_SRC}/dataset/check_boxes.py",
-        'corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written',
-        "corners = written",
+        "return invalid > max(_FEW_DROPPED, _MOST_DROPPED * count) and invalid < count",
+        "return False",
+    ),
+    Fault(
+        "shares-read-as-pixels",
+        f"{_SRC}/dataset/conventions.py",
+        "_THINNEST = 1.0 - 1e-6",
+        "_THINNEST = 0.0",
     ),
     Fault(
         "category-ids-in-the-order-of-the-file",

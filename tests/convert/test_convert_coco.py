@@ -78,6 +78,8 @@ def test_entries_that_are_wrong_are_told_together_by_their_positions_in_the_file
         good | {"category_id": 3},
         good | {"bbox": [1, 2, 3]},
         good | {"bbox": [30, 40, 10, 10]},
+        good | {"image_id": 6},
+        good | {"category_id": 4},
     ]
     write_json(tmp_path / "instances.json", document)
     file = tmp_path / "instances.json"
@@ -86,8 +88,11 @@ def test_entries_that_are_wrong_are_told_together_by_their_positions_in_the_file
         "instances.json.",
         f"{file} images[2] 'c.jpg': id 100 already belongs to images[0] 'a.jpg'. Give every image an id of its own.",
         f"{file} annotations[3]: image_id 5 is not the id of any image in images. Correct it or remove the annotation.",
+        f"{file} annotations[7]: image_id 6 is not the id of any image in images. Correct it or remove the annotation.",
         f"{file} categories: id 7 is both 'cat' and 'horse'. Give every category an id of its own.",
         f"{file} annotations[4], image 'a.jpg': category_id 3 is not among the ids of categories (7, 14). Add it there "
+        "or correct it.",
+        f"{file} annotations[8], image 'a.jpg': category_id 4 is not among the ids of categories (7, 14). Add it there "
         "or correct it.",
         f"{file} images[5]: {tmp_path}/pictures/a.jpg is the image of {file} images[0] already. Merge the two, or "
         "remove one.",
@@ -110,9 +115,10 @@ def test_corner_boxes_are_recognised_and_never_dropped(mode, source, tmp_path, c
         annotation["bbox"] = box
     write_json(tmp_path / "instances.json", document)
     assert refused(capsys, [*arguments, *mode], tmp_path) == [
-        "coco: these look like [xmin, ymin, xmax, ymax] boxes, and COCO has [x, y, width, height]: 2 of 3 boxes cannot "
-        f"be read so; first: {tmp_path}/instances.json annotations[1], image 'b.jpg': the box x 5, y 40, width 60, "
-        "height 44. Training takes a file with such boxes as it is, under the name annotations.json; else correct them."
+        "coco: these boxes look like [xmin, ymin, xmax, ymax] in pixels, and COCO has [x, y, width, height] in pixels: "
+        f"2 of 3 boxes do not fit their images so; first: {tmp_path}/instances.json annotations[1], image 'b.jpg': the "
+        "box x 5, y 40, width 60, height 44. Training takes a file with such boxes as annotations.json, with "
+        'bbox_format="xyxy"; else correct them.'
     ]
 
 

@@ -234,7 +234,7 @@ def test_an_image_of_another_size_is_refused_and_its_boxes_are_not_judged(name, 
 
 
 def test_a_long_list_shows_every_kind_and_sums_up_the_rest(tmp_path, capsys):
-    boxes = ((0, 1, 2, 20, 30), *((0, 30, 20, 66, 25),) * 300)  # of a height below y, so that they are no corners
+    boxes = ((0, 1, 2, 20, 30), *((0, 30, 20, 6600, 2500),) * 300)  # which fit no other convention either
     arguments = write_coco(tmp_path, (Picture("a.jpg", 64, 48, boxes), Picture("b.jpg", 64, 48)))
     (tmp_path / "pictures/b.jpg").unlink()
     lines = refused_text(capsys, arguments, tmp_path)

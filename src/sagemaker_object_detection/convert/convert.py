@@ -108,7 +108,9 @@ def check(data: ForeignDataSet, *, drop: bool) -> tuple[np.ndarray, np.ndarray, 
     if judgement is not None and judgement.sure and not judgement.confined:
         misfits = np.flatnonzero(~judgement.fits)
         setting = judgement.likely.setting if judgement.likely is not None else None
-        advice = f'Training takes a file with such boxes as annotations.json, with bbox_format="{setting}"; else correct'
+        advice = (
+            f'Training takes a file with such boxes as annotations.json, with bbox_format="{setting}"; else correct'
+        )
         text = (
             f"{data.format}: these boxes look like {judgement.likely}, and COCO has [x, y, width, height] in pixels: "
             f"{len(misfits)} of {len(numbers)} boxes do not fit their images so; first: "

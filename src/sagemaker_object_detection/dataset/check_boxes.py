@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
+from sagemaker_object_detection.dataset.box_keys import BoxKey
 from sagemaker_object_detection.dataset.conventions import (
     BY_SETTING,
     MAX_OVERHANG,
@@ -89,11 +90,16 @@ def check_boxes(
     written, box_sizes = table.bboxes[known], sizes[table.box_images[known]].astype(np.float64)
     judgement = judge_conventions(written, box_sizes, bbox_format)
     declared, explicit = judgement.declared, bbox_format != AUTO
+    nothing = CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), conventions=judgement.line)
+    said = [
+        _contradiction(table, key, declared, bbox_format) for key in table.said_formats if key.says != declared.setting
+    ]
+    if said:
+        return nothing, said, []
     warnings = []
     if judgement.likely is not None and table.bbox_format is None:
         text = _other_convention(table, known, box_sizes, judgement, bbox_format)
         if judgement.sure and not (judgement.confined and explicit):
-            nothing = CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), conventions=judgement.line)
             return nothing, [Problem(table.channel, OTHER_FORMAT, text)], []
         warnings.append(text)
     elif judgement.ties and not explicit:
@@ -119,6 +125,15 @@ def check_boxes(
     return boxes, problems, warnings + warned
 
 
+def _contradiction(table: AnnotationTable, key: BoxKey, declared: Convention, bbox_format: str) -> Problem:
+    text = (
+        f"{table.channel}: {len(key.rows)} annotations say by {key.key} {key.value} that their boxes are "
+        f"{BY_SETTING[str(key.says)]}, but bbox_format={bbox_format!r} reads {declared}; first: "
+        f'annotations[{key.rows[0]}]. Set bbox_format="{key.says}" if that holds for all boxes, or else correct them.'
+    )
+    return Problem(table.channel, OTHER_FORMAT, text)
+
+
 def _other_convention(
     table: AnnotationTable, known: np.ndarray, sizes: np.ndarray, judgement: Judgement, bbox_format: str
 ) -> str:
@@ -128,14 +143,14 @@ def _other_convention(
     misfits, total = np.flatnonzero(~judgement.fits), len(written)
     others = int((~likely.fits(written, sizes)).sum())
     if judgement.confined:
-        first = np.argsort(-np.abs(written).max(axis=1), kind="stable")[:_FIRST_FEW]
+        first = np.argsort(-written.max(axis=1), kind="stable")[:_FIRST_FEW]  # far from the corner, where all agree
         evidence = f"every box but {len(misfits)} of {total} fits so too, but {_CONFINED}"
     else:
         first = misfits[:_FIRST_FEW]
         evidence = f"{len(misfits)} of {total} boxes do not fit their images so, {others or 'none'} the other way"
     corners = likely.to_xyxy_pixels(written[first], sizes[first])
     examples = "; ".join(
-        f"{_box(table, known[row])} would be {_numbers(box)}" for row, box in zip(first, corners, strict=True)
+        f"{_box(table, known[row])} would be {_numbers(box.round(2))}" for row, box in zip(first, corners, strict=True)
     )
     ways = [way for way in (likely, *judgement.others) if way.setting is not None]
     plain = BY_SETTING["xyxy"]
@@ -209,8 +224,8 @@ def _mixed(
         fitting = int(way.fits(written, sizes).sum())
         if way != declared and fitting >= 0.9 * len(invalid):
             return (
-                f" {fitting} of them fit as {way}: a part of the file may be written so, and more boxes of that part be "
-                f"read wrongly than those that show it."
+                f" {fitting} of them fit as {way}: a part of the file may be written so, and more of its boxes be read "
+                f"wrongly than those that show it."
             )
     return ""
 
@@ -228,8 +243,8 @@ def _thin_boxes(table: AnnotationTable, rows: np.ndarray, corners: np.ndarray) -
     if not len(thin):
         return []
     return [
-        f"{table.channel}: {len(thin)} of {len(rows)} boxes are thinner than a pixel of their image, and will hardly be "
-        f"learnt. First: {'; '.join(_box(table, rows[number]) for number in thin[:_FIRST_FEW])}."
+        f"{table.channel}: {len(thin)} of {len(rows)} boxes are thinner than a pixel of their image, and will "
+        f"hardly be learnt. First: {'; '.join(_box(table, rows[number]) for number in thin[:_FIRST_FEW])}."
     ]
 
 

@@ -218,12 +218,14 @@ def judge_conventions(written: np.ndarray, sizes: np.ndarray, bbox_format: str) 
     readings = [sample.read(Convention(order, unit)) for unit in units for order in ORDERS]
     readings = sorted((each for each in readings if each.convention != declared), key=lambda each: each.missed)
     violated = own.missed > _TOLERATED * sample.count or (bbox_format == AUTO and own.missed >= _MANY)
-    rivals = readings if own.missed >= _SOME else [each for each in readings if each.convention in _USUAL]
+    rivals = [each for each in readings if own.missed >= _SOME or each.convention in _USUAL]
+    if sample.count >= FEW:  # a larger unit fits anything loosely
+        rivals = [each for each in rivals if each.fills or not (own.fills or each.convention.unit in _WIDE_UNITS)]
     best = _best(rivals, sample.count) if violated else None
     if best is not None and _CLEARLY * best.missed > own.missed:
         best = None
-    suspect = _in_other_units(sample, readings, own if best is None else best, violated)
-    unsure = suspect is not None and best is not None and not (suspect.piles_up or suspect.convention.unit.name)
+    suspect = _in_other_units(sample, readings, own, best, violated)
+    unsure = suspect is not None and best is not None and not (suspect.cut or suspect.convention.unit.name)
     likely = best if suspect is None or unsure else suspect
     others = [suspect.convention] if suspect is not None and unsure else []
     if likely is not None:
@@ -232,7 +234,8 @@ def judge_conventions(written: np.ndarray, sizes: np.ndarray, bbox_format: str) 
             known = rival.fills if sample.count >= FEW else rival.convention.order.name and own.missed >= _SOME
             if fits_too and known and rival.convention not in (likely.convention, declared):
                 others.append(rival.convention)
-    pixels = [each for each in readings if each.convention.unit == PIXELS and (each.fills or not own.fills)]
+    told = [each for each in readings if sample.count >= FEW or each.convention in _USUAL]
+    pixels = [each for each in told if each.convention.unit == PIXELS and (each.fills or not own.fills)]
     common = [each for each in readings if each.convention.order.name and each.convention.unit not in _WIDE_UNITS]
     following = _best(common, sample.count)
     return Judgement(
@@ -240,7 +243,7 @@ def judge_conventions(written: np.ndarray, sizes: np.ndarray, bbox_format: str) 
         fits=declared.fits(written, sizes),
         likely=None if likely is None else likely.convention,
         others=tuple(others),
-        sure=likely is not None and (violated or likely.convention.unit.name != "" or likely.piles_up),
+        sure=likely is not None and (violated or likely.convention.unit.name != "" or likely.cut > 0),
         confined=likely is not None and not violated,
         ties=tuple(each.convention for each in pixels if each.convention.setting and not each.missed + own.missed),
         following=None if following is None else following.convention,
@@ -251,13 +254,13 @@ def judge_conventions(written: np.ndarray, sizes: np.ndarray, bbox_format: str) 
 @dataclass(frozen=True)
 class _Reading:
     """Boxes read by a convention. missed: how many do not fit. fills: whether they are spread over the images and reach
-    to the edges. piles_up: whether they end at both far edges in number, as objects do that the edge of an image cuts.
-    """
+    to the edges. cut: the share of boxes that end at a far edge, the lesser of both, if it is far more than end just
+    before it, as it is with objects that the edge of an image cuts; else 0."""
 
     convention: Convention
     missed: int
     fills: bool = False
-    piles_up: bool = False
+    cut: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,10 +293,11 @@ class _Sample:
             return _Reading(convention, missed)
         corners = convention.to_xyxy_pixels(self.numbers, self.sizes) / np.tile(self.sizes[:, ::-1], 2)
         starts, ends = corners[:, :2].clip(-1, 2), corners[:, 2:].clip(-1, 2)
-        spread = (((starts + ends) / 2).std(axis=0) >= 0.1).all()
-        at_edge = (ends >= 0.995).sum(axis=0)
-        fills = bool(spread and (ends.max(axis=0) >= 0.95).all())
-        return _Reading(convention, missed, fills, fills and bool((at_edge >= max(3, self.count / 100)).all()))
+        spread = ((starts + ends) / 2).std(axis=0) >= 0.1
+        fills = bool((spread & (ends.max(axis=0) >= 0.95) & (np.quantile(ends, 0.9, axis=0) >= 0.7)).all())
+        at_edge, before = (ends >= 0.995).sum(axis=0), ((ends >= 0.97) & (ends < 0.995)).sum(axis=0)
+        cut = fills and bool((at_edge >= np.maximum(max(3, self.count / 100), 2 * before / 5)).all())
+        return _Reading(convention, missed, fills, float(at_edge.min()) / self.count if cut else 0.0)
 
     def copies(self, order: Order) -> list[tuple[Convention, float]]:
         """Conventions of boxes drawn on copies of the images in another size, if the far ends of the boxes say that
@@ -329,31 +333,45 @@ def _best(readings: Sequence[_Reading], count: int) -> _Reading | None:
     return max(ranked, key=lambda each: each.fills)
 
 
-def _in_other_units(sample: _Sample, readings: Sequence[_Reading], read: _Reading, violated: bool) -> _Reading | None:
+def _in_other_units(
+    sample: _Sample, readings: Sequence[_Reading], own: _Reading, best: _Reading | None, violated: bool
+) -> _Reading | None:
     """What boxes may be that keep to a part of their images in pixels, or that fit in no known unit.
 
     Args:
-        readings: of the conventions but the declared one.
-        read: what fits best, or else the declared one.
+        own, readings: of the declared convention, and of the others.
+        best: of these, if it fits and the declared one does not.
         violated: whether the declared one does not fit.
     """
+    read = own if best is None else best
     unit, few = read.convention.unit, sample.count / 100
-    fills, piles_up = (read.fills, read.piles_up) if read.missed <= few else (False, False)
-    if sample.count < FEW or unit not in (PIXELS, *_WIDE_UNITS) or piles_up:
+    fills, cut = (read.fills, read.cut) if read.missed <= few else (False, 0.0)
+    if sample.count < FEW or unit not in (PIXELS, *_WIDE_UNITS) or cut:
         return None
-    if unit == PIXELS and not fills:
-        wide = [each for each in readings if each.convention.unit in _WIDE_UNITS and each.fills and each.missed <= few]
-        wide = [each for each in wide if sample.shortest_side >= 1.2 * float(each.convention.unit.full or 1)]
-        if wide:
-            return _best(wide, sample.count)
+    filling = [each for each in readings if each.fills and each.missed <= few and not fills]
+    if unit == PIXELS:
+        filling = [
+            each
+            for each in filling
+            if each.convention.unit in _WIDE_UNITS
+            and sample.shortest_side >= 1.2 * float(each.convention.unit.full or 1)
+        ]
+    if filling:
+        return _best(filling, sample.count)
     found = []
-    for order in ORDERS if violated else _COMMON_ORDERS:
+    orders = ORDERS if violated else _COMMON_ORDERS
+    if violated and (
+        own.fills or own.missed <= sample.count / 3
+    ):  # most boxes are as declared; some copy can be found for any other order
+        orders = (own.convention.order,)
+    for order in orders:
         for copy, part in sample.copies(order):
             drawn = sample.read(copy)
             larger, smaller = part > 1.03 and violated and unit == PIXELS, part <= 0.9
+            larger = larger and (drawn.cut > 0 or own.missed > sample.count / 2)
             if unit != PIXELS:  # a copy of 900 x 900 pixels is no thousandths
                 larger, smaller = False, copy.unit.full is None or copy.unit.full < 0.97 * float(unit.full or 1)
-            likely = (smaller and drawn.piles_up) or (not fills and (larger or (part <= 0.6 and drawn.fills)))
+            likely = (smaller and drawn.cut) or (not fills and drawn.fills and (larger or part <= 0.85))
             if drawn.missed <= few and likely:
                 found.append(drawn)
-    return max(found, key=lambda each: each.piles_up, default=None)
+    return max(found, key=lambda each: each.cut, default=None)

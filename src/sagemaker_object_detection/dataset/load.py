@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,6 +128,7 @@ def _check_channel(
     if table is None:
         return None
     warnings += table.notes
+    problems += _check_names(table)
     images, found = check_images(table)
     problems += found
     warnings += images.notes
@@ -195,7 +197,28 @@ def _labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
         for name, numbers in sharing.items()
         if len(numbers) > 1
     ]
+    for group in _alike(list(categories.values())):
+        warnings.append(
+            f"{table.channel}: the categories {shortlist(sorted(set(group)))} differ in case or blanks alone, and are "
+            f"learnt as different classes. If they are one, give their boxes one category."
+        )
     return Labels(tuple(ids), tuple(names)), warnings
+
+
+def _check_names(table: AnnotationTable) -> list[Problem]:
+    blank = [id_ for id_, name in (table.categories or {}).items() if not name.strip()]
+    if not blank:
+        return []
+    text = f"{table.channel} categories: {shortlist(blank)} have an empty name. Give every category a name."
+    return [Problem(table.channel, "categories without a name", text)]
+
+
+def _alike(names: Sequence[str]) -> list[list[str]]:
+    """Groups of names that differ in case, blanks or the form of Unicode alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    return [group for group in groups.values() if len(set(group)) > 1]
 
 
 def _check_classes(validation: AnnotationTable, training: AnnotationTable, labels: Labels) -> list[Problem]:

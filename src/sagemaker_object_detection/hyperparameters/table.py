@@ -124,7 +124,12 @@ _AUTO_FLAG = Flag(auto=True)
 _BETAS = TunableRange("1e-6", "0.999", "ReverseLogarithmic")
 _FROM_ZERO = TunableRange("0.0", "0.999", "Linear")
 _OPTIMIZERS = ("adam", "sgd", "nesterov", "rmsprop", "adagrad", "adadelta")
-_BOX_ORDERS, _BOX_UNITS = ("xyxy", "xywh", "cxcywh", "yxyx", "xxyy"), ("", "_normalized", "_percent", "_thousandths")
+BBOX_FORMATS = tuple(
+    f"{order}{unit}"
+    for unit in ("", "_normalized", "_percent", "_thousandths")
+    for order in ("xyxy", "xywh", "cxcywh", "yxyx", "xxyy")
+)
+"""What `bbox_format` may be: orders and units of `dataset/conventions.py`."""
 _EARLY_STOPPING = UsedWhen("early_stopping", (True,))
 
 
@@ -306,7 +311,7 @@ class Hyperparameters:
         used_when=UsedWhen("train_only_on_top_layer", (False,), otherwise=True),
     )
     bbox_format: str = extension(
-        Choice((AUTO, *(f"{order}{unit}" for unit in _BOX_UNITS for order in _BOX_ORDERS))),
+        Choice((AUTO, *BBOX_FORMATS)),
         "How annotations.json writes a box: xyxy for [xmin, ymin, xmax, ymax], xywh for COCO's [x, y, width, height], "
         "cxcywh with the centre, yxyx for TensorFlow's [ymin, xmin, ymax, xmax], xxyy for [xmin, xmax, ymin, ymax], in "
         "pixels; in shares of the image (0 to 1) with _normalized, in percent with _percent, 0 to 1000 with "
