@@ -16,7 +16,7 @@ on square images whether x or y comes first. The pictures of the report show it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +35,8 @@ _SOME = 3
 _CLEARLY = 10
 _SAMPLE = 5_000
 """Boxes, evenly spaced, that conventions are compared on: enough to know a share of 5% to within one in a hundred."""
+_SMALLEST_COPY = 128
+"""Pixels. In a smaller copy the edge is not told from the whole pixels before it."""
 _SMALLEST_IMAGE = 16
 """Pixels. On smaller images a box of a pixel at the origin is no share."""
 
@@ -367,6 +369,8 @@ def _in_other_units(
     for order in orders:
         for copy, part in sample.copies(order):
             drawn = sample.read(copy)
+            if part * sample.shortest_side < _SMALLEST_COPY:
+                drawn = replace(drawn, cut=0.0)
             larger, smaller = part > 1.03 and violated and unit == PIXELS, part <= 0.9
             larger = larger and (drawn.cut > 0 or own.missed > sample.count / 2)
             if unit != PIXELS:  # a copy of 900 x 900 pixels is no thousandths
