@@ -60,7 +60,6 @@ def test_a_single_name_is_a_slip(tmp_path):
 
 
 def test_settings_of_image_classification_are_no_sign_of_it(tmp_path):
-    told = problems(
-        tmp_path, {"num_classes": "2", "num_training_samples": "9", "image_shape": "3,224,224"}, ["training"]
-    )
+    names = ("num_classes", "num_training_samples", "image_shape")
+    told = problems(tmp_path, dict.fromkeys(names, "2"), ["training"])
     assert tuple(problem.partition(":")[0] for problem in told) == names
