@@ -2,6 +2,8 @@
 
 import functools
 import shlex
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from written_sets import PROGRAM, WRITERS, Picture, expected, read_back, write_coco, write_yolo
@@ -58,7 +60,7 @@ def write_voc_beside(folder):
         (folder / kind).rmdir()
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[Path], object]] = {
     **{
         name: functools.partial(WRITERS[name], pictures=PICTURES)
         for name in ("voc", "yolo", "labelme", "label-studio", "csv")
