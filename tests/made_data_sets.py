@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from conftest import write_job
 from PIL import Image
-from written_sets import PROGRAM, Picture, studio_task, voc_xml, write_json
+from written_sets import PROGRAM, Picture, studio_task, voc_xml, write_json, write_yolo
 
 from sagemaker_object_detection.check import check
 from sagemaker_object_detection.errors import UserError
@@ -195,6 +195,11 @@ def scaled(factor: float) -> Change:
     return change
 
 
+def scaled_to(side: float) -> Change:
+    """Boxes of this width and height, where the others begin."""
+    return lambda job: [box.update(bbox=[*box["bbox"][:2], *(x + side for x in box["bbox"][:2])]) for box in job.boxes]
+
+
 def beside(share: float = 1.0, **keys: Any) -> Change:
     def change(job: Job) -> None:
         for box in job.boxes[: max(1, round(share * len(job.boxes)))]:
@@ -237,6 +242,25 @@ def other_file(content: Callable[[bytes], bytes]) -> Change:
 def sides(width: int, height: int) -> Change:
     """What the annotations say of every image's size."""
     return of_images(lambda job, image: image.update(width=width, height=height))
+
+
+def padded(job: Job) -> None:
+    """Every image is twice as wide and high, and holds what it held in its upper left quarter."""
+    for image in job.images:
+        with Image.open(job.path(image)) as picture:
+            larger = Image.new("RGB", (2 * picture.width, 2 * picture.height), (90, 90, 90))
+            larger.paste(picture)
+        image["width"], image["height"] = larger.size
+        larger.save(job.path(image), quality=90)
+
+
+def turned(job: Job) -> None:
+    """Every image is stored turned, and its EXIF orientation turns it back."""
+    for image in job.images:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        with Image.open(job.path(image)) as picture:
+            picture.transpose(Image.Transpose.ROTATE_90).save(job.path(image), quality=90, exif=exif)
 
 
 def with_box(box: list[float]) -> Change:
@@ -291,7 +315,7 @@ def with_alpha(alpha: int) -> Callable[[np.ndarray], Image.Image]:
 
     def paint(pixels: np.ndarray) -> Image.Image:
         opacity = np.full(pixels.shape[:2], 255, np.uint8)
-        opacity[:, : opacity.shape[1] // 2] = alpha
+        opacity[:, : pixels.shape[1] // 2] = alpha
         return Image.fromarray(np.dstack([pixels, opacity]), "RGBA")
 
     return paint
@@ -350,7 +374,7 @@ def _names(job: Job) -> list[str]:
     return [category["name"] for category in job.document["categories"]]
 
 
-def converted_voc(edit: Callable[[str, Picture], str], *options: str) -> Change:
+def converted_voc(edit: Callable[[str], str], *options: str) -> Change:
     """Each picture's XML file is edited, and the whole converted."""
 
     def change(job: Job) -> None:
@@ -359,8 +383,39 @@ def converted_voc(edit: Callable[[str, Picture], str], *options: str) -> Change:
             picture.save(source / "JPEGImages")
             path = (source / "Annotations" / picture.name).with_suffix(".xml")
             path.parent.mkdir(exist_ok=True)
-            path.write_text(edit(voc_xml(picture, _names(job)), picture))
+            path.write_text(edit(voc_xml(picture, _names(job))))
         job.converted(["voc", str(source), "--names", ",".join(_names(job)), *options])
+
+    return change
+
+
+def converted_yolo(edit: Callable[[str], str], *options: str) -> Change:
+    """The first picture's labels are edited, and the whole converted."""
+
+    def change(job: Job) -> None:
+        pictures = _pictures(job)
+        arguments = write_yolo(job.root / "yolo", pictures, _names(job))
+        path = (job.root / "yolo/labels" / pictures[0].name).with_suffix(".txt")
+        path.write_text(edit(path.read_text()))
+        job.converted([*arguments, *options])
+
+    return change
+
+
+def converted_csv(edit: Callable[[str], str]) -> Change:
+    """As Open Images has it, edited and converted."""
+
+    def change(job: Job) -> None:
+        lines = ["ImageID,LabelName,XMin,YMin,XMax,YMax,IsGroupOf"]
+        for picture in _pictures(job):
+            picture.save(job.root / "pictures")
+            sides = picture.width, picture.height, picture.width, picture.height
+            for code, *box in picture.boxes:
+                shares = ",".join(str(number / side) for number, side in zip(box, sides, strict=True))
+                lines.append(f"{Path(picture.name).stem},{_names(job)[code]},{shares},0")
+        (job.root / "boxes.csv").write_text(edit("\n".join(lines)))
+        arguments = ["csv", str(job.root / "boxes.csv"), "--images", str(job.root / "pictures")]
+        job.converted([*arguments, "--names", ",".join(_names(job))])
 
     return change
 
@@ -377,10 +432,12 @@ def converted_coco(*options: str, **keys: Any) -> Change:
     return change
 
 
-def converted_label_studio(*options: str, **value: Any) -> Change:
+def converted_label_studio(*options: str, image_rotation: int = 0, **value: Any) -> Change:
     def change(job: Job) -> None:
         tasks = [studio_task(picture, _names(job)) for picture in _pictures(job)]
-        tasks[0]["annotations"][0]["result"][0]["value"].update(value)
+        result = tasks[0]["annotations"][0]["result"][0]
+        result["image_rotation"] = image_rotation
+        result["value"].update(value)
         write_json(job.root / "project.json", tasks)
         arguments = ["label-studio", str(job.root / "project.json"), "--images", str(job.training / "images")]
         job.converted([*arguments, "--names", ",".join(_names(job)), *options])

@@ -8,6 +8,7 @@ Exit code 1: a fault passed without a word, or an innocent data set was refused.
 import base64
 import gzip
 import json
+import re
 import sys
 import tempfile
 import unicodedata
@@ -27,9 +28,11 @@ from made_data_sets import (
     alone,
     beside,
     converted_coco,
+    converted_csv,
     converted_label_studio,
     converted_labelme,
     converted_voc,
+    converted_yolo,
     copied,
     crowded,
     grey_16,
@@ -37,17 +40,21 @@ from made_data_sets import (
     layout,
     of_categories,
     other_file,
+    padded,
     renamed,
     repainted,
     replaced,
     scaled,
+    scaled_to,
     shared_pictures,
     sides,
+    turned,
     with_alpha,
     with_box,
     write_sample,
     written,
 )
+from PIL import Image
 
 _MAX_SHOWN = 200
 DROP = {"invalid_boxes": "drop"}
@@ -62,7 +69,7 @@ def nothing(job: Job) -> None:
     """The sample data as it is."""
 
 
-def stale(text: str, job: Job) -> str:
+def stale(text: str) -> str:
     """An XML file whose <filename> is that of the next picture."""
     for number in range(5):
         text = text.replace(f"<filename>0000{number}.jpg", f"<filename>0000{number + 1}!.jpg")
@@ -96,6 +103,10 @@ DATA_SETS = [
     DataSet("1", "xywh, and bbox_format says so", alone(written("xywh")), values={"bbox_format": "xywh"}),
     DataSet("1", "a box that reaches out by half a pixel", with_box([-0.5, 3, 90, 80])),
     DataSet("1", "one invalid box of many, drop", with_box([90, 90, 30, 95]), values=DROP),
+    DataSet("1", "objects in the upper left quarter alone", padded),
+    DataSet("1", "the same, fractions", lambda job: (padded(job), scaled(0.999)(job))),
+    DataSet("1", "small objects alone", scaled_to(8)),
+    DataSet("1", "one object in the whole set", lambda job: job.boxes.__delitem__(slice(1, None))),
     DataSet("2", "rotation of every box", beside(rotation=30), REFUSED, TURNED),
     DataSet("2", "rotation of one box, in attributes", beside(0, attributes={"rotation": 12.5}), REFUSED, TURNED),
     DataSet("2", "detectron2's bbox_mode of xywh", beside(bbox_mode=1), REFUSED, "bbox_mode"),
@@ -108,7 +119,7 @@ DATA_SETS = [
     DataSet(
         "2",
         "VOC: CVAT's rotation",
-        converted_voc(lambda text, _: text.replace("</object>", CVAT.format(20), 1)),
+        converted_voc(lambda text: text.replace("</object>", CVAT.format(20), 1)),
         REFUSED,
         TURNED,
     ),
@@ -126,19 +137,58 @@ DATA_SETS = [
     DataSet(
         "2",
         "VOC: names of pictures before they were renamed",
-        converted_voc(lambda text, _: text.replace("<filename>", "<filename>IMG_")),
+        converted_voc(lambda text: text.replace("<filename>", "<filename>IMG_")),
     ),
     DataSet(
         "2",
         "VOC: a path on another machine",
-        converted_voc(lambda text, _: text.replace("<size>", "<path>C:\\x\\00001.jpg</path><size>")),
+        converted_voc(lambda text: text.replace("<size>", "<path>C:\\x\\00001.jpg</path><size>")),
     ),
-    DataSet(
-        "2", "VOC: CVAT's rotation 0", converted_voc(lambda text, _: text.replace("</object>", CVAT.format("0.0")))
-    ),
+    DataSet("2", "VOC: CVAT's rotation 0", converted_voc(lambda text: text.replace("</object>", CVAT.format("0.0")))),
     DataSet("2", "COCO: rotation, enclosing", converted_coco(*ENCLOSING, attributes={"rotation": 90})),
     DataSet("2", "Label Studio: rotation 0", converted_label_studio(rotation=0)),
     DataSet("2", "LabelMe: polygons, enclosing", converted_labelme("polygon", POLYGON, *ENCLOSING)),
+    DataSet(
+        "2",
+        "Label Studio: labels for an image that was turned",
+        converted_label_studio(image_rotation=90),
+        REFUSED,
+        "turned",
+    ),
+    DataSet(
+        "2", "YOLO: polygons", converted_yolo(lambda text: f"{text}0 0.1 0.1 0.2 0.1 0.2 0.3"), REFUSED, "--polygons"
+    ),
+    DataSet(
+        "2",
+        "YOLO: boxes and keypoints",
+        converted_yolo(lambda text: f"{text}0 0.5 0.5 0.2 0.2 0.5 0.5 2 0.4 0.4 1", *ENCLOSING),
+        REFUSED,
+        "kpt_shape",
+    ),
+    DataSet("2", "YOLO: pixels", converted_yolo(lambda text: f"{text}0 100 100 20 20"), REFUSED, "shares"),
+    DataSet(
+        "2",
+        "CSV: pixels where shares belong",
+        converted_csv(lambda text: f"{text}\n00000,circle,10,10,90,90,0"),
+        REFUSED,
+        "shares",
+    ),
+    DataSet(
+        "2",
+        "VOC: sizes of other images",
+        converted_voc(lambda text: text.replace("<width>", "<width>1")),
+        REFUSED,
+        "annotations say",
+    ),
+    DataSet("2", "YOLO as it should be", converted_yolo(str)),
+    DataSet(
+        "2", "YOLO: polygons, enclosing", converted_yolo(lambda text: f"{text}0 0.1 0.1 0.2 0.1 0.2 0.3", *ENCLOSING)
+    ),
+    DataSet("2", "CSV as it should be", converted_csv(str)),
+    DataSet(
+        "2", "VOC: size 0, for unknown", converted_voc(lambda text: re.sub("<(width|height)>[0-9]+", r"<\1>0", text))
+    ),
+    DataSet("2", "LabelMe: corners in another order", converted_labelme("rectangle", POLYGON[1::-1])),
     DataSet("3", "a crowd", beside(0, iscrowd=1), TOLD, "ignore|crowd"),
     DataSet("3", "ignored regions", beside(0.2, ignore=1), TOLD, "ignore"),
     DataSet("3", "iscrowd that is no flag", beside(0, iscrowd="yes"), REFUSED, "iscrowd"),
@@ -154,6 +204,8 @@ DATA_SETS = [
     DataSet("4", "_flip beside every picture", alone(copied("{stem}_flip.jpg", mirrored=True)), TOLD, "group|cop|twin"),
     DataSet("4", "the channels share every third picture", shared_pictures(8), TOLD, "share|both|twin|cop"),
     DataSet("4", "the channels share one picture", shared_pictures(1), TOLD, "share|both|twin|cop"),
+    DataSet("4", "frames of one video, all of them different", alone(renamed(str, to="video_frame_{number:04d}.jpg"))),
+    DataSet("4", "a few names that look like copies", alone(renamed(str, to="shot ({number}).jpg", count=5))),
     DataSet("4", "pictures of their own, held out", alone(nothing)),
     DataSet("5", "an image of 300 objects", crowded(300), TOLD, "max_detections|detections"),
     DataSet("5", "an image of 130 objects", crowded(130), TOLD, "max_detections|detections"),
@@ -161,6 +213,9 @@ DATA_SETS = [
     DataSet("6", "16 bits, of which 12 are used", repainted(grey_16(12)), TOLD, "16 bits|16-bit|12"),
     DataSet("6", "a few images of 16 bits, of which 10 are used", repainted(grey_16(10), 3), TOLD, "16 bits|16-bit|10"),
     DataSet("6", "half of every image is transparent", repainted(with_alpha(0)), TOLD, "transparen|alpha"),
+    DataSet("6", "grey images", repainted(lambda pixels: Image.fromarray(pixels[..., 0]))),
+    DataSet("6", "images with a palette", repainted(lambda pixels: Image.fromarray(pixels).quantize(64))),
+    DataSet("6", "images that EXIF turns", turned),
     DataSet("6", "16 bits that are all used", repainted(grey_16(16))),
     DataSet("6", "an alpha channel that hides nothing", repainted(with_alpha(255))),
     DataSet("names", "backslashes", renamed(lambda name: f"images\\{name}"), TOLD, "backslashes"),
@@ -180,6 +235,7 @@ DATA_SETS = [
         REFUSED,
         "Did you mean",
     ),
+    DataSet("names", "names with blanks, capitals and a percent sign", renamed(str, to="A b%20{number}.JPG")),
     DataSet("names", "names in another script", renamed(str, to="猫{number}.jpg")),
     DataSet("weak", "every box twice", lambda job: job.boxes.extend([dict(box) for box in job.boxes]), TOLD, "already"),
     DataSet(
@@ -202,6 +258,16 @@ DATA_SETS = [
         "weak", "class names that are equal", of_categories(lambda rows: rows[1].update(name="circle")), TOLD, "circle"
     ),
     DataSet("weak", "an empty class name", of_categories(lambda rows: rows[1].update(name=" ")), TOLD, "name"),
+    DataSet("weak", "two objects of a class nearly at one place", with_box([75, 86, 169, 164])),
+    DataSet("weak", "keys that mean nothing", beside(id=7, note="x", angle="front")),
+    DataSet(
+        "weak",
+        "ids that are text",
+        lambda job: (
+            [row.update(image_id=str(row["image_id"])) for row in job.boxes]
+            + [row.update(id=str(row["id"])) for row in job.images]
+        ),
+    ),
     DataSet("weak", "class names in another script", of_categories(lambda rows: rows[0].update(name="圆"))),
     DataSet("weak", "width and height 0, for unknown", sides(0, 0)),
     DataSet("file", "gzip", replaced(gzip.compress), REFUSED, "gzip"),
