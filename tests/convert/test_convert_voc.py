@@ -198,8 +198,8 @@ OUTLINES = {
         "<robndbox><cx>20</cx><cy>15</cy><w>20</w><h>10</h><angle>1.5707963267948966</angle></robndbox>",
         (15, 5, 25, 25),
     ),
-    "angle": (
-        "<angle>-90</angle><bndbox><xmin>11</xmin><ymin>11</ymin><xmax>30</xmax><ymax>20</ymax></bndbox>",
+    "rotation": (
+        "<rotation>-90</rotation><bndbox><xmin>11</xmin><ymin>11</ymin><xmax>30</xmax><ymax>20</ymax></bndbox>",
         (15, 5, 25, 25),
     ),
     "roboflow": (
@@ -230,11 +230,20 @@ def test_outlines_are_refused_or_on_request_the_boxes_around_them_taken(tool, so
 
 
 def test_boxes_that_are_not_turned_or_have_an_outline_besides_are_boxes(source, tmp_path, capsys):
-    still = "<attributes><attribute><name>rotation</name><value>0.0</value></attribute></attributes><angle>360</angle>"
+    still = "<attributes><attribute><name>rotation</name><value>0.0</value></attribute></attributes>"
+    still += "<rotation>360</rotation><angle>0</angle>"
     polygon = "<polygon><x1>2</x1><y1>3</y1><x2>19</x2><y2>3</y2><x3>9</x3><y3>30</y3></polygon>"
     edit(tmp_path / "Annotations/a.xml", "</object>", f"{still}{polygon}<occluded>1</occluded></object>")
     converted(capsys, source, tmp_path / "new")
     assert read_back(tmp_path / "new") == expected(PICTURES)
+
+
+def test_a_turn_in_an_unknown_unit_is_refused(source, tmp_path, capsys):
+    edit(tmp_path / "Annotations/a.xml", "</object>", "<angle>0.5</angle></object>")
+    assert refused(capsys, [*source, "--polygons", "enclosing"], tmp_path) == [
+        f"{tmp_path}/Annotations/a.xml line 7: angle is '0.5', so the box is turned, in degrees or not. Write the "
+        "upright box around the object and leave it out, or call it rotation, in degrees."
+    ]
 
 
 def test_objects_that_were_deleted_are_left_out_and_counted(source, tmp_path, capsys):

@@ -39,8 +39,9 @@ _OTHER_ROOTS = {
     "dataset": "dlib's format, which is not converted: export COCO or Pascal VOC",
 }
 """By the root element, what another tool's XML file is, and what to do."""
-_ROTATIONS = ("rotation", "angle")
-"""Elements and attributes that say by how many degrees a box is turned. CVAT writes the first, also where it is 0."""
+_DEGREES, _ANGLES = "rotation", ("angle", "theta")
+"""Elements and attributes that say by how much a box is turned. CVAT writes the first, also where it is 0; of the
+others it is not known whether they are degrees."""
 
 
 def read_voc(
@@ -216,30 +217,38 @@ def _numbers(box: Element, fields: tuple[str, ...], path: Path, data: ForeignDat
 def _polygon(item: Element) -> list[tuple[float, float]]:
     """The points of a <polygon>: <x1>, <y1>, <x2>, ... (Roboflow), or <pt> with <x> and <y> (LabelMe's web tool)."""
     polygon = (item.all("polygon") or [Element("", 0)])[0]
-    points = [(point.all("x"), point.all("y")) for point in polygon.all("pt")]
-    count = 1
-    while (xs := polygon.all(f"x{count}")) and (ys := polygon.all(f"y{count}")):
-        points.append((xs, ys))
-        count += 1
-    read = [(parse_number(xs[0].text), parse_number(ys[0].text)) for xs, ys in points if xs and ys]
+    numbered = {child.tag: child for child in polygon.children}
+    pairs = [(child.all("x"), child.all("y")) for child in polygon.all("pt")]
+    points = [(xs[0], ys[0]) for xs, ys in pairs if xs and ys]
+    for count in range(1, len(numbered) // 2 + 1):
+        if f"x{count}" in numbered and f"y{count}" in numbered:
+            points.append((numbered[f"x{count}"], numbered[f"y{count}"]))
+    read = [(parse_number(x.text), parse_number(y.text)) for x, y in points]
     whole = [(x, y) for x, y in read if x is not None and y is not None]
-    return whole if len(whole) == len(points) >= 3 else []
+    return whole if len(whole) == len(read) >= 3 else []
 
 
 def _degrees(item: Element, path: Path) -> float:
     """By how much an object's box is turned. Raises an InvalidError where that cannot be read."""
     attributes = [each for group in item.all("attributes") for each in group.all("attribute")]
+    known = (_DEGREES, *_ANGLES)
     named = [
-        value
+        (name.text.strip().lower(), value)
         for each in attributes
         for name in each.all("name")
-        if name.text.strip().lower() in _ROTATIONS
         for value in each.all("value")
     ]
-    own = [value for tag in _ROTATIONS for parent in (item, *item.all("bndbox")) for value in parent.all(tag)]
-    for element in (*own, *named):
-        if degrees := _number(element, path, "unreadable objects", "by how many degrees the box is turned"):
-            return degrees
+    own = [(tag, value) for tag in known for parent in (item, *item.all("bndbox")) for value in parent.all(tag)]
+    for tag, element in (*own, *named):
+        turn = _number(element, path, "unreadable objects", "by how much the box is turned") if tag in known else 0.0
+        if turn and tag != _DEGREES:
+            text = (
+                f"{path} line {element.line}: {tag} is {element.text.strip()!r}, so the box is turned, in degrees or "
+                f"not. Write the upright box around the object and leave it out, or call it {_DEGREES}, in degrees."
+            )
+            raise InvalidError("polygons and rotated boxes", text)
+        if turn:
+            return turn
     return 0.0
 
 
