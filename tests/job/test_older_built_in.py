@@ -57,3 +57,10 @@ def test_what_is_wrong_besides_is_told_too(tmp_path):
 def test_a_single_name_is_a_slip(tmp_path):
     told = problems(tmp_path, {"mini_batch_size": "8"}, ["training"])
     assert told == ("mini_batch_size: unknown; did you mean batch_size?",)
+
+
+def test_settings_of_image_classification_are_no_sign_of_it(tmp_path):
+    told = problems(
+        tmp_path, {"num_classes": "2", "num_training_samples": "9", "image_shape": "3,224,224"}, ["training"]
+    )
+    assert tuple(problem.partition(":")[0] for problem in told) == names

@@ -70,7 +70,8 @@ def read_job(paths: Paths) -> Job:
     channels = _channels(paths, config, problems, several_hosts=len(hosts) > 1, explained=foreign)
     checkpoints = _checkpoints(paths, problems)
     script, notes = _script(paths, platform)
-    files = {file.name: _read_object(paths.config / file.name, "{}", problems) or {} for file in settings.FILES}
+    # What is wrong with files that have no effect is nobody's problem.
+    files = {file.name: _read_object(paths.config / file.name, "{}", []) or {} for file in settings.FILES}
     notes += settings.without_effect(platform, files, config)
     if checkpoints is not None and TUNING_OBJECTIVE in platform:
         # The trials of a tuning job are given one folder between them.
@@ -188,10 +189,12 @@ def _channels(
             problems.append(f"channel {name!r}: unknown; {advice} The channels are {', '.join(names)}")
 
     found: dict[str, Path] = {}
+    if explained:
+        return found
     for channel in CHANNELS:
         folder = paths.channel(channel.name)
         if channel.name not in config:
-            if channel.required and not explained:
+            if channel.required:
                 problems.append(
                     f"channel {channel.name!r}: missing; expected {channel.help}, "
                     f'as in fit({{"{channel.name}": "s3://bucket/folder/"}})'

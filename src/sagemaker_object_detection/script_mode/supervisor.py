@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError, ScriptError, UserError
-from sagemaker_object_detection.job import jumpstart
 from sagemaker_object_detection.job.config import SCRIPT, Job
 from sagemaker_object_detection.job.paths import ROOT_VARIABLE, prepare_outputs
 from sagemaker_object_detection.job.stop import StopSignal
@@ -35,8 +34,8 @@ _LEFT_FOR_FAILURE_FILE = 10.0
 """Seconds of the grace period that are not spent on waiting for what a stopped script has left behind."""
 _TRACEBACK = "Traceback (most recent call last):"
 _MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
-_OBJECT_DETECTION_API = frozenset({"object_detection", "tf_slim"})
-"""Modules of TensorFlow's Object Detection API."""
+_OBJECT_DETECTION_API = frozenset({"object_detection", "tf_slim", "lvis"})
+"""TensorFlow's Object Detection API, and what nothing else asks for."""
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _ADVICE: dict[int, str] = {
     signal.SIGKILL: ", as a machine does when its memory is full: choose an instance type with more",
@@ -189,13 +188,13 @@ def _script_error(program: str, ended: Ended) -> ScriptError:
     exit_code = status if status > 0 else 128 - status  # as a shell and docker report signals
     first = len(lines) if -status in _ADVICE else _cause(status, lines)  # nothing it wrote explains such a signal
     if missing := _MISSING_MODULE.match("".join(lines[first:][:1])):
-        sentence += _advice_on_module(program, missing.group(1))
+        sentence += _advice_on_module(missing.group(1))
     trace = lines[max(0, first - _LINES_BEFORE_CAUSE) : first]
     return ScriptError(f"{sentence}.", exit_code, cause=lines[first:], trace=trace)
 
 
-def _advice_on_module(program: str, name: str) -> str:
-    if name in _OBJECT_DETECTION_API or program == jumpstart.SCRIPT:  # a copy of that script, perhaps changed
+def _advice_on_module(name: str) -> str:
+    if name in _OBJECT_DETECTION_API:
         return (
             f": this image has no {name}, and needs none, because it trains the detectors of the built-in algorithm "
             "itself. Remove entry_point and source_dir from the estimator, and keep its hyperparameters and channels"

@@ -75,7 +75,9 @@ class Service:
             ClientDisconnect: _gone,
             Exception: _failed,
         }
-        return Starlette(routes=routes, exception_handlers=handlers)
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        app.router.redirect_slashes = False  # its answer would have no body
+        return app
 
     def stop_within(self, seconds: float) -> None:
         """Requests that are not answered by then are refused (503)."""
@@ -115,11 +117,11 @@ class Service:
         body = _Body(self, request.headers.get("content-length", ""), _MAX_LOAD_BYTES)
         try:
             await _read(request, body)
-            content = parse_json(body.take())
+            content = parse_json(body.take(), _TO_LOAD)
         finally:
             body.drop()
         if not (isinstance(content, dict) and content.keys() >= {"model_name", "url"}):
-            raise RequestError(400, 'the body: expected {"model_name": a name, "url": the path of a model\'s folder}')
+            raise RequestError(400, f"the body: expected {_TO_LOAD}")
         await models.load(content["model_name"], content["url"])
         return JSONResponse({"modelName": content["model_name"], "modelUrl": content["url"]})
 
@@ -137,9 +139,14 @@ class Service:
         return await self._answered(request, lambda: nullcontext(self.model))
 
     async def _answered(self, request: Request, use: Callable[[], AbstractContextManager[Model | None]]) -> Response:
+        encoding = request.headers.get("content-encoding", "identity").strip()
         body = _Body(self, request.headers.get("content-length", ""), self.max_payload)
         try:
             await _read(request, body)
+            if encoding.lower() != "identity":
+                raise RequestError(
+                    415, f"Content-Encoding: got {encoding[:80]!r}; expected none: send the body uncompressed"
+                )
             with use() as model:
                 if model is not None and model.handler is not None:
                     return await self._by_script(request, body, model)
@@ -194,6 +201,7 @@ class Service:
         return Response(content, headers={"Content-Type": media_type})
 
 
+_TO_LOAD = '{"model_name": "a name", "url": "the path of a model\'s folder"}'
 _T = TypeVar("_T")
 _HEADERS = ThreadPoolExecutor(1, thread_name_prefix="headers")
 
