@@ -1,11 +1,26 @@
 """TFRecord files, whose images are inside, and which alone of all formats need TensorFlow to be read."""
 
 import gzip
+import os
+import signal
 import struct
 
 import pytest
 import tensorflow as tf
-from written_sets import NAMES, PICTURES, PROGRAM, Picture, converted, expected, read_back, refused, save_image
+from written_sets import (
+    NAMES,
+    PICTURES,
+    PROGRAM,
+    Picture,
+    converted,
+    expected,
+    read_back,
+    refused,
+    save_image,
+    snapshot,
+)
+
+from sagemaker_object_detection.convert import tfrecord
 
 FLAT = tuple(Picture(picture.name.rpartition("/")[2], *list(vars(picture).values())[1:4]) for picture in PICTURES)
 
@@ -162,6 +177,21 @@ def test_a_file_that_is_damaged_is_told(what, tmp_path, capsys):
 def test_a_record_that_is_no_example_is_told(write, tmp_path, capsys):
     problems = refused(capsys, write(b"\xff" * 9), tmp_path)
     assert problems[0].startswith(f"{tmp_path}/train.record [0]: is damaged, or no tf.train.Example (")
+
+
+def test_a_stop_while_images_are_read_leaves_nothing(write, tmp_path, capsys, monkeypatch):
+    arguments = write(*(example(each, tmp_path / "made") for each in FLAT))
+    before = snapshot(tmp_path)
+    save = tfrecord._save
+
+    def stop(*given):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return save(*given)
+
+    monkeypatch.setattr(tfrecord, "_save", stop)
+    assert PROGRAM.main([*arguments, "--to", str(tmp_path / "new")]) == 130
+    assert capsys.readouterr().out == ""
+    assert snapshot(tmp_path) == before
 
 
 def test_a_folder_that_may_not_be_written_is_told(write, tmp_path, capsys, monkeypatch):

@@ -5,6 +5,7 @@ import random
 import pytest
 from written_sets import PROGRAM, WRITERS, Picture
 
+pytestmark = pytest.mark.slow
 PICTURES = (Picture("a.jpg", 64, 48, ((0, 16, 12, 32, 24), (1, 0, 0, 64, 48))), Picture("b.jpg", 64, 48))
 IMAGES = (".jpg", ".png")
 TOKENS = (
