@@ -15,8 +15,10 @@ from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.serving.published import find_model, load_published
 from sagemaker_object_detection.serving.queue import DamagedImageError, Outputs
+from sagemaker_object_detection.weights.checkpoint_index import judge_checkpoint
 
-_FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
+_VARIABLES = "variables/variables"
+_FILES = ("saved_model.pb", f"{_VARIABLES}.index", f"{_VARIABLES}.data-00000-of-00001")
 _OUTPUTS = (
     "detection_boxes",
     "detection_scores",
@@ -85,6 +87,7 @@ def _load(folder: Path, info: ModelInfo) -> tuple[Any, Any]:
         if not os.path.isfile(folder / name):
             raise UserError(f"{folder}: holds no file {name}; {_EXPECTED}")
     try:
+        judge_checkpoint(folder / _VARIABLES)
         module = tf.saved_model.load(str(folder))
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
