@@ -94,8 +94,8 @@ def test_redirects_in_a_circle_are_told_in_one_line(cache):
 def test_a_redirect_to_another_kind_of_address_is_refused_without_repeating_it(cache, target):
     with serving(lambda request: send(request, b"", status=302, Location=target)) as host:
         assert refusal(f"{host.address}/some/model/1", cache) == (
-            "answers 302 and names a place that is not fetched; expected one at http:// or https://, without a user "
-            "name; check the handle"
+            "answers 302 and names a place that is not fetched; expected one at http:// or https://, of printable "
+            "characters, without a user name; check the handle"
         )
 
 

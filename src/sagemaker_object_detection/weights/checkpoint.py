@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.errors import UserError, first_line
-from sagemaker_object_detection.sentences import listed
-from sagemaker_object_detection.weights.checkpoint_index import judge_checkpoint
+from sagemaker_object_detection.sentences import listed, printable
+from sagemaker_object_detection.weights.checkpoint_index import judge_checkpoint, read_index
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _READ_ERRORS = (tf.errors.OpError, ValueError, IndexError, RuntimeError, OSError)
@@ -50,7 +50,7 @@ def read_checkpoint(prefix: Path) -> StoredVariables:
         reader = tf.compat.v1.train.NewCheckpointReader(str(prefix))
     except _READ_ERRORS as error:
         raise _unreadable(prefix, error) from error
-    return StoredVariables(str(prefix), shapes, read)
+    return StoredVariables(printable(str(prefix)), shapes, read)
 
 
 def fingerprint_of_values(stored: StoredVariables) -> str:
@@ -74,7 +74,7 @@ def fingerprint(prefix: Path) -> str:
         UserError: there is no index, or it cannot be read.
     """
     try:
-        index = prefix.with_name(f"{prefix.name}.index").read_bytes()
+        index = read_index(prefix)
     except OSError as error:
         raise _unreadable(prefix, error) from error
     return hashlib.sha256(index).hexdigest()
@@ -99,7 +99,7 @@ def read_model_garden(prefix: Path) -> StoredVariables:
             return replace(stored, shapes=shapes)
     found = listed(sorted(stored.shapes), none="nothing")
     raise UserError(
-        f"{prefix}: holds no detector's variables, but {found}; expected the checkpoint or the "
+        f"{stored.source}: holds no detector's variables, but {found}; expected the checkpoint or the "
         "SavedModel of a base model, whose variables' names begin with model/ or _model/: give those files"
     )
 
@@ -107,6 +107,6 @@ def read_model_garden(prefix: Path) -> StoredVariables:
 def _unreadable(prefix: Path, error: Exception) -> UserError:
     reason = f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else first_line(error)
     return UserError(
-        f"{prefix}: the checkpoint cannot be read ({reason}); expected {prefix.name}.index and every "
-        f"{prefix.name}.data-* file as they were written: copy the folder again"
+        f"{printable(str(prefix))}: the checkpoint cannot be read ({printable(reason)}); expected {prefix.name}.index "
+        f"and every {prefix.name}.data-* file as they were written: copy the folder again"
     )

@@ -29,14 +29,14 @@ from sagemaker_object_detection.files.regular import open_regular, read_regular
 from sagemaker_object_detection.sentences import shown
 from sagemaker_object_detection.weights import bounds
 
-MAX_INDEX_BYTES = 8 * 2**20
-MAX_VARIABLES = 50_000
+_MAX_INDEX_BYTES = 8 * 2**20
+_MAX_VARIABLES = 50_000
 """The largest published model has some 2,000, and an optimizer's slots come to three times as many."""
-MAX_VARIABLE_BYTES = 256 * 2**20
+_MAX_VARIABLE_BYTES = 256 * 2**20
 """The largest of a base model has 10 MB."""
-MAX_TEXT_BYTES = 16 * 2**20
+_MAX_TEXT_BYTES = 16 * 2**20
 """The one text of a checkpoint describes its objects, in some 100 bytes for each variable."""
-MAX_DIMENSIONS = 8
+_MAX_DIMENSIONS = 8
 _MAX_NAME = 512
 _MAX_RECORD = 1024
 """Bytes that describe a variable; some 40 are usual."""
@@ -73,16 +73,15 @@ def judge_checkpoint(prefix: Path) -> Mapping[str, tuple[int, ...]]:
             type, is larger than a detector's can be, or does not lie where and in as many bytes as the index says.
         OSError: a file is missing, may not be read, or is no plain file.
     """
-    index = read_regular(prefix.with_name(f"{prefix.name}.index"), MAX_INDEX_BYTES)
-    records = _records(index)
+    records = _records(read_index(prefix))
     key, record = next(records, (b"-", b""))
     header = _parsed(BundleHeaderProto(), record, "the index")
     if key or header.endianness != BundleHeaderProto.LITTLE or not 1 <= header.num_shards <= bounds.MAX_ENTRIES:
         raise UnreadableCheckpointError("the index does not begin as one")
     entries: dict[str, BundleEntryProto] = {}
     for key, record in records:
-        if len(entries) == MAX_VARIABLES:
-            raise UnreadableCheckpointError(f"it has more than {MAX_VARIABLES} variables")
+        if len(entries) == _MAX_VARIABLES:
+            raise UnreadableCheckpointError(f"it has more than {_MAX_VARIABLES} variables")
         name = key.decode(errors="backslashreplace")
         what = f"variable {shown(name)}"
         if not name.isprintable() or name.encode() != key:
@@ -94,13 +93,18 @@ def judge_checkpoint(prefix: Path) -> Mapping[str, tuple[int, ...]]:
     return {name: tuple(dim.size for dim in entry.shape.dim) for name, entry in entries.items()}
 
 
+def read_index(prefix: Path) -> bytes:
+    """The file `prefix`.index. Raises an OSError where it cannot be read, is no plain file, or has no end."""
+    return read_regular(prefix.with_name(f"{prefix.name}.index"), _MAX_INDEX_BYTES)
+
+
 def _fault(entry: BundleEntryProto, shards: int) -> str | None:
     """What is wrong with the description of one variable."""
     shape, width = [dim.size for dim in entry.shape.dim], _WIDTHS.get(entry.dtype)
     if width is None and entry.dtype != _TEXT:
         return f"has the type {entry.dtype}, which no detector's variable has"
-    if len(shape) > MAX_DIMENSIONS:
-        return f"has {len(shape)} dimensions, and at most {MAX_DIMENSIONS} are read"
+    if len(shape) > _MAX_DIMENSIONS:
+        return f"has {len(shape)} dimensions, and at most {_MAX_DIMENSIONS} are read"
     if entry.shape.unknown_rank or any(size < 0 for size in shape):
         return f"has the shape {shown(shape)}, which is none"
     if shape and width is None:
@@ -109,7 +113,7 @@ def _fault(entry: BundleEntryProto, shards: int) -> str | None:
         return "is stored in slices, which are not read"
     if not (0 <= entry.shard_id < shards and entry.offset >= 0 and entry.size >= 0):
         return "lies outside the checkpoint's files"
-    limit = MAX_TEXT_BYTES if width is None else MAX_VARIABLE_BYTES
+    limit = _MAX_TEXT_BYTES if width is None else _MAX_VARIABLE_BYTES
     # Zeros count as ones, because TensorFlow multiplies the others as well.
     if max(entry.size, math.prod(max(size, 1) for size in shape) * (width or 1)) > limit:
         return f"is larger than {limit // 2**20} MB, which no detector's variable is"
