@@ -138,8 +138,7 @@ FAULTS = (
         """            opened.extractall(target, filter="data")
     except OSError as error:
         raise bounds.NoRoomError(
-            f"{origin}: the disk is full while unpacking {archive.name} below {target.parent}; give the job a larger "
-            "volume"
+            f"{origin}: the disk is full while unpacking {name} below {target.parent}; give the job a larger volume"
         ) from error
 
 
@@ -153,8 +152,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         """            opened.extractall(target, filter="tar")
     except OSError as error:
         raise bounds.NoRoomError(
-            f"{origin}: the disk is full while unpacking {archive.name} below {target.parent}; give the job a larger "
-            "volume"
+            f"{origin}: the disk is full while unpacking {name} below {target.parent}; give the job a larger volume"
         ) from error
 
 
@@ -682,7 +680,31 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "(?:height|min_dimension)",
         "(?:height)",
     ),
-    Fault("password-shown", f"{_SRC}/weights/naming.py", 'return _CREDENTIALS.sub("...@", place)', "return place"),
+    Fault("password-shown", f"{_SRC}/weights/naming.py", '_CREDENTIALS.sub("...@", place)', "place"),
+    Fault(
+        "variable-may-lie-beyond-its-file",
+        f"{_SRC}/weights/checkpoint_index.py",
+        "if end > held:",
+        "if False:",
+    ),
+    Fault(
+        "variables-may-share-bytes",
+        f"{_SRC}/weights/checkpoint_index.py",
+        "if entry.offset < end:",
+        "if False:",
+    ),
+    Fault(
+        "model-loaded-with-an-index-that-is-not-judged",
+        f"{_SRC}/serving/predictor.py",
+        "        judge_checkpoint(folder / _VARIABLES)\n",
+        "",
+    ),
+    Fault(
+        "foreign-text-not-escaped",
+        f"{_SRC}/sentences.py",
+        "repr(found[0])[1:-1]",
+        "found[0]",
+    ),
     # The report.
     Fault("class-names-are-html", f"{_SRC}/report/page.py", "autoescape=True", "autoescape=False"),
     Fault(
