@@ -204,8 +204,8 @@ def test_keys_that_cannot_be_files_are_refused(s3, cache, keys):
     for key in keys:
         s3.put_object(Bucket="models", Key=key, Body=b"1")
     assert refusal("s3://models/ssd", cache) == (
-        f"the object {shown(max(keys))} has no place in a folder; expected keys that are plain relative paths: upload the "
-        "model again"
+        f"the object {shown(max(keys))} has no place in a folder; expected keys that are plain relative paths: upload "
+        "the model again"
     )
 
 
