@@ -179,8 +179,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "failure-file-missing-for-user-errors",
         f"{_SRC}/__main__.py",
-        'if options.verb == "train":\n            write_failure',
-        'if options.verb == "train" and not isinstance(error, UserError):\n            write_failure',
+        'if options.verb == "train" and not isinstance(error, RootError):',
+        'if options.verb == "train" and not isinstance(error, UserError):',
     ),
     Fault(
         "failure-file-of-an-earlier-run-stays",
@@ -216,8 +216,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "second-signal-restarts-the-grace",
         f"{_SRC}/job/stop.py",
-        "        if self._since is None:\n            self._since = time.monotonic()",
-        "        self._since = time.monotonic()",
+        "        elif self._since is None:\n            self._since = time.monotonic()",
+        "        else:\n            self._since = time.monotonic()",
     ),
     Fault(
         "script-ended-by-a-signal-exits-with-1",

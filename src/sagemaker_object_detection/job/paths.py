@@ -2,11 +2,15 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files.disk import DISK_FAULTS
 
 PLATFORM_ROOT = Path("/opt/ml")
 ROOT_VARIABLE = "SAGEMAKER_BASE_DIR"
@@ -69,6 +73,40 @@ def download_cache() -> Path:
     return user_cache / "sagemaker-object-detection"
 
 
+class RootError(UserError):
+    """There is no job below the root, or another process runs it: nothing may be written there, no failure file either."""
+
+
+@contextmanager
+def claimed(paths: Paths) -> Iterator[None]:
+    """The root, for this process alone until the end of the block, or of the process. The folder itself is locked: no
+    file is left, and a root that is read-only can be locked too. On several hosts each has a root of its own.
+
+    Raises:
+        RootError: there is no such folder, or no job in it, or another process has it.
+    """
+    advice = "expected the folder of a job: name it with --root or $" + ROOT_VARIABLE
+    try:
+        folder = os.open(paths.root, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise RootError(f"{paths.root}: cannot be opened ({error.strerror}); {advice}") from None
+    try:
+        if not os.path.lexists(paths.root / "input"):
+            raise RootError(f"{paths.root}: holds no input/, where a job's configuration and data lie; {advice}")
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RootError(
+                f"{paths.root}: another process runs a job there, and both would write the same model and checkpoints; "
+                "wait until it has ended, or give this job a root of its own"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(folder)
+
+
 def prepare_outputs(paths: Paths) -> None:
     """Create the output folders, and let everyone read, write and delete what this process writes from now on.
 
@@ -88,16 +126,16 @@ def prepare_outputs(paths: Paths) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK):
                 problems.append(f"{folder}: cannot be written; mount it writable or run the container as root")
-        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        except OSError as error:
+            if error.errno in DISK_FAULTS:
+                raise
+            if error.errno == errno.EROFS:
+                raise UserError(
+                    f"{folder}: cannot be created ({error.strerror}); mount {paths.root} writable: the model and the "
+                    "job's other outputs are written there"
+                ) from None
             problems.append(
                 f"{folder}: cannot be created ({error.strerror}); expected a folder this process may write to"
             )
-        except OSError as error:
-            if error.errno != errno.EROFS:
-                raise
-            raise UserError(
-                f"{folder}: cannot be created ({error.strerror}); mount {paths.root} writable: the model and the "
-                "job's other outputs are written there"
-            ) from None
     if problems:
         raise UserError(problems)
