@@ -601,7 +601,9 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "RequestError(413 if error.kind == TOO_LARGE else 400, ",
         "RequestError(400, ",
     ),
-    Fault("sigterm-cuts-requests-off", f"{_SRC}/serving/server.py", "REFUSING_SECONDS = 18.0", "REFUSING_SECONDS = 0.0"),
+    Fault(
+        "sigterm-cuts-requests-off", f"{_SRC}/serving/server.py", "REFUSING_SECONDS = 18.0", "REFUSING_SECONDS = 0.0"
+    ),
     Fault(
         "images-predicted-in-sorted-order",
         f"{_SRC}/serving/predict.py",

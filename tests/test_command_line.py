@@ -97,14 +97,14 @@ def test_a_job_that_is_over_waits_for_no_thread(root):
 
 def test_a_job_that_a_stop_does_not_end_ends_before_it_is_killed(root):
     source = (
-        "import os, signal, time\nfrom sagemaker_object_detection.job import stop\nstop._LAST_SECONDS = stop.GRACE_SECONDS\n"
+        "import os, time\nfrom sagemaker_object_detection.job import stop\nstop._LAST_SECONDS = stop.GRACE_SECONDS\n"
         "def train(paths):\n    os.kill(os.getpid(), 15)\n    time.sleep(600)\n"
     )
     done = run_stand_in("train", source, "--root", root)
     assert (done.code, done.errors) == (143, "")
     assert done.output == (
-        "WARNING: 0 seconds after the signal the process is still at work, and ends here. Files that it had finished are "
-        "whole.\n"
+        "WARNING: 0 seconds after the signal the process is still at work, and ends here. Files that it had finished "
+        "are whole.\n"
     )
 
 
@@ -349,7 +349,9 @@ def test_predict_without_a_model_says_what_it_expected(tmp_path):
 
 def run_with(streams: str, command: list[str]) -> "subprocess.CompletedProcess[str]":
     """Runs a command whose streams a shell has closed or redirected, such as "1>&-"; other streams are told."""
-    return subprocess.run(["sh", "-c", f'exec "$@" {streams}', "sh", *command], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", *command], capture_output=True, text=True, check=False
+    )
 
 
 LOGS_AND_SAVES = """
@@ -407,7 +409,8 @@ def test_where_there_is_no_job_nothing_is_made(tmp_path, root):
     done = run_verb("train", "--root", tmp_path / root)
     assert done.code == 2
     assert re.fullmatch(
-        rf"ERROR: {tmp_path / root}: (cannot be opened \((No such file or directory|Not a directory)\)|holds no input/, .*); "
+        rf"ERROR: {tmp_path / root}: "
+        r"(cannot be opened \((No such file or directory|Not a directory)\)|holds no input/, .*); "
         r"expected the folder of a job: name it with --root or \$SAGEMAKER_BASE_DIR\n",
         done.output,
     )

@@ -74,7 +74,7 @@ def download_cache() -> Path:
 
 
 class RootError(UserError):
-    """There is no job below the root, or another process runs it: nothing may be written there, no failure file either."""
+    """There is no job below the root, or another process runs it: nothing may be written there, not even why."""
 
 
 @contextmanager

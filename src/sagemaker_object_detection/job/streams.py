@@ -8,8 +8,8 @@ from typing import TextIO
 
 
 def open_standard_streams() -> None:
-    """Opens those of stdin, stdout and stderr that are closed: the next file that is opened would get their numbers, and
-    with them whatever is printed. Each becomes a pipe whose other end is closed."""
+    """Opens those of stdin, stdout and stderr that are closed, as pipes whose other end is closed: else the next files
+    would get their numbers, and with them whatever is printed."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -18,8 +18,8 @@ def open_standard_streams() -> None:
             os.dup2(writer, number)
             for end in {reader, writer} - {number}:
                 os.close(end)
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 
 class LogHandler(logging.StreamHandler[TextIO]):
@@ -27,7 +27,7 @@ class LogHandler(logging.StreamHandler[TextIO]):
 
     _told = False
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)

@@ -125,14 +125,30 @@ class Connections:
             log.warning("New connections wait, because none can be accepted: %s%s.", reason, advice)
 
 
+class _Deadline:
+    """Counts from when it is set first, until it is lifted."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, seconds: float, otherwise: Callable[[], None]) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(seconds, otherwise)
+
+    def lift(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class Connection(H11Protocol):
     """A connection, by uvicorn, with a deadline for all that it waits for."""
 
     def __init__(self, connections: Connections, config: Config, state: ServerState) -> None:
         super().__init__(config, state, {})
         self._connections = connections
-        self._head: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
+        self._head, self._unread = _Deadline(self.loop), _Deadline(self.loop)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -143,33 +159,34 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
-        self._head, self._unread = _cancelled(self._head), _cancelled(self._unread)
+        self._head.lift()
+        self._unread.lift()
         self._connections.forget(self)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._answering:
-            self._head = _cancelled(self._head)
+            self._head.lift()
             if not self.cycle.more_body:
                 self._connections.work(self)
-        elif self._head is None:
-            self._head = self.loop.call_later(HEAD_SECONDS, self._refuse_head)
+        else:
+            self._head.set(HEAD_SECONDS, self._refuse_head)
 
     def on_response_complete(self) -> None:
         self._connections.wait(self)
         super().on_response_complete()  # which may find that the next request is there already
         if self.transport.is_closing():
-            self._expect_reader()
+            self._unread.set(UNREAD_SECONDS, self.transport.abort)
         elif self._answering and not self.cycle.more_body:
             self._connections.work(self)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._expect_reader()
+        self._unread.set(UNREAD_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._unread = _cancelled(self._unread)
+        self._unread.lift()
 
     def timeout_keep_alive_handler(self) -> None:
         self.transport.abort()  # closed, it would stay until its last answer is read
@@ -180,10 +197,6 @@ class Connection(H11Protocol):
     @property
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
-
-    def _expect_reader(self) -> None:
-        if self._unread is None:
-            self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
 
     def _refuse_head(self) -> None:
         self._refuse(408, f"the request's headers did not arrive within {HEAD_SECONDS:.0f} seconds")
@@ -196,9 +209,4 @@ class Connection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
         self.transport.close()
-        self._expect_reader()
-
-
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()
+        self._unread.set(UNREAD_SECONDS, self.transport.abort)

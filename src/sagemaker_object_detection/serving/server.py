@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 ANSWERING_SECONDS = 15.0
 """After SIGTERM: what still waits then is refused."""
 REFUSING_SECONDS = 18.0
-"""After SIGTERM: what the model, the script or the reading of a body has not let go of by then is refused without it."""
+"""After SIGTERM: what a model, a script or a slow body has not let go of by then is refused without waiting."""
 SHUTDOWN_SECONDS = 22
 CLOSING_SECONDS = 3.0
 _BACKLOG = 2048
@@ -123,14 +123,14 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()
 
-    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:  # type: ignore[override]
+    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
         self.servers = []  # asyncio's, which accept in another way
         for listener in sockets or ():
             listener.setblocking(False)
             self._connections.listen(listener, lambda: Connection(self._connections, self.config, self.server_state))
         self.started = True
 
-    async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:  # type: ignore[override]
+    async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
         for listener in sockets or ():
             self._connections.close(listener)
         asyncio.get_running_loop().call_later(REFUSING_SECONDS, self._refuse)
