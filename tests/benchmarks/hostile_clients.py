@@ -35,6 +35,9 @@ DRIPPING = HEADERS + b"X-Drip: "
 def main() -> None:
     if sys.argv[1:2] == ["attack"]:
         asyncio.run(_attack(*map(int, sys.argv[2:])))
+    if sys.argv[1:2] == ["ping"]:
+        _ping(int(sys.argv[2]), float(sys.argv[3]))
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True, help="JPEG and PNG files, at any depth")
@@ -78,9 +81,12 @@ def _round(
 ) -> tuple[list[float], int, list[float]]:
     """Latencies of the answers, how many requests had none, and latencies of pings."""
     times: list[float] = []
-    pings: list[float] = []
     dropped: list[str] = []
     turn, end = itertools.count(), time.perf_counter() + seconds
+    # Apart from the many clients of this process, which wait for each other.
+    pinging = subprocess.Popen(
+        [sys.executable, __file__, "ping", str(server.port), str(seconds)], stdout=subprocess.PIPE, text=True
+    )
 
     def ask() -> None:
         client = Client(server.address)
@@ -93,23 +99,25 @@ def _round(
             else:
                 times.append(time.perf_counter() - start)
 
-    def ping() -> None:
-        while (start := time.perf_counter()) < end:
-            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-            connection.request("GET", "/ping")
-            assert connection.getresponse().status == 200
-            connection.close()
-            pings.append(time.perf_counter() - start)
-            time.sleep(0.25)
-
-    threads = [threading.Thread(target=ask) for _ in range(clients)] + [threading.Thread(target=ping)]
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if dropped:
         print(f"dropped: {dropped[0]}", file=sys.stderr)
-    return times, len(dropped), pings
+    return times, len(dropped), [float(line) for line in pinging.communicate()[0].split()]
+
+
+def _ping(port: int, seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/ping")
+        assert connection.getresponse().status == 200
+        connection.close()
+        print(time.perf_counter() - start)
+        time.sleep(0.25)
 
 
 async def _attack(port: int, idle: int, dripping: int) -> None:

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -6,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.job.paths import Paths, baked_weights, download_cache, prepare_outputs
+from sagemaker_object_detection.job.paths import (
+    Paths,
+    RootError,
+    baked_weights,
+    claimed,
+    download_cache,
+    prepare_outputs,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +81,37 @@ def test_a_file_system_that_is_mounted_read_only_is_the_users_to_mend(tmp_path, 
         f"{tmp_path}/model: cannot be created (Read-only file system); mount {tmp_path} writable: the model and the "
         "job's other outputs are written there"
     )
+
+
+def test_outputs_below_a_place_where_nothing_can_be_made_are_the_users_to_mend(tmp_path):
+    (tmp_path / "output").symlink_to("/proc/self")
+    with pytest.raises(UserError) as caught:
+        prepare_outputs(Paths(tmp_path))
+    assert str(caught.value) == (
+        f"{tmp_path}/output/data: cannot be created (No such file or directory); expected a folder this process may "
+        "write to"
+    )
+
+
+def test_a_root_is_claimed_once_at_a_time(tmp_path):
+    (tmp_path / "input").mkdir()
+    with claimed(Paths(tmp_path)):
+        with pytest.raises(RootError, match="another process runs a job there"), claimed(Paths(tmp_path)):
+            pass
+        before = os.listdir(tmp_path)
+    assert before == ["input"]
+    with claimed(Paths(tmp_path)):
+        pass
+
+
+def test_a_file_system_without_locks_keeps_no_job_from_its_root(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (tmp_path / "input").mkdir()
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with claimed(Paths(tmp_path)):
+        pass
 
 
 def test_a_full_disk_is_not(tmp_path, monkeypatch):
