@@ -60,16 +60,17 @@ def main() -> None:
                 if attack is not None:
                     time.sleep(5)
                 times, dropped, pings = _round(server, images, options.clients, options.seconds)
+                process = psutil.Process(server.process.pid)
+                megabytes, files = process.memory_info().rss / 2**20, process.num_fds()
             finally:
                 if attack is not None:
                     attack.kill()
                     attack.wait()
-            process = psutil.Process(server.process.pid)
             p99[attacked].append(statistics.quantiles(times, n=100)[98])
             print(
                 f"{'attack' if attacked else 'alone ':6} {_percentiles(times)}, {len(times) / options.seconds:6.1f} a "
                 f"second, {dropped} dropped; slowest ping {1000 * max(pings):5.0f} ms; "
-                f"{process.memory_info().rss / 2**20:6.0f} MB, {process.num_fds():4} files",
+                f"{megabytes:6.0f} MB, {files:4} files",
                 flush=True,
             )
     ratio = statistics.median(p99[True]) / statistics.median(p99[False])
