@@ -28,10 +28,11 @@ from typing import Any
 from sagemaker_object_detection import __version__
 from sagemaker_object_detection.errors import AlgorithmError, JobError, UserError
 from sagemaker_object_detection.guard import leave, run_guarded
+from sagemaker_object_detection.job.claim import RootError, claimed
 from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.metrics import without_metrics
-from sagemaker_object_detection.job.paths import Paths, RootError, claimed
+from sagemaker_object_detection.job.paths import Paths
 
 log = logging.getLogger("sagemaker_object_detection")
 

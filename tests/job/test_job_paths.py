@@ -1,5 +1,4 @@
 import errno
-import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -7,14 +6,7 @@ from pathlib import Path
 import pytest
 
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.job.paths import (
-    Paths,
-    RootError,
-    baked_weights,
-    claimed,
-    download_cache,
-    prepare_outputs,
-)
+from sagemaker_object_detection.job.paths import Paths, baked_weights, download_cache, prepare_outputs
 
 
 @pytest.fixture(autouse=True)
@@ -91,27 +83,6 @@ def test_outputs_below_a_place_where_nothing_can_be_made_are_the_users_to_mend(t
         f"{tmp_path}/output/data: cannot be created (No such file or directory); expected a folder this process may "
         "write to"
     )
-
-
-def test_a_root_is_claimed_once_at_a_time(tmp_path):
-    (tmp_path / "input").mkdir()
-    with claimed(Paths(tmp_path)):
-        with pytest.raises(RootError, match="another process runs a job there"), claimed(Paths(tmp_path)):
-            pass
-        before = os.listdir(tmp_path)
-    assert before == ["input"]
-    with claimed(Paths(tmp_path)):
-        pass
-
-
-def test_a_file_system_without_locks_keeps_no_job_from_its_root(tmp_path, monkeypatch):
-    def no_locks(*_):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    (tmp_path / "input").mkdir()
-    monkeypatch.setattr(fcntl, "flock", no_locks)
-    with claimed(Paths(tmp_path)):
-        pass
 
 
 def test_a_full_disk_is_not(tmp_path, monkeypatch):

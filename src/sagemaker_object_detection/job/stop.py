@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -42,7 +43,7 @@ class StopSignal:
         self._since: float | None = None
         self._previous: dict[signal.Signals, Any] = {}
         self._outer: StopSignal | None = None
-        self._wakeup: int | None = None
+        self._wakeup: socket.socket | None = None
 
     @property
     def requested(self) -> bool:
@@ -67,9 +68,9 @@ class StopSignal:
             if isinstance(outer, StopSignal):
                 self._outer = outer
         if self._outer is None:
-            reader, self._wakeup = os.pipe()
-            os.set_blocking(self._wakeup, False)
-            signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+            reader, self._wakeup = socket.socketpair()
+            self._wakeup.setblocking(False)
+            signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
             threading.Thread(target=self._watch, args=(reader,), name="stop", daemon=True).start()
         return self
 
@@ -78,7 +79,7 @@ class StopSignal:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         if self._wakeup is not None:
             signal.set_wakeup_fd(-1)
-            os.close(self._wakeup)  # which ends the thread
+            self._wakeup.close()  # which ends the thread
             self._wakeup = None
 
     def _request(self, number: int, frame: FrameType | None) -> None:
@@ -88,9 +89,9 @@ class StopSignal:
         elif self._since is None:
             self._since = time.monotonic()
 
-    def _watch(self, reader: int) -> None:
-        with open(reader, "rb", buffering=0) as numbers:
-            while number := numbers.read(1):
+    def _watch(self, numbers: socket.socket) -> None:
+        with numbers:
+            while number := numbers.recv(1):
                 if number[0] in self._previous:
                     self._request(number[0], None)
                     if self._last_resort:
@@ -101,6 +102,7 @@ class StopSignal:
         passed = self._seconds - _LAST_SECONDS
         text = f"WARNING: {passed:.0f} seconds after the signal the process is still at work, and ends here. "
         with suppress(OSError):
+            os.set_blocking(1, False)  # whoever reads may have stopped reading
             os.write(1, f"{text}Files that it had finished are whole.\n".encode())
         os._exit(TERMINATED)
 
