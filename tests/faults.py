@@ -605,6 +605,30 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "sigterm-cuts-requests-off", f"{_SRC}/serving/server.py", "REFUSING_SECONDS = 18.0", "REFUSING_SECONDS = 0.0"
     ),
     Fault(
+        "headers-waited-for-without-end",
+        f"{_SRC}/serving/connections.py",
+        "self._head.set(HEAD_SECONDS, self._refuse_head)",
+        "pass",
+    ),
+    Fault(
+        "newest-connection-makes-room",
+        f"{_SRC}/serving/connections.py",
+        "oldest = next(iter(self._waiting))",
+        "oldest = next(reversed(self._waiting))",
+    ),
+    Fault(
+        "two-jobs-on-one-root",
+        f"{_SRC}/job/claim.py",
+        "fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+    ),
+    Fault(
+        "link-among-drawings-followed",
+        f"{_SRC}/serving/whole_files.py",
+        "Path(os.path.realpath(path)) if named else path",
+        "Path(os.path.realpath(path))",
+    ),
+    Fault(
         "images-predicted-in-sorted-order",
         f"{_SRC}/serving/predict.py",
         "files = find_images(list(images))",
