@@ -33,6 +33,10 @@ class _Beside(msgspec.Struct, gc=False):
     bbox_mode: Any = None
 
 
+_TURNS = ("attributes.rotation", "rotation", "angle")
+"""Where those degrees are."""
+
+
 class _Besides(msgspec.Struct, gc=False):
     annotations: list[_Beside]
 
@@ -62,7 +66,7 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
         raw = data.read_bytes(annotations, "a COCO file with the lists images, annotations and categories")
     has_images = data.has_folder(images, "the folder of the images")
     if raw is not None:
-        table, found = parse_annotations(str(annotations), annotations.parent, raw, annotations.name)
+        table, found = parse_annotations(str(annotations), annotations.parent, raw, annotations.name, turns=_TURNS)
         data.problems += found
     if raw is None or table is None:
         return data
@@ -106,12 +110,7 @@ def _turned(raw: bytes, table: AnnotationTable, data: ForeignDataSet) -> dict[in
             )
             data.add_problem("boxes in another notation", text)
         attributes = beside.attributes if isinstance(beside.attributes, dict) else {}
-        turns = (
-            ("attributes.rotation", attributes.get("rotation")),
-            ("rotation", beside.rotation),
-            ("angle", beside.angle),
-        )
-        for key, value in turns:
+        for key, value in zip(_TURNS, (attributes.get("rotation"), beside.rotation, beside.angle), strict=True):
             degrees = coordinate(value)
             if value is not None and degrees is None:
                 text = (
