@@ -138,8 +138,7 @@ FAULTS = (
         """            opened.extractall(target, filter="data")
     except OSError as error:
         raise bounds.NoRoomError(
-            f"{origin}: the disk is full while unpacking {archive.name} below {target.parent}; give the job a larger "
-            "volume"
+            f"{origin}: the disk is full while unpacking {name} below {target.parent}; give the job a larger volume"
         ) from error
 
 
@@ -153,8 +152,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         """            opened.extractall(target, filter="tar")
     except OSError as error:
         raise bounds.NoRoomError(
-            f"{origin}: the disk is full while unpacking {archive.name} below {target.parent}; give the job a larger "
-            "volume"
+            f"{origin}: the disk is full while unpacking {name} below {target.parent}; give the job a larger volume"
         ) from error
 
 
@@ -179,8 +177,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "failure-file-missing-for-user-errors",
         f"{_SRC}/__main__.py",
-        'if options.verb == "train":\n            write_failure',
-        'if options.verb == "train" and not isinstance(error, UserError):\n            write_failure',
+        'if options.verb == "train" and not isinstance(error, RootError):',
+        'if options.verb == "train" and not isinstance(error, UserError):',
     ),
     Fault(
         "failure-file-of-an-earlier-run-stays",
@@ -216,8 +214,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "second-signal-restarts-the-grace",
         f"{_SRC}/job/stop.py",
-        "        if self._since is None:\n            self._since = time.monotonic()",
-        "        self._since = time.monotonic()",
+        "        elif self._since is None:\n            self._since = time.monotonic()",
+        "        else:\n            self._since = time.monotonic()",
     ),
     Fault(
         "script-ended-by-a-signal-exits-with-1",
@@ -254,15 +252,51 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     # The data.
     Fault(
         "xywh-read-as-xyxy",
+        f"{_SRC}/dataset/conventions.py",
+        'declared = BY_SETTING["xyxy" if bbox_format == AUTO else bbox_format]',
+        'declared = BY_SETTING["xyxy"]',
+    ),
+    Fault(
+        "any-share-of-boxes-left-out",
         f"{_SRC}/dataset/check_boxes.py",
-        'corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written',
-        "corners = written",
+        "return invalid > max(_FEW_DROPPED, _MOST_DROPPED * count) and invalid < count",
+        "return False",
+    ),
+    Fault(
+        "shares-read-as-pixels",
+        f"{_SRC}/dataset/conventions.py",
+        "_THINNEST = 1.0 - 1e-6",
+        "_THINNEST = 0.0",
     ),
     Fault(
         "category-ids-in-the-order-of-the-file",
         f"{_SRC}/dataset/load.py",
         "ids = sorted(categories, key=lambda id_: (isinstance(id_, str), id_))",
         "ids = list(categories)",
+    ),
+    Fault(
+        "hidden-colours-shown",
+        f"{_SRC}/images/decoding.py",
+        "lambda: layers[..., :3], lambda: _on_white(layers))",
+        "lambda: layers[..., :3], lambda: layers[..., :3])",
+    ),
+    Fault(
+        "16-bits-scaled-by-their-own-channel",
+        f"{_SRC}/dataset/load.py",
+        "used_bits(pixels for channel in channels.values() for pixels in channel.pixels.values())",
+        'used_bits(channels["training"].pixels.values())',
+    ),
+    Fault(
+        "orientation-in-xmp-missed-by-the-exported-model",
+        f"{_SRC}/images/exif.py",
+        "unsaid = (by_exif == 0) & (found.xmp >= 0)",
+        "unsaid = (by_exif == 0) & (found.xmp < 0)",
+    ),
+    Fault(
+        "any-share-of-images-left-out",
+        f"{_SRC}/dataset/check_pixels.py",
+        "MAX_DROPPED = 0.1",
+        "MAX_DROPPED = 1.0",
     ),
     Fault(
         "link-followed-out-of-a-channel",
@@ -601,7 +635,33 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "RequestError(413 if error.kind == TOO_LARGE else 400, ",
         "RequestError(400, ",
     ),
-    Fault("sigterm-cuts-requests-off", f"{_SRC}/serving/server.py", "SHUTDOWN_SECONDS = 22", "SHUTDOWN_SECONDS = 0"),
+    Fault(
+        "sigterm-cuts-requests-off", f"{_SRC}/serving/server.py", "REFUSING_SECONDS = 18.0", "REFUSING_SECONDS = 0.0"
+    ),
+    Fault(
+        "headers-waited-for-without-end",
+        f"{_SRC}/serving/connections.py",
+        "self._head.set(HEAD_SECONDS, self._refuse_head)",
+        "pass",
+    ),
+    Fault(
+        "newest-connection-makes-room",
+        f"{_SRC}/serving/connections.py",
+        "oldest = next(iter(self._waiting))",
+        "oldest = next(reversed(self._waiting))",
+    ),
+    Fault(
+        "two-jobs-on-one-root",
+        f"{_SRC}/job/claim.py",
+        "fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+    ),
+    Fault(
+        "link-among-drawings-followed",
+        f"{_SRC}/serving/whole_files.py",
+        "Path(os.path.realpath(path)) if named else path",
+        "Path(os.path.realpath(path))",
+    ),
     Fault(
         "images-predicted-in-sorted-order",
         f"{_SRC}/serving/predict.py",
@@ -670,7 +730,31 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "(?:height|min_dimension)",
         "(?:height)",
     ),
-    Fault("password-shown", f"{_SRC}/weights/naming.py", 'return _CREDENTIALS.sub("...@", place)', "return place"),
+    Fault("password-shown", f"{_SRC}/weights/naming.py", '_CREDENTIALS.sub("...@", place)', "place"),
+    Fault(
+        "variable-may-lie-beyond-its-file",
+        f"{_SRC}/weights/checkpoint_index.py",
+        "if end > held:",
+        "if False:",
+    ),
+    Fault(
+        "variables-may-share-bytes",
+        f"{_SRC}/weights/checkpoint_index.py",
+        "if entry.offset < end:",
+        "if False:",
+    ),
+    Fault(
+        "model-loaded-with-an-index-that-is-not-judged",
+        f"{_SRC}/serving/predictor.py",
+        "        judge_checkpoint(folder / _VARIABLES)\n",
+        "",
+    ),
+    Fault(
+        "foreign-text-not-escaped",
+        f"{_SRC}/sentences.py",
+        "repr(found[0])[1:-1]",
+        "found[0]",
+    ),
     # The report.
     Fault("class-names-are-html", f"{_SRC}/report/page.py", "autoescape=True", "autoescape=False"),
     Fault(

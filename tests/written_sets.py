@@ -173,7 +173,78 @@ def write_manifest(folder: Path, lines: list[Any]) -> None:
     (folder / "output.manifest").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
 
 
-WRITERS = {"coco": write_coco, "voc": write_voc, "yolo": write_yolo, "ground-truth": write_ground_truth}
+def write_labelme(folder: Path, pictures=PICTURES, names=NAMES) -> list[str]:
+    """The data set as LabelMe's; the program's arguments for it. A rectangle begins with any of its corners."""
+    for picture in pictures:
+        picture.save(folder)
+        path = (folder / picture.name).with_suffix(".json")
+        shapes = [
+            {"label": names[code], "points": [[xmax, ymin], [xmin, ymax]], "group_id": None, "shape_type": "rectangle"}
+            if xmin < xmax
+            else {"label": names[code], "points": [[xmin, ymin], [xmax, ymax]], "shape_type": "rectangle"}
+            for code, xmin, ymin, xmax, ymax in picture.boxes
+        ]
+        document = {"version": "5.5.0", "flags": {}, "shapes": shapes}
+        document |= {"imagePath": Path(picture.name).name, "imageData": None}
+        write_json(path, document | {"imageHeight": picture.height, "imageWidth": picture.width})
+    return ["labelme", str(folder)]
+
+
+def studio_task(picture: Picture, names=NAMES) -> dict[str, Any]:
+    results = [
+        {
+            "type": "rectanglelabels",
+            "from_name": "label",
+            "to_name": "image",
+            "original_width": picture.width,
+            "original_height": picture.height,
+            "image_rotation": 0,
+            "value": {
+                "x": 100 * xmin / picture.width,
+                "y": 100 * ymin / picture.height,
+                "width": 100 * (xmax - xmin) / picture.width,
+                "height": 100 * (ymax - ymin) / picture.height,
+                "rotation": 0,
+                "rectanglelabels": [names[code]],
+            },
+        }
+        for code, xmin, ymin, xmax, ymax in picture.boxes
+    ]
+    address = f"/data/local-files/?d=some/place/{picture.name}"
+    return {"id": 1, "data": {"image": address}, "annotations": [{"result": results, "was_cancelled": False}]}
+
+
+def write_label_studio(folder: Path, pictures=PICTURES, names=NAMES) -> list[str]:
+    """The data set as Label Studio exports it; the program's arguments for it."""
+    for picture in pictures:
+        picture.save(folder / "pictures")
+    write_json(folder / "project.json", [studio_task(picture, names) for picture in pictures])
+    return ["label-studio", str(folder / "project.json"), "--images", str(folder / "pictures")]
+
+
+def write_csv(folder: Path, pictures=PICTURES, names=NAMES) -> list[str]:
+    """The data set as a table of TensorFlow's tutorials; the program's arguments for it."""
+    lines = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+    for picture in pictures:
+        picture.save(folder / "pictures")
+        start = f"{picture.name},{picture.width},{picture.height}"
+        lines += [f"{start},{names[code]},{','.join(map(str, box))}" for code, *box in picture.boxes]
+        if not picture.boxes:
+            lines.append(f"{start},,,,,")
+    (folder / "labels.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return ["csv", str(folder / "labels.csv"), "--images", str(folder / "pictures")]
+
+
+WRITERS = {
+    "coco": write_coco,
+    "voc": write_voc,
+    "yolo": write_yolo,
+    "ground-truth": write_ground_truth,
+    "labelme": write_labelme,
+    "label-studio": write_label_studio,
+    "csv": write_csv,
+}
+"""Those whose images are files."""
 
 
 def read_back(folder: Path) -> dict[str, tuple[int, int, list[tuple[Any, ...]]]]:

@@ -8,6 +8,8 @@ from typing import Any
 
 MAX_SHOWN = 80
 """Characters of one foreign text in a sentence."""
+MAX_TEXT = 300
+"""Characters of one that may be longer: an address, a path, what a library says of an error."""
 _MAX_NAMES = 8
 # Control characters, line separators and lone surrogates: names and ids stand in log lines, which a line break in a
 # name could forge, and in files that are UTF-8.
@@ -18,6 +20,11 @@ _KINDS = {dict: "an object", list: "a list", str: "the text", bool: "the value",
 def is_printable(text: str) -> bool:
     """Whether a name or an id may stand in a line of text."""
     return _UNPRINTABLE.search(text) is None
+
+
+def printable(text: str, most: int = MAX_TEXT) -> str:
+    """Foreign text as it is, but for what is not printable, which is escaped; cut after `most` characters."""
+    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], _cut(text, most))
 
 
 def shown(value: object) -> str:
@@ -38,8 +45,8 @@ def plain(name: str) -> str:
     return name if name.isidentifier() and len(name) <= MAX_SHOWN else shown(name)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+def _cut(text: str, most: int = MAX_SHOWN) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def described(value: Any) -> str:
@@ -48,9 +55,9 @@ def described(value: Any) -> str:
 
 
 def listed(names: Sequence[object], most: int = _MAX_NAMES, none: str = "none") -> str:
-    """A few of the names as they are, and how many more there are: "a, b and 3 more". `none` if there is none."""
+    """A few of the names, each `printable`, and how many more there are: "a, b and 3 more". `none` if there is none."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(str(name) for name in names[:most]) + more if names else none
+    return ", ".join(printable(str(name)) for name in names[:most]) + more if names else none
 
 
 def shortlist(names: Sequence[object]) -> str:

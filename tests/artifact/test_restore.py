@@ -236,8 +236,8 @@ def test_an_artifact_whose_index_is_gone_is_refused_in_words(tmp_path):
     with pytest.raises(UserError) as caught:
         fingerprint(prefix)
     assert str(caught.value) == (
-        f"{prefix}: the checkpoint cannot be read (No such file or directory); expected variables.index and every "
-        "variables.data-* file as they were written: copy the folder again"
+        f"{prefix}: the checkpoint cannot be read (variables.index: No such file or directory); expected "
+        "variables.index and every variables.data-* file as they were written: copy the folder again"
     )
 
 

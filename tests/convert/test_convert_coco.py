@@ -78,6 +78,8 @@ def test_entries_that_are_wrong_are_told_together_by_their_positions_in_the_file
         good | {"category_id": 3},
         good | {"bbox": [1, 2, 3]},
         good | {"bbox": [30, 40, 10, 10]},
+        good | {"image_id": 6},
+        good | {"category_id": 4},
     ]
     write_json(tmp_path / "instances.json", document)
     file = tmp_path / "instances.json"
@@ -86,8 +88,11 @@ def test_entries_that_are_wrong_are_told_together_by_their_positions_in_the_file
         "instances.json.",
         f"{file} images[2] 'c.jpg': id 100 already belongs to images[0] 'a.jpg'. Give every image an id of its own.",
         f"{file} annotations[3]: image_id 5 is not the id of any image in images. Correct it or remove the annotation.",
+        f"{file} annotations[7]: image_id 6 is not the id of any image in images. Correct it or remove the annotation.",
         f"{file} categories: id 7 is both 'cat' and 'horse'. Give every category an id of its own.",
         f"{file} annotations[4], image 'a.jpg': category_id 3 is not among the ids of categories (7, 14). Add it there "
+        "or correct it.",
+        f"{file} annotations[8], image 'a.jpg': category_id 4 is not among the ids of categories (7, 14). Add it there "
         "or correct it.",
         f"{file} images[5]: {tmp_path}/pictures/a.jpg is the image of {file} images[0] already. Merge the two, or "
         "remove one.",
@@ -110,9 +115,10 @@ def test_corner_boxes_are_recognised_and_never_dropped(mode, source, tmp_path, c
         annotation["bbox"] = box
     write_json(tmp_path / "instances.json", document)
     assert refused(capsys, [*arguments, *mode], tmp_path) == [
-        "coco: these look like [xmin, ymin, xmax, ymax] boxes, and COCO has [x, y, width, height]: 2 of 3 boxes cannot "
-        f"be read so; first: {tmp_path}/instances.json annotations[1], image 'b.jpg': the box x 5, y 40, width 60, "
-        "height 44. Training takes a file with such boxes as it is, under the name annotations.json; else correct them."
+        "coco: these boxes look like [xmin, ymin, xmax, ymax] in pixels, and COCO has [x, y, width, height] in pixels: "
+        f"2 of 3 boxes do not fit their images so; first: {tmp_path}/instances.json annotations[1], image 'b.jpg': the "
+        "box x 5, y 40, width 60, height 44. Training takes a file with such boxes as annotations.json, with "
+        'bbox_format="xyxy"; else correct them.'
     ]
 
 
@@ -198,3 +204,47 @@ def test_images_that_are_named_in_another_form_are_found_and_counted(source, tmp
         "file names written URL-encoded, such as 'sub%2Fb%2Epng' for 'sub/b.png': 1",
     ]
     assert sorted(read_back(tmp_path / "new")) == ["a.jpg", "sub/b.png"]
+
+
+def edit(folder, values):
+    """Add keys to the first annotation."""
+    document = json.loads((folder / "instances.json").read_text())
+    document["annotations"][0] |= values
+    write_json(folder / "instances.json", document)
+
+
+TURNED = ({"rotation": 90}, {"attributes": {"occluded": False, "rotation": 90.0}}, {"angle": -270})
+
+
+@pytest.mark.parametrize("beside", TURNED)
+def test_turned_boxes_are_refused_or_on_request_the_boxes_around_them_taken(beside, tmp_path, capsys):
+    arguments = write_coco(tmp_path, (Picture("a.jpg", 64, 48, ((0, 10, 10, 30, 20), (1, 1, 2, 20, 30))),))
+    edit(tmp_path, beside)
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{tmp_path}/instances.json annotations[0], image 'a.jpg': is a rotated box; expected an upright box. "
+        "--polygons enclosing takes the box around each such outline."
+    ]
+    said = converted(capsys, [*arguments, "--polygons", "enclosing"], tmp_path / "new")
+    assert "boxes around outlines, as --polygons enclosing asks (a rotated box 1): 1" in said
+    (_, *box), other = read_back(tmp_path / "new")["a.jpg"][2]
+    assert box == pytest.approx([15, 5, 25, 25])
+    assert other == ("dog", 1, 2, 20, 30)
+
+
+def test_boxes_that_are_not_turned_are_boxes(tmp_path, capsys):
+    arguments = write_coco(tmp_path)
+    still = {"attributes": {"rotation": 0.0}, "rotation": 360, "angle": None, "bbox_mode": 1}
+    edit(tmp_path, still)
+    converted(capsys, arguments, tmp_path / "new")
+    assert read_back(tmp_path / "new") == expected()
+
+
+def test_a_turn_that_is_no_number_and_another_notation_are_told(tmp_path, capsys):
+    arguments = write_coco(tmp_path)
+    edit(tmp_path, {"rotation": "steep", "bbox_mode": 0})
+    place = f"{tmp_path}/instances.json annotations[0]"
+    assert refused(capsys, arguments, tmp_path) == [
+        f"{place}: bbox_mode is 0, detectron2's number of another notation; expected 1, [x, y, width, height] in "
+        "pixels. Convert the boxes, or correct it.",
+        f'{place}: rotation is the text "steep"; expected by how many degrees the box is turned. Correct it.',
+    ]

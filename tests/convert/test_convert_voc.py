@@ -128,9 +128,136 @@ def test_an_image_that_is_nowhere_is_told(source, tmp_path, capsys):
 
 def test_two_files_for_one_image_are_refused(source, tmp_path, capsys):
     edit(tmp_path / "Annotations/b.xml", "<filename>b.jpg", "<filename>a.jpg")
+    (tmp_path / "JPEGImages/b.jpg").unlink()
     assert refused(capsys, source, tmp_path) == [
         f"{tmp_path}/Annotations/b.xml: {tmp_path}/JPEGImages/a.jpg is the image of {tmp_path}/Annotations/a.xml "
         "already. Merge the two, or remove one."
+    ]
+
+
+def test_a_stale_name_of_another_image_is_refused_unless_it_is_said_what_decides(source, tmp_path, capsys):
+    edit(tmp_path / "Annotations/a.xml", "<filename>a.jpg", "<filename>b.jpg")
+    edit(tmp_path / "Annotations/b.xml", "<filename>b.jpg", "<filename>a.jpg")
+    assert refused(capsys, source, tmp_path) == [
+        f"{tmp_path}/Annotations/{file}.xml line 2: <filename> is '{named}.jpg', but the file is called like "
+        f"'{file}.jpg', and both are in {tmp_path}/JPEGImages: it may be either's. Correct it, or say what decides "
+        "with --image-by content or --image-by name."
+        for file, named in ("ab", "ba")
+    ]
+    converted(capsys, [*source, "--image-by", "name"], tmp_path / "by_name")
+    assert read_back(tmp_path / "by_name") == expected(PICTURES)
+    converted(capsys, [*source, "--image-by", "content"], tmp_path / "by_content")
+    assert read_back(tmp_path / "by_content")["a.jpg"] == expected(PICTURES)["b.jpg"]
+
+
+def test_names_that_are_no_images_or_agree_with_the_file_are_no_contradiction(source, tmp_path, capsys):
+    """Renamed images, XML files that are numbered for themselves, and names without the folders of their images."""
+    edit(tmp_path / "Annotations/a.xml", "<filename>a.jpg", "<filename>IMG_7.jpg")
+    (tmp_path / "Annotations/b.xml").rename(tmp_path / "Annotations/000001.xml")
+    save_image(tmp_path / "JPEGImages/sub/c.jpg", 20, 10)
+    (tmp_path / "Annotations/sub").mkdir()
+    (tmp_path / "Annotations/sub/c.xml").write_text(voc_xml(Picture("c.jpg", 20, 10)))
+    converted(capsys, source, tmp_path / "new")
+    assert read_back(tmp_path / "new") == expected((*PICTURES, Picture("sub/c.jpg", 20, 10)))
+
+
+def test_a_stale_path_is_counted_and_the_names_are_followed(source, tmp_path, capsys):
+    for name, path in (("a", "C:\\shots\\b.jpg"), ("b", "/home/me/IMG_1.jpg"), ("c", "/home/me/c.jpg")):
+        edit(tmp_path / f"Annotations/{name}.xml", "<size>", f"<path>{path}</path><size>")
+    said = converted(capsys, source, tmp_path / "new")
+    assert read_back(tmp_path / "new") == expected(PICTURES)
+    assert "files whose path names another image, which is there too; <filename> was followed: 1" in said
+
+
+def test_names_of_a_split_are_found_in_another_form_or_similar_ones_are_offered(source, tmp_path, capsys):
+    decomposed, composed = "cafe\u0301teria", "caf\u00e9teria"
+    for folder, suffix in (("Annotations", "xml"), ("JPEGImages", "jpg")):
+        (tmp_path / folder / f"b.{suffix}").rename(tmp_path / folder / f"{decomposed}.{suffix}")
+    edit(tmp_path / f"Annotations/{decomposed}.xml", "<filename>b.jpg", f"<filename>{decomposed}.jpg")
+    split = write_split(tmp_path, f"{composed}\nA\n")
+    said = converted(capsys, [*source, "--split", str(split)], tmp_path / "new")
+    assert sorted(read_back(tmp_path / "new")) == ["a.jpg", f"{decomposed}.jpg"]
+    assert (
+        f"names in the split that are written in another Unicode form, such as {composed!r} for {decomposed!r}: 1"
+        in said
+    )
+    split.write_text("cafteria\n")
+    assert refused(capsys, [*source, "--split", str(split)], tmp_path)[0] == (
+        f"{split} line 1: there is no {tmp_path}/Annotations/cafteria.xml. Did you mean {decomposed!r}? Add the file "
+        "or remove the line."
+    )
+
+
+OUTLINES = {
+    "cvat": (
+        "<bndbox><xmin>11</xmin><ymin>11</ymin><xmax>30</xmax><ymax>20</ymax></bndbox><attributes><attribute>"
+        "<name>rotation</name><value>90.0</value></attribute></attributes>",
+        (15, 5, 25, 25),
+    ),
+    "rolabelimg": (
+        "<robndbox><cx>20</cx><cy>15</cy><w>20</w><h>10</h><angle>1.5707963267948966</angle></robndbox>",
+        (15, 5, 25, 25),
+    ),
+    "rotation": (
+        "<rotation>-90</rotation><bndbox><xmin>11</xmin><ymin>11</ymin><xmax>30</xmax><ymax>20</ymax></bndbox>",
+        (15, 5, 25, 25),
+    ),
+    "roboflow": (
+        "<polygon><x1>15</x1><y1>5</y1><x2>25</x2><y2>7</y2><x3>20</x3><y3>25</y3></polygon>",
+        (15, 5, 25, 25),
+    ),
+    "labelme": (
+        "<polygon><pt><x>15</x><y>5</y></pt><pt><x>25</x><y>7</y></pt><pt><x>20</x><y>25</y></pt></polygon>",
+        (15, 5, 25, 25),
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", OUTLINES)
+def test_outlines_are_refused_or_on_request_the_boxes_around_them_taken(tool, source, tmp_path, capsys):
+    shape, box = OUTLINES[tool]
+    edit(tmp_path / "Annotations/c.xml", "</annotation>", f"<object><name>cat</name>{shape}</object></annotation>")
+    what = "a polygon" if "polygon" in shape else "a rotated box"
+    assert refused(capsys, source, tmp_path) == [
+        f"{tmp_path}/Annotations/c.xml line 4, image 'c.jpg': is {what}; expected an upright box. --polygons enclosing "
+        "takes the box around each such outline."
+    ]
+    said = converted(capsys, [*source, "--polygons", "enclosing"], tmp_path / "new")
+    assert f"boxes around outlines, as --polygons enclosing asks ({what} 1): 1" in said
+    ((label, *found),) = read_back(tmp_path / "new")["c.jpg"][2]
+    assert label == "cat"
+    assert found == pytest.approx(box, abs=1e-9)
+
+
+def test_boxes_that_are_not_turned_or_have_an_outline_besides_are_boxes(source, tmp_path, capsys):
+    still = "<attributes><attribute><name>rotation</name><value>0.0</value></attribute></attributes>"
+    still += "<rotation>360</rotation><angle>0</angle>"
+    polygon = "<polygon><x1>2</x1><y1>3</y1><x2>19</x2><y2>3</y2><x3>9</x3><y3>30</y3></polygon>"
+    edit(tmp_path / "Annotations/a.xml", "</object>", f"{still}{polygon}<occluded>1</occluded></object>")
+    converted(capsys, source, tmp_path / "new")
+    assert read_back(tmp_path / "new") == expected(PICTURES)
+
+
+def test_a_turn_in_an_unknown_unit_is_refused(source, tmp_path, capsys):
+    edit(tmp_path / "Annotations/a.xml", "</object>", "<angle>0.5</angle></object>")
+    assert refused(capsys, [*source, "--polygons", "enclosing"], tmp_path) == [
+        f"{tmp_path}/Annotations/a.xml line 7: angle is '0.5', so the box is turned, in degrees or not. Write the "
+        "upright box around the object and leave it out, or call it rotation, in degrees."
+    ]
+
+
+def test_objects_that_were_deleted_are_left_out_and_counted(source, tmp_path, capsys):
+    edit(tmp_path / "Annotations/a.xml", "</object>", "<deleted>1</deleted></object>")
+    said = converted(capsys, source, tmp_path / "new")
+    assert "left out, objects marked as deleted: 1" in said
+    assert read_back(tmp_path / "new")["a.jpg"][2] == []
+
+
+def test_an_xml_file_of_another_tool_is_named(source, tmp_path, capsys):
+    (tmp_path / "Annotations/a.xml").write_text("<annotations><image><box rotation='3'/></image></annotations>")
+    assert refused(capsys, source, tmp_path) == [
+        f"{tmp_path}/Annotations/a.xml line 1: its root is <annotations>; expected <annotation>. It looks like CVAT's "
+        "own format: export the task as 'COCO 1.0' or 'PASCAL VOC 1.1'."
     ]
 
 

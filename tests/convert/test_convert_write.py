@@ -181,12 +181,13 @@ def test_the_current_folder_is_not_replaced(target, source, tmp_path, capsys, mo
 @pytest.mark.parametrize("name", WRITERS)
 def test_nothing_is_written_into_the_source(name, tmp_path, capsys):
     arguments = WRITERS[name](tmp_path)
-    images = {"voc": "JPEGImages", "yolo": "images"}.get(name, "pictures")
+    images = {"voc": "JPEGImages", "yolo": "images", "labelme": "sub"}.get(name, "pictures")
+    source = "" if name == "labelme" else f"/{images}"
     before = snapshot(tmp_path)
     code, said, complaint = run(capsys, arguments, tmp_path / images / "sub/new")
     assert (code, said) == (2, "")
     assert complaint == (
-        f"UserError: --to: {tmp_path}/{images}/sub/new lies in {tmp_path}/{images}, which is not to be changed. Name "
+        f"UserError: --to: {tmp_path}/{images}/sub/new lies in {tmp_path}{source}, which is not to be changed. Name "
         "one elsewhere.\n"
     )
     assert snapshot(tmp_path) == before

@@ -89,8 +89,6 @@ def test_lines_that_are_no_boxes_are_told_together(source, tmp_path, capsys):
         f"{file} line 1: has 4 values; expected the five of class x y width height. Correct it there.",
         f"{file} line 2: has 6 values; expected the five of class x y width height. It looks like a detection with its "
         "confidence: use annotations.",
-        f"{file} line 3: has 7 values; expected the five of class x y width height. It looks like the polygon of a "
-        "segmentation, which is not converted: export boxes.",
         f"{file} line 4: got 'nan'; expected the five numbers of class x y width height. Correct it there.",
         f"{file} line 5: got 'cat'; expected the five numbers of class x y width height. Correct it there.",
         f"{file} line 6: the class is 0.5; expected one of 0, 1. {known}",
@@ -99,6 +97,8 @@ def test_lines_that_are_no_boxes_are_told_together(source, tmp_path, capsys):
         f"{file} line 9: got 32 24 16 12, {shares} Divide pixels by the image's size.",
         f"{file} line 10: has 8 values; expected the five of class x y width height. Correct it there.",
         f"{file} line 12: got 2.1 0.5 0.2 0.5, {shares} Divide pixels by the image's size.",
+        f"{file} line 3, image 'a.jpg': is a polygon; expected an upright box. --polygons enclosing takes the box "
+        "around each such outline.",
         f"{file} line 11, image 'a.jpg': the box x 1.9, y 0.5, width 0.2, height 0.5 reaches outside its image, which "
         "is 64 wide and 48 high; expected a centre x, y and a width and a height above 0, as shares of the image's, "
         "inside the image. Correct it, or leave such boxes out with --invalid-boxes drop.",
@@ -209,3 +209,83 @@ def test_a_file_of_names_among_the_labels_is_none_of_them_however_it_is_written(
     monkeypatch.chdir(tmp_path)
     converted(capsys, ["yolo", ".", "--names-file", str(tmp_path / "labels/names.txt")], tmp_path / "new")
     assert read_back(tmp_path / "new") == expected(PICTURES)
+
+
+def test_polygons_become_the_boxes_around_them_on_request(source, tmp_path, capsys):
+    (tmp_path / "labels/a.txt").write_text("1 0.25 0.5 0.75 0.25 0.5 0.75\n0 0.1 0.5 0.2 0.5 0.2 0.75 0.1 0.75\n")
+    said = converted(capsys, [*source, "--polygons", "enclosing"], tmp_path / "new")
+    assert "boxes around outlines, as --polygons enclosing asks (a polygon 2): 2" in said
+    boxes = read_back(tmp_path / "new")["a.jpg"][2]
+    assert boxes == [("dog", 16, 12, 48, 36), ("cat", pytest.approx(6.4), 24, pytest.approx(12.8), 36)]
+
+
+def test_keypoints_are_no_polygon(source, tmp_path, capsys):
+    """Of a pose, the line is the box, then x, y and visibility of each keypoint."""
+    (tmp_path / "labels/a.txt").write_text("0 0.375 0.375 0.25 0.25 0.3 0.3 2 0.4 0.4 0\n")
+    how = (
+        "Write how many, and the values of each, into data.yaml, such as kpt_shape: [17, 3]; the boxes are then taken."
+    )
+    assert refused(capsys, [*source, "--polygons", "enclosing"], tmp_path) == [
+        f"{tmp_path}/labels/a.txt line 1: has 11 values, which look like a box and keypoints. {how}"
+    ]
+    with (tmp_path / "data.yaml").open("a") as file:
+        file.write("kpt_shape: [2, 3]\n")
+    said = converted(capsys, source, tmp_path / "new")
+    assert "boxes whose keypoints are left out: 1" in said
+    assert read_back(tmp_path / "new") == expected(PICTURES)
+
+
+def test_labels_find_their_image_in_another_form_and_similar_names_are_offered(source, tmp_path, capsys):
+    decomposed, composed = "cafe\u0301teria", "caf\u00e9teria"
+    (tmp_path / "images/a.jpg").rename(tmp_path / f"images/{decomposed}.jpg")
+    (tmp_path / "labels/a.txt").rename(tmp_path / f"labels/{composed}.txt")
+    said = converted(capsys, source, tmp_path / "new")
+    assert read_back(tmp_path / "new")[f"{decomposed}.jpg"] == expected(PICTURES)["a.jpg"]
+    how = f"in another Unicode form, such as '{composed}.txt' for '{decomposed}.txt'"
+    assert f"names of label files that are written {how}: 1" in said
+    (tmp_path / f"labels/{composed}.txt").rename(tmp_path / "labels/cafteria.txt")
+    assert refused(capsys, source, tmp_path) == [
+        f"{tmp_path}/labels/cafteria.txt: there is no image {tmp_path}/images/cafteria.jpg or .png. Did you mean "
+        f"'{decomposed}.jpg'? Add the image or remove the file."
+    ]
+
+
+@pytest.fixture
+def darknet(tmp_path):
+    """As CVAT exports it: labels beside the images, a list with paths from another place, obj.data and obj.names."""
+    write_yolo(tmp_path / "made", PICTURES)
+    for kind in ("images", "labels"):
+        for path in (tmp_path / "made" / kind).rglob("*.*"):
+            target = tmp_path / "set/obj_train_data" / path.relative_to(tmp_path / "made" / kind)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+    (tmp_path / "set/obj.names").write_text("cat\ndog\n")
+    (tmp_path / "set/obj.data").write_text("classes = 2\ntrain = data/train.txt\nnames = data/obj.names\n")
+    (tmp_path / "set/train.txt").write_text("".join(f"data/obj_train_data/{each.name}\n" for each in PICTURES))
+    return tmp_path / "set"
+
+
+def test_a_list_takes_its_images_with_the_labels_beside_them(darknet, tmp_path, capsys):
+    said = converted(capsys, ["yolo", str(darknet), "--list", "train.txt"], tmp_path / "new")
+    assert read_back(tmp_path / "new") == {f"obj_train_data/{name}": row for name, row in expected(PICTURES).items()}
+    assert said[1] == "classes: cat (id 0) 2, dog (id 1) 1"
+    (darknet / "train.txt").write_text(
+        "data/obj_train_data/train/b.jpg\nobj_train_data/d.jpg\n\n./obj_train_data/a.jpg\n"
+    )
+    assert refused(capsys, ["yolo", str(darknet), "--list", str(darknet / "train.txt")], tmp_path) == [
+        f"{darknet}/train.txt line 2: 'obj_train_data/d.jpg' is not in {darknet}. Add the image or remove the line."
+    ]
+
+
+def test_a_list_takes_labels_from_the_folder_that_mirrors_the_images(tmp_path, capsys):
+    source = write_yolo(tmp_path / "set", PICTURES)
+    (tmp_path / "set/train.txt").write_text("/datasets/cells/images/train/b.jpg\n./images/train/c.jpg\n")
+    converted(capsys, [*source, "--list", "train.txt"], tmp_path / "new")
+    assert read_back(tmp_path / "new") == {
+        f"images/{each.name}": expected(PICTURES)[each.name] for each in PICTURES[1:]
+    }
+    (tmp_path / "set/images/train/b.txt").write_text("")
+    assert refused(capsys, [*source, "--list", "train.txt"], tmp_path) == [
+        f"{tmp_path}/set/images/train/b.jpg: has labels in images/train/b.txt and in labels/train/b.txt. Remove one "
+        "of the two."
+    ]

@@ -26,6 +26,9 @@ from written_sets import (
 )
 
 FORMATS = pytest.mark.parametrize("name", WRITERS)
+ORDERED = pytest.mark.parametrize("name", [name for name in WRITERS if name != "labelme"])
+"""Those whose boxes can be inverted: a rectangle of LabelMe's has two opposite corners, in any order."""
+SIZED = [name for name in WRITERS if name != "yolo"]
 
 
 @FORMATS
@@ -84,6 +87,8 @@ WHERE = {
     "voc": "{0}/Annotations/a.xml line {2}",
     "yolo": "{0}/labels/a.txt line {3}",
     "ground-truth": "{0}/output.manifest line 1 annotations[{1}]",
+    "label-studio": "{0}/project.json [0] result[{1}]",
+    "csv": "{0}/labels.csv line {4}",
 }
 NUMBERS = {
     "coco": ("x 30, y 5, width -10, height 10", "x 30, y 5, width 0, height 10", "x 30, y 5, width 36, height 10"),
@@ -102,12 +107,18 @@ NUMBERS = {
         "left 30, top 5, width 0, height 10",
         "left 30, top 5, width 36, height 10",
     ),
+    "label-studio": tuple(
+        f"x 46.875, y 10.4166666666667, width {width}, height 20.8333333333333" for width in ("-15.625", "0", "56.25")
+    ),
+    "csv": tuple(f"xmin 30, ymin 5, xmax {xmax}, ymax 15" for xmax in (20, 30, 66)),
 }
 EXPECTED = {
     "coco": "expected a width and a height above 0, in pixels, inside the image",
     "voc": "expected xmin <= xmax and ymin <= ymax, in pixels counted from 1, inside the image",
     "yolo": "expected a centre x, y and a width and a height above 0, as shares of the image's, inside the image",
     "ground-truth": "expected a width and a height above 0, in pixels, inside the image",
+    "label-studio": "expected a width and a height above 0, in hundredths of the image's, inside the image",
+    "csv": "expected xmin < xmax and ymin < ymax, in pixels, inside the image",
 }
 DIRTY = (
     Picture("a.jpg", 64, 48, ((0, 1, 2, 20, 30), (0, 30, 5, 20, 15), (1, 30, 5, 30, 15), (1, 30, 5, 66, 15))),
@@ -116,20 +127,20 @@ DIRTY = (
 """Behind a good box one that is inverted, one that is empty and one that reaches out by two pixels; by one is good."""
 
 
-@FORMATS
+@ORDERED
 def test_invalid_boxes_are_told_all_at_once_by_their_places_in_the_source(name, tmp_path, capsys):
     problems = refused(capsys, WRITERS[name](tmp_path / "source", DIRTY), tmp_path)
-    inverted = "is inverted" if name == "voc" else "has a negative width or height"
+    inverted = "is inverted" if name in ("voc", "csv") else "has a negative width or height"
     faults = (inverted, "is empty", "reaches outside its image, which is 64 wide and 48 high")
     for number, (problem, fault) in enumerate(zip(problems, faults, strict=True), 1):
-        place = WHERE[name].format(tmp_path / "source", number, 4 + 4 * number, number + 1)
+        place = WHERE[name].format(tmp_path / "source", number, 4 + 4 * number, number + 1, number + 2)
         assert problem == (
             f"{place}, image 'a.jpg': the box {NUMBERS[name][number - 1]} {fault}; {EXPECTED[name]}. Correct it, or "
             "leave such boxes out with --invalid-boxes drop."
         )
 
 
-@FORMATS
+@ORDERED
 def test_invalid_boxes_can_be_left_out_and_are_counted_by_kind(name, tmp_path, capsys):
     arguments = [*WRITERS[name](tmp_path / "source", DIRTY), "--invalid-boxes", "drop"]
     said = converted(capsys, arguments, tmp_path / "new")
@@ -160,7 +171,7 @@ def test_a_data_set_without_a_good_box_is_refused(name, tmp_path, capsys):
     assert refused(capsys, [*arguments, "--invalid-boxes", "drop"], tmp_path) == [
         f"{name}: every box (1) was left out. Expected at least one to learn from."
     ]
-    if name != "ground-truth":  # whose class names come with boxes
+    if name in ("coco", "voc", "yolo"):  # the others have no class names without boxes
         arguments = WRITERS[name](tmp_path / "b", (Picture("c.jpg", 64, 48),))
         assert refused(capsys, arguments, tmp_path) == [
             f"{name}: there is no box. Expected at least one to learn from."
@@ -181,6 +192,9 @@ def test_image_files_that_cannot_be_used_are_told_with_what_names_them(name, tmp
         "voc": [f"{tmp_path}/Annotations/{letter}.xml: " for letter in "abc"],
         "yolo": ["", "", ""],
         "ground-truth": [f"{tmp_path}/output.manifest line {number}: " for number in (1, 2, 3)],
+        "labelme": [f"{tmp_path}/{letter}.json: " for letter in "abc"],
+        "label-studio": [f"{tmp_path}/project.json [{number}]: " for number in range(3)],
+        "csv": [f"{tmp_path}/labels.csv line {number}: " for number in (2, 3, 4)],
     }[name]
     assert refused(capsys, arguments, tmp_path) == [
         f"{places[0]}{folder}/a.jpg is an empty file. Upload it again.",
@@ -210,7 +224,7 @@ def test_images_that_exif_turns_are_taken_as_displayed_where_the_size_is_that(na
     assert said[3] == "images that are turned as their EXIF orientation says: 1"
 
 
-@pytest.mark.parametrize("name", ["coco", "voc", "ground-truth"])
+@pytest.mark.parametrize("name", SIZED)
 def test_images_that_exif_turns_are_taken_as_stored_where_the_size_is_that(name, tmp_path, capsys):
     pictures = (Picture("a.jpg", 64, 48, ((0, 1, 2, 60, 30),)),)
     arguments = WRITERS[name](tmp_path / "source", pictures)
@@ -220,13 +234,20 @@ def test_images_that_exif_turns_are_taken_as_stored_where_the_size_is_that(name,
     assert said[3] == "EXIF orientations that are ignored, as the annotated sizes ask: 1"
 
 
-@pytest.mark.parametrize("name", ["coco", "voc", "ground-truth"])
+@pytest.mark.parametrize("name", SIZED)
 def test_an_image_of_another_size_is_refused_and_its_boxes_are_not_judged(name, tmp_path, capsys):
     pictures = (Picture("a.jpg", 65, 48, ((0, 1, 2, 20, 30), (0, 9, 9, 500, 20))),)
     arguments = WRITERS[name](tmp_path, pictures)
     _turn(tmp_path, 6)
     path = next(tmp_path.rglob("a.jpg"))
-    place = {"coco": "instances.json images[0]", "voc": "Annotations/a.xml", "ground-truth": "output.manifest line 1"}
+    place = {
+        "coco": "instances.json images[0]",
+        "voc": "Annotations/a.xml",
+        "ground-truth": "output.manifest line 1",
+        "labelme": "a.json",
+        "label-studio": "project.json [0]",
+        "csv": "labels.csv line 2",
+    }
     assert refused(capsys, arguments, tmp_path) == [
         f"{tmp_path}/{place[name]}: {path} is 48 wide and 64 high (turned as its EXIF orientation 6 says), but "
         f"the annotations say 65 and 48, so its boxes would be misplaced. Correct width and height there, or use the "
@@ -235,7 +256,7 @@ def test_an_image_of_another_size_is_refused_and_its_boxes_are_not_judged(name, 
 
 
 def test_a_long_list_shows_every_kind_and_sums_up_the_rest(tmp_path, capsys):
-    boxes = ((0, 1, 2, 20, 30), *((0, 30, 20, 66, 25),) * 300)  # of a height below y, so that they are no corners
+    boxes = ((0, 1, 2, 20, 30), *((0, 30, 20, 6600, 2500),) * 300)  # which fit no other convention either
     arguments = write_coco(tmp_path, (Picture("a.jpg", 64, 48, boxes), Picture("b.jpg", 64, 48)))
     (tmp_path / "pictures/b.jpg").unlink()
     lines = refused_text(capsys, arguments, tmp_path)
@@ -258,7 +279,7 @@ def test_the_same_boxes_come_out_of_every_format(tmp_path, capsys):
     for name, write in WRITERS.items():
         converted(capsys, write(tmp_path / name), tmp_path / "new" / name)
         results.append(read_back(tmp_path / "new" / name))
-    assert results == [expected()] * 4
+    assert results == [expected()] * len(WRITERS)
 
 
 @settings(max_examples=60, deadline=None)

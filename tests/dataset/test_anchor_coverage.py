@@ -82,6 +82,12 @@ def test_objects_too_small_for_every_model_are_said_to_need_tiles():
     )
 
 
+def test_boxes_thinner_than_a_pixel_are_told_and_need_no_tiles():
+    (_, text), *_ = sentences({"line": [(0.4, 0.4)] * 10}, BASE_320)
+    assert "10 are thinner than a pixel of their image" in text
+    assert "tiles" not in text
+
+
 def test_a_model_that_is_better_but_not_enough_is_named():
     (bad, text), _ = sentences({"dot": [(36, 36)] * 30 + [(5, 5)] * 10}, BASE_320)
     assert bad

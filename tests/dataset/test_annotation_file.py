@@ -140,15 +140,15 @@ ENTRIES = [
     ),
     (
         "images.0.height",
-        0,
-        "training images[0]: height is the number 0; expected a whole number of pixels, 1 or more. "
+        -1,
+        "training images[0]: height is the number -1; expected a whole number of pixels, 1 or more, or 0 for unknown. "
         "Correct it in annotations.json.",
     ),
     (
         "images.0.width",
         10**30,
-        f"training images[0]: width is the number {10**30}; expected a whole number of pixels, 1 or more. "
-        "Correct it in annotations.json.",
+        f"training images[0]: width is the number {10**30}; expected a whole number of pixels, 1 or more, or 0 for "
+        "unknown. Correct it in annotations.json.",
     ),
     (
         "annotations.1.bbox",
@@ -261,7 +261,85 @@ ENTRIES = [
 @pytest.mark.parametrize(("path", "value", "sentence"), ENTRIES)
 def test_an_entry_that_is_wrong(tmp_path: Path, path: str, value: object, sentence: str) -> None:
     write_annotations(tmp_path, changed(path, value))
-    assert sentences(tmp_path)[0] == sentence
+    assert sentences(tmp_path) == [sentence]  # what refers to the entry is no mistake of its own
+
+
+def test_ids_of_one_kind_that_are_all_wrong_are_one_sentence(tmp_path: Path) -> None:
+    content = changed("images", GOOD["images"])
+    for annotation in content["annotations"]:
+        annotation["image_id"] = str(annotation["image_id"])
+        annotation["category_id"] = {7: "cat", 42: "dog"}[annotation["category_id"]]
+    write_annotations(tmp_path, content)
+    assert sentences(tmp_path) == [
+        "training annotations[0]: image_id '1' is not the id of any image in images, and so with 2 more annotations. "
+        "There is 1, which is a number. Correct it or remove the annotation.",
+        "training annotations[0]: category_id 'cat' is not among the ids of categories (42, 7), and so with 2 more "
+        "annotations. It is the name of id 7: write that. Add it there or correct it.",
+    ]
+
+
+def test_each_unknown_id_is_one_sentence(tmp_path: Path) -> None:
+    content = changed("annotations", [{**GOOD["annotations"][0], "image_id": id_} for id_ in (1, 8, 9, 8, 8)])
+    write_annotations(tmp_path, content)
+    assert [text.split(" is not the id of any image in images")[0] for text in sentences(tmp_path)] == [
+        "training annotations[1]: image_id 8",
+        "training annotations[2]: image_id 9",
+    ]
+    assert "and so with 2 more annotations" in sentences(tmp_path)[0]
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_sizes_of_0_are_unknown_and_counted(tmp_path: Path, patient: bool) -> None:
+    content = changed("images.0.height", 0)
+    content["images"][1]["width"] = 0.0 if patient else 0
+    write_annotations(tmp_path, content)
+    table, problems = read_annotations("training", tmp_path)
+    assert table is not None
+    assert (problems, table.image_sizes.tolist()) == ([], [[0, 64], [40, 0]])
+    assert table.notes == ("training: 2 images have a height or width of 0, which is unknown: their files say it.",)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ([1, 2, 3, 4, 30], "(a rotated box or a polygon has more; write the upright box around it)"),
+        ([], "(there is a segmentation; write the box around it)"),
+        (None, "bbox is null; there is a segmentation: write the box around it."),
+        (DELETED, "bbox is missing; there is a segmentation: write the box around it."),
+    ],
+)
+def test_shape_that_is_no_box_is_told_with_the_way_out(tmp_path: Path, value: object, sentence: str) -> None:
+    content = changed("annotations.1.bbox", value)
+    content["annotations"][1]["segmentation"] = [[1, 2, 30, 40, 5, 60]]
+    write_annotations(tmp_path, content)
+    (told,) = sentences(tmp_path)
+    assert sentence in told
+
+
+def test_rotated_boxes_are_refused_and_counted(tmp_path: Path) -> None:
+    content = changed("annotations.1.attributes", {"rotation": 12.5, "occluded": True})
+    content["annotations"][2]["attributes"] = {"rotation": 30.0}
+    write_annotations(tmp_path, content)
+    assert sentences(tmp_path) == [
+        "training: 2 boxes are rotated, as attributes.rotation says; first: annotations[1] with attributes.rotation "
+        "12.5. Expected upright boxes. Write the upright box around each object into annotations.json and leave "
+        "attributes.rotation out; if the boxes are upright already, leave it out."
+    ]
+
+
+def test_keys_beside_the_box_that_change_nothing_are_told_once(tmp_path: Path) -> None:
+    content = changed("annotations.1.rbox", [1, 2, 3, 4, 5])
+    content["annotations"][0]["bbox_type"] = "loose"
+    write_annotations(tmp_path, content)
+    table, problems = read_annotations("training", tmp_path)
+    assert table is not None
+    assert problems == []
+    assert table.notes == (
+        "training: 1 annotations have bbox_type, a word that is not known, which has no effect: bbox alone is read. "
+        'First: annotations[0] with "loose".',
+        "training: 1 annotations have rbox, a rotated box, which has no effect: bbox alone is read. First: "
+        "annotations[1] with [1, 2, 3, 4, 5].",
+    )
 
 
 def test_every_wrong_entry_is_named_and_the_right_ones_are_kept(tmp_path: Path) -> None:

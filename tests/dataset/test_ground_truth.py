@@ -245,25 +245,6 @@ def test_both_channels_may_be_manifests_with_the_same_classes(tmp_path: Path) ->
         load(training, validation)
 
 
-OTHERS = [
-    ("Annotations/a.xml", "Pascal VOC's XML files: convert it with scripts/convert_dataset.py voc"),
-    ("data.yaml", "YOLO's labels: convert it with scripts/convert_dataset.py yolo"),
-    ("labels/a.txt", "YOLO's labels: convert it with scripts/convert_dataset.py yolo"),
-    ("instances_train2017.json", "a COCO file: convert it with scripts/convert_dataset.py coco"),
-    ("_annotations.coco.json", "a COCO file: convert it with scripts/convert_dataset.py coco"),
-    ("train.rec", "RecordIO or TFRecord files: unpack them"),
-    ("labelme/a.json", "other JSON files: write their boxes as annotations.json"),
-]
-
-
-@pytest.mark.parametrize(("path", "told"), OTHERS)
-def test_a_data_set_in_another_format_is_named_with_what_converts_it(tmp_path: Path, path: str, told: str) -> None:
-    (tmp_path / "training" / path).parent.mkdir(parents=True)
-    (tmp_path / "training" / path).write_text("{}")
-    (problem,) = problems(tmp_path / "training")
-    assert f" {path} looks like {told}" in problem
-
-
 def test_a_manifest_in_a_folder_below_is_pointed_at(tmp_path: Path) -> None:
     write(tmp_path / "training/manifests/output")
     (problem,) = problems(tmp_path / "training")

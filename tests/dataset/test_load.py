@@ -204,9 +204,11 @@ def test_coco_boxes_handed_in_as_corners_are_one_sentence(tmp_path: Path, invali
     content["annotations"][2]["bbox"] = [20, 10, 38, 9]
     channel = write_channel(tmp_path / "training", content)
     assert problems(channel, invalid_boxes=invalid_boxes) == [
-        "training: these look like COCO's [xmin, ymin, width, height] boxes, but bbox_format='xyxy' means [xmin, ymin, "
-        "xmax, ymax]: 2 of 3 boxes cannot be read so, none the other way; first: training annotations[1], image "
-        "'a.jpg': bbox [30, 20, 20, 24]. Set bbox_format=\"xywh\" or convert the file."
+        "training: these boxes look like COCO's [xmin, ymin, width, height] in pixels, but bbox_format='Auto' reads "
+        "[xmin, ymin, xmax, ymax] in pixels: 2 of 3 boxes do not fit their images so, none the other way. First: "
+        "training annotations[1], image 'a.jpg': bbox [30, 20, 20, 24] would be [30, 20, 50, 44]; training "
+        "annotations[2], image 'b.png': bbox [20, 10, 38, 9] would be [20, 10, 58, 19]. Set bbox_format=\"xywh\", or "
+        "convert the file to [xmin, ymin, xmax, ymax] in pixels."
     ]
     data = load(channel, bbox_format="xywh").training
     np.testing.assert_allclose(data.boxes[1], [20 / 48, 30 / 64, 44 / 48, 50 / 64], rtol=1e-7)
@@ -215,9 +217,11 @@ def test_coco_boxes_handed_in_as_corners_are_one_sentence(tmp_path: Path, invali
 def test_corner_boxes_handed_in_as_coco_are_one_sentence(tmp_path: Path) -> None:
     channel = write_channel(tmp_path / "training")
     assert problems(channel, bbox_format="xywh") == [
-        "training: these look like [xmin, ymin, xmax, ymax] boxes, but bbox_format='xywh' means COCO's [xmin, ymin, "
-        "width, height]: 2 of 3 boxes cannot be read so, none the other way; first: training annotations[1], image "
-        "'a.jpg': bbox [30, 20, 50, 44]. Set bbox_format=\"xyxy\" or convert the file."
+        "training: these boxes look like [xmin, ymin, xmax, ymax] in pixels, but bbox_format='xywh' reads COCO's "
+        "[xmin, ymin, width, height] in pixels: 2 of 3 boxes do not fit their images so, none the other way. First: "
+        "training annotations[1], image 'a.jpg': bbox [30, 20, 50, 44] would be [30, 20, 50, 44]; training "
+        "annotations[2], image 'b.png': bbox [20, 10, 58, 38] would be [20, 10, 58, 38]. Set bbox_format=\"xyxy\", or "
+        "convert the file to [xmin, ymin, xmax, ymax] in pixels."
     ]
 
 
@@ -225,9 +229,27 @@ def test_boxes_that_fit_both_formats_are_a_warning(tmp_path: Path) -> None:
     content = changed("annotations", [{"image_id": 1, "bbox": [4, 6, 20, 24], "category_id": 7}])
     warnings = load(write_channel(tmp_path / "training", content)).report.warnings
     assert warnings[0] == (
-        "training: every box (1) fits its image both as [xmin, ymin, xmax, ymax] and as COCO's [xmin, ymin, "
-        'width, height]; they are read as [xmin, ymin, xmax, ymax]. If that is wrong, set bbox_format="xywh".'
+        "training: every box (1) fits its image as [xmin, ymin, xmax, ymax] in pixels, but also as COCO's [xmin, ymin, "
+        "width, height] in pixels; they are read as [xmin, ymin, xmax, ymax] in pixels. If that is wrong, set "
+        'bbox_format="xywh"; if it is right, "xyxy".'
     )
+
+
+@pytest.mark.parametrize(("first", "second"), [("Dog", "dog"), ("dog ", "dog"), ("hot dog", "Hotdog")])
+def test_class_names_that_differ_in_case_or_blanks_are_a_warning(tmp_path: Path, first: str, second: str) -> None:
+    content = changed("categories", [{"id": 42, "name": first}, {"id": 7, "name": second}])
+    splits = load(write_channel(tmp_path / "training", content))
+    assert splits.training.labels.names == (second, first)
+    assert splits.report.warnings == (
+        f"training: the categories {', '.join(map(repr, sorted((first, second))))} differ in case or blanks alone, and "
+        "are learnt as different classes. If they are one, give their boxes one category.",
+    )
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_class_has_a_name(tmp_path: Path, name: str) -> None:
+    channel = write_channel(tmp_path / "training", changed("categories.0.name", name))
+    assert problems(channel) == ["training categories: 42 have an empty name. Give every category a name."]
 
 
 def break_file(name: str, content: bytes) -> Any:
@@ -725,6 +747,9 @@ def test_images_without_boxes_are_negatives_and_classes_without_boxes_a_warning(
         "transparent_images": 0,
         "flat_images": 0,
         "dropped_images": [],
+        "repeated_boxes": 0,
+        "conventions": "boxes read as [xmin, ymin, xmax, ymax] in pixels; 1 of 1 fit; the next best, COCO's [xmin, "
+        "ymin, width, height] in pixels, fits 0",
     }
 
 

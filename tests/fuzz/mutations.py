@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Mapping
 
 from damaged_archives import FILE_NAMES, archive
+from damaged_checkpoints import KINDS as CHECKPOINTS
+from damaged_checkpoints import below, damaged_checkpoint
 from damaged_files import Random, bytes_change, garbage, image, some, special
 from damaged_json import NUMBERS, TEXTS, VALUES, json_file
 from fuzzed_job import CONFIG, TRAINING, VALIDATION, Content, Folder, Job, Link, Pipe, dumped, packed, valid_job
@@ -163,6 +165,19 @@ def archives(rng: Random, done: list[str]) -> Job:
     return valid_job(weights=weights)
 
 
+def checkpoints(rng: Random, done: list[str]) -> Job:
+    kind = rng.choice(CHECKPOINTS)
+    done.append(kind)
+    form = rng.choice(("m/checkpoint/ckpt-0", "variables/variables", "1/variables/variables"))
+    weights = below(form, damaged_checkpoint(rng, kind))
+    if form.startswith("1/"):
+        weights["model_info.json"] = TREES["artifact"]["model_info.json"]
+    files = {name: content for name, content in weights.items() if isinstance(content, bytes)}
+    if len(files) == len(weights) and rng.random() < 0.5:
+        weights = {"model.tar.gz": packed(files)}
+    return valid_job(weights=weights)
+
+
 KINDS: tuple[tuple[str, Callable[[Random, list[str]], Job]], ...] = (
     ("hyperparameters", hyperparameters),
     ("annotations", annotations),
@@ -170,6 +185,7 @@ KINDS: tuple[tuple[str, Callable[[Random, list[str]], Job]], ...] = (
     ("images", images),
     ("annotations", annotations),
     ("archives", archives),
+    ("checkpoints", checkpoints),
     ("hyperparameters", hyperparameters),
     ("images", images),
 )

@@ -13,7 +13,7 @@ from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.kinds import Choice, Flag, Integer, Number, Text
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read
-from sagemaker_object_detection.hyperparameters.table import ROWS, Row
+from sagemaker_object_detection.hyperparameters.table import BBOX_FORMATS, ROWS, Row
 
 UNIT = "a number from 0.0 to 1.0"
 COUNT = "a whole number from 1 to 2147483647"
@@ -61,7 +61,7 @@ TABLE = {
     "passes_per_epoch": ("Auto or a whole number from 1 to 2147483647", "Auto", None, "3", 3),
     "augmentation": (FLAG, "True", True, "False", False),
     "freeze_batch_norm": (AUTO, "Auto", None, "true", True),
-    "bbox_format": ("one of xyxy, xywh", "xyxy", "xyxy", "xywh", "xywh"),
+    "bbox_format": (f"one of Auto, {', '.join(BBOX_FORMATS)}", "Auto", "Auto", "xywh", "xywh"),
     "invalid_boxes": ("one of error, drop", "error", "error", "drop", "drop"),
     "invalid_images": ("one of error, drop", "error", "error", "DROP", "drop"),
     "validation_split_ratio": ("a number from 0.0 to 0.5", "0.2", 0.2, "0.5", 0.5),

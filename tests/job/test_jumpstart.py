@@ -80,6 +80,12 @@ def test_another_archive_in_that_place_is_a_script_of_the_jobs_own(tmp_path, nam
     assert read(tmp_path, PROGRAM, IN_THE_CHANNEL) == (PROGRAM, ())
 
 
+def test_code_that_is_unpacked_tells_it_too(tmp_path):
+    (tmp_path / "input/data/code/object_detection").mkdir(parents=True)
+    (tmp_path / f"input/data/code/{PROGRAM}").touch()
+    assert read(tmp_path, f"./{PROGRAM}", "/opt/ml/input/data/code") == (None, (SAID,))
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", bytes(range(256)) * 64])
 def test_what_is_no_archive_is_left_to_script_mode(tmp_path, content):
     (tmp_path / "input/data/code").mkdir(parents=True)
@@ -95,6 +101,12 @@ def source_of_v3(root, **described):
 
 def test_a_job_of_the_sdks_v3_says_in_a_file_what_it_runs(tmp_path):
     source_of_v3(tmp_path, source_dir=f"{BUCKET}/{KEY}", entry_script=PROGRAM, command=None)
+    write_job(tmp_path, {"epochs": "1"})
+    assert read_job(Paths(tmp_path)).notes == (SAID,)
+
+
+def test_a_command_of_v3_names_it_as_well(tmp_path):
+    source_of_v3(tmp_path, source_dir=f"{BUCKET}/{KEY}", entry_script=None, command=f"python {PROGRAM} --epochs 1")
     write_job(tmp_path, {"epochs": "1"})
     assert read_job(Paths(tmp_path)).notes == (SAID,)
 

@@ -57,3 +57,9 @@ def test_what_is_wrong_besides_is_told_too(tmp_path):
 def test_a_single_name_is_a_slip(tmp_path):
     told = problems(tmp_path, {"mini_batch_size": "8"}, ["training"])
     assert told == ("mini_batch_size: unknown; did you mean batch_size?",)
+
+
+def test_settings_of_image_classification_are_no_sign_of_it(tmp_path):
+    names = ("num_classes", "num_training_samples", "image_shape")
+    told = problems(tmp_path, dict.fromkeys(names, "2"), ["training"])
+    assert tuple(problem.partition(":")[0] for problem in told) == names

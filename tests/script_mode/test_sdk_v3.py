@@ -56,3 +56,14 @@ def test_train_takes_over_where_the_script_is_jumpstarts(tmp_path, program, said
 @pytest.mark.parametrize("source", [MINE, {}, []])
 def test_other_scripts_are_none_of_its_business(tmp_path, program, source):
     assert run(tmp_path, program, source) == "the SDK has its way"
+
+
+def test_a_copy_of_the_script_is_told_what_to_do(tmp_path):
+    script = tmp_path / "transfer_learning.py"
+    script.write_text("import object_detection")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "container"), str(ROOT / "src")])}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: No module named 'object_detection': this image trains the built-in algorithm's detectors "
+        "itself. Remove the script (entry_point and source_dir, or source_code), and keep hyperparameters and channels"
+    )

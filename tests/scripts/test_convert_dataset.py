@@ -8,18 +8,18 @@ import sys
 import pytest
 from written_sets import PROGRAM, ROOT, WRITERS, expected, read_back, write_voc
 
-FORMATS = ("coco", "voc", "yolo", "ground-truth")
+FORMATS = (*WRITERS, "tfrecord")
 
 
 def commands(text):
     """The arguments of every call of the program in a text."""
-    return [shlex.split(call) for call in re.findall(r"convert_dataset\.py ((?:coco|voc|yolo|ground-truth) .+)", text)]
+    return [shlex.split(call) for call in re.findall(rf"convert_dataset\.py ((?:{'|'.join(FORMATS)}) .+)", text)]
 
 
 @pytest.mark.parametrize("place", ["src/sagemaker_object_detection/convert/README.md", "scripts/convert_dataset.py"])
 def test_there_is_a_command_of_every_format_that_the_program_takes(place):
     calls = commands((ROOT / place).read_text(encoding="utf-8"))
-    assert tuple(call[0] for call in calls) == FORMATS == tuple(WRITERS)
+    assert tuple(call[0] for call in calls) == FORMATS
     for call in calls:
         options = PROGRAM._parser().parse_args(call)
         assert str(options.to).endswith("job/input/data/training")
@@ -35,16 +35,20 @@ def test_help_names_every_format_and_each_formats_help_every_option(capsys):
         assert re.search(rf"^    {name}\s+\S", said, re.MULTILINE)
     own = {
         "coco": ["--images"],
-        "voc": ["--annotations", "--images", "--split", "--names", "--drop-difficult"],
-        "yolo": ["--split", "--images", "--labels", "--names", "--names-file"],
+        "voc": ["--annotations", "--images", "--split", "--names", "--drop-difficult", "--image-by"],
+        "yolo": ["--split", "--images", "--list", "--labels", "--names", "--names-file"],
         "ground-truth": ["--images", "--label-attribute"],
+        "labelme": ["--images", "--names", "--image-by"],
+        "label-studio": ["--images", "--names"],
+        "csv": ["--images", "--names", "--split"],
+        "tfrecord": ["--label-map", "--names"],
     }
     for name, options in own.items():
         with pytest.raises(SystemExit):
             PROGRAM.main([name, "--help"])
         said = capsys.readouterr().out
         found = re.findall(r"^  (--[\w-]+)", said, re.MULTILINE)
-        assert sorted(found) == sorted([*options, "--to", "--copy", "--invalid-boxes"])
+        assert sorted(found) == sorted([*options, "--to", "--copy", "--invalid-boxes", "--polygons"])
 
 
 @pytest.mark.parametrize(

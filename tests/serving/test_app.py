@@ -127,6 +127,23 @@ def test_accept_headers_are_one_list():
     assert (status, content["error"][:36]) == (400, "Accept: n_predictions: got '0'; expe")
 
 
+def test_a_compressed_body_is_told_as_one():
+    status, content = ask(service(), "POST", "/invocations", [b"\x1f\x8b"], headers=[(b"content-encoding", b"gzip")])
+    assert (status, content["error"]) == (
+        415,
+        "Content-Encoding: got 'gzip'; expected none: send the body uncompressed",
+    )
+
+
+@pytest.mark.parametrize("path", ["/ping/", "/invocations/", "/other"])
+def test_a_path_that_is_none_is_answered_in_json(path):
+    status, content = ask(service(), "GET", path)
+    assert (status, content["error"]) == (
+        404,
+        f"Not Found: GET {path}; expected GET /ping or POST /invocations",
+    )
+
+
 def test_bodies_beyond_the_memory_are_turned_away(monkeypatch):
     monkeypatch.setattr(module, "MAX_HELD_BYTES", 500)
     busy = service()

@@ -115,7 +115,7 @@ def test_input_and_output_handler(start: Start):
         ("return 'text'", r"returned str; expected of handler \(text or bytes, its media type\)"),
         ("return None", "returned NoneType; expected"),
         ("return ({}, 'application/json')", r"returned \(dict, str\); expected"),
-        ("return ('x', 'a\\nb')", r"returned \(str, str\); expected"),
+        ("return ('x', 'a\\nb')", r"returned the media type 'a\\nb'; expected printable ASCII"),
     ],
 )
 def test_a_request_that_fails_is_told_and_the_next_is_answered(
@@ -174,11 +174,25 @@ def test_closing_ends_what_hangs(start: Start):
         ),
         ("import sys\ndef handler(d, c): ...\nsys.exit(1)", r"cannot be imported \(SystemExit: 1\)"),
         ("import os\ndef handler(d, c): ...\nos._exit(1)", "ended its process while it was imported"),
+        ("handler = None", r"TypeError: handler is NoneType; expected def"),
+        ("async def handler(data, context): ...", r"TypeError: handler is async; expected def"),
     ],
 )
 def test_a_script_that_cannot_be_imported_ends_the_server(text: str, sentence: str, start: Start):
     with pytest.raises(UserError, match=sentence + ".*; correct it, put packages that it lacks into .*/code/lib, or"):
         start(text)
+
+
+def test_what_a_script_has_started_ends_with_it(start: Start):
+    handler = start(
+        "import subprocess\nchild = subprocess.Popen(['sleep', '600'])\n"
+        "def handler(data, context):\n    return str(child.pid), 'text/plain'\n"
+    )
+    pid = int(ask(handler)[0])
+    handler.close()
+    for process in handler._processes:
+        process._process.join(10)
+    assert not Path(f"/proc/{pid}/stat").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text()
 
 
 def test_packages_of_its_own(start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -240,8 +254,12 @@ def with_script(model: Path, text: str) -> Path:
 
 
 def test_a_server_answers_with_the_script_and_ends_well(model: Path):
-    settings = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
-    with serving(with_script(model, SCRIPT), SAGEMAKER_MODEL_SERVER_WORKERS="1", **settings) as server:
+    with serving(
+        with_script(model, SCRIPT),
+        SAGEMAKER_MODEL_SERVER_WORKERS="1",
+        SAGEMAKER_PROGRAM="inference.py",
+        SAGEMAKER_SUBMIT_DIRECTORY="/opt/ml/model/code",
+    ) as server:
         address = f"{server.address}/invocations"
         response = requests.post(address, picture(51, 200), headers={"Content-Type": "anything/else"}, timeout=60)
         assert (response.status_code, response.headers["content-type"]) == (200, "application/x-mine")

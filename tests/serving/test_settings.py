@@ -61,11 +61,25 @@ def test_room_for_models_means_nothing_to_an_endpoint_of_one(caplog: pytest.LogC
     ("name", "value", "expected"),
     [
         ("SAGEMAKER_MULTI_MODEL", "yes", "expected true or false"),
-        ("SAGEMAKER_OD_MAX_MODELS", "-1", "expected a whole number from 0 to 10000"),
+        ("SAGEMAKER_OD_MAX_MODELS", "-1", "expected a whole number from 1 to 10000"),
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "INFO", "expected a whole number from 0 to 50"),
-        ("SAGEMAKER_MODEL_SERVER_WORKERS", "65", "expected a whole number from 0 to 64"),
+        ("SAGEMAKER_MODEL_SERVER_WORKERS", "65", "expected a whole number from 1 to 64"),
     ],
 )
-def test_wrong_values(name: str, value: str, expected: str):
+def test_a_wrong_value(name: str, value: str, expected: str):
     with pytest.raises(UserError, match=rf"^{name}: got '{value}' in the environment; {expected}$"):
         read_settings({name: value})
+
+
+def test_all_wrong_values_are_told_at_once_and_a_setting_of_ours_that_is_none():
+    with pytest.raises(UserError) as caught:
+        read_settings({"SAGEMAKER_MODEL_SERVER_WORKERS": "auto", "SAGEMAKER_MULTI_MODEL": "yes"})
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "SAGEMAKER_MULTI_MODEL",
+        "SAGEMAKER_MODEL_SERVER_WORKERS",
+    ]
+
+
+def test_a_misspelt_setting_of_ours_is_named(caplog: pytest.LogCaptureFixture):
+    read_settings({"SAGEMAKER_OD_MAX_MODEL": "3"})
+    assert caplog.messages == ["Without effect here: SAGEMAKER_OD_MAX_MODEL (it is not known to this server)."]

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, the newest that is whole is used, those of another job are refused."""
 
+import copy
 import dataclasses
 import errno
 import logging
@@ -145,6 +146,19 @@ def damaged(path, how: str) -> None:
             for name, data in members.items():
                 archive.writestr(name, data + bytes(name == "weights/0.npy"))
         return
+    elif how in ("compressed", "overlapping", "twice"):
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        if how == "twice":
+            members["progress.json"] = members["progress.json"].replace(b'"optimizer/1"', b'"weights/0"')
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if how == "compressed" else zipfile.ZIP_STORED) as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+            if how == "overlapping":  # one more entry of the directory, for bytes of others
+                more = copy.copy(archive.getinfo("weights/0.npy"))
+                more.filename, more.file_size, more.compress_size = "more", 2**20, 2**20
+                archive.filelist.append(more)
+        return
     elif how == "foreign":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("progress.json", '{"identity": {}, "progress": {}, "arrays": [[], [], []]}')
@@ -152,7 +166,10 @@ def damaged(path, how: str) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("how", ["truncated", "empty", "flipped", "zeros", "longer", "foreign"])
+HOWS = ["truncated", "empty", "flipped", "zeros", "longer", "compressed", "overlapping", "twice", "foreign"]
+
+
+@pytest.mark.parametrize("how", HOWS)
 def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used(tmp_path, caplog, how):
     save(tmp_path, 1.0, 2.0)
     damaged(tmp_path / "checkpoint-000002.npz", how)
@@ -361,6 +378,16 @@ def test_a_host_without_checkpoints_goes_on_where_the_first_one_does():
     step: Any = SimpleNamespace(detector=with_variables([1, 2]), optimizer=with_variables([3]))
     restore(state, step, hosts)
     assert hosts.taken == [1, 2, 3]
+
+
+@pytest.mark.parametrize("arrays", [(), (np.zeros(3),), (np.zeros(2), np.zeros(2))])
+def test_arrays_of_another_optimizer_are_refused(arrays):
+    state = dataclasses.replace(checkpoint(), optimizer=arrays)
+    optimizer = with_variables([tf.Variable(np.zeros(2))])
+    step: Any = SimpleNamespace(detector=with_variables([*map(tf.Variable, DETECTOR)]), optimizer=optimizer)
+    alone: Any = SimpleNamespace(any=bool)
+    with pytest.raises(UserError, match="the newest holds other arrays than the optimizer of this job has"):
+        restore(state, step, alone)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,14 @@ def test_a_job_goes_on_as_it_began(caplog):
 
 def test_the_log_says_what_auto_came_to_and_why_and_nothing_of_what_was_set(caplog):
     with caplog.at_level(logging.INFO):
-        settled(freeze_batch_norm="True", xla="False", mixed_precision="False", objective="mAP", epochs="5")
+        settled(
+            freeze_batch_norm="True",
+            xla="False",
+            mixed_precision="False",
+            objective="mAP",
+            epochs="5",
+            bbox_format="xywh",
+        )
     assert caplog.messages == [
         "What Auto came to: reinitialize_top_layer True (the weights are of other classes); recipe fine-tuning "
         "(trained weights are fine-tuned); learning_rate_schedule cosine (recipe fine-tuning); relative_learning_rate "

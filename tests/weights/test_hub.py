@@ -1,7 +1,6 @@
 """Handles of TensorFlow Hub's kind, from a host on this machine that behaves and misbehaves as hosts do."""
 
 import contextlib
-import itertools
 import logging
 import os
 import socket
@@ -9,6 +8,7 @@ import threading
 
 import pytest
 from conftest import StopWhen
+from made_checkpoints import SUFFIX, Checkpoint
 from made_weights import WAYS, bounded, make_tree, make_weights, pack, pack_entry, pack_files, send, serving
 
 from sagemaker_object_detection.errors import PlatformError, UserError
@@ -89,13 +89,14 @@ def test_redirects_in_a_circle_are_told_in_one_line(cache):
 
 
 @pytest.mark.parametrize(
-    "target", ["ftp://127.0.0.1/model", "file:///etc/passwd", "http://user:secret@127.0.0.1/model", "data:,x"]
+    "target",
+    ["ftp://127.0.0.1/model", "file:///etc/passwd", "http://user:secret@127.0.0.1/model", "data:,x", "/model\x1b[2J"],
 )
 def test_a_redirect_to_another_kind_of_address_is_refused_without_repeating_it(cache, target):
     with serving(lambda request: send(request, b"", status=302, Location=target)) as host:
         assert refusal(f"{host.address}/some/model/1", cache) == (
-            "answers 302 and names a place that is not fetched; expected one at http:// or https://, without a user "
-            "name; check the handle"
+            "answers 302 and names a place that is not fetched; expected one at http:// or https://, of printable "
+            "characters, without a user name; check the handle"
         )
 
 
@@ -133,6 +134,17 @@ def test_an_archive_inside_the_archive_is_refused(published, tmp_path, cache):
             "the archive holds another one, inner.tgz; expected the files of a model in it: give the inner archive "
             "instead"
         )
+
+
+@pytest.mark.parametrize("shape", [[-6], [2**62], [1] * 100])
+def test_hostile_index_is_refused_and_not_kept(tmp_path, cache, shape):
+    checkpoint = Checkpoint()
+    checkpoint.variables[f"model{SUFFIX}".encode()].shape = shape
+    checkpoint.write(tmp_path / "tree/variables/variables")
+    archive = pack(tmp_path / "hostile.tar.gz", tmp_path / "tree", ".").read_bytes()
+    with serving(lambda request: send(request, archive)) as host:
+        told = refusal(f"{host.address}/some/model/1", cache)
+    assert told.startswith(f"the checkpoint cannot be read (variable 'model{SUFFIX}' ")
 
 
 def test_damaged_variables_are_refused_and_not_kept(tmp_path, cache):
@@ -274,9 +286,8 @@ def test_a_stop_is_no_fault_of_the_host_that_was_waited_for(cache):
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_stop_ends_the_transfer_and_leaves_nothing(published, cache, before):
-    asked = itertools.chain([False] * before, itertools.repeat(True))
     with serving(lambda request: send(request, published)) as host, pytest.raises(StoppedError):
-        source_at(f"{host.address}/some/model/1", "hub").fetch(StopWhen(lambda: next(asked)))
+        source_at(f"{host.address}/some/model/1", "hub").fetch(StopWhen(lambda: len(host.requests) >= before))
     assert len(host.requests) == before
     assert not cache.exists() or list(cache.iterdir()) == []
 

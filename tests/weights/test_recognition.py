@@ -123,6 +123,8 @@ def weights_with(tmp_path, resizer: str | None) -> Weights:
         (PIPELINE % ("fixed_shape_resizer", "height: 800 width: 800"), 640),
         (PIPELINE % ("keep_aspect_ratio_resizer", "min_dimension: 1024 max_dimension: 1024"), 1024),
         ("edited by hand", 640),
+        (PIPELINE % ("fixed_shape_resizer", f"height: {'9' * 5000} width: 640"), 640),
+        (f"{PIPELINE % ('fixed_shape_resizer', 'height: 1024 width: 1024')}{' ' * 2**20}", 640),
     ],
 )
 def test_the_size_is_the_configured_one_where_there_is_such_a_model_and_else_the_smaller(tmp_path, resizer, size):

@@ -34,6 +34,8 @@ MAX_PIXELS = 2**26
 """Of an image, as everywhere in this package (images/headers.py)."""
 _MAX_SEGMENTS = 4096
 _SHOWN = 300
+_STRIPPED = 2000
+"""Bytes of an image file, among which there are all kinds unless somebody has taken some out."""
 _JSON = "application/json"
 _DECIMALS = 6
 _MAX_DIGITS = 9
@@ -48,6 +50,7 @@ _UNTYPED = ("", "application/octet-stream", "binary/octet-stream", "application/
 _JSON_FORM = '{"instances": [{"b64": "..."}]}'
 _FILE = f"send the bytes of one JPEG or PNG file with Content-Type {CONTENT_TYPES[0]}"
 _EITHER = f"{_FILE}, or its base64 text as {_JSON_FORM} with Content-Type {_JSON}"
+_BINARY = "send the bytes of the file (curl --data-binary @photo.jpg)"
 _KNOWN_TYPES = {
     "application/jsonlines": f"send one image for each request, or all of them in one JSON object {_JSON_FORM}",
     "application/x-npy": "arrays are not read: " + _EITHER,
@@ -61,15 +64,20 @@ _KNOWN_TYPES = {
 }
 """Media types that other containers take, and what to do instead."""
 _KNOWN_TYPES["application/jsonl"] = _KNOWN_TYPES["application/x-ndjson"] = _KNOWN_TYPES["application/jsonlines"]
-_KNOWN_TYPES["application/protobuf"] = _KNOWN_TYPES["application/x-protobuf"]
+for _name in ("application/protobuf", "application/vnd.google.protobuf"):
+    _KNOWN_TYPES[_name] = _KNOWN_TYPES["application/x-protobuf"]
 _NUMBERS = rb"\s*[-+]?[\d.][\d.eE+-]*"
 _KNOWN_BODIES = (
-    (rb"\s*data:[\w.+/;=-]*,", "a data URI", _EITHER),
+    (rb"\s*(?i:data):[\w.+/;=-]*,", "a data URI", _EITHER),
     (rb"\s*[\"']?(/9j/|iVBORw0KGgo)", "base64 text", _EITHER),
     (rb"b['\"]", "the text of Python's bytes", _EITHER + ": use .decode(), not str()"),
     (rb"\s*[\"']?s3://", "an address in S3", "nothing is fetched: " + _FILE),
     (rb"\s*[\"']?https?://", "a web address", "nothing is fetched: " + _FILE),
     (rb"\s*[\[{]", "JSON", f"send it as {_JSON_FORM} with Content-Type {_JSON}"),
+    (rb"\x1f\x8b", "gzip", f"compressed bodies are not read: {_EITHER}, without Content-Encoding"),
+    (rb"PK\x03\x04", "a zip archive", "archives are not read: " + _FILE),
+    (rb"\x89PNG\x1a", "a PNG file without its line breaks, which curl -d leaves out", _BINARY),
+    (rb"[^\r\n/\\]{1,200}\.(?i:jpe?g|png)\s*$", "the name of a file", _BINARY),
     (rb"\x93NUMPY", "a NumPy array", _KNOWN_TYPES["application/x-npy"]),
     (rb"\x0a\x23\xd7\xce", "a RecordIO file", _KNOWN_TYPES["application/x-recordio"]),
     (rb"--[^\r\n]{1,200}\r?\n(?i:content-disposition):", "a multipart form", _KNOWN_TYPES["multipart/form-data"]),
@@ -179,6 +187,10 @@ def read_request(contents: bytes, content_type: str | None) -> Request:
         return _read_json(contents)
     if not is_image(contents) and (known := _known_body(contents)):
         raise RequestError(400, f"the body is {known[0]}, not an image file: {known[1]}")
+    if len(contents) > _STRIPPED and not any(byte in contents for byte in (b"\n", b"\r", b"\0")):
+        raise RequestError(
+            400, f"the body is an image file without its line breaks, which curl -d leaves out: {_BINARY}"
+        )
     return Request([contents], IMAGE)
 
 
@@ -235,8 +247,12 @@ def _read_json(contents: bytes) -> Request:
     return Request([_image_of(value, f"{form}[{index}]") for index, value in enumerate(values)], form)
 
 
-def parse_json(contents: bytes) -> Any:
-    """The value of a body. Raises RequestError (400) where it is no JSON, or gives a key twice."""
+def parse_json(contents: bytes, form: str = _JSON_FORM) -> Any:
+    """The value of a body. Raises RequestError (400) where it is no JSON, or gives a key twice.
+
+    Args:
+        form: what was expected.
+    """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(dict(pairs)) < len(pairs):
@@ -251,10 +267,10 @@ def parse_json(contents: bytes) -> Any:
                 400, f"the body is several JSON values: {_KNOWN_TYPES['application/jsonlines']}"
             ) from None
         raise RequestError(
-            400, f"the body is not JSON (line {error.lineno}, column {error.colno}: {error.msg}); send {_JSON_FORM}"
+            400, f"the body is not JSON (line {error.lineno}, column {error.colno}: {error.msg}); send {form}"
         ) from None
     except (ValueError, RecursionError):  # no UTF-8, numbers of thousands of digits, brackets without end
-        raise RequestError(400, f"the body is JSON that cannot be read; send {_JSON_FORM}") from None
+        raise RequestError(400, f"the body is JSON that cannot be read; send {form}") from None
 
 
 def _image_of(value: Any, place: str) -> bytes:
@@ -273,7 +289,7 @@ def _image_of(value: Any, place: str) -> bytes:
     if not isinstance(value, dict):
         known = _known_body(text[:1024].encode("utf-8", "replace"))
         raise RequestError(400, f"{place}: got {known[0] if known else 'text'}; {expected}")
-    if text.startswith("data:") and ";base64," in text[:_SHOWN]:
+    if text[:5].lower() == "data:" and ";base64," in text[:_SHOWN].lower():
         text = text[text.index(",") + 1 :]
     # As TensorFlow Serving does: without line breaks, and with or without the padding.
     packed = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")

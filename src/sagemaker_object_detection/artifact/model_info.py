@@ -15,7 +15,8 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.images.headers import SAMPLE_BITS
-from sagemaker_object_detection.weights.tree import ARTIFACT_MARK
+from sagemaker_object_detection.sentences import printable, shown
+from sagemaker_object_detection.weights.tree import ARTIFACT_MARK, MAX_MARK_BYTES
 
 FILE_NAME = ARTIFACT_MARK
 FORMAT = 1
@@ -101,14 +102,14 @@ def read_model_info(model: Path) -> ModelInfo:
     """
     path = model / FILE_NAME
     try:
-        content = strict_json.parse(read_regular(path))
+        content = strict_json.parse(read_regular(path, MAX_MARK_BYTES))
         written = msgspec.convert(content, _Written)
         base = catalogue.find(written.base_model)
         if base is None or written.format != FORMAT:
             raise UserError(
-                f"{path}: describes a model {written.base_model!r} in format {written.format}; expected format "
-                f"{FORMAT} and one of {', '.join(known.name for known in catalogue.CATALOGUE)}; use the version that "
-                f"wrote it, {written.versions.get('sagemaker-object-detection', 'unknown')}"
+                f"{path}: describes a model {shown(written.base_model)} in format {shown(written.format)}; expected "
+                f"format {FORMAT} and one of {', '.join(known.name for known in catalogue.CATALOGUE)}; use the version "
+                f"that wrote it, {printable(written.versions.get('sagemaker-object-detection', 'unknown'))}"
             )
         classes = msgspec.convert(content, _WrittenNow)
     except (FileNotFoundError, NotADirectoryError):
@@ -131,6 +132,6 @@ def read_model_info(model: Path) -> ModelInfo:
 
 def _no_description(path: Path, reason: str) -> UserError:
     return UserError(
-        f"{path}: describes no model ({reason}); expected the file as a training job wrote it: train again or restore "
-        "the file"
+        f"{path}: describes no model ({printable(reason)}); expected the file as a training job wrote it: train "
+        "again or restore the file"
     )

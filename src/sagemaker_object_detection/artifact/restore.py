@@ -141,7 +141,7 @@ def _class_columns(origin: str, count: int | None, labels: Labels) -> list[int]:
         "%s does not say what its %d classes are: they are taken to be the data's, in order: %s.",
         origin,
         count,
-        ", ".join(labels.names),
+        listed(labels.names, _LISTED),
     )
     return list(range(count))
 

@@ -5,7 +5,8 @@ know their lines.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import yaml
 
 from sagemaker_object_detection.convert.foreign import ForeignDataSet, InvalidError
 from sagemaker_object_detection.dataset.annotation_entries import Id
-from sagemaker_object_detection.sentences import shown
+from sagemaker_object_detection.sentences import shortlist, shown
 
 _EXPECTED = "a text file with one name a line, or a data.yaml"
 _END = "\n"
@@ -42,6 +43,29 @@ def read_names(path: Path, data: ForeignDataSet) -> dict[Id, str]:
             raise InvalidError("unreadable class names", f"{path}: holds no class name. Expected {_EXPECTED}.")
         return _checked(found, data)
     return {}
+
+
+def number_classes(data: ForeignDataSet, names: str | None, others: Iterable[str] = ()) -> None:
+    """Give classes ids where a format has names alone: boxes have the name as their category, and get the id.
+
+    Args:
+        names: the classes, with commas between them; their ids are their positions. None: the names in alphabetical
+            order.
+        others: names that no box has.
+    """
+    if names is None:
+        data.categories = dict(enumerate(sorted({*others, *(str(box.category) for box in data.boxes)})))
+    else:
+        data.categories = split_names(names, data)
+    ids = {name: number for number, name in data.categories.items()}
+    for box in data.boxes:
+        if box.category not in ids:
+            text = (
+                f"{box.place}: the class {box.category!r} is not among those of --names ({shortlist(list(ids))}). Add "
+                f"it there or correct it."
+            )
+            data.add_problem("unknown classes", text)
+    data.boxes = [replace(box, category=ids[str(box.category)]) for box in data.boxes if box.category in ids]
 
 
 def _checked(found: Sequence[tuple[str, int, str]], data: ForeignDataSet) -> dict[Id, str]:

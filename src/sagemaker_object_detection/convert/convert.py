@@ -9,10 +9,12 @@ import numpy as np
 
 from sagemaker_object_detection.convert.coco import COCO
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
+from sagemaker_object_detection.convert.outlines import OVERHANGING
 from sagemaker_object_detection.convert.write import check_target, write_data_set
 from sagemaker_object_detection.dataset.annotation_entries import AnnotationEntry, CategoryEntry, Document, ImageEntry
-from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, judge_boxes, read_both_ways
+from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, judge_boxes
 from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images
+from sagemaker_object_detection.dataset.conventions import judge_conventions
 from sagemaker_object_detection.dataset.image_names import Search
 from sagemaker_object_detection.dataset.problems import DataError
 from sagemaker_object_detection.images.headers import UnusableImageError
@@ -21,13 +23,14 @@ MAX_LISTED = 200
 """Problems shown. A terminal keeps about a thousand lines."""
 
 
-def convert(data: ForeignDataSet, folder: Path, *, drop: bool, copy: bool) -> str:
+def convert(data: ForeignDataSet, folder: Path, *, drop: bool, copy: bool, enclose: bool = False) -> str:
     """Write a data set as training takes it.
 
     Args:
         folder: does not exist yet, or is empty.
         drop: whether invalid boxes are left out; else they are problems.
         copy: whether images are copied where they could be linked.
+        enclose: whether the upright box around a polygon or a rotated box is taken; else these are problems.
 
     Returns:
         the summary: a line for the whole and a line for everything else.
@@ -37,22 +40,22 @@ def convert(data: ForeignDataSet, folder: Path, *, drop: bool, copy: bool) -> st
             written.
         StoppedError: a signal came. In every case nothing is left behind.
     """
-    document = checked_document(data, drop=drop)
+    document = checked_document(data, drop=drop, enclose=enclose)
     check_target(folder, data.folders)
     files = [(image.path, image.file_name) for image in data.images if image.path is not None]
     copied = write_data_set(folder, document, files, copy=copy)
     links = "images linked to those of the source (hard links)"
-    notes = (*data.notes, (links, len(files) - copied), ("images copied", copied))
+    notes = (*data.notes, *sorted(data.counts.items()), (links, len(files) - copied), ("images copied", copied))
     return summary(str(folder), document, notes)
 
 
-def checked_document(data: ForeignDataSet, *, drop: bool) -> Document:
+def checked_document(data: ForeignDataSet, *, drop: bool, enclose: bool = False) -> Document:
     """What annotations.json says of a data set.
 
     Raises:
         UserError: every problem of the data set in one list, places in the source named.
     """
-    sizes, corners, kept = check(data, drop=drop)
+    sizes, corners, kept = check(data, drop=drop, enclose=enclose)
     if data.problems:
         kinds = Counter(problem.kind for problem in data.problems)
         told = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
@@ -80,13 +83,14 @@ def summary(place: str, document: Document, notes: Iterable[tuple[str, int]]) ->
     return "\n".join(lines)
 
 
-def check(data: ForeignDataSet, *, drop: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def check(data: ForeignDataSet, *, drop: bool, enclose: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Check every image's header and size, and every box, by training's rules.
 
     What is wrong is added to the problems of the data set, and what the summary says of the check to its notes.
 
     Args:
         drop: whether boxes that are inverted, empty or outside are left out instead of being problems.
+        enclose: whether outlines are replaced by the boxes around them instead of being problems.
 
     Returns:
         sizes of the N images, int64 [N, 2], height and width as displayed, or as stored where the source's boxes are
@@ -99,17 +103,22 @@ def check(data: ForeignDataSet, *, drop: bool) -> tuple[np.ndarray, np.ndarray, 
     sizes = images.sizes[np.array([box.image for box in data.boxes], np.int64)].astype(np.float64)
     corners = data.notation.to_corners(numbers, sizes)
     known = np.flatnonzero((sizes > 0).all(axis=1))
+    _check_outlines(data, corners, sizes, enclose=enclose)
     judged = judge_boxes(corners[known], sizes[known])
     kept = np.ones(len(numbers), bool)
     kept[known] = ~judged.invalid
     dropped: Counter[str] = Counter()
-    is_other, broken, _ = read_both_ways(numbers[known], sizes[known], "xywh", lenient=drop)
-    if data.format == COCO and is_other:
+    judgement = judge_conventions(numbers[known], sizes[known], "xywh") if data.format == COCO else None
+    if judgement is not None and judgement.sure and not judgement.confined:
+        misfits = np.flatnonzero(~judgement.fits)
+        setting = judgement.likely.setting if judgement.likely is not None else None
+        advice = (
+            f'Training takes a file with such boxes as annotations.json, with bbox_format="{setting}"; else correct'
+        )
         text = (
-            f"{data.format}: these look like [xmin, ymin, xmax, ymax] boxes, and COCO has [x, y, width, height]: "
-            f"{broken.sum()} of {len(numbers)} boxes cannot be read so; first: "
-            f"{_box(data, known[np.flatnonzero(broken)[0]])}. Training takes a file with such boxes as it is, under "
-            f"the name annotations.json; else correct them."
+            f"{data.format}: these boxes look like {judgement.likely}, and COCO has [x, y, width, height] in pixels: "
+            f"{len(misfits)} of {len(numbers)} boxes do not fit their images so; first: "
+            f"{_box(data, known[misfits[0]])}. {advice if setting else 'Correct'} them."
         )
         data.add_problem(OTHER_FORMAT, text)
     else:
@@ -132,6 +141,34 @@ def check(data: ForeignDataSet, *, drop: bool) -> tuple[np.ndarray, np.ndarray, 
         ("EXIF orientations that are ignored, as the annotated sizes ask", images.ignored),
     )
     return images.sizes, corners, kept
+
+
+def _check_outlines(data: ForeignDataSet, corners: np.ndarray, sizes: np.ndarray, *, enclose: bool) -> None:
+    """Count outlines, and clip the boxes around those that may reach outside; or name each as a problem.
+
+    Args:
+        corners: float64 [M, 4], xmin ymin xmax ymax, pixels; changed in place.
+        sizes: float64 [M, 2], height and width of each box's image, 0 unknown.
+    """
+    counts: Counter[str] = Counter()
+    for row, box in enumerate(data.boxes):
+        if not box.outline:
+            continue
+        counts[box.outline] += 1
+        if not enclose:
+            text = (
+                f"{box.place}, image {data.images[box.image].file_name!r}: is {box.outline}; expected an upright box. "
+                f"--polygons enclosing takes the box around each such outline."
+            )
+            data.add_problem("polygons and rotated boxes", text)
+        elif box.outline in OVERHANGING:
+            limits, centre = sizes[row, ::-1], (corners[row, :2] + corners[row, 2:]) / 2
+            if ((centre >= 0) & (centre <= limits)).all():
+                corners[row] = np.clip(corners[row], 0, np.tile(limits, 2))
+    told = ", ".join(f"{outline} {count}" for outline, count in sorted(counts.items()))
+    if enclose:
+        around = f"boxes around outlines, as --polygons enclosing asks ({told})"
+        data.notes.append((around, counts.total()))
 
 
 def _check_images(data: ForeignDataSet) -> CheckedImages:

@@ -4,27 +4,34 @@ and every problem on the way."""
 import os
 import posixpath
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
 from sagemaker_object_detection.dataset.ground_truth import numbered_lines
-from sagemaker_object_detection.dataset.image_names import leads_elsewhere
+from sagemaker_object_detection.dataset.image_names import Match, find_files, leads_elsewhere
 from sagemaker_object_detection.dataset.problems import Problem
+from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import read_regular
+from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.files.walk import files_below
 from sagemaker_object_detection.hyperparameters.kinds import Number
-from sagemaker_object_detection.sentences import is_printable
+from sagemaker_object_detection.sentences import is_printable, shortlist, shown
 
 _IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif")
 )
 """Also of formats that are refused: an image that silently was not there would be worse."""
+_MAX_SHARE = 2.0
+"""What is larger is no share of an image, of which a box that only reaches outside does not have as much."""
+_MOST = 2.0**31
 _FINITE = Number(-sys.float_info.max, sys.float_info.max)
 
 
@@ -74,12 +81,15 @@ class ForeignImage:
 
 @dataclass(frozen=True, slots=True)
 class ForeignBox:
-    """One box. place: where the source has it, for sentences. image: index. numbers: the four, as they are written."""
+    """One box. place: where the source has it, for sentences. image: index. numbers: the four, as they are written.
+    outline: what the source has instead of an upright box, such as "a polygon"; the numbers are those of the box around
+    it, which is taken on request only."""
 
     place: str
     image: int
     category: Id
     numbers: Sequence[float]
+    outline: str = ""
 
 
 @dataclass
@@ -88,7 +98,8 @@ class ForeignDataSet:
 
     folders: those that hold it, which nothing is to be written into. addresses: whether images are named by addresses
     in a bucket. categories: the name of each class by its id, in
-    the source's order. notes: what the summary says besides, in words, and how often; those of 0 it leaves out.
+    the source's order. notes: what the summary says besides, in words, and how often; those of 0 it leaves out. counts:
+    the same, of what is met one by one.
     """
 
     format: str
@@ -99,6 +110,7 @@ class ForeignDataSet:
     boxes: list[ForeignBox] = field(default_factory=list)
     categories: dict[Id, str] = field(default_factory=dict)
     notes: list[tuple[str, int]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
 
     def add_problem(self, kind: str, text: str) -> None:
@@ -133,6 +145,18 @@ class ForeignDataSet:
             InvalidError: it cannot be read.
         """
         return decoded(str(path), self.read_bytes(path, expected))
+
+    def read_json(self, path: Path, expected: str) -> Any:
+        """What a JSON file holds.
+
+        Raises:
+            InvalidError: it cannot be read.
+        """
+        raw = self.read_bytes(path, expected)
+        try:
+            return strict_json.parse(raw)
+        except JsonError as error:
+            raise InvalidError("unreadable files", f"{path} {error}. {error.advice}; expected {expected}.") from None
 
     def lines(self, path: Path, expected: str) -> Iterator[tuple[str, str]]:
         """Place and content of each line of a text file that is not blank. A file that cannot be read has none, and is
@@ -174,12 +198,47 @@ class ForeignDataSet:
         self.add_problem("refused file names", text)
         return False
 
+    def match(
+        self, names: Collection[str], files: Collection[str], what: str
+    ) -> tuple[dict[str, str], dict[str, Sequence[str]]]:
+        """What names mean that are those of no file: as names of images are found, in another form.
+
+        Args:
+            what: the names, in the plural, for the summary, which counts those that are found.
+
+        Returns:
+            the file of each name that means one; the files that each other one might mean.
+        """
+        matches = find_files(names, list(files), by_base_name=False)
+        found: dict[str, str] = {}
+        used: set[str] = set()
+        guesses: dict[str, Sequence[str]] = {}
+        examples: dict[str, list[str]] = {}
+        for name in names:
+            match = matches.get(name, Match((), sure=False))
+            if match.sure and len(match.files) == 1 and match.files[0] not in used:
+                found[name] = match.files[0]
+                used.add(match.files[0])
+                examples.setdefault(" and ".join(match.forms), []).append(name)
+            else:
+                guesses[name] = match.files
+        self.notes += [
+            (f"{what} written {how}, such as {shown(same[0])} for {shown(found[same[0]])}", len(same))
+            for how, same in examples.items()
+        ]
+        return found, guesses
+
     def image(self, place: str, name: str, folder: Path | None, height: int = 0, width: int = 0) -> ForeignImage:
         """The image that is called `name` in a folder, if there is one. A name that is none is a problem."""
         folder = folder if self.is_file_name(place, name) else None
         inner = name if leads_elsewhere(name) else posixpath.normpath(name)
         path = None if folder is None or leads_elsewhere(name) else folder / inner
         return ForeignImage(place, inner, path, height, width, folder)
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """A question to stand before an advice, empty without names."""
+    return f"Did you mean {shortlist(names)}? " if names else ""
 
 
 def decoded(place: str, content: bytes) -> str:
@@ -196,6 +255,28 @@ def decoded(place: str, content: bytes) -> str:
     except UnicodeDecodeError as error:
         text = f"{place}: is not UTF-8 (byte {error.start + 1}). Save it as UTF-8 text."
         raise InvalidError("unreadable files", text) from None
+
+
+def coordinate(value: Any) -> float | None:
+    """The number that a JSON file has as a coordinate, or None: no truth value, nothing that is infinite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
+        return None
+    return float(value)
+
+
+def is_point(value: Any) -> bool:
+    """Whether a JSON file has a pair of coordinates here."""
+    return isinstance(value, list) and len(value) == 2 and all(coordinate(each) is not None for each in value)
+
+
+def check_shares(place: str, numbers: Sequence[float]) -> None:
+    """Raises an InvalidError where numbers are too large for shares of an image's width and height."""
+    if max(map(abs, numbers)) > _MAX_SHARE:
+        text = (
+            f"{place}: got {' '.join(f'{number:.15g}' for number in numbers)}, which cannot be shares of the image's "
+            f"width and height; expected numbers from 0 to 1. Divide pixels by the image's size."
+        )
+        raise InvalidError("boxes that are not shares", text)
 
 
 def is_image(name: str) -> bool:

@@ -3,24 +3,28 @@
 Its boxes are the first and the last pixel of an object, counted from 1: one pixel in the corner is 1, 1, 1, 1.
 """
 
-import os
-from collections.abc import Collection
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sagemaker_object_detection.convert.class_names import split_names
+import numpy as np
+
+from sagemaker_object_detection.convert.class_names import number_classes
 from sagemaker_object_detection.convert.foreign import (
     ForeignBox,
     ForeignDataSet,
     ForeignImage,
     InvalidError,
     Notation,
+    did_you_mean,
     is_image,
     parse_number,
 )
+from sagemaker_object_detection.convert.outlines import POLYGON, ROTATED, around, rotated
+from sagemaker_object_detection.convert.pictures import find_picture
 from sagemaker_object_detection.convert.xml_tree import Element, UnreadableXmlError, parse_xml
 from sagemaker_object_detection.geometry.boxes import from_pixel_indices
-from sagemaker_object_detection.sentences import shortlist
 
 VOC = "voc"
 NOTATION = Notation(
@@ -30,6 +34,14 @@ NOTATION = Notation(
     to_corners=lambda numbers, sizes: from_pixel_indices(numbers),
 )
 _FILE = "an XML file of Pascal VOC"
+_OTHER_ROOTS = {
+    "annotations": "CVAT's own format: export the task as 'COCO 1.0' or 'PASCAL VOC 1.1'",
+    "dataset": "dlib's format, which is not converted: export COCO or Pascal VOC",
+}
+"""By the root element, what another tool's XML file is, and what to do."""
+_DEGREES, _ANGLES = "rotation", ("angle", "theta")
+"""Elements and attributes that say by how much a box is turned. CVAT writes the first, also where it is 0; of the
+others it is not known whether they are degrees."""
 
 
 def read_voc(
@@ -38,8 +50,8 @@ def read_voc(
     images: Path | None,
     split: Path | None,
     names: str | None,
-    *,
     drop_difficult: bool,
+    image_by: str | None = None,
 ) -> ForeignDataSet:
     """Read the objects of every annotation file, or of those of a split.
 
@@ -50,6 +62,7 @@ def read_voc(
         names: the classes, with commas between them; their ids are their positions. None: those of all annotation
             files in alphabetical order, also of files outside of the split, so that every split gets the same ids.
         drop_difficult: whether to leave out objects marked as difficult.
+        image_by: what says which image a file is for, as `find_picture` takes it.
     """
     annotations, images = annotations or folder / "Annotations", images or folder / "JPEGImages"
     if split is not None and not split.exists() and (folder / split).exists():
@@ -71,23 +84,14 @@ def read_voc(
             with data.collecting():
                 root = _parse(path, data)
                 objects += _objects(path, root, len(data.images), data)
-                data.images.append(_image(path, stem, root, images if has_images else None, data))
+                data.images.append(_image(path, stem, root, images if has_images else None, image_by, data))
         elif names is None:
             with data.collecting():
                 unused = ForeignDataSet(VOC, NOTATION)  # the problems of what is not converted do not matter
                 others |= {str(box.category) for box, _ in _objects(path, _parse(path, data), 0, unused)}
-    used = {str(box.category) for box, _ in objects} | others
-    data.categories = dict(enumerate(sorted(used))) if names is None else split_names(names, data)
-    ids = {name: number for number, name in data.categories.items()}
-    for box, is_difficult in objects:
-        if box.category not in ids:
-            text = (
-                f"{box.place}: the class {box.category!r} is not among those of --names ({shortlist(list(ids))}). Add "
-                f"it there or correct it."
-            )
-            data.add_problem("unknown classes", text)
-        elif len(box.numbers) == len(NOTATION.fields) and not (drop_difficult and is_difficult):
-            data.boxes.append(replace(box, category=ids[str(box.category)]))
+    others |= {str(box.category) for box, _ in objects}
+    data.boxes = [box for box, is_difficult in objects if box.numbers and not (drop_difficult and is_difficult)]
+    number_classes(data, names, others)
     if has_images and split is None:
         files = {image.file_name for image in data.images}
         spare = sum(is_image(name) and name not in files for name in data.walk(images))
@@ -97,26 +101,32 @@ def read_voc(
     return data
 
 
-def _chosen(split: Path, annotations: Path, known: Collection[str], data: ForeignDataSet) -> Collection[str]:
-    """The names in a split, each with its place."""
+def _chosen(split: Path, annotations: Path, known: Mapping[str, Path], data: ForeignDataSet) -> set[str]:
+    """The names of the XML files that a split takes."""
+    expected = "a text file with one name of an image a line"
+    wanted = [(place, line.strip()) for place, line in data.lines(split, expected)]
+    first_words = {name: name.split()[0] for _, name in wanted if name not in known}
+    lost = [name for name, word in first_words.items() if word == name or word not in known]
+    found, guesses = data.match(lost, known.keys(), "names in the split that are")
     chosen: dict[str, str] = {}
-    for place, line in data.lines(split, "a text file with one name of an image a line"):
-        name = line.strip()
-        if name in chosen:
-            text = f"{place}: {name!r} is there already ({chosen[name]}). Remove one of the two."
+    for place, name in wanted:
+        stem = found.get(name, name)
+        if stem in chosen:
+            text = f"{place}: {name!r} is there already ({chosen[stem]}). Remove one of the two."
             data.add_problem("duplicate names in the split", text)
-        elif name in known:
-            chosen[name] = place
-        elif name.split()[0] in known:  # cat_train.txt: a name, and whether a cat is there
+        elif stem in known:
+            chosen[stem] = place
+        elif name in guesses:
+            guess = did_you_mean(guesses[name])
+            text = f"{place}: there is no {annotations / name}.xml. {guess}Add the file or remove the line."
+            data.add_problem("missing annotation files", text)
+        else:  # cat_train.txt: a name, and whether a cat is there
             text = (
                 f"{place}: got {name!r}; expected the name of an image alone. Lists of one class have a second column; "
                 f"use that of all images, such as train.txt."
             )
             data.add_problem("unreadable lines of the split", text)
-        else:
-            text = f"{place}: there is no {annotations / name}.xml. Add the file or remove the line."
-            data.add_problem("missing annotation files", text)
-    return chosen
+    return set(chosen)
 
 
 def _parse(path: Path, data: ForeignDataSet) -> Element:
@@ -127,9 +137,10 @@ def _parse(path: Path, data: ForeignDataSet) -> Element:
         text = f"{path} {error}. Expected {_FILE}: correct it or remove it."
         raise InvalidError("unreadable files", text) from None
     if root.tag != "annotation":
-        text = (
-            f"{path} line {root.line}: its root is <{root.tag}>; expected <annotation>. Correct it or remove the file."
-        )
+        advice = "Correct it or remove the file"
+        if root.tag in _OTHER_ROOTS:
+            advice = f"It looks like {_OTHER_ROOTS[root.tag]}"
+        text = f"{path} line {root.line}: its root is <{root.tag}>; expected <annotation>. {advice}."
         raise InvalidError("unreadable files", text)
     return root
 
@@ -148,23 +159,97 @@ def _objects(path: Path, root: Element, image: int, data: ForeignDataSet) -> lis
     is a problem; numbers are then missing."""
     objects = []
     for item in root.all("object"):
-        place, numbers, name = f"{path} line {item.line}", [], None
+        place, name = f"{path} line {item.line}", None
+        if any(flag.text.strip() == "1" for flag in item.all("deleted")):
+            data.counts["left out, objects marked as deleted"] += 1
+            continue
         with data.collecting():
             name = _only(item, "name", place)
-        with data.collecting():
-            box = _only(item, "bndbox", place)
-            for field in NOTATION.fields:
-                with data.collecting():
-                    element = _only(box, field, f"{path} line {box.line}")
-                    numbers.append(_number(element, path, "unreadable objects", "a number of pixels"))
+        numbers, outline = _shape(item, path, data)
         flags = item.all("difficult")
         flag = flags[0].text.strip() if flags else "0"
         if flag not in ("", "0", "1"):
             text = f"{path} line {flags[0].line}: <difficult> is {flag!r}; expected 0 or 1. Correct it there."
             data.add_problem("unreadable objects", text)
         if name is not None and data.is_name(f"{path} line {name.line}", name.text.strip()):
-            objects.append((ForeignBox(place, image, name.text.strip(), numbers), flag == "1"))
+            objects.append((ForeignBox(place, image, name.text.strip(), numbers, outline=outline), flag == "1"))
     return objects
+
+
+def _shape(item: Element, path: Path, data: ForeignDataSet) -> tuple[tuple[float, ...], str]:
+    """The numbers of an object's box, none where it cannot be read, and what outline it is around."""
+    with data.collecting():
+        for turned in item.all("robndbox")[:1]:  # roLabelImg, https://github.com/cgvict/roLabelImg: a centre, radians
+            numbers = _numbers(turned, ("cx", "cy", "w", "h", "angle"), path, data)
+            if len(numbers) < 5:
+                return (), ""
+            x, y, width, height, angle = numbers
+            box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            return _pixel_indices(around(rotated(box, math.degrees(angle)))), ROTATED
+        if not item.all("bndbox") and (points := _polygon(item)):
+            return _pixel_indices(around(points)), POLYGON
+        box_element = _only(item, "bndbox", f"{path} line {item.line}")
+        numbers = _numbers(box_element, NOTATION.fields, path, data)
+        degrees = _degrees(item, path)
+        if len(numbers) < len(NOTATION.fields) or degrees % 360 == 0:
+            return numbers if len(numbers) == len(NOTATION.fields) else (), ""
+        edges = from_pixel_indices(np.array([numbers]))[0].tolist()
+        return _pixel_indices(around(rotated(edges, degrees))), ROTATED
+    return (), ""
+
+
+def _pixel_indices(box: Sequence[float]) -> tuple[float, ...]:
+    """Corners along the edges between pixels, as a <bndbox> has them."""
+    xmin, ymin, xmax, ymax = box
+    return xmin + 1, ymin + 1, xmax, ymax
+
+
+def _numbers(box: Element, fields: tuple[str, ...], path: Path, data: ForeignDataSet) -> tuple[float, ...]:
+    """Those that can be read; others are problems."""
+    numbers = []
+    for field in fields:
+        with data.collecting():
+            element = _only(box, field, f"{path} line {box.line}")
+            numbers.append(_number(element, path, "unreadable objects", "a number of pixels"))
+    return tuple(numbers)
+
+
+def _polygon(item: Element) -> list[tuple[float, float]]:
+    """The points of a <polygon>: <x1>, <y1>, <x2>, ... (Roboflow), or <pt> with <x> and <y> (LabelMe's web tool)."""
+    polygon = (item.all("polygon") or [Element("", 0)])[0]
+    numbered = {child.tag: child for child in polygon.children}
+    pairs = [(child.all("x"), child.all("y")) for child in polygon.all("pt")]
+    points = [(xs[0], ys[0]) for xs, ys in pairs if xs and ys]
+    for count in range(1, len(numbered) // 2 + 1):
+        if f"x{count}" in numbered and f"y{count}" in numbered:
+            points.append((numbered[f"x{count}"], numbered[f"y{count}"]))
+    read = [(parse_number(x.text), parse_number(y.text)) for x, y in points]
+    whole = [(x, y) for x, y in read if x is not None and y is not None]
+    return whole if len(whole) == len(read) >= 3 else []
+
+
+def _degrees(item: Element, path: Path) -> float:
+    """By how much an object's box is turned. Raises an InvalidError where that cannot be read."""
+    attributes = [each for group in item.all("attributes") for each in group.all("attribute")]
+    known = (_DEGREES, *_ANGLES)
+    named = [
+        (name.text.strip().lower(), value)
+        for each in attributes
+        for name in each.all("name")
+        for value in each.all("value")
+    ]
+    own = [(tag, value) for tag in known for parent in (item, *item.all("bndbox")) for value in parent.all(tag)]
+    for tag, element in (*own, *named):
+        turn = _number(element, path, "unreadable objects", "by how much the box is turned") if tag in known else 0.0
+        if turn and tag != _DEGREES:
+            text = (
+                f"{path} line {element.line}: {tag} is {element.text.strip()!r}, so the box is turned, in degrees or "
+                f"not. Write the upright box around the object and leave it out, or call it {_DEGREES}, in degrees."
+            )
+            raise InvalidError("polygons and rotated boxes", text)
+        if turn:
+            return turn
+    return 0.0
 
 
 def _number(element: Element, path: Path, kind: str, expected: str, *, is_side: bool = False) -> float:
@@ -176,20 +261,23 @@ def _number(element: Element, path: Path, kind: str, expected: str, *, is_side: 
     return number
 
 
-def _image(path: Path, stem: str, root: Element, images: Path | None, data: ForeignDataSet) -> ForeignImage:
+def _image(
+    path: Path, stem: str, root: Element, images: Path | None, image_by: str | None, data: ForeignDataSet
+) -> ForeignImage:
     """images: their folder, where there is one."""
     height, width = (_side(root, field, path, data) for field in ("height", "width"))
     names = root.all("filename")
     name = names[0].text.strip() if names else ""
     place = f"{path} line {names[0].line}" if name else str(path)
-    image = data.image(place, name, images, height, width) if name else ForeignImage(place, name, None, height, width)
-    if images is not None and (image.path is None or not os.path.lexists(image.path)):
-        same = _of_same_name(stem, images)
-        if same is not None:
-            image = replace(image, file_name=same, path=images / same)
-        elif not name:
-            text = f"{path}: names no image, and there is no {images / stem}.jpg or .png. Add a <filename>."
-            data.add_problem("missing images", text)
+    image = ForeignImage(place, name, None, height, width, images)
+    if name:
+        image = data.image(place, name, images, height, width)
+    paths = [element.text.strip() for element in root.all("path")]
+    image = find_picture(image, stem, "<filename>", data, decides=image_by, paths=paths)
+    if images is not None and image.path is None and not name:
+        text = f"{path}: names no image, and there is no {images / stem}.jpg or .png. Add a <filename>."
+        data.add_problem("missing images", text)
+        image = replace(image, folder=None)
     return replace(image, place=str(path))
 
 
@@ -200,9 +288,3 @@ def _side(root: Element, field: str, path: Path, data: ForeignDataSet) -> int:
         if side is not None:
             return int(_number(side, path, "unreadable sizes", "a whole number of pixels", is_side=True))
     return 0
-
-
-def _of_same_name(stem: str, images: Path) -> str | None:
-    """The image that is called like the XML file: <filename> is often that of a picture before it was renamed."""
-    suffixes = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
-    return next((stem + suffix for suffix in suffixes if os.path.lexists(images / (stem + suffix))), None)

@@ -105,12 +105,14 @@ def _reasons(boxes: _Boxes, base: BaseModel) -> dict[str, int]:
     height, width = framed[:, 2] - framed[:, 0], framed[:, 3] - framed[:, 1]
     area = anchor_shapes(base, base.levels[0]).prod(axis=1).min()
     longest = max(max(ratio, 1 / ratio) for ratio in base.family.aspect_ratios) * _STRETCH
-    elongated = np.maximum(height, width) > longest * np.minimum(height, width)
-    small = ~elongated & (height * width < area)
+    thin = ((boxes.boxes[:, 2:] - boxes.boxes[:, :2]) * boxes.sizes).min(axis=1) < 0.999  # float32
+    elongated = ~thin & (np.maximum(height, width) > longest * np.minimum(height, width))
+    small = ~thin & ~elongated & (height * width < area)
     return {
         f"cover less than the smallest anchor, {np.sqrt(area):.0f} x {np.sqrt(area):.0f}": int(small.sum()),
+        "are thinner than a pixel of their image": int(thin.sum()),
         f"have one side more than {longest:g} times as long as the other": int(elongated.sum()),
-        "lie between the anchors": int((~(elongated | small)).sum()),
+        "lie between the anchors": int((~(thin | elongated | small)).sum()),
     }
 
 

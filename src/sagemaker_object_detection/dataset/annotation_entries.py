@@ -4,6 +4,7 @@ It takes an order of magnitude more time and memory than a typed decoder, so it 
 """
 
 import math
+from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Any, TypeVar
 
@@ -13,12 +14,14 @@ from msgspec.structs import FieldInfo
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
+from sagemaker_object_detection.images.signatures import other_than_json
 from sagemaker_object_detection.sentences import described, is_printable, shortlist
 
 ANNOTATIONS_FILE = "annotations.json"
 
 Id = int | str
-Side = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None
+Side = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None
+"""0, as None, is unknown."""
 Box = tuple[float, float, float, float]
 
 
@@ -49,7 +52,7 @@ class Document(msgspec.Struct, gc=False):
 _EXPECTED = {
     str: "text",
     Id: "a whole number or text",
-    Side: "a whole number of pixels, 1 or more",
+    Side: "a whole number of pixels, 1 or more, or 0 for unknown",
     Box: "four finite numbers",
 }
 _PRINTABLE = "text without line breaks, control characters and halves of surrogate pairs"
@@ -65,6 +68,17 @@ def has_unprintable(document: Document) -> bool:
     return any(isinstance(value, str) and not is_printable(value) for value in values)
 
 
+@dataclass(frozen=True)
+class RefusedIds:
+    """Ids of the entries that could not be read: what refers to them is no mistake of its own. lost: how many entries
+    have no readable id, so that as many ids may be theirs."""
+
+    images: frozenset[Id] = frozenset()
+    categories: frozenset[Id] = frozenset()
+    lost_images: int = 0
+    lost_categories: int = 0
+
+
 class UnreadableFileError(Exception):
     """The file as a whole cannot be read; the message continues "annotations.json ..."."""
 
@@ -73,25 +87,28 @@ class _InvalidEntryError(Exception):
     """The message is the rest of the sentence."""
 
 
+_DOCUMENT = "Expected a JSON object with the lists images and annotations"
 _Entry = TypeVar("_Entry", ImageEntry, AnnotationEntry, CategoryEntry)
 
 
 def read_patiently(
     raw: bytes, channel: str, file_name: str = ANNOTATIONS_FILE
-) -> tuple[Document, list[int], list[int], list[Problem]]:
+) -> tuple[Document, list[int], list[int], list[Problem], RefusedIds]:
     """Look at every entry by itself; what is right is kept, so that later checks see it too.
 
     Args:
         channel, file_name: of what the entries are, for sentences.
 
     Returns:
-        the readable entries, the positions of images and annotations in the file, and what is wrong.
+        the readable entries, the positions of images and annotations in the file, what is wrong, and the ids of those
+        that are left out.
 
     Raises:
         UnreadableFileError: not JSON, or not an object with lists `images` and `annotations`.
     """
     problems: list[Problem] = []
     names: dict[Id, str] = {}
+    refused: dict[str, list[Id | None]] = {"images": [], "annotations": [], "categories": []}
 
     def readable(key: str, kind: type[_Entry]) -> dict[int, _Entry]:
         """By position."""
@@ -100,6 +117,7 @@ def read_patiently(
             try:
                 found[row] = kind(**_values(entry, fields))
             except _InvalidEntryError as error:
+                refused[key].append(_id_of(entry))
                 image_id = entry.get("image_id") if isinstance(entry, dict) else None
                 name = names.get(image_id) if isinstance(image_id, int | str) else None
                 image = f", image {name!r}" if name is not None else ""
@@ -113,15 +131,32 @@ def read_patiently(
     annotations = readable("annotations", AnnotationEntry)
     categories = list(readable("categories", CategoryEntry).values())
     document = Document(list(images.values()), list(annotations.values()), categories)
-    return document, list(images), list(annotations), problems
+    left_out = RefusedIds(
+        images=frozenset(id_ for id_ in refused["images"] if id_ is not None),
+        categories=frozenset(id_ for id_ in refused["categories"] if id_ is not None),
+        lost_images=refused["images"].count(None),
+        lost_categories=refused["categories"].count(None),
+    )
+    return document, list(images), list(annotations), problems, left_out
+
+
+def _id_of(entry: object) -> Id | None:
+    given = entry.get("id") if isinstance(entry, dict) else None
+    if isinstance(given, float) and given.is_integer():
+        return int(given)
+    usable = isinstance(given, str) and is_printable(given)
+    return given if usable or (isinstance(given, int) and not isinstance(given, bool)) else None
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
     if not raw.strip():
-        raise UnreadableFileError("is empty. Expected a JSON object with the lists images and annotations.")
+        raise UnreadableFileError(f"is empty. {_DOCUMENT}.")
     try:
         content = strict_json.parse(raw)
     except JsonError as error:
+        if other := other_than_json(raw):
+            name, remedy = other
+            raise UnreadableFileError(f"is {name}. {_DOCUMENT}: {remedy}.") from None
         raise UnreadableFileError(f"{error}. {error.advice}.") from None
     if not isinstance(content, dict):
         found = described(content)
@@ -145,7 +180,8 @@ def _values(entry: object, fields: tuple[FieldInfo, ...]) -> dict[str, Any]:
     for field in fields:
         name, given = field.name, entry.get(field.name)
         if given is None and field.required:
-            raise _InvalidEntryError(f": {name} is {'null' if name in entry else 'missing'}")
+            hint = "; there is a segmentation: write the box around it" if name == "bbox" and _has_shape(entry) else ""
+            raise _InvalidEntryError(f": {name} is {'null' if name in entry else 'missing'}{hint}")
         value: Any = given
         if isinstance(given, float) and given.is_integer():  # 7.0 is as good as 7
             value = int(given)
@@ -154,8 +190,19 @@ def _values(entry: object, fields: tuple[FieldInfo, ...]) -> dict[str, Any]:
         except msgspec.ValidationError:
             value = None
         if (value is None and given is not None) or (name == "bbox" and not all(map(math.isfinite, value))):
-            raise _InvalidEntryError(f": {name} is {described(given)}; expected {_EXPECTED[field.type]}")
+            hint = ""
+            if name == "bbox" and isinstance(given, list):
+                rotated = len(given) in (5, 8)
+                hint = " (a rotated box or a polygon has more; write the upright box around it)" if rotated else ""
+                hint = (
+                    " (there is a segmentation; write the box around it)" if not given and _has_shape(entry) else hint
+                )
+            raise _InvalidEntryError(f": {name} is {described(given)}; expected {_EXPECTED[field.type]}{hint}")
         if isinstance(value, str) and name != "file_name" and not is_printable(value):
             raise _InvalidEntryError(f": {name} is {described(given)}; expected {_PRINTABLE}")
         values[name] = value
     return values
+
+
+def _has_shape(entry: dict[str, Any]) -> bool:
+    return bool(entry.get("segmentation"))

@@ -10,7 +10,7 @@ itself and names all that are wrong.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -22,10 +22,12 @@ from sagemaker_object_detection.dataset.annotation_entries import (
     ANNOTATIONS_FILE,
     Document,
     Id,
+    RefusedIds,
     UnreadableFileError,
     has_unprintable,
     read_patiently,
 )
+from sagemaker_object_detection.dataset.box_keys import ROTATED, BoxKey, find_box_keys
 from sagemaker_object_detection.dataset.channel_contents import CONVERTER, find_manifests, missing_annotations
 from sagemaker_object_detection.dataset.ground_truth import START_BYTES, is_manifest, numbered_lines, read_manifest
 from sagemaker_object_detection.dataset.problems import Problem
@@ -47,7 +49,7 @@ class AnnotationTable:
     box_categories: int64 [M], index into `category_ids`, the distinct ids in order of appearance. categories: id ->
     name, None if absent. file: the file's name. addresses: whether `file_names` are the images' addresses in a bucket,
     and not paths below images/. bbox_format: what the numbers of a box are, where the file's format says it. notes:
-    sentences on what is not read.
+    sentences on what is not read. said_formats: keys of boxes that say what their numbers are.
     """
 
     channel: str
@@ -65,6 +67,7 @@ class AnnotationTable:
     addresses: bool = False
     bbox_format: str | None = None
     notes: tuple[str, ...] = ()
+    said_formats: tuple[BoxKey, ...] = ()
 
     def image(self, index: int) -> str:
         """How sentences name an image's entry."""
@@ -131,7 +134,7 @@ def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None
     table, problems = parse_annotations(channel, folder, raw)
     if table is not None and others:
         told = f"{channel}: {file} is read, and {shortlist(others)} beside it is not. Leave the one that is meant."
-        table = replace(table, notes=(told,))
+        table = replace(table, notes=(*table.notes, told))
     return table, problems
 
 
@@ -169,23 +172,53 @@ def _parse_manifest(channel: str, folder: Path, raw: bytes, file: str) -> tuple[
 
 
 def parse_annotations(
-    channel: str, folder: Path, raw: bytes, file_name: str = ANNOTATIONS_FILE
+    channel: str, folder: Path, raw: bytes, file_name: str = ANNOTATIONS_FILE, *, turns: Collection[str] = ()
 ) -> tuple[AnnotationTable | None, list[Problem]]:
-    """As `read_annotations`, of the file's bytes; `file_name` is what sentences call it."""
+    """As `read_annotations`, of the file's bytes.
+
+    Args:
+        file_name: what sentences call it.
+        turns: keys with a box's rotation that the caller reads itself.
+    """
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     document = _decode(raw)
     problems: list[Problem] = []
+    refused = RefusedIds()
     if document is not None:
         image_rows: Sequence[int] = range(len(document.images))
         box_rows: Sequence[int] = range(len(document.annotations))
     else:
         try:
-            document, image_rows, box_rows, problems = read_patiently(raw, channel, file_name)
+            document, image_rows, box_rows, problems, refused = read_patiently(raw, channel, file_name)
         except UnreadableFileError as error:
             return None, [Problem(channel, "unreadable annotation files", f"{channel}: {file_name} {error}")]
+    keys = find_box_keys(raw)
     del raw
-    table, unlinked = _link(channel, folder, document, image_rows, box_rows)
-    return table, problems + unlinked
+    table, unlinked = _link(channel, folder, document, image_rows, box_rows, refused)
+    unsized = sum(image.height == 0 or image.width == 0 for image in document.images)
+    notes = [_told_beside(channel, key) for key in keys if not key.says]
+    if unsized:
+        notes.append(f"{channel}: {unsized} images have a height or width of 0, which is unknown: their files say it.")
+    rotated = [_rotated(channel, key, file_name) for key in keys if key.says == ROTATED and key.key not in turns]
+    formats = tuple(key for key in keys if key.says and key.says != ROTATED)
+    return replace(table, notes=tuple(notes), said_formats=formats), problems + rotated + unlinked
+
+
+def _rotated(channel: str, key: BoxKey, file_name: str) -> Problem:
+    text = (
+        f"{channel}: {len(key.rows)} boxes are rotated, as {key.key} says; first: annotations[{key.rows[0]}] with "
+        f"{key.key} {key.value}. Expected upright boxes. Write the upright box around each object into {file_name} and "
+        f"leave {key.key} out; if the boxes are upright already, leave it out."
+    )
+    return Problem(channel, "rotated boxes", text)
+
+
+def _told_beside(channel: str, key: BoxKey) -> str:
+    what = "a rotated box" if key.says == "" else "a word that is not known"
+    return (
+        f"{channel}: {len(key.rows)} annotations have {key.key}, {what}, which has no effect: bbox alone is read. "
+        f"First: annotations[{key.rows[0]}] with {key.value}."
+    )
 
 
 def _decode(raw: bytes) -> Document | None:
@@ -201,7 +234,12 @@ def _decode(raw: bytes) -> Document | None:
 
 
 def _link(
-    channel: str, folder: Path, document: Document, image_rows: Sequence[int], box_rows: Sequence[int]
+    channel: str,
+    folder: Path,
+    document: Document,
+    image_rows: Sequence[int],
+    box_rows: Sequence[int],
+    refused: RefusedIds,
 ) -> tuple[AnnotationTable, list[Problem]]:
     """Turn entries into columns and ids into indices, naming what refers to nothing."""
     images, annotations = document.images, document.annotations
@@ -238,11 +276,13 @@ def _link(
             other = f"images[{image_rows[first]}] {images[first].file_name!r}"
             taken = f"id {images[index].id!r} already belongs to {other}"
             add("duplicate image ids", f"{table.image(index)}: {taken}. Give every image an id of its own.")
-    for number in np.flatnonzero(table.box_images < 0).tolist():
-        image_id = annotations[number].image_id
+    # Where two entries have one id, the id that one of them should have is missing.
+    lost = refused.lost_images + len(images) - len(first_of_id)
+    unlinked = [(number, annotations[number].image_id) for number in np.flatnonzero(table.box_images < 0).tolist()]
+    for number, image_id, hint, more in _by_mistake(unlinked, first_of_id, {}, refused.images, lost):
         text = (
-            f"{table.box(number)}: image_id {image_id!r} is not the id of any image in images."
-            f"{_other_type(image_id, first_of_id)} Correct it or remove the annotation."
+            f"{table.box(number)}: image_id {image_id!r} is not the id of any image in images{more}."
+            f"{hint} Correct it or remove the annotation."
         )
         add("unknown image ids", text)
     for category in document.categories or ():
@@ -250,15 +290,54 @@ def _link(
             both = f"{known[category.id]!r} and {category.name!r}"
             text = f"{channel} categories: id {category.id!r} is both {both}. Give every category an id of its own."
             add("duplicate categories", text)
+    lost = refused.lost_categories + len(document.categories or ()) - len(known)
     unknown = [code for id_, code in codes.items() if known and id_ not in known]
-    for number in np.flatnonzero(np.isin(box_categories, unknown)).tolist():
-        category_id = annotations[number].category_id
+    unlinked = [
+        (number, annotations[number].category_id)
+        for number in np.flatnonzero(np.isin(box_categories, unknown)).tolist()
+    ]
+    by_name = {name: id_ for id_, name in known.items()}
+    for number, category_id, hint, more in _by_mistake(unlinked, known, by_name, refused.categories, lost):
         text = (
             f"{table.box(number)}: category_id {category_id!r} is not among the ids of categories "
-            f"({shortlist(list(known))}).{_other_type(category_id, known)} Add it there or correct it."
+            f"({shortlist(list(known))}){more}.{hint} Add it there or correct it."
         )
         add("unknown category ids", text)
     return table, problems
+
+
+def _by_mistake(
+    unlinked: Sequence[tuple[int, Id]],
+    known: Mapping[Id, object],
+    names: Mapping[str, Id],
+    refused: Collection[Id],
+    lost: int,
+) -> list[tuple[int, Id, str, str]]:
+    """Annotations that refer to nothing, one of each mistake.
+
+    Args:
+        unlinked: their numbers, and the ids that they refer to.
+        known: the ids that there are.
+        names: of what has these ids.
+        refused: ids of entries that could not be read: they are told, and what refers to them is right.
+        lost: of how many entries the id is not known, so that as many ids are taken for theirs.
+
+    Returns:
+        number, id, hint, and how many others make the same mistake, as parts of a sentence.
+    """
+    mistakes: dict[tuple[str, Id | None], list[tuple[int, Id, str]]] = {}
+    unlinked = [(number, id_) for number, id_ in unlinked if id_ not in refused]
+    if len({id_ for _, id_ in unlinked}) <= lost:
+        return []
+    for number, id_ in unlinked:
+        kind, hint = "other type", _other_type(id_, known)
+        if not hint:
+            kind, hint = "name", f" It is the name of id {names[id_]!r}: write that." if id_ in names else ""  # type: ignore[index]
+        mistakes.setdefault((kind, None) if hint else ("", id_), []).append((number, id_, hint))
+    return [
+        (*found[0], f", and so with {len(found) - 1} more annotations" if len(found) > 1 else "")
+        for found in mistakes.values()
+    ]
 
 
 def _other_type(id_: Id, known: Mapping[Id, object]) -> str:

@@ -2,7 +2,10 @@
 format, which is named with the command that converts it."""
 
 import os
+import shlex
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -17,20 +20,58 @@ _OTHER_SUFFIXES = (".json", ".jsonl", ".ndjson", ".jsonlines", ".txt", "")
 _MAX_OPENED = 20
 _MAX_SEEN = 10_000
 CONVERTER = "scripts/convert_dataset.py"
-_CONVERT = f"convert it with {CONVERTER}"
-_FORMATS = (
-    (("*.xml",), "Pascal VOC's XML files", f"{_CONVERT} voc"),
-    (("data.yaml", "data.yml", "labels/*.txt", "train/labels", "obj.names"), "YOLO's labels", f"{_CONVERT} yolo"),
-    (("*instances*.json", "*coco*.json"), "a COCO file", f"{_CONVERT} coco"),
-    (("*.rec", "*.idx", "*.lst", "*.tfrecord*", "*.record"), "RecordIO or TFRecord files", "unpack them"),
-    (("*.csv",), "a CSV file", f"write its boxes as {ANNOTATIONS_FILE}"),
-    (
-        ("*.json", "*.jsonl"),
-        "other JSON files",
-        f"write their boxes as {ANNOTATIONS_FILE}, or as COCO and {_CONVERT} coco",
+_IMAGES = (".jpg", ".jpeg", ".png")
+_NOT_CONVERTED = "which is not converted: write its boxes as annotations.json, or as COCO and convert that"
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A data set in another format, by what a folder holds.
+
+    patterns: paths of files, or their last parts, in small letters. what: completes "... looks like". command: the
+    converter's arguments, in which {file} is the first file that fits, {beside} its folder, {images} the folder with
+    the most images and {top} the channel's; without one it is not converted. keys: one of these stands in the first
+    bytes of the file. needs: a path that is there, too.
+    """
+
+    patterns: tuple[str, ...]
+    what: str
+    command: str = ""
+    keys: tuple[bytes, ...] = ()
+    needs: str = ""
+
+
+_JSON = ("*.json",)
+_COCO = "coco {file} --images {images}"
+_YOLO = ("data.yaml", "data.yml", "labels/*.txt", "train/labels", "obj.names", "classes.txt")
+_LAYOUTS = (
+    _Layout(("_annotations.coco.json",), "Roboflow's COCO export", "coco {file} --images {beside}"),
+    _Layout(
+        ("obj.data", "obj_train_data"), "Darknet's or CVAT's YOLO", "yolo {top} --list train.txt", needs="train.txt"
     ),
+    _Layout(
+        ("obj_train_data",), "Darknet's or CVAT's YOLO", "yolo {top} --images {file} --labels {file}", needs="obj.names"
+    ),
+    _Layout(("annotations/*.xml",), "Pascal VOC's XML files", "voc {top}", needs="JPEGImages"),
+    _Layout(("*.xml",), "Pascal VOC's XML files", "voc {top} --annotations {beside} --images {images}"),
+    _Layout(("*.tfrecord*", "*.record", "*.record-*", "*.tfrec"), "a TFRecord file", "tfrecord {file}"),
+    _Layout(("*.rec", "*.idx", "*.lst"), "a file of RecordIO", ""),
+    _Layout(_JSON, "LabelMe's JSON files", "labelme {beside} --images {images}", keys=(b'"shapes"', b'"imagePath"')),
+    _Layout(
+        _JSON,
+        "Label Studio's export",
+        "label-studio {file} --images {images}",
+        keys=(b'"from_name"', b'"rectanglelabels"', b'"original_width"', b'"file_upload"'),
+    ),
+    _Layout(("*instances*.json", "*coco*.json"), "a COCO file", _COCO),
+    _Layout(_JSON, "a COCO file", _COCO, keys=(b'"licenses"', b'"categories"', b'"supercategory"', b'"info"')),
+    _Layout(_YOLO, "YOLO's labels", "yolo {top} --split train", needs="images/train"),
+    _Layout(_YOLO, "YOLO's labels", "yolo {top} --split train", needs="train/images"),
+    _Layout(_YOLO, "YOLO's labels", "yolo {top}"),
+    _Layout(("*.csv",), "a CSV file", "csv {file} --images {images}"),
+    _Layout(("*.json", "*.jsonl"), "a JSON file"),
 )
-"""Paths of files or their last parts, what these are, and what to do. The first row that fits decides."""
+"""The first that fits decides."""
 
 
 def find_manifests(folder: Path) -> list[str]:
@@ -68,19 +109,42 @@ def missing_annotations(channel: str, folder: Path) -> str:
     except OSError as error:
         return f"{channel}: {ANNOTATIONS_FILE} is missing; {folder} cannot be listed ({error.strerror}). {_EXPECTED}"
     found = f"holds {shortlist(present)}" if present else "is empty"
-    return f"{channel}: {ANNOTATIONS_FILE} is missing; {folder} {found}. {_EXPECTED}{_hint(_seen(folder))}"
+    return f"{channel}: {ANNOTATIONS_FILE} is missing; {folder} {found}. {_EXPECTED}{_hint(folder, _seen(folder))}"
 
 
-def _hint(seen: list[str]) -> str:
+def _hint(folder: Path, seen: list[str]) -> str:
     for path in seen:
         inner, _, name = path.rpartition("/")
         if inner and (name == ANNOTATIONS_FILE or name.lower().endswith(SUFFIX)):
             return f" There is one in {inner}/: let the channel's S3 path end in {inner}/."
-    for patterns, what, advice in _FORMATS:
+    opened: dict[str, bytes] = {}
+
+    def fits(layout: _Layout, path: str) -> bool:
+        lower = path.lower()
+        if not any(fnmatch(lower, each) or fnmatch(lower.rpartition("/")[2], each) for each in layout.patterns):
+            return False
+        if layout.keys and path not in opened and len(opened) < _MAX_OPENED:
+            opened[path] = _start(folder / path)
+        return not layout.keys or any(key in opened.get(path, b"") for key in layout.keys)
+
+    for layout in _LAYOUTS:
+        if layout.needs and layout.needs not in seen:
+            continue
         for path in seen:
-            if any(fnmatch(path.lower(), each) or fnmatch(path.rpartition("/")[2].lower(), each) for each in patterns):
-                return f" {path} looks like {what}: {advice}."
+            if fits(layout, path):
+                return f" {path} looks like {layout.what}{_advice(layout, folder, path, seen)}."
     return ""
+
+
+def _advice(layout: _Layout, folder: Path, path: str, seen: list[str]) -> str:
+    if not layout.command:
+        return f", {_NOT_CONVERTED}"
+    places = Counter(each.rpartition("/")[0] for each in seen if each.lower().endswith(_IMAGES))
+    beside = path.rpartition("/")[0]
+    images = places.most_common(1)[0][0] if places else beside
+    named = {"top": "", "file": path, "beside": beside, "images": images}
+    quoted = {key: shlex.quote(str(folder / inner)) for key, inner in named.items()}
+    return f": convert it with {CONVERTER} {layout.command.format(**quoted)} --to NEW_FOLDER"
 
 
 def _seen(folder: Path) -> list[str]:

@@ -1,36 +1,51 @@
 """Holds a channel's boxes against the sizes of its images."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
+from sagemaker_object_detection.dataset.box_keys import BoxKey
+from sagemaker_object_detection.dataset.conventions import (
+    BY_SETTING,
+    MAX_OVERHANG,
+    PIXELS,
+    Convention,
+    Judgement,
+    judge_conventions,
+    look_like_shares,
+)
 from sagemaker_object_detection.dataset.problems import Problem
-from sagemaker_object_detection.geometry.boxes import from_xyxy_pixels, xywh_to_xyxy
+from sagemaker_object_detection.geometry.boxes import from_xyxy_pixels
+from sagemaker_object_detection.hyperparameters.kinds import AUTO
 
 INVERTED, EMPTY, OUTSIDE = "inverted boxes", "empty boxes", "boxes outside their image"
-OTHER_FORMAT = "boxes in another format"
+SHARES = "boxes in shares of their image"
+OTHER_FORMAT, MANY_INVALID = "boxes in another format", "channels with many invalid boxes"
+MIXED = "channels in several formats"
 _FIRST_FEW = 3
-_MAX_OVERHANG = 1.0
-"""Pixels. Tools round differently, so a box may end this far outside its image and is then clipped."""
-_FORMATS = {"xyxy": "[xmin, ymin, xmax, ymax]", "xywh": "COCO's [xmin, ymin, width, height]"}
-_INVERTED = {"xyxy": "is inverted", "xywh": "has a negative width or height"}
-_EXPECTED = {
-    "xyxy": "xmin < xmax and ymin < ymax, in pixels, inside the image",
-    "xywh": "[xmin, ymin, width, height] in pixels, with width and height above 0, inside the image",
-}
+_MOST_DROPPED, _FEW_DROPPED = 0.05, 5
+"""Published data sets have some invalid boxes in a thousand; where one in twenty is invalid, what is left is in doubt
+too. Of a few boxes no share can be told, so that five may always be left out."""
+_FACTORS = np.array([0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9, 0x14D049BB133111EB, 0x5851F42D4C957F2D], np.int64)
+"""Odd numbers that scatter bits; they are SplitMix64's and Knuth's."""
+_CONFINED = "the boxes keep to the upper left part of their images, and reach to its edges"
 
 
 @dataclass(frozen=True, eq=False)
 class CheckedBoxes:
     """Boxes that may be trained on. rows: int64 [m], index into the table's boxes. boxes: float32 [m, 4], ymin xmin
-    ymax xmax, normalised. clipped, dropped: how many were clipped to their image, or left out on request."""
+    ymax xmax, normalised. clipped, dropped, repeated: how many were clipped to their image, left out on request, or
+    left out because the same box is there already. conventions: how the boxes are read, and how well that fits."""
 
     rows: np.ndarray
     boxes: np.ndarray
-    clipped: int
-    dropped: int
+    clipped: int = 0
+    dropped: int = 0
+    repeated: int = 0
+    conventions: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +68,8 @@ class JudgedBoxes:
         begins."""
         kind, (height, width) = str(self.kinds[number]), self.sizes[number]
         outside = f"reaches outside its image, which is {width:g} wide and {height:g} high"
-        return kind, {INVERTED: inverted, EMPTY: "is empty", OUTSIDE: outside}[kind]
+        shares = "has no number above 1, as shares of the image have"
+        return kind, {INVERTED: inverted, EMPTY: "is empty", OUTSIDE: outside, SHARES: shares}[kind]
 
 
 def check_boxes(
@@ -63,8 +79,8 @@ def check_boxes(
 
     Args:
         sizes: int64 [N, 2], height and width of each image as displayed; 0 unknown, its boxes are then left unchecked.
-        bbox_format: "xyxy" or "xywh", what the four numbers mean.
-        lenient: whether inverted, empty and outside boxes are left out instead of being problems.
+        bbox_format: what the four numbers mean, as the hyperparameter has it.
+        lenient: whether inverted, empty and outside boxes are left out instead of being problems, if they are few.
 
     Returns:
         the boxes of known images, the problems, and warnings.
@@ -72,47 +88,195 @@ def check_boxes(
     known = np.flatnonzero(table.box_images >= 0)
     known = known[(sizes[table.box_images[known]] > 0).all(axis=1)]
     written, box_sizes = table.bboxes[known], sizes[table.box_images[known]].astype(np.float64)
-    corners = xywh_to_xyxy(written) if bbox_format == "xywh" else written
-    is_other, broken, misfits = read_both_ways(written, box_sizes, bbox_format, lenient=lenient)
-    other = "xywh" if bbox_format == "xyxy" else "xyxy"
-    if is_other and table.bbox_format is None:
-        text = (
-            f"{table.channel}: these look like {_FORMATS[other]} boxes, but bbox_format={bbox_format!r} means "
-            f"{_FORMATS[bbox_format]}: {broken.sum()} of {len(written)} boxes cannot be read so, {misfits or 'none'} "
-            f'the other way; first: {_box(table, known[np.flatnonzero(broken)[0]])}. Set bbox_format="{other}" or '
-            f"convert the file."
-        )
-        problem = Problem(table.channel, OTHER_FORMAT, text)
-        return CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), 0, 0), [problem], []
+    judgement = judge_conventions(written, box_sizes, bbox_format)
+    declared, explicit = judgement.declared, bbox_format != AUTO
+    nothing = CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), conventions=judgement.line)
+    said = [
+        _contradiction(table, key, declared, bbox_format) for key in table.said_formats if key.says != declared.setting
+    ]
+    if said:
+        return nothing, said, []
     warnings = []
-    if len(written) and not broken.any() and not misfits and table.bbox_format is None:
+    if judgement.likely is not None and table.bbox_format is None:
+        text = _other_convention(table, known, box_sizes, judgement, bbox_format)
+        if judgement.sure and not (judgement.confined and explicit):
+            return nothing, [Problem(table.channel, OTHER_FORMAT, text)], []
+        warnings.append(text)
+    elif judgement.ties and not explicit:
+        ways = " and as ".join(map(str, judgement.ties))
+        values = " or ".join(f'"{tie.setting}"' for tie in judgement.ties)
         warnings.append(
-            f"{table.channel}: every box ({len(written)}) fits its image both as {_FORMATS['xyxy']} and as "
-            f"{_FORMATS['xywh']}; they are read as {_FORMATS[bbox_format]}. If that is wrong, set "
-            f'bbox_format="{other}".'
+            f"{table.channel}: every box ({len(written)}) fits its image as {declared}, but also as {ways}; they are "
+            f'read as {declared}. If that is wrong, set bbox_format={values}; if it is right, "xyxy".'
         )
 
+    corners = declared.to_xyxy_pixels(written, box_sizes)
     judged = judge_boxes(corners, box_sizes)
+    if declared.unit == PIXELS:
+        shares = look_like_shares(written, box_sizes) & (written % 1).any(axis=1)
+        judged = replace(judged, kinds=np.where(shares, SHARES, judged.kinds))
     invalid = np.flatnonzero(judged.invalid)
-    faults = [
-        (_box(table, known[number]), *judged.fault(number, _INVERTED[bbox_format])) for number in invalid.tolist()
-    ]
-    problems: list[Problem] = []
-    if not lenient:
-        advice = 'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
-        for box, kind, what in faults:
-            text = f"{box} {what}; expected {_EXPECTED[bbox_format]}. {advice}"
-            problems.append(Problem(table.channel, kind, text))
-    elif faults:
-        kinds = Counter(kind for _, kind, _ in faults)
+    problems, warned = _invalid_boxes(table, known, judged, invalid, declared, lenient=lenient)
+    kept = np.flatnonzero(~judged.invalid)
+    warnings += warned + _thin_boxes(table, known[kept], judged.clipped[kept])
+    kept, repeated, warned = _first_of_each(table, known[kept], kept, judged.clipped)
+    moved = int((corners[kept] != judged.clipped[kept]).any(axis=1).sum())
+    boxes = CheckedBoxes(known[kept], judged.boxes[kept], moved, len(invalid), repeated, judgement.line)
+    return boxes, problems, warnings + warned
+
+
+def _contradiction(table: AnnotationTable, key: BoxKey, declared: Convention, bbox_format: str) -> Problem:
+    text = (
+        f"{table.channel}: {len(key.rows)} annotations say by {key.key} {key.value} that their boxes are "
+        f"{BY_SETTING[str(key.says)]}, but bbox_format={bbox_format!r} reads {declared}; first: "
+        f'annotations[{key.rows[0]}]. Set bbox_format="{key.says}" if that holds for all boxes, or else correct them.'
+    )
+    return Problem(table.channel, OTHER_FORMAT, text)
+
+
+def _other_convention(
+    table: AnnotationTable, known: np.ndarray, sizes: np.ndarray, judgement: Judgement, bbox_format: str
+) -> str:
+    """That boxes are likely in another convention: the evidence, three examples, and the setting that decides."""
+    declared, likely, written = judgement.declared, judgement.likely, table.bboxes[known]
+    assert likely is not None
+    misfits, total = np.flatnonzero(~judgement.fits), len(written)
+    others = int((~likely.fits(written, sizes)).sum())
+    if judgement.confined:
+        first = np.argsort(-written.max(axis=1), kind="stable")[:_FIRST_FEW]  # far from the corner, where all agree
+        evidence = f"every box but {len(misfits)} of {total} fits so too, but {_CONFINED}"
+    else:
+        first = misfits[:_FIRST_FEW]
+        evidence = f"{len(misfits)} of {total} boxes do not fit their images so, {others or 'none'} the other way"
+    corners = likely.to_xyxy_pixels(written[first], sizes[first])
+    examples = "; ".join(
+        f"{_box(table, known[row])} would be {_numbers(box.round(2))}" for row, box in zip(first, corners, strict=True)
+    )
+    ways = [way for way in (likely, *judgement.others) if way.setting is not None]
+    plain = BY_SETTING["xyxy"]
+    advice = f"Convert the file to {plain}."
+    if likely.setting is not None:
+        values = " or ".join(f'"{way.setting}"' for way in ways)
+        advice = f"Set bbox_format={values}, or convert the file to {plain}."
+    if judgement.others:
+        advice += f" It may as well be {' or '.join(map(str, judgement.others))}: look at pictures to tell."
+    if judgement.confined and bbox_format == AUTO:
+        advice += f' If the boxes are right as {declared}, set bbox_format="{declared.setting}".'
+    looks = "look like" if judgement.sure else "may be"
+    return (
+        f"{table.channel}: these boxes {looks} {likely}, but bbox_format={bbox_format!r} reads {declared}: {evidence}. "
+        f"First: {examples}. {advice}"
+    )
+
+
+def _invalid_boxes(
+    table: AnnotationTable,
+    known: np.ndarray,
+    judged: JudgedBoxes,
+    invalid: np.ndarray,
+    declared: Convention,
+    *,
+    lenient: bool,
+) -> tuple[list[Problem], list[str]]:
+    """Problems, or warnings, of the boxes that may not be trained on."""
+    if not len(invalid):
+        return [], []
+    many, mixed = too_many_invalid(len(invalid), len(known)), _mixed(table, known, judged, invalid, declared)
+    if lenient and not many:
+        kinds = Counter(judged.kinds[invalid].tolist())
         counts = ", ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
-        warnings.append(
-            f'{table.channel}: left out {len(faults)} of {len(known)} boxes, as invalid_boxes="drop" asks: {counts}. '
-            f"First: {'; '.join(box for box, _, _ in faults[:_FIRST_FEW])}."
+        first = "; ".join(_box(table, known[number]) for number in invalid[:_FIRST_FEW])
+        asked = f'{table.channel}: left out {len(invalid)} of {len(known)} boxes, as invalid_boxes="drop" asks'
+        return [], [f"{asked}: {counts}. First: {first}.{mixed}"]
+    problems: list[Problem] = []
+    share = f"{table.channel}: {len(invalid)} of {len(known)} boxes ({len(invalid) / len(known):.0%}) are invalid"
+    if many:
+        text = (
+            f"{share} as {declared}, and no known way of writing boxes fits nearly all.{mixed} Where so many are wrong "
+            f'the others are in doubt too: invalid_boxes="drop" does not leave them out. Correct the file.'
         )
-    kept = ~judged.invalid
-    moved = int((kept & (corners != judged.clipped).any(axis=1)).sum())
-    return CheckedBoxes(known[kept], judged.boxes[kept], moved, len(invalid)), problems, warnings
+        problems.append(Problem(table.channel, MANY_INVALID, text))
+    elif mixed:
+        problems.append(Problem(table.channel, MIXED, f"{share} as {declared}.{mixed} Write all boxes in one way."))
+    way_out = "Correct it." if many or mixed else 'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
+    inverted = "has a negative width or height" if "width" in declared.order.fields else "is inverted"
+    expected = _expected(declared)
+    for number in invalid.tolist():
+        kind, what = judged.fault(number, inverted)
+        text = f"{_box(table, known[number])} {what}; expected {expected}. {way_out}"
+        problems.append(Problem(table.channel, kind, text))
+    return problems, []
+
+
+def too_many_invalid(invalid: int, count: int) -> bool:
+    """Whether so large a share of the boxes is invalid that leaving them out would hide what is wrong."""
+    return invalid > max(_FEW_DROPPED, _MOST_DROPPED * count) and invalid < count
+
+
+def _mixed(
+    table: AnnotationTable, known: np.ndarray, judged: JudgedBoxes, invalid: np.ndarray, declared: Convention
+) -> str:
+    """A sentence if most invalid boxes fit one other convention, so that a part of the file is written in it."""
+    if len(invalid) < _FEW_DROPPED:
+        return ""
+    written, sizes = table.bboxes[known[invalid]], judged.sizes[invalid]
+    for way in BY_SETTING.values():
+        fitting = int(way.fits(written, sizes).sum())
+        if way != declared and fitting >= 0.9 * len(invalid):
+            return (
+                f" {fitting} of them fit as {way}: a part of the file may be written so, and more of its boxes be read "
+                f"wrongly than those that show it."
+            )
+    return ""
+
+
+def _expected(declared: Convention) -> str:
+    if declared == BY_SETTING["xyxy"]:
+        return "xmin < xmax and ymin < ymax, in pixels, inside the image"
+    sizes = ", with width and height above 0" if "width" in declared.order.fields else ""
+    return f"[{', '.join(declared.order.fields)}] {declared.unit.text}{sizes}, inside the image"
+
+
+def _thin_boxes(table: AnnotationTable, rows: np.ndarray, corners: np.ndarray) -> list[str]:
+    """A warning about boxes, of these rows of the table and these corners in pixels, that are thinner than a pixel."""
+    thin = np.flatnonzero((corners[:, 2:] - corners[:, :2]).min(axis=1, initial=np.inf) < 1)
+    if not len(thin):
+        return []
+    return [
+        f"{table.channel}: {len(thin)} of {len(rows)} boxes are thinner than a pixel of their image, and will "
+        f"hardly be learnt. First: {'; '.join(_box(table, rows[number]) for number in thin[:_FIRST_FEW])}."
+    ]
+
+
+def _first_of_each(
+    table: AnnotationTable, rows: np.ndarray, kept: np.ndarray, corners: np.ndarray
+) -> tuple[np.ndarray, int, list[str]]:
+    """Leave out boxes that are there already, with the same image, class and corners; those with another class stay.
+
+    Args:
+        rows: of the table.
+        kept: the same boxes among all that were judged.
+        corners: float64 [M, 4], of all that were judged.
+
+    Returns:
+        which of `kept` stay, in their order; how many do not; warnings.
+    """
+    images, classes = table.box_images[rows], table.box_categories[rows]
+    hashes = (corners[kept] + 0.0).view(np.int64) @ _FACTORS + images * _FACTORS[0]  # equal boxes have equal ones
+    order = np.lexsort((classes, hashes))
+    before, after = order[:-1], order[1:]
+    same = (images[before] == images[after]) & (corners[kept[before]] == corners[kept[after]]).all(axis=1)
+    same_class = classes[before] == classes[after]
+    repeated, relabelled = np.sort(after[same & same_class]), np.sort(after[same & ~same_class])
+    warnings = []
+    for numbers, what in (
+        (repeated, "boxes are there already, with the same class, and are trained on once"),
+        (relabelled, "boxes are there already, with another class; training gives a place one class, so correct them"),
+    ):
+        if len(numbers):
+            first = "; ".join(_box(table, rows[number]) for number in numbers[:_FIRST_FEW])
+            warnings.append(f"{table.channel}: {len(numbers)} of {len(rows)} {what}. First: {first}.")
+    return np.delete(kept, repeated), len(repeated), warnings
 
 
 def judge_boxes(corners: np.ndarray, sizes: np.ndarray) -> JudgedBoxes:
@@ -126,40 +290,15 @@ def judge_boxes(corners: np.ndarray, sizes: np.ndarray) -> JudgedBoxes:
     boxes = from_xyxy_pixels(clipped, sizes)
     faults = {
         INVERTED: (corners[:, 2:] < corners[:, :2]).any(axis=1),
-        OUTSIDE: np.abs(corners - clipped).max(axis=1, initial=0) > _MAX_OVERHANG,
+        OUTSIDE: np.abs(corners - clipped).max(axis=1, initial=0) > MAX_OVERHANG,
         EMPTY: (boxes[:, 2:] <= boxes[:, :2]).any(axis=1),  # also what vanishes when clipped, or in float32
     }
     return JudgedBoxes(sizes, clipped, boxes, np.select(list(faults.values()), list(faults), ""))
 
 
-def read_both_ways(
-    written: np.ndarray, sizes: np.ndarray, bbox_format: str, *, lenient: bool
-) -> tuple[bool, np.ndarray, int]:
-    """Whether boxes are surely of the other format; which of them cannot be what `bbox_format` says, bool [M]; and how
-    many of all do not fit as the other format.
-
-    The tests come from what people feed in (aws/amazon-sagemaker-examples#3853): COCO files, read as corners, have
-    boxes whose end lies before their start. Published COCO files hold a few empty boxes themselves, so a few may be
-    wrong either way. With `lenient`, for boxes that may be dropped, a tenth of them must be so.
-
-    Args:
-        written: float64 [M, 4], the numbers as written, pixels.
-        sizes: float64 [M, 2], height and width of each box's image.
-    """
-    limits = np.tile(sizes[:, ::-1], 2) + _MAX_OVERHANG
-
-    def fits(corners: np.ndarray) -> np.ndarray:
-        inside = (corners >= -_MAX_OVERHANG) & (corners <= limits)
-        return np.asarray(inside.all(axis=1) & (corners[:, 2:] > corners[:, :2]).all(axis=1))
-
-    fits_coco = fits(xywh_to_xyxy(written))
-    if bbox_format == "xywh":
-        broken, misfits = ~fits_coco, int((~fits(written)).sum())
-    else:
-        broken, misfits = np.asarray((written[:, 2:] <= written[:, :2]).any(axis=1)), int((~fits_coco).sum())
-    is_other = broken.any() and 10 * misfits <= broken.sum() and (not lenient or broken.mean() >= 0.1)
-    return bool(is_other), broken, misfits
-
-
 def _box(table: AnnotationTable, row: int) -> str:
-    return f"{table.box(row)}: bbox [{', '.join(f'{number:.15g}' for number in table.bboxes[row])}]"
+    return f"{table.box(row)}: bbox {_numbers(table.bboxes[row])}"
+
+
+def _numbers(box: Sequence[float]) -> str:
+    return f"[{', '.join(f'{number:.15g}' for number in box)}]"

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -138,6 +139,8 @@ def load_splits(
         logger.warning("%s", warning)
     for report in reports:
         logger.info("%s", _summary(report))
+        if report.conventions:
+            logger.info("%s: %s.", report.channel, report.conventions)
     if report_folder is not None:
         write_report(report_folder, [], reports, warnings)
     return Splits(datasets["training"], datasets.get("validation"), DataReport(tuple(reports), tuple(warnings)))
@@ -151,6 +154,7 @@ def _check_channel(
     if table is None:
         return None
     warnings += table.notes
+    problems += _check_names(table)
     images, found = check_images(table)
     sizes = images.sizes
     if hyperparameters.invalid_images == "drop":
@@ -253,7 +257,28 @@ def _labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
         for name, numbers in sharing.items()
         if len(numbers) > 1
     ]
+    for group in _alike(list(categories.values())):
+        warnings.append(
+            f"{table.channel}: the categories {shortlist(sorted(set(group)))} differ in case or blanks alone, and are "
+            f"learnt as different classes. If they are one, give their boxes one category."
+        )
     return Labels(tuple(ids), tuple(names)), warnings
+
+
+def _check_names(table: AnnotationTable) -> list[Problem]:
+    blank = [id_ for id_, name in (table.categories or {}).items() if not name.strip()]
+    if not blank:
+        return []
+    text = f"{table.channel} categories: {shortlist(blank)} have an empty name. Give every category a name."
+    return [Problem(table.channel, "categories without a name", text)]
+
+
+def _alike(names: Sequence[str]) -> list[list[str]]:
+    """Groups of names that differ in case, blanks or the form of Unicode alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    return [group for group in groups.values() if len(set(group)) > 1]
 
 
 def _check_classes(validation: AnnotationTable, training: AnnotationTable, labels: Labels) -> list[Problem]:
@@ -344,6 +369,8 @@ def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> Ch
         transparent_images=sum(each.see_through for each in pixels),
         flat_images=len(flat_images(channel.pixels, channel.with_boxes, dataset.sample_bits)) if channel else 0,
         dropped_images=tuple(problem.text for problem in channel.dropped.values()) if channel else (),
+        repeated_boxes=channel.boxes.repeated if channel else 0,
+        conventions=channel.boxes.conventions if channel else "",
     )
 
 
@@ -352,6 +379,7 @@ def _summary(report: ChannelReport) -> str:
         (report.images_without_boxes, "images without boxes"),
         (report.clipped_boxes, "boxes clipped by at most a pixel"),
         (report.dropped_boxes, "boxes left out"),
+        (report.repeated_boxes, "boxes that are there already left out"),
         (report.exif_turned_images, "images turned as their EXIF orientation says"),
         (report.xmp_turned_images, "of these by XMP alone"),
         (report.exif_ignored_images, "EXIF orientations ignored, as the annotated sizes ask"),

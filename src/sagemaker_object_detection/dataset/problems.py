@@ -54,6 +54,10 @@ class ChannelReport:
     """Have boxes, but are all but of one colour."""
     dropped_images: tuple[str, ...] = ()
     """What is wrong with images that were left out, a sentence each."""
+    repeated_boxes: int = 0
+    """Were there already, and are trained on once."""
+    conventions: str = ""
+    """How the channel's boxes are read, how many fit so, and how many the next best way; empty if none was judged."""
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,12 @@ _AUTO_FLAG = Flag(auto=True)
 _BETAS = TunableRange("1e-6", "0.999", "ReverseLogarithmic")
 _FROM_ZERO = TunableRange("0.0", "0.999", "Linear")
 _OPTIMIZERS = ("adam", "sgd", "nesterov", "rmsprop", "adagrad", "adadelta")
+BBOX_FORMATS = tuple(
+    f"{order}{unit}"
+    for unit in ("", "_normalized", "_percent", "_thousandths")
+    for order in ("xyxy", "xywh", "cxcywh", "yxyx", "xxyy")
+)
+"""What `bbox_format` may be: orders and units of `dataset/conventions.py`."""
 _EARLY_STOPPING = UsedWhen("early_stopping", (True,))
 
 
@@ -305,9 +311,12 @@ class Hyperparameters:
         used_when=UsedWhen("train_only_on_top_layer", (False,), otherwise=True),
     )
     bbox_format: str = extension(
-        Choice(("xyxy", "xywh")),
-        "How annotations.json writes a box: xyxy for [xmin, ymin, xmax, ymax], xywh for COCO's [x, y, width, height].",
-        default="xyxy",
+        Choice((AUTO, *BBOX_FORMATS)),
+        "How annotations.json writes a box: xyxy for [xmin, ymin, xmax, ymax], xywh for COCO's [x, y, width, height], "
+        "cxcywh with the centre, yxyx for TensorFlow's [ymin, xmin, ymax, xmax], xxyy for [xmin, xmax, ymin, ymax], in "
+        "pixels; in shares of the image (0 to 1) with _normalized, in percent with _percent, 0 to 1000 with "
+        "_thousandths. Auto: xyxy, but the job stops if the boxes look like another.",
+        default=AUTO,
         on_resume="compared",
     )
     invalid_boxes: str = extension(

@@ -9,7 +9,8 @@ import re
 from sagemaker_object_detection.sentences import shown
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-JPEG, PNG = "JPEG", "PNG"
+JPEG, PNG, JSON = "JPEG", "PNG", "a JSON file"
+UNKNOWN, TEXT = "not an image of a known format", "text that begins"
 START = 4096
 """Bytes from a file's beginning that `kind_of` asks for."""
 
@@ -82,7 +83,7 @@ _KINDS = tuple(
         ),
         (rb"b['\"]\\x", "an image as Python writes bytes", _DECODE),
         (rb"\s*\{[^\n]*\}\r?\n\s*[\{\[]", "a JSON Lines file", _OTHERWISE),
-        (rb"\s*[\[{]\s*[\"\]}\[{\dtfn-]", "a JSON file", _OTHERWISE),
+        (rb"\s*[\[{]\s*[\"\]}\[{\dtfn-]", JSON, _OTHERWISE),
     )
 )
 _ERROR_CODE = re.compile(rb"<Code>([A-Za-z]{1,40})</Code>")
@@ -103,8 +104,16 @@ def kind_of(start: bytes) -> tuple[str, str]:
         return "a TFRecord file", "take the images out of it"
     text = start.decode("utf-8", "ignore")
     if len(text.encode()) > len(start) - 4 and "\0" not in text and text.strip():
-        return f"text that begins {shown(text.strip()[:_SHOWN])}", _AGAIN
-    return "not an image of a known format", _OTHERWISE
+        return f"{TEXT} {shown(text.strip()[:_SHOWN])}", _AGAIN
+    return UNKNOWN, _OTHERWISE
+
+
+def other_than_json(start: bytes) -> tuple[str, str] | None:
+    """As `kind_of`, of a file that should be JSON; None where it is, or may be meant to be."""
+    name, remedy = kind_of(start or b"\0")
+    if name in (JSON, UNKNOWN) or name.startswith(TEXT):
+        return None
+    return {JPEG: ("a JPEG image", _AGAIN), PNG: ("a PNG image", _AGAIN)}.get(name, (name, remedy))
 
 
 def _is_tfrecord(start: bytes) -> bool:

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from sagemaker_object_detection.files import strict_json
-from sagemaker_object_detection.files.regular import SpecialFileError, read_regular
+from sagemaker_object_detection.files.disk import DISK_FAULTS
+from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.job import jumpstart, older_built_in, settings
 from sagemaker_object_detection.job.channels import CHANNELS, PLATFORM_CHANNELS, SETTINGS
@@ -70,7 +71,8 @@ def read_job(paths: Paths) -> Job:
     channels = _channels(paths, config, problems, several_hosts=len(hosts) > 1, explained=foreign)
     checkpoints = _checkpoints(paths, problems)
     script, notes = _script(paths, platform)
-    files = {file.name: _read_object(paths.config / file.name, "{}", problems) or {} for file in settings.FILES}
+    # What is wrong with files that have no effect is nobody's problem.
+    files = {file.name: _read_object(paths.config / file.name, "{}", []) or {} for file in settings.FILES}
     notes += settings.without_effect(platform, files, config)
     if checkpoints is not None and TUNING_OBJECTIVE in platform:
         # The trials of a tuning job are given one folder between them.
@@ -188,10 +190,12 @@ def _channels(
             problems.append(f"channel {name!r}: unknown; {advice} The channels are {', '.join(names)}")
 
     found: dict[str, Path] = {}
+    if explained:
+        return found
     for channel in CHANNELS:
         folder = paths.channel(channel.name)
         if channel.name not in config:
-            if channel.required and not explained:
+            if channel.required:
                 problems.append(
                     f"channel {channel.name!r}: missing; expected {channel.help}, "
                     f'as in fit({{"{channel.name}": "s3://bucket/folder/"}})'
@@ -224,7 +228,9 @@ def _unreadable(folder: Path, expected: str) -> str | None:
         problem = "is empty"
     except FileNotFoundError:
         problem = "does not exist"
-    except (NotADirectoryError, PermissionError) as error:
+    except OSError as error:
+        if error.errno in DISK_FAULTS:
+            raise
         problem = f"cannot be listed ({error.strerror})"
     return f"{folder} {problem}; expected {expected}: check the channel's S3 prefix or mount"
 
@@ -277,7 +283,9 @@ def _read_object(path: Path, example: str, problems: list[str]) -> dict[str, Any
         value = strict_json.parse(read_regular(path), numbers_as_text=True)
     except FileNotFoundError:
         return None
-    except (SpecialFileError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+    except OSError as error:
+        if error.errno in DISK_FAULTS:
+            raise
         problem = f"cannot be read ({error.strerror}); expected a file such as {example}"
     except JsonError as error:
         problem = f"{error}. {error.advice}; expected an object such as {example}"

@@ -6,6 +6,7 @@ addresses are those that the SageMaker Python SDK makes (sagemaker.jumpstart).
 """
 
 import json
+import posixpath
 import re
 import tarfile
 from pathlib import Path
@@ -34,7 +35,7 @@ def is_own_code(program: str, source: str, archive: Path) -> bool:
         source: where its code lies: an address, or a path in the container.
         archive: that path on this machine, where `source` is one.
     """
-    if program != SCRIPT:
+    if posixpath.normpath(program) != SCRIPT:
         return False
     return is_own_address(source) or (not re.match(r"\w+://", source) and _holds_the_script(archive))
 
@@ -49,6 +50,8 @@ def is_own_source(sources: Path, code: Path) -> bool:
     try:
         described = json.loads(sources.read_text(encoding="utf-8"))
         program, source = described["entry_script"], described["source_dir"]
+        if program is None and SCRIPT in described["command"]:
+            program = SCRIPT
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
     return isinstance(source, str) and is_own_code(str(program), source, code / source.rpartition("/")[2])
@@ -58,6 +61,8 @@ def _holds_the_script(archive: Path) -> bool:
     """A hostile archive costs no more than its first members, of which nothing is unpacked."""
     folders: set[str] = set()
     script = False
+    if archive.is_dir():
+        return (archive / SCRIPT).is_file() and (archive / _MARK).is_dir()
     try:
         with tarfile.open(archive) as opened:
             for _, member in zip(range(_MOST_MEMBERS), opened, strict=False):

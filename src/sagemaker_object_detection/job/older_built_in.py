@@ -27,8 +27,10 @@ _CHANNELS: Mapping[str, str] = {
     "train_annotation": "annotations.json in training",
     "validation_annotation": "annotations.json in validation",
 }
+_ALONE = frozenset({"base_network", "freeze_layer_pattern", "label_width", "nms_threshold", "overlap_threshold"})
+"""The others are Image Classification's as well."""
 _ENOUGH = 2
-"""Names that tell such a job."""
+"""Names that tell such a job, one of which is `_ALONE` or a channel."""
 
 
 def recognise(hyperparameters: Iterable[str], channels: Iterable[str]) -> tuple[frozenset[str], str] | None:
@@ -38,12 +40,13 @@ def recognise(hyperparameters: Iterable[str], channels: Iterable[str]) -> tuple[
     """
     values = [name for name in hyperparameters if name in _CORRESPONDS]
     folders = [name for name in channels if name in _CHANNELS]
-    if len(values) + len(folders) < _ENOUGH:
+    if len(values) + len(folders) < _ENOUGH or not (folders or _ALONE.intersection(values)):
         return None
     lines = [
         "this is a job of the built-in Object Detection - MXNet, and this container stands in for Object Detection - "
-        "TensorFlow: its data is images/ and one annotations.json, which scripts/convert_dataset.py writes from COCO, "
-        "Pascal VOC, YOLO or Ground Truth; rename or remove these:",
+        "TensorFlow: its data is images/ and one annotations.json. RecordIO files and a JSON file for each image are "
+        "not read: scripts/convert_dataset.py writes annotations.json from what they were made of (COCO, Pascal VOC, "
+        "YOLO, Ground Truth). Rename or remove these:",
         *(f"    hyperparameter {name} -> {_CORRESPONDS[name]}" for name in values),
         *(f"    channel {name} -> {_CHANNELS[name]}" for name in folders),
     ]

@@ -8,6 +8,7 @@ from typing import Any
 from sagemaker_object_detection.describe import INSTANCE_TYPES, REGISTERED_INPUT_MODES, describe_json
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
+from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters, canonical, read_what_is_right
 from sagemaker_object_detection.job.channels import CHANNELS, Channel
 from sagemaker_object_detection.launch import api
@@ -40,7 +41,7 @@ def read_job(values: dict[str, Any], problems: list[str]) -> tuple[Hyperparamete
     hyperparameters, wrong = read_what_is_right(given, has_model_channel=has_model)
     problems += wrong
     manifests = given_manifests(values)
-    if manifests and hyperparameters.bbox_format != "xyxy":
+    if manifests and hyperparameters.bbox_format not in (AUTO, "xyxy"):
         problems.append(
             f"bbox_format: got {hyperparameters.bbox_format}, and --{' and --'.join(manifests)} is a manifest, of "
             "which xyxy is made: leave it out"

@@ -5,13 +5,15 @@ by a driver, both written in Python. The image's sitecustomize asks here before 
 """
 
 import os
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
-from sagemaker_object_detection.job.jumpstart import is_own_source
+from sagemaker_object_detection.job.jumpstart import SCRIPT, is_own_source
 from sagemaker_object_detection.job.paths import Paths
 
 _INSTALLER = "install_requirements.py"
 _DRIVERS = "distributed_drivers"
+_API = "object_detection"
 
 
 def take_over(program: str) -> None:
@@ -26,5 +28,18 @@ def take_over(program: str) -> None:
     if Path(program).name == _INSTALLER:
         print("The requirements of JumpStart's script are not installed: it is not run.", flush=True)
         os._exit(0)
-    if Path(program).parent.name == _DRIVERS:
+    if Path(program).parent.name == _DRIVERS or Path(program).name == SCRIPT:
         os.execvp("train", ["train"])
+
+
+class NoObjectDetection(MetaPathFinder):
+    """Says what to do where a script asks for the Object Detection API: the last of `sys.meta_path`."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Raises ModuleNotFoundError for that package, which nobody before has found."""
+        if name == _API:
+            raise ModuleNotFoundError(
+                f"No module named {_API!r}: this image trains the built-in algorithm's detectors itself. Remove the "
+                "script (entry_point and source_dir, or source_code), and keep hyperparameters and channels",
+                name=name,
+            )

@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sagemaker_object_detection.errors import AlgorithmError, JobError, PlatformError, ScriptError, UserError
-from sagemaker_object_detection.job import jumpstart
 from sagemaker_object_detection.job.config import SCRIPT, Job
 from sagemaker_object_detection.job.paths import ROOT_VARIABLE, prepare_outputs
 from sagemaker_object_detection.job.stop import StopSignal
@@ -28,6 +27,7 @@ from sagemaker_object_detection.job.stop import StopSignal
 log = logging.getLogger(__name__)
 
 TOOLKIT = "sagemaker_training"
+_STDOUT, _STDERR = 1, 2
 _POLL_SECONDS = 0.2
 _KEPT_BYTES = 64 * 1024
 _LINES_BEFORE_CAUSE = 6
@@ -35,8 +35,8 @@ _LEFT_FOR_FAILURE_FILE = 10.0
 """Seconds of the grace period that are not spent on waiting for what a stopped script has left behind."""
 _TRACEBACK = "Traceback (most recent call last):"
 _MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
-_OBJECT_DETECTION_API = frozenset({"object_detection", "tf_slim"})
-"""Modules of TensorFlow's Object Detection API."""
+_OBJECT_DETECTION_API = frozenset({"object_detection", "tf_slim", "lvis"})
+"""TensorFlow's Object Detection API, and what nothing else asks for."""
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _ADVICE: dict[int, str] = {
     signal.SIGKILL: ", as a machine does when its memory is full: choose an instance type with more",
@@ -98,41 +98,46 @@ def supervise(
 ) -> Ended:
     """Run a command to its end, in a process group of its own, to which a stop is passed on as SIGTERM.
 
-    Its stdout is this process's, its stderr is passed on as it comes. When it was stopped, the group's other processes
-    are waited for as well: a shell dies of SIGTERM at once while the program it had started may be saving its work.
+    What it writes is passed on as it comes; that nobody reads it any more does not end it. When it was stopped, the
+    group's other processes are waited for as well: a shell dies of SIGTERM at once while the program it had started may
+    be saving its work.
     """
     process = subprocess.Popen(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,  # a group in the background that read from a terminal would be suspended
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=pass_fds,
         process_group=0,
     )
+    assert process.stdout is not None
     assert process.stderr is not None
     kept = bytearray()
     forwarded = False
-    with process.stderr, selectors.DefaultSelector() as selector:
-        selector.register(process.stderr, selectors.EVENT_READ)
+    with process.stdout, process.stderr, selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ, _STDOUT)
+        selector.register(process.stderr, selectors.EVENT_READ, _STDERR)
         while True:
             if stop.requested and not forwarded:
                 forwarded = True
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGTERM)
-            # Asked before the pipe is read: what a process wrote before it ended is in the pipe by then.
+            # Asked before the pipes are read: what a process wrote before it ended is in them by then.
             over = process.poll() is not None
             waiting = over and forwarded and stop.seconds_left > _LEFT_FOR_FAILURE_FILE and _has_members(process.pid)
             arrived = selector.select(0 if over and not waiting else _POLL_SECONDS)
-            if arrived:
-                chunk = os.read(process.stderr.fileno(), _KEPT_BYTES)
-                kept += chunk
-                del kept[:-_KEPT_BYTES]
+            for pipe, _ in arrived:
+                chunk = os.read(pipe.fd, _KEPT_BYTES)
+                if pipe.data == _STDERR:
+                    kept += chunk
+                    del kept[:-_KEPT_BYTES]
                 if not chunk:
-                    selector.unregister(process.stderr)
-                with contextlib.suppress(OSError):  # a log that nobody reads any more does not end the script
+                    selector.unregister(pipe.fileobj)
+                with contextlib.suppress(OSError):
                     while chunk:
-                        chunk = chunk[os.write(2, chunk) :]
-            elif over and not waiting:
+                        chunk = chunk[os.write(pipe.data, chunk) :]
+            if not arrived and over and not waiting:
                 return Ended(process.returncode, _lines(bytes(kept)))
 
 
@@ -189,13 +194,13 @@ def _script_error(program: str, ended: Ended) -> ScriptError:
     exit_code = status if status > 0 else 128 - status  # as a shell and docker report signals
     first = len(lines) if -status in _ADVICE else _cause(status, lines)  # nothing it wrote explains such a signal
     if missing := _MISSING_MODULE.match("".join(lines[first:][:1])):
-        sentence += _advice_on_module(program, missing.group(1))
+        sentence += _advice_on_module(missing.group(1))
     trace = lines[max(0, first - _LINES_BEFORE_CAUSE) : first]
     return ScriptError(f"{sentence}.", exit_code, cause=lines[first:], trace=trace)
 
 
-def _advice_on_module(program: str, name: str) -> str:
-    if name in _OBJECT_DETECTION_API or program == jumpstart.SCRIPT:  # a copy of that script, perhaps changed
+def _advice_on_module(name: str) -> str:
+    if name in _OBJECT_DETECTION_API:
         return (
             f": this image has no {name}, and needs none, because it trains the detectors of the built-in algorithm "
             "itself. Remove entry_point and source_dir from the estimator, and keep its hyperparameters and channels"

@@ -84,7 +84,7 @@ def predict_files(
     if drawings is not None:
         with writing("--draw", drawings):
             (drawings.parent if targets == [drawings] else drawings).mkdir(parents=True, exist_ok=True)
-    answers = _answers(predictor, files, headers, targets, min_score, failed)
+    answers = _answers(predictor, files, headers, targets, min_score, failed, named=targets == [drawings])
     if format == "coco":
         yield from array_lines(
             result
@@ -126,8 +126,11 @@ def _answers(
     drawings: Sequence[Path | None],
     min_score: float,
     failed: Callable[[str], None],
+    *,
+    named: bool,
 ) -> Iterator[dict[str, Any] | UnusableImageError]:
-    """Of each image what `artifact.inference.respond` says, once it is drawn, or why there is no answer."""
+    """Of each image what `artifact.inference.respond` says, once it is drawn, or why there is no answer. named: whether
+    somebody named the drawing itself, and not a folder for it."""
     highest, drawn = 0.0, drawings[0] is None
     unlike: list[str] = []
     for file, header, drawing in zip(files, headers, drawings, strict=True):
@@ -148,7 +151,7 @@ def _answers(
             marks = _marks(answer, predictor.labels.names, min_score)
             highest, drawn = max([highest, *answer["scores"]]), drawn or bool(marks)
             picture = draw(Image.fromarray(pixels), marks)
-            with whole_file("--draw", drawing) as unfinished, writing("--draw", drawing):
+            with whole_file("--draw", drawing, named=named) as unfinished, writing("--draw", drawing):
                 picture.save(unfinished, format=_PICTURES[drawing.suffix.lower()])
         yield answer
     if unlike:

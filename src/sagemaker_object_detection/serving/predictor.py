@@ -14,10 +14,13 @@ from sagemaker_object_detection.artifact.model_info import FILE_NAME, ModelInfo,
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.images.headers import SAMPLE_BITS
+from sagemaker_object_detection.sentences import printable
 from sagemaker_object_detection.serving.published import find_model, load_published
 from sagemaker_object_detection.serving.queue import DamagedImageError, Outputs
+from sagemaker_object_detection.weights.checkpoint_index import judge_checkpoint
 
-_FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
+_VARIABLES = "variables/variables"
+_FILES = ("saved_model.pb", f"{_VARIABLES}.index", f"{_VARIABLES}.data-00000-of-00001")
 _OUTPUTS = (
     "detection_boxes",
     "detection_scores",
@@ -87,11 +90,14 @@ def _load(folder: Path, info: ModelInfo) -> tuple[Any, Any]:
         if not os.path.isfile(folder / name):
             raise UserError(f"{folder}: holds no file {name}; {_EXPECTED}")
     try:
+        judge_checkpoint(folder / _VARIABLES)
         module = tf.saved_model.load(str(folder))
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # a damaged graph makes TensorFlow stumble anywhere
-        raise UserError(f"{folder}: cannot be loaded ({first_line(error)[:_MAX_REASON]}); {_EXPECTED}") from error
+        raise UserError(
+            f"{folder}: cannot be loaded ({printable(first_line(error), _MAX_REASON)}); {_EXPECTED}"
+        ) from error
     signature = module.signatures.get(SIGNATURE) if hasattr(module, "signatures") else None
     if signature is None:
         raise UserError(f"{folder}: has no signature {SIGNATURE}; {_EXPECTED}")

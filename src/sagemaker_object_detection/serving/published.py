@@ -45,7 +45,8 @@ def find_model(folder: Path) -> ModelInfo | Source:
     try:
         return source_at(str(versions[-1] if versions else folder), str(folder))
     except UserError as error:
-        raise UserError(f"{folder}: holds no {FILE_NAME}; {_EXPECTED}") from error
+        reasons = "; ".join(problem.removeprefix(f"{folder}: ") for problem in error.problems)
+        raise UserError(f"{folder}: holds no {FILE_NAME}; {_EXPECTED}. As the latter: {reasons}") from error
 
 
 def load_published(weights: Weights) -> "tuple[ServingModel, Labels]":

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.job.paths import BAKED_WEIGHTS_VARIABLE, CACHE_VARIABLE
 from sagemaker_object_detection.sentences import shown
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ ONE_PROCESS = "this server is one process, which answers in batches by itself"
 _ELSEWHERE = "it belongs to another model server"
 _ROWS: tuple[tuple[str, str | None], ...] = (
     *((name, None) for name in (PORT, PAYLOAD, MULTI_MODEL, PROGRAM, SUBMIT_DIRECTORY, LOG_LEVEL, *WORKERS)),
-    ("SAGEMAKER_OD_*", None),
+    *((name, None) for name in (MAX_MODELS, MODEL_ID, BAKED_WEIGHTS_VARIABLE, CACHE_VARIABLE)),
     ("SAGEMAKER_BASE_DIR", None),
     # What the platform and the SDKs always set, and what asks for nothing.
     ("SAGEMAKER_REGION", None),
@@ -100,38 +101,39 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if idle:
         log.info("Without effect here: %s.", "; ".join(f"{', '.join(names)} ({why})" for why, names in idle.items()))
 
+    problems: list[str] = []
+
     def whole_number(name: str, default: int, largest: int, smallest: int = 0) -> int:
         text = environment.get(name, "").strip()
-        if not text:
-            return default
-        if not (text.isascii() and text.isdigit() and len(text) < 9 and smallest <= int(text) <= largest):
-            raise UserError(
+        if text.isascii() and text.isdigit() and len(text) < 9 and smallest <= int(text) <= largest:
+            return int(text)
+        if text:
+            problems.append(
                 f"{name}: got {shown(text)} in the environment; expected a whole number from {smallest} to {largest}"
             )
-        return int(text)
+        return default
 
-    if not _is_true(MULTI_MODEL, environment):
+    multi_model = environment.get(MULTI_MODEL, "").strip().lower()
+    if multi_model not in ("true", "false", "1", "0", ""):
+        problems.append(f"{MULTI_MODEL}: got {shown(multi_model)} in the environment; expected true or false")
+    elif multi_model not in ("true", "1"):
         name_idle(environment, (MAX_MODELS,), "this is no multi-model endpoint")
 
     cores = min(os.cpu_count() or 1, 4)
-    return Settings(
+    settings = Settings(
         port=whole_number(PORT, 8080, 65535),
         max_payload_in_mb=whole_number(PAYLOAD, _MAX_PAYLOAD_IN_MB, LARGEST_PAYLOAD_IN_MB) or LARGEST_PAYLOAD_IN_MB,
-        multi_model=_is_true(MULTI_MODEL, environment),
-        max_models=whole_number(MAX_MODELS, 0, 10_000) or None,
+        multi_model=multi_model in ("true", "1"),
+        max_models=whole_number(MAX_MODELS, 0, 10_000, smallest=1) or None,
         log_level=whole_number(LOG_LEVEL, logging.INFO, logging.CRITICAL) or logging.INFO,
-        workers=next(filter(None, (whole_number(name, 0, _MAX_WORKERS) for name in WORKERS)), cores),
+        workers=next(filter(None, [whole_number(name, 0, _MAX_WORKERS, smallest=1) for name in WORKERS]), cores),
     )
+    if problems:
+        raise UserError(problems)
+    return settings
 
 
 def name_idle(environment: Mapping[str, str], names: Iterable[str], reason: str) -> None:
     """Says of settings that the environment has, and that have no effect in this case, why."""
     if idle := [name for name in names if environment.get(name, "").strip()]:
         log.info("Without effect here: %s (%s).", ", ".join(idle), reason)
-
-
-def _is_true(name: str, environment: Mapping[str, str]) -> bool:
-    text = environment.get(name, "").strip().lower()
-    if text not in ("true", "false", "1", "0", ""):
-        raise UserError(f"{name}: got {shown(text)} in the environment; expected true or false")
-    return text in ("true", "1")

@@ -22,6 +22,7 @@ import numpy as np
 from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.sentences import printable
 from sagemaker_object_detection.training.identity import other_job, settings, with_newer_rows
 from sagemaker_object_detection.training.progress import Progress, State
 
@@ -36,6 +37,8 @@ _UNFINISHED = ".sagemaker-ignore"
 _UPLOADING = ".sagemaker-uploading"
 """Stands beside a file while SageMaker uploads it."""
 _PROGRESS = "progress.json"
+_MAX_PROGRESS_BYTES = 64 * 2**20
+"""An epoch of a thousand classes takes some 100 kB."""
 
 
 class _Document(msgspec.Struct):
@@ -119,7 +122,7 @@ class Checkpoints:
                 stored, state = _read(path)
                 _refuse_impossible(state, variables)
             except Exception as error:  # whatever a damaged file makes of its reader
-                log.warning("%s is damaged (%s): it is left out.", path, first_line(error))
+                log.warning("%s is damaged (%s): it is left out.", path, printable(first_line(error)))
                 continue
             progress = state.progress
             if problems := other_job(self._folder, {**stored, **progress.in_force}, self.identity, self._former):
@@ -200,7 +203,7 @@ def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters | None) -
         return []
     for path in reversed(_stored(folder)):
         with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
-            document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
+            document = _document(archive, path)
             present = settings(hyperparameters)
             return other_job(folder, {**document.identity, **document.in_force}, present)
     return []
@@ -224,12 +227,32 @@ def _stored(folder: Path) -> list[Path]:
 def _read(path: Path) -> tuple[dict[str, str], State]:
     """What the job is that a checkpoint is of, and what it holds."""
     with zipfile.ZipFile(path) as archive:
-        document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
+        document = _document(archive, path)
         progress = msgspec.convert({**document.progress, "in_force": document.in_force}, Progress)
         weights, optimizer, best = ([_array(archive, name) for name in names] for names in document.arrays)
     if document.best_is_present:
         best = weights
     return document.identity, State(progress, weights, optimizer, best or None)
+
+
+def _document(archive: zipfile.ZipFile, path: Path) -> _Document:
+    """`progress.json`, of a file that takes no more memory than it has bytes.
+
+    Raises:
+        ValueError: it unpacks to more, or names an array twice, which none that is written here does.
+    """
+    members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("it is compressed")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise ValueError("it unpacks to more than it has")
+    if archive.getinfo(_PROGRESS).file_size > _MAX_PROGRESS_BYTES:
+        raise ValueError(f"{_PROGRESS} has no end")
+    document = msgspec.json.decode(archive.read(_PROGRESS), type=_Document)
+    names = [name for group in document.arrays for name in group]
+    if len(set(names)) != len(names):
+        raise ValueError("it names an array twice")
+    return document
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.hyperparameters.table import ROWS
+from sagemaker_object_detection.sentences import printable
 from sagemaker_object_detection.training.best import Objective
 
 STARTING_WEIGHTS = "the fingerprint of the starting weights"
@@ -90,7 +91,7 @@ def other_job(
     """
     before = {row.name: row.before for row in ROWS if row.before is not None}
     found = [
-        f"{name} was {stored.get(name, 'not known')} and is {value}"
+        f"{name} was {printable(stored.get(name, 'not known'))} and is {printable(value)}"
         for name, value in present.items()
         if {**before, **stored}.get(name) not in (value, former.get(name, value))
         and not (value == AUTO and name in _KEPT)

@@ -134,6 +134,10 @@ def _objective(settled: Hyperparameters, situation: Situation) -> tuple[Value, s
     return situation.objective, "that of the tuning job, else mAP where there are boxes to find"
 
 
+def _bbox_format(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    return "xyxy", "which the boxes of an annotations.json were held against"
+
+
 _Rule = Callable[[Hyperparameters, Situation], tuple[Value, str]]
 """Of hyperparameters, in which those before it in the table are settled: a value, and why."""
 _RULES: dict[str, _Rule] = {
@@ -142,6 +146,7 @@ _RULES: dict[str, _Rule] = {
     "freeze_batch_norm": _freeze_batch_norm,
     "reinitialize_top_layer": _reinitialize_top_layer,
     "objective": _objective,
+    "bbox_format": _bbox_format,
     "mixed_precision": _mixed_precision,
     "xla": _xla,
 }

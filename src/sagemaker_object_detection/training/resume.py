@@ -49,9 +49,20 @@ def _compare_hosts(identity: Mapping[str, str], replicas: Replicas) -> None:
 
 
 def restore(state: State, step: TrainingStep, replicas: Replicas) -> None:
-    """Puts the chief's arrays into the detector and the optimizer of every host. Called on all of them."""
+    """Puts the chief's arrays into the detector and the optimizer of every host. Called on all of them.
+
+    Raises:
+        UserError: the arrays are not those of this detector and its optimizer.
+    """
     variables = [*step.detector.variables, *step.optimizer.variables]
-    if state.weights:
-        for variable, value in zip(variables, [*state.weights, *state.optimizer], strict=True):
-            variable.assign(value)
+    values = [*state.weights, *state.optimizer] if state.weights else []
+    if replicas.any(
+        bool(values) and [value.shape for value in values] != [(*variable.shape,) for variable in variables]
+    ):
+        raise UserError(
+            "checkpoints: the newest holds other arrays than the optimizer of this job has; expected the job's own: "
+            "give it an empty folder (checkpoint_s3_uri)"
+        )
+    for variable, value in zip(variables, values, strict=bool(values)):
+        variable.assign(value)
     replicas.take_from_chief(variables)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files.disk import DISK_FULL
-from sagemaker_object_detection.sentences import shown
+from sagemaker_object_detection.sentences import printable, shown
 from sagemaker_object_detection.weights import bounds
 
 _HEADER_BYTES = 64 * 2**20
@@ -34,12 +34,13 @@ def unpack(archive: Path, origin: str, target: Path) -> None:
             folder, or more than weights can be. Its cause is an EOFError if the archive ends early.
         NoRoomError: the disk has no room for it.
     """
-    tally = bounds.Tally(f"{origin}: {archive.name}")
+    name = printable(archive.name)
+    tally = bounds.Tally(f"{origin}: {name}")
     with _opened(archive, origin, _HEADER_BYTES) as (opened, stream):
         for member in opened:
             if refusal := _refusal(member):
                 raise UserError(
-                    f"{origin}: {archive.name} holds {shown(member.name)}, which {refusal}; expected plain files and "
+                    f"{origin}: {name} holds {shown(member.name)}, which {refusal}; expected plain files and "
                     "folders below the archive's own folder: pack the model again"
                 )
             tally.add(member.size)
@@ -51,8 +52,7 @@ def unpack(archive: Path, origin: str, target: Path) -> None:
             opened.extractall(target, filter="data")
     except OSError as error:
         raise bounds.NoRoomError(
-            f"{origin}: the disk is full while unpacking {archive.name} below {target.parent}; give the job a larger "
-            "volume"
+            f"{origin}: the disk is full while unpacking {name} below {target.parent}; give the job a larger volume"
         ) from error
 
 
@@ -93,7 +93,8 @@ def _opened(archive: Path, origin: str, budget: int) -> Iterator[tuple[tarfile.T
             raise
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or "it is damaged"
         raise UserError(
-            f"{origin}: {archive.name} cannot be unpacked ({reason}); expected a whole .tar.gz archive: copy it again"
+            f"{origin}: {printable(archive.name)} cannot be unpacked ({printable(reason)}); expected a whole .tar.gz "
+            "archive: copy it again"
         ) from error
 
 

@@ -12,8 +12,11 @@ from urllib.request import getproxies, proxy_bypass
 
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.job.stop import StopSignal
+from sagemaker_object_detection.sentences import printable
 
 log = logging.getLogger(__name__)
+# It logs a traceback with whatever a host has written in place of headers. What it fails at, it raises as well.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 WAYS = (
     'put the weights on the "model" channel, give a TensorFlow Hub handle, an s3:// address or a path as '
@@ -101,10 +104,10 @@ class TransferProgress:
 
     def __init__(self, transfer: Transfer, address: str, total: int | None = None) -> None:
         self.total = total
-        self._transfer, self._address = transfer, address
+        self._transfer, self._address = transfer, printable(address)
         self._received = 0
         self._begun = self._told = time.monotonic()
-        log.info("Fetching %s%s.", address, f" ({_megabytes(total)})" if total is not None else "")
+        log.info("Fetching %s%s.", self._address, f" ({_megabytes(total)})" if total is not None else "")
 
     def __call__(self, count: int) -> None:
         """`count` more bytes have arrived; less than none where some have to be fetched again.

@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.errors import UserError, first_line
-from sagemaker_object_detection.sentences import listed
+from sagemaker_object_detection.sentences import listed, printable
+from sagemaker_object_detection.weights.checkpoint_index import judge_checkpoint, read_index
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-_READ_ERRORS = (tf.errors.OpError, ValueError, IndexError, RuntimeError)
-"""What TensorFlow's checkpoint reader raises for missing, foreign or damaged files."""
+_READ_ERRORS = (tf.errors.OpError, ValueError, IndexError, RuntimeError, OSError)
+"""What `judge_checkpoint` and TensorFlow's checkpoint reader raise for missing, foreign or damaged files."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class StoredVariables:
 
 
 def read_checkpoint(prefix: Path) -> StoredVariables:
-    """Opens a checkpoint: every variable in it, whatever it belongs to.
+    """Opens a checkpoint, once it is judged: every variable in it, whatever it belongs to.
 
     Args:
         prefix: the file's path without ".index", such as checkpoint/ckpt-0 or saved_model/variables/variables.
@@ -44,11 +45,12 @@ def read_checkpoint(prefix: Path) -> StoredVariables:
             raise _unreadable(prefix, error) from error
 
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        shapes = {key: tuple(shape) for key, shape in reader.get_variable_to_shape_map().items()}
+        shapes = judge_checkpoint(prefix)
+        # Not tf.train.load_checkpoint: where a folder has the name of the prefix, that reads what a file in it names.
+        reader = tf.compat.v1.train.NewCheckpointReader(str(prefix))
     except _READ_ERRORS as error:
         raise _unreadable(prefix, error) from error
-    return StoredVariables(str(prefix), shapes, read)
+    return StoredVariables(printable(str(prefix)), shapes, read)
 
 
 def fingerprint_of_values(stored: StoredVariables) -> str:
@@ -72,7 +74,7 @@ def fingerprint(prefix: Path) -> str:
         UserError: there is no index, or it cannot be read.
     """
     try:
-        index = prefix.with_name(f"{prefix.name}.index").read_bytes()
+        index = read_index(prefix)
     except OSError as error:
         raise _unreadable(prefix, error) from error
     return hashlib.sha256(index).hexdigest()
@@ -97,14 +99,14 @@ def read_model_garden(prefix: Path) -> StoredVariables:
             return replace(stored, shapes=shapes)
     found = listed(sorted(stored.shapes), none="nothing")
     raise UserError(
-        f"{prefix}: holds no detector's variables, but {found}; expected the checkpoint or the "
+        f"{stored.source}: holds no detector's variables, but {found}; expected the checkpoint or the "
         "SavedModel of a base model, whose variables' names begin with model/ or _model/: give those files"
     )
 
 
 def _unreadable(prefix: Path, error: Exception) -> UserError:
-    reason = error.strerror if isinstance(error, OSError) else first_line(error)
+    reason = f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else first_line(error)
     return UserError(
-        f"{prefix}: the checkpoint cannot be read ({reason}); expected {prefix.name}.index and every "
-        f"{prefix.name}.data-* file as they were written: copy the folder again"
+        f"{printable(str(prefix))}: the checkpoint cannot be read ({printable(reason)}); expected {prefix.name}.index "
+        f"and every {prefix.name}.data-* file as they were written: copy the folder again"
     )

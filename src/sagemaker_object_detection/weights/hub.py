@@ -15,6 +15,7 @@ from urllib3 import exceptions
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
 from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
+from sagemaker_object_detection.sentences import MAX_SHOWN, is_printable, printable
 from sagemaker_object_detection.weights import bounds
 from sagemaker_object_detection.weights.archive import unpack
 from sagemaker_object_detection.weights.bounds import Transfer, TransferProgress
@@ -88,7 +89,7 @@ def _download(address: str, context: ssl.SSLContext, archive: Path, transfer: Tr
         progress.total = int(size) if size.isdecimal() else None
         while block := response.read(_BLOCK):
             if file.tell() == 0 and not block.startswith(_GZIP):
-                kind = response.headers.get("Content-Type", "nothing").partition(";")[0]
+                kind = printable(response.headers.get("Content-Type", "nothing").partition(";")[0], MAX_SHOWN)
                 raise UserError(
                     f"{transfer.origin}: answers with {kind}, which is no .tar.gz archive; check the handle, or "
                     f"{transfer.ways}"
@@ -129,12 +130,13 @@ def _answer(
                         raise _refused(response, transfer)
                     yield response
                     return
-            address = urljoin(address, location)
-            parts = urlsplit(address)
-            if parts.scheme not in ("http", "https") or "@" in parts.netloc:
+            with _failures_told(address, transfer):
+                address = urljoin(address, location)
+                parts = urlsplit(address)
+            if parts.scheme not in ("http", "https") or "@" in parts.netloc or not is_printable(location):
                 raise UserError(
                     f"{origin}: answers {response.status} and names a place that is not fetched; expected one at "
-                    f"http:// or https://, without a user name; check the handle, {other}"
+                    f"http:// or https://, of printable characters, without a user name; check the handle, {other}"
                 )
     raise UserError(f"{origin}: answers {response.status} again and again, in a circle; check the handle, {other}")
 
@@ -179,7 +181,7 @@ def _pools(address: str, context: ssl.SSLContext, tell: Callable[[int], None]) -
 @contextmanager
 def _failures_told(address: str, transfer: Transfer) -> Iterator[None]:
     """What goes wrong on the way to a host, as a sentence."""
-    host, origin, other = urlsplit(address).hostname, transfer.origin, f"or {transfer.ways}"
+    host, origin, other = printable(urlsplit(address).hostname or ""), transfer.origin, f"or {transfer.ways}"
     try:
         yield
     except (exceptions.NameResolutionError, socket.gaierror) as error:
@@ -203,7 +205,8 @@ def _failures_told(address: str, transfer: Transfer) -> Iterator[None]:
         ) from error
     except (ValueError, http.client.InvalidURL) as error:  # urllib3's LocationParseError is the former
         raise UserError(
-            f"{origin}: is, or leads to, what cannot be an address ({first_line(error)}); check the handle, {other}"
+            f"{origin}: is, or leads to, what cannot be an address ({printable(first_line(error))}); check the "
+            f"handle, {other}"
         ) from error
     except (exceptions.HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno in PLATFORM_ERRNOS:  # of the disk, not of the network
@@ -215,7 +218,7 @@ def _reason(error: BaseException) -> str:
     """What the operating system says at the bottom of urllib3's error."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or first_line(error))
+    return printable(str(getattr(error, "reason", None) or getattr(error, "strerror", None) or first_line(error)))
 
 
 def _broken(transfer: Transfer) -> PlatformError:
@@ -226,7 +229,7 @@ def _broken(transfer: Transfer) -> PlatformError:
 
 def _refused(response: urllib3.BaseHTTPResponse, transfer: Transfer) -> JobError:
     origin, other, status = transfer.origin, f"or {transfer.ways}", response.status
-    answer = f"answers {status} {response.reason or ''}".rstrip()
+    answer = f"answers {status} {printable(response.reason or '', MAX_SHOWN)}".rstrip()
     if status in (404, 410):
         return UserError(f"{origin}: {answer}: there is no such model; check the handle, {other}")
     if status in (401, 403, 407):

@@ -23,6 +23,7 @@ from typing import Any
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
+from sagemaker_object_detection.sentences import printable
 from sagemaker_object_detection.weights.bounds import Transfer, TransferProgress
 from sagemaker_object_detection.weights.s3 import client, failures_told, fetch_with
 
@@ -105,11 +106,11 @@ def _read(s3: Any, bucket: str, key: str, transfer: Transfer) -> Any:
         progress(len(piece))
         body += piece
         if len(body) > _MAX_INDEX_BYTES:
-            raise _unknown(f"{key} has no end", transfer)
+            raise _unknown(f"{printable(key)} has no end", transfer)
     try:
         return strict_json.parse(body)
     except JsonError as error:
-        raise _unknown(f"{key} {error}", transfer) from None
+        raise _unknown(f"{printable(key)} {printable(str(error))}", transfer) from None
 
 
 def _member(value: Any, name: str) -> str | None:

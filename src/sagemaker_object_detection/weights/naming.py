@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
+from sagemaker_object_detection.sentences import printable
 
 ARCHIVES = (".tar.gz", ".tgz")
 """How the name of an archive ends."""
@@ -12,6 +13,7 @@ ARCHIVES = (".tar.gz", ".tgz")
 _HUBS = ("tfhub.dev", "hub.tensorflow.google.cn")
 _KAGGLE = ("kaggle.com", "www.kaggle.com")
 _KAGGLES_OWN_WORDS = ("models", "frameworks", "tensorflow2", "variations", "versions")
+_MAX_PLACE = 4096
 _JUMPSTART = re.compile("^(train|infer)-(prepack-)?")
 """What JumpStart puts before the model's id, as in train-tensorflow-od1-ssd-...tar.gz."""
 # Up to the last "@" where what follows the first colon is no port: a password may hold any character.
@@ -25,8 +27,10 @@ def scheme_of(place: str) -> str | None:
 
 
 def shown(place: str) -> str:
-    """An address or a path as it may be logged: without a user name or a password."""
-    return _CREDENTIALS.sub("...@", place)
+    """An address or a path as it may be logged: printable, bounded, and without a user name or a password."""
+    if len(place) > _MAX_PLACE:  # none that works, and where in it a password ends takes long to find
+        return f"{len(place)} characters"
+    return printable(_CREDENTIALS.sub("...@", place))
 
 
 def named_by(place: str) -> BaseModel | None:

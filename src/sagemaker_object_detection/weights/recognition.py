@@ -7,6 +7,8 @@ from collections import Counter
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files.regular import read_regular
+from sagemaker_object_detection.sentences import printable
 from sagemaker_object_detection.weights.checkpoint import StoredVariables
 from sagemaker_object_detection.weights.tree import Weights
 
@@ -26,6 +28,8 @@ TELLTALES: dict[str, tuple[tuple[int, ...], int]] = {
     "efficientnet_b3": ((1, 1, 160, 160), 56),
 }
 _LIKE_ENOUGH = 0.5
+_MAX_CONFIG_BYTES = 2**20
+"""The published ones have 5 kB."""
 
 
 def recognise_variables(stored: StoredVariables) -> tuple[BaseModel, ...]:
@@ -83,7 +87,7 @@ def choose_size(
     told = configured_size(weights)
     if named is not None:
         if named not in candidates:
-            hint = f" (beside them, {weights.pipeline_config} speaks of {told} pixels)" if told else ""
+            hint = f" (beside them, {printable(str(weights.pipeline_config))} speaks of {told} pixels)" if told else ""
             raise UserError(
                 f"{setting}: got {named.name!r}, but the variables of {weights.origin} are those of "
                 f"{' or '.join(base.name for base in candidates)}{hint}; leave {setting} out or make it agree"
@@ -108,8 +112,8 @@ def configured_size(weights: Weights) -> int | None:
     if weights.pipeline_config is None:
         return None
     try:
-        text = weights.pipeline_config.read_text(encoding="utf-8", errors="replace")
+        text = read_regular(weights.pipeline_config, _MAX_CONFIG_BYTES).decode(errors="replace")
     except OSError:
         return None
-    found = re.search(r"image_resizer\s*\{[^{}]*\{[^{}]*?\b(?:height|min_dimension)\s*:\s*(\d+)", text)
+    found = re.search(r"image_resizer\s*\{[^{}]*\{[^{}]*?\b(?:height|min_dimension)\s*:\s*(\d{1,6})\b", text, re.ASCII)
     return int(found[1]) if found else None

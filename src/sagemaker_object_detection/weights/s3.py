@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError, first_line
+from sagemaker_object_detection.sentences import MAX_SHOWN, printable, shown
 from sagemaker_object_detection.weights import bounds
 from sagemaker_object_detection.weights.bounds import Tally, Transfer, TransferProgress
 from sagemaker_object_detection.weights.naming import ARCHIVES
@@ -128,8 +129,8 @@ def _places(client: Any, bucket: str, prefix: str, tree: Path, tally: Tally, tra
 
 def _no_place(key: str, origin: str) -> UserError:
     return UserError(
-        f"{origin}: the object {key!r} has no place in a folder; expected keys that are plain relative paths: upload "
-        "the model again"
+        f"{origin}: the object {shown(key)} has no place in a folder; expected keys that are plain relative paths: "
+        "upload the model again"
     )
 
 
@@ -172,8 +173,8 @@ def failures_told(bucket: str, transfer: Transfer) -> Iterator[None]:
         ) from error
     except (exceptions.HTTPClientError, exceptions.ConnectionError, socket.gaierror) as error:
         raise UserError(
-            f"{origin}: S3 cannot be reached ({first_line(error).rstrip('.')}); check the job's VPC, which needs an "
-            f"endpoint for S3, and its network isolation, {other}"
+            f"{origin}: S3 cannot be reached ({printable(first_line(error).rstrip('.'))}); check the job's VPC, which "
+            f"needs an endpoint for S3, and its network isolation, {other}"
         ) from error
     except S3DownloadFailedError as error:
         raise UserError(f"{origin}: the object has changed while it was being fetched; start again") from error
@@ -182,13 +183,16 @@ def failures_told(bucket: str, transfer: Transfer) -> Iterator[None]:
             f"{origin}: the connection to S3 broke {_ATTEMPTS} times at the same piece; start again, {other}"
         ) from error
     except exceptions.BotoCoreError as error:
-        raise UserError(f"{origin}: boto3 refuses it ({first_line(error).rstrip('.')}); check the address") from error
+        raise UserError(
+            f"{origin}: boto3 refuses it ({printable(first_line(error).rstrip('.'))}); check the address"
+        ) from error
 
 
 def _refused(error: Any, bucket: str, transfer: Transfer) -> JobError:
     """A sentence for S3's own answer. A HEAD request has no body, so that its code is the status alone."""
     origin, other = transfer.origin, f"or {transfer.ways}"
-    code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    code = printable(str(error.response["Error"].get("Code", "no code")), MAX_SHOWN)
     if code == "NoSuchBucket":
         return UserError(f"{origin}: there is no bucket {bucket!r}; check the address, {other}")
     if code in _WRONG_CREDENTIALS:

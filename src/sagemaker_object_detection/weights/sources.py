@@ -81,7 +81,11 @@ class Source:
         if self.archive is not None:
             archive = self.archive
             folder, temporary = fetch_into_temporary(lambda work: _unpack(archive, work, self.origin))
-            return replace(weights_in_tree(folder, self.origin), unpacked=temporary)
+            try:
+                return replace(weights_in_tree(folder, self.origin), unpacked=temporary)
+            except BaseException:
+                temporary.cleanup()
+                raise
         if self.address is None:
             if self.weights is not None and self.cached is not None:
                 with advising(_deletion(self.cached)):
@@ -226,7 +230,7 @@ def _remote(address: str, named_as: BaseModel | None, origin: str, ways: str) ->
     cached = find_cached(address)
     if cached is None:
         return Source(origin, address=address, named_as=named_as, ways=ways)
-    log.info("Using the copy of %s that was fetched before: %s. Delete it to fetch anew.", address, cached)
+    log.info("Using the copy of %s that was fetched before: %s. Delete it to fetch anew.", shown(address), cached)
     with advising(_deletion(cached)), _unreadable_told(origin):
         return Source(origin, weights=weights_in_tree(cached, origin, named_as), cached=cached)
 

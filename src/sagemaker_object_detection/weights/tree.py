@@ -12,14 +12,17 @@ from pathlib import Path
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.errors import UserError, rewording
 from sagemaker_object_detection.files import strict_json
+from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.files.strict_json import JsonError
-from sagemaker_object_detection.sentences import listed
+from sagemaker_object_detection.sentences import listed, printable
 from sagemaker_object_detection.weights.bounds import Tally
 from sagemaker_object_detection.weights.cache import Unpacked
 from sagemaker_object_detection.weights.naming import ARCHIVES, named_by
 
 ARTIFACT_MARK = "model_info.json"
 """The file that marks a model directory of this container."""
+MAX_MARK_BYTES = 64 * 2**20
+"""Of that file, which has a label, an id and some figures for each class."""
 _ARTIFACT_VARIABLES = "1/variables/variables"
 _SAVED_MODELS = ("saved_model/variables", "variables")
 """Where the variables of a SavedModel lie in a published archive, and in one of TensorFlow Hub."""
@@ -139,10 +142,14 @@ def weights_in_tree(folder: Path, origin: str, named_as: BaseModel | None = None
     found = find_in_tree(folder, origin, named_as, or_archive="")
     if isinstance(found, Archive):
         raise UserError(
-            f"{origin}: the archive holds another one, {found.path.relative_to(folder)}; expected the files of a model "
-            "in it: give the inner archive instead"
+            f"{origin}: the archive holds another one, {_below(found.path, folder)}; expected the files of a model in "
+            "it: give the inner archive instead"
         )
     return found
+
+
+def _below(path: Path, folder: Path) -> str:
+    return printable(str(path.relative_to(folder)))
 
 
 def read_all(weights: Weights) -> None:
@@ -152,7 +159,9 @@ def read_all(weights: Weights) -> None:
 
     if weights.artifact is not None:
         try:
-            described = isinstance(strict_json.parse((weights.artifact / ARTIFACT_MARK).read_bytes()), dict)
+            described = isinstance(
+                strict_json.parse(read_regular(weights.artifact / ARTIFACT_MARK, MAX_MARK_BYTES)), dict
+            )
         except JsonError:
             described = False
         if not described:
@@ -172,7 +181,7 @@ def read_all(weights: Weights) -> None:
 
 def told_of(origin: str, prefix: Path) -> AbstractContextManager[None]:
     """Sentences about the files at `prefix` speak of what the user gave: the files may be gone by then."""
-    return rewording(lambda problem: problem.replace(str(prefix), origin))
+    return rewording(lambda problem: problem.replace(printable(str(prefix)), origin))
 
 
 def _check_plain(prefix: Path, origin: str) -> None:
@@ -180,8 +189,8 @@ def _check_plain(prefix: Path, origin: str) -> None:
     for path in sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.*")):
         if path.exists() and not path.is_file():
             raise UserError(
-                f"{origin}: {path.relative_to(prefix.parents[1])} is no plain file; expected the files of a checkpoint "
-                "as they were written: copy the folder again"
+                f"{origin}: {_below(path, prefix.parents[1])} is no plain file; expected the files of a checkpoint as "
+                "they were written: copy the folder again"
             )
 
 

@@ -3,6 +3,7 @@
 """
 
 import importlib.util
+import inspect
 import io
 import os
 import signal
@@ -50,6 +51,7 @@ class Failure:
 def work(connection: Connection, path: str, functions: Sequence[str], libraries: Sequence[str]) -> None:
     """Imports the script, says None or a Failure, and then answers one request after the other until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends this process when it has answered
+    os.setpgrp()  # and all that the script starts, with it
     os.environ["NO_PROXY"] = ",".join(filter(None, ("127.0.0.1", os.environ.get("NO_PROXY"))))
     sys.path[:0] = libraries
     handler: Callable[[Any, Context], Any] | None = None
@@ -73,10 +75,14 @@ def _handler(path: str, functions: Sequence[str]) -> Callable[[Any, Context], An
     module = importlib.util.module_from_spec(specification)
     sys.modules["inference"] = module
     specification.loader.exec_module(module)
-    if len(functions) == 1:
-        handler: Callable[[Any, Context], Any] = getattr(module, functions[0])
+    found = [getattr(module, name) for name in functions]
+    for name, function in zip(functions, found, strict=True):
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            raise TypeError(f"{name} is {type(function).__name__ if not callable(function) else 'async'}; expected def")
+    if len(found) == 1:
+        handler: Callable[[Any, Context], Any] = found[0]
         return handler
-    before, after = (getattr(module, name) for name in functions)
+    before, after = found
     import requests
 
     def both(data: Any, context: Context) -> Any:
@@ -98,8 +104,10 @@ def _answer(
         content, kind = answer
         if isinstance(content, str):
             content = content.encode("utf-8", "surrogatepass")
-        if isinstance(content, bytes | bytearray) and kind.isascii() and kind.isprintable():
-            return bytes(content), kind
+        if isinstance(content, bytes | bytearray):
+            if kind.isascii() and kind.isprintable():
+                return bytes(content), kind
+            return Failure(f"returned the media type {kind[:80]!r}; expected printable ASCII", "")
     kinds = (
         f"({', '.join(type(part).__name__ for part in answer)})" if isinstance(answer, tuple) else type(answer).__name__
     )

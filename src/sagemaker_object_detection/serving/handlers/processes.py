@@ -1,9 +1,12 @@
 """The processes in which a user's script answers requests: one that hangs or dies takes no other with it."""
 
+import contextlib
 import logging
 import math
 import multiprocessing
+import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -214,6 +217,11 @@ class _Process:
         return answer
 
     def kill(self) -> None:
+        """Ends it, and what the script has started."""
+        pid = self._process.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):  # gone, or not yet the leader of its group
+                os.killpg(pid, signal.SIGKILL)
         self._process.kill()
 
 

@@ -26,6 +26,7 @@ _MAX_BYTES = 2**20
 _MODEL = "/opt/ml/model"
 """Where hosting unpacks a model: addresses of the SDKs begin so, wherever the model lies here."""
 _JUMPSTART_ADDRESS = re.compile(r"s3://jumpstart-(cache|private-cache)-[a-z0-9-]+/")
+_THIS_ALGORITHM = "/tensorflow/inference/od"
 _JUMPSTART_MARKS = (b"Generic SM inference.py", b"from container_setup import", b"from constants import constants")
 """Of JumpStart's scripts for TensorFlow, two of which no other script has."""
 _OTHER_FUNCTIONS = ("model_fn", "input_fn", "predict_fn", "output_fn", "transform_fn", "handle")
@@ -73,10 +74,9 @@ def find_script(model: Path, environment: Mapping[str, str], work: Callable[[str
     place = environment.get(SUBMIT_DIRECTORY, "").strip().removeprefix("file://")
     path: Path | None = model / CODE / HANDLER
     if _JUMPSTART_ADDRESS.match(place):
+        says = "answers as it does" if _THIS_ALGORITHM in place else "answers as the built-in Object Detection does"
         log.info(
-            "%s: %s is JumpStart's own script: it is not run, and this server answers as it does.",
-            SUBMIT_DIRECTORY,
-            shown(place),
+            "%s: %s is JumpStart's own script: it is not run, and this server %s.", SUBMIT_DIRECTORY, shown(place), says
         )
         return None
     if program or place:
@@ -87,7 +87,11 @@ def find_script(model: Path, environment: Mapping[str, str], work: Callable[[str
         text = read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a Python script: {_WAYS}") from error
-    if text == Path(inference.__file__).read_bytes():
+    ours = Path(inference.__file__).read_bytes()
+    if text == ours:
+        return None
+    if text.startswith(ours.splitlines()[0]) and not program:  # the line is the same in every version of it
+        log.info("%s is of another version of this image: it is not run, and this server answers itself.", path)
         return None
     if sum(mark in text for mark in _JUMPSTART_MARKS) >= 2:
         log.info("%s is JumpStart's own script: it is not run, and this server answers as it does.", path)
@@ -125,7 +129,7 @@ def _named(model: Path, program: str, place: str, work: Callable[[str], Path]) -
         "%s: %s is not there (looked in %s), and this server answers itself; %s",
         PROGRAM,
         shown(program),
-        ", ".join(str(folder) for folder in folders),
+        ", ".join(dict.fromkeys(str(folder) for folder in folders)),
         _WAYS,
     )
     return None
