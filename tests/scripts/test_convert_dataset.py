@@ -35,7 +35,7 @@ def test_help_names_every_format_and_each_formats_help_every_option(capsys):
         assert re.search(rf"^    {name}\s+\S", said, re.MULTILINE)
     own = {
         "coco": ["--images"],
-        "voc": ["--annotations", "--images", "--split", "--names", "--drop-difficult"],
+        "voc": ["--annotations", "--images", "--split", "--names", "--drop-difficult", "--ignore-difficult"],
         "yolo": ["--split", "--images", "--labels", "--names", "--names-file"],
         "ground-truth": ["--images", "--label-attribute"],
     }

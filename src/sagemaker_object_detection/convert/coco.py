@@ -4,12 +4,9 @@ It is the container's own format but for the boxes, so the container's own reade
 """
 
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSet, Notation
-from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, parse_annotations
+from sagemaker_object_detection.dataset.annotation_file import parse_annotations
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
 
 COCO = "coco"
@@ -20,16 +17,9 @@ NOTATION = Notation(
 )
 
 
-class _Flag(msgspec.Struct, gc=False):
-    iscrowd: Any = 0
-
-
-class _Flags(msgspec.Struct, gc=False):
-    annotations: list[_Flag]
-
-
 def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
-    """Read the instances of a file. Annotations with iscrowd=1, which are regions of many objects, are left out.
+    """Read the instances of a file. Crowds, and what else the container's own format takes for a region to ignore, stay
+    what they are.
 
     Args:
         annotations: the JSON file; its segmentations are skipped.
@@ -51,28 +41,13 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
     data.categories = dict(table.categories or {})
     for id_, name in data.categories.items():
         data.is_name(f"{annotations} categories, id {id_!r}", name)
-    crowd = _crowd_rows(raw, table, data)
-    data.notes.append(("left out, annotations with iscrowd=1", len(crowd)))
     for row, name, size in zip(table.image_rows.tolist(), table.file_names, table.image_sizes.tolist(), strict=True):
         place = f"{annotations} images[{row}]"
         data.images.append(data.image(place, name, images if has_images else None, *size))
     columns = (table.box_rows, table.box_images, table.box_categories, table.bboxes)
-    for row, image, code, numbers in zip(*(column.tolist() for column in columns), strict=True):
-        if image >= 0 and row not in crowd:
+    ignored = set(table.ignored.tolist())
+    for number, (row, image, code, box) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+        if image >= 0:
             place = f"{annotations} annotations[{row}]"
-            data.boxes.append(ForeignBox(place, image, table.category_ids[code], numbers))
+            data.boxes.append(ForeignBox(place, image, table.category_ids[code], box, number in ignored))
     return data
-
-
-def _crowd_rows(raw: bytes, table: AnnotationTable, data: ForeignDataSet) -> set[int]:
-    """Positions, in the file, of the annotations that say iscrowd=1."""
-    try:
-        flags = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"), type=_Flags).annotations
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return set()  # an entry is no object, or no JSON at all: a problem tells it already
-    values = {row: flags[row].iscrowd for row in table.box_rows.tolist() if flags[row].iscrowd not in (0, None)}
-    for row, value in values.items():
-        if value != 1:
-            text = f"{table.channel} annotations[{row}]: iscrowd is {value!r}; expected 0 or 1. Correct it there."
-            data.add_problem("unreadable entries of annotations", text)
-    return {row for row, value in values.items() if value == 1}

@@ -74,12 +74,14 @@ class ForeignImage:
 
 @dataclass(frozen=True, slots=True)
 class ForeignBox:
-    """One box. place: where the source has it, for sentences. image: index. numbers: the four, as they are written."""
+    """One box. place: where the source has it, for sentences. image: index. numbers: the four, as they are written.
+    ignored: whether it is no object but a region to ignore, such as a crowd."""
 
     place: str
     image: int
     category: Id
     numbers: Sequence[float]
+    ignored: bool = False
 
 
 @dataclass

@@ -30,6 +30,7 @@ NOTATION = Notation(
     to_corners=lambda numbers, sizes: from_pixel_indices(numbers),
 )
 _FILE = "an XML file of Pascal VOC"
+_DIFFICULT = {"keep": "kept as they are", "ignore": "made regions to ignore", "drop": "left out"}
 
 
 def read_voc(
@@ -39,7 +40,7 @@ def read_voc(
     split: Path | None,
     names: str | None,
     *,
-    drop_difficult: bool,
+    difficult: str,
 ) -> ForeignDataSet:
     """Read the objects of every annotation file, or of those of a split.
 
@@ -49,7 +50,8 @@ def read_voc(
         split: a file with the names of the images to take, which may be named from the folder, too. None: all of them.
         names: the classes, with commas between them; their ids are their positions. None: those of all annotation
             files in alphabetical order, also of files outside of the split, so that every split gets the same ids.
-        drop_difficult: whether to leave out objects marked as difficult.
+        difficult: what becomes of objects marked as difficult: "keep", "ignore" for regions to ignore, which is what
+            VOC's own evaluation makes of them, or "drop".
     """
     annotations, images = annotations or folder / "Annotations", images or folder / "JPEGImages"
     if split is not None and not split.exists() and (folder / split).exists():
@@ -79,6 +81,7 @@ def read_voc(
     used = {str(box.category) for box, _ in objects} | others
     data.categories = dict(enumerate(sorted(used))) if names is None else split_names(names, data)
     ids = {name: number for number, name in data.categories.items()}
+    marked = 0
     for box, is_difficult in objects:
         if box.category not in ids:
             text = (
@@ -86,14 +89,16 @@ def read_voc(
                 f"it there or correct it."
             )
             data.add_problem("unknown classes", text)
-        elif len(box.numbers) == len(NOTATION.fields) and not (drop_difficult and is_difficult):
-            data.boxes.append(replace(box, category=ids[str(box.category)]))
+        elif len(box.numbers) == len(NOTATION.fields):
+            marked += is_difficult
+            if not (is_difficult and difficult == "drop"):
+                ignored = is_difficult and difficult == "ignore"
+                data.boxes.append(replace(box, category=ids[str(box.category)], ignored=ignored))
     if has_images and split is None:
         files = {image.file_name for image in data.images}
         spare = sum(is_image(name) and name not in files for name in data.walk(images))
         data.notes.append(("images that no XML file is for, not converted", spare))
-    difficult = sum(is_difficult for _, is_difficult in objects) if drop_difficult else 0
-    data.notes.append(("left out, objects marked as difficult", difficult))
+    data.notes.append((f"{_DIFFICULT[difficult]}, objects marked as difficult", marked))
     return data
 
 

@@ -41,6 +41,8 @@ class ChannelReport:
     exif_turned_images: int
     exif_ignored_images: int
     """Carry an EXIF orientation, but their annotations are for the pixels as stored."""
+    ignored_regions: int
+    """Crowds, and what is marked so: neither learned nor counted as mistakes."""
 
 
 @dataclass(frozen=True)
