@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from tiny_models import TINY
 
-from sagemaker_object_detection.artifact.export import export
+from sagemaker_object_detection.artifact.export import ServingModel, export
 from sagemaker_object_detection.artifact.model_info import read_model_info
 from sagemaker_object_detection.artifact.restore import find_start
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
@@ -92,6 +92,20 @@ def test_encoded_images_are_answered_as_decoded_ones(module, image):
     np.testing.assert_allclose(boxes, np.clip(raw_boxes[places], 0, 1), atol=1e-4)
     assert count == int(single["num_detections"][0]) > 50
     assert set(batch) == set(single) - {"raw_detection_boxes", "raw_detection_scores"}
+
+
+def test_a_model_of_more_detections_answers_with_as_many(trained, image):
+    start = start_from(trained, {}, LABELS)
+    detector = build_detector(start.base, 3)
+    start.install(detector)
+    models = [ServingModel(detector, limit) for limit in (100, 150)]
+    few, many = (model.detect_encoded(tf.constant([image[1]])) for model in models)
+    assert many["detection_boxes"].shape == (1, 150, 4)
+    assert many["detection_multiclass_scores"].shape == (1, 150, 4)
+    assert many["num_detections"][0] > 100
+    for name in ("boxes", "scores", "classes", "anchor_indices"):
+        kept = many[f"detection_{name}"][:, :100]
+        np.testing.assert_array_equal(kept, few[f"detection_{name}"], err_msg=name)
 
 
 def test_any_image_size_is_taken(module):

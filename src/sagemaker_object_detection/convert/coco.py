@@ -45,16 +45,9 @@ _XYWH_PIXELS = 1
 """detectron2's BoxMode.XYWH_ABS."""
 
 
-class _Flag(msgspec.Struct, gc=False):
-    iscrowd: Any = 0
-
-
-class _Flags(msgspec.Struct, gc=False):
-    annotations: list[_Flag]
-
-
 def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
-    """Read the instances of a file. Annotations with iscrowd=1, which are regions of many objects, are left out.
+    """Read the instances of a file. Crowds, and what else the container's own format takes for a region to ignore, stay
+    what they are.
 
     Args:
         annotations: the JSON file; its segmentations are skipped.
@@ -77,20 +70,19 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
     for id_, name in data.categories.items():
         data.is_name(f"{annotations} categories, id {id_!r}", name)
     turned = _turned(raw, table, data)
-    crowd = _crowd_rows(raw, table, data)
-    data.notes.append(("left out, annotations with iscrowd=1", len(crowd)))
     for row, name, size in zip(table.image_rows.tolist(), table.file_names, table.image_sizes.tolist(), strict=True):
         place = f"{annotations} images[{row}]"
         data.images.append(data.image(place, name, images if has_images else None, *size))
     columns = (table.box_rows, table.box_images, table.box_categories, table.bboxes)
-    for row, image, code, numbers in zip(*(column.tolist() for column in columns), strict=True):
-        if image >= 0 and row not in crowd:
+    ignored = set(table.ignored.tolist())
+    for number, (row, image, code, numbers) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+        if image >= 0:
             place, degrees = f"{annotations} annotations[{row}]", turned.get(row, 0.0)
             if degrees:
                 xmin, ymin, xmax, ymax = around(rotated(xywh_to_xyxy(np.array([numbers]))[0].tolist(), degrees))
                 numbers = (xmin, ymin, xmax - xmin, ymax - ymin)
-            outline = ROTATED if degrees else ""
-            data.boxes.append(ForeignBox(place, image, table.category_ids[code], numbers, outline=outline))
+            outline, is_ignored = ROTATED if degrees else "", number in ignored
+            data.boxes.append(ForeignBox(place, image, table.category_ids[code], numbers, outline, is_ignored))
     return data
 
 
@@ -120,17 +112,3 @@ def _turned(raw: bytes, table: AnnotationTable, data: ForeignDataSet) -> dict[in
             elif degrees and degrees % 360:
                 found[row] = degrees
     return found
-
-
-def _crowd_rows(raw: bytes, table: AnnotationTable, data: ForeignDataSet) -> set[int]:
-    """Positions, in the file, of the annotations that say iscrowd=1."""
-    try:
-        flags = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"), type=_Flags).annotations
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return set()  # an entry is no object, or no JSON at all: a problem tells it already
-    values = {row: flags[row].iscrowd for row in table.box_rows.tolist() if flags[row].iscrowd not in (0, None)}
-    for row, value in values.items():
-        if value != 1:
-            text = f"{table.channel} annotations[{row}]: iscrowd is {value!r}; expected 0 or 1. Correct it there."
-            data.add_problem("unreadable entries of annotations", text)
-    return {row for row, value in values.items() if value == 1}

@@ -42,6 +42,7 @@ _OTHER_ROOTS = {
 _DEGREES, _ANGLES = "rotation", ("angle", "theta")
 """Elements and attributes that say by how much a box is turned. CVAT writes the first, also where it is 0; of the
 others it is not known whether they are degrees."""
+_DIFFICULT = {"keep": "kept as they are", "ignore": "made regions to ignore", "drop": "left out"}
 
 
 def read_voc(
@@ -50,7 +51,7 @@ def read_voc(
     images: Path | None,
     split: Path | None,
     names: str | None,
-    drop_difficult: bool,
+    difficult: str,
     image_by: str | None = None,
 ) -> ForeignDataSet:
     """Read the objects of every annotation file, or of those of a split.
@@ -61,7 +62,8 @@ def read_voc(
         split: a file with the names of the images to take, which may be named from the folder, too. None: all of them.
         names: the classes, with commas between them; their ids are their positions. None: those of all annotation
             files in alphabetical order, also of files outside of the split, so that every split gets the same ids.
-        drop_difficult: whether to leave out objects marked as difficult.
+        difficult: what becomes of objects marked as difficult: "keep", "ignore" for regions to ignore, which is what
+            VOC's own evaluation makes of them, or "drop".
         image_by: what says which image a file is for, as `find_picture` takes it.
     """
     annotations, images = annotations or folder / "Annotations", images or folder / "JPEGImages"
@@ -90,14 +92,18 @@ def read_voc(
                 unused = ForeignDataSet(VOC, NOTATION)  # the problems of what is not converted do not matter
                 others |= {str(box.category) for box, _ in _objects(path, _parse(path, data), 0, unused)}
     others |= {str(box.category) for box, _ in objects}
-    data.boxes = [box for box, is_difficult in objects if box.numbers and not (drop_difficult and is_difficult)]
+    marked = sum(is_difficult and bool(box.numbers) for box, is_difficult in objects)
+    data.boxes = [
+        replace(box, ignored=is_difficult and difficult == "ignore")
+        for box, is_difficult in objects
+        if box.numbers and not (is_difficult and difficult == "drop")
+    ]
     number_classes(data, names, others)
     if has_images and split is None:
         files = {image.file_name for image in data.images}
         spare = sum(is_image(name) and name not in files for name in data.walk(images))
         data.notes.append(("images that no XML file is for, not converted", spare))
-    difficult = sum(is_difficult for _, is_difficult in objects) if drop_difficult else 0
-    data.notes.append(("left out, objects marked as difficult", difficult))
+    data.notes.append((f"{_DIFFICULT[difficult]}, objects marked as difficult", marked))
     return data
 
 

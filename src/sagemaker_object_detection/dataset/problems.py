@@ -41,6 +41,8 @@ class ChannelReport:
     exif_turned_images: int
     exif_ignored_images: int
     """Carry an EXIF orientation, but their annotations are for the pixels as stored."""
+    ignored_regions: int = 0
+    """Crowds, and what is marked so: neither learned nor counted as mistakes."""
     repeated_boxes: int = 0
     """Were there already, and are trained on once."""
     conventions: str = ""
