@@ -172,9 +172,14 @@ def _parse_manifest(channel: str, folder: Path, raw: bytes, file: str) -> tuple[
 
 
 def parse_annotations(
-    channel: str, folder: Path, raw: bytes, file_name: str = ANNOTATIONS_FILE
+    channel: str, folder: Path, raw: bytes, file_name: str = ANNOTATIONS_FILE, turns: Collection[str] = ()
 ) -> tuple[AnnotationTable | None, list[Problem]]:
-    """As `read_annotations`, of the file's bytes; `file_name` is what sentences call it."""
+    """As `read_annotations`, of the file's bytes.
+
+    Args:
+        file_name: what sentences call it.
+        turns: keys beside a box by which the caller turns it; any other one that turns it is a problem.
+    """
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     document = _decode(raw)
     problems: list[Problem] = []
@@ -194,7 +199,7 @@ def parse_annotations(
     notes = [_told_beside(channel, key) for key in keys if not key.says]
     if unsized:
         notes.append(f"{channel}: {unsized} images have a height or width of 0, which is unknown: their files say it.")
-    rotated = [_rotated(channel, key, file_name) for key in keys if key.says == ROTATED]
+    rotated = [_rotated(channel, key, file_name) for key in keys if key.says == ROTATED and key.name not in turns]
     formats = tuple(key for key in keys if key.says and key.says != ROTATED)
     return replace(table, notes=tuple(notes), said_formats=formats), problems + rotated + unlinked
 
