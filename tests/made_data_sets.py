@@ -169,6 +169,7 @@ ORDERS: dict[str, Callable[[float, float, float, float], Sequence[float]]] = {
     "xywh": lambda x0, y0, x1, y1: (x0, y0, x1 - x0, y1 - y0),
     "cxcywh": lambda x0, y0, x1, y1: ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0),
     "yxyx": lambda x0, y0, x1, y1: (y0, x0, y1, x1),
+    "xxyy": lambda x0, y0, x1, y1: (x0, x1, y0, y1),
 }
 
 

@@ -90,8 +90,19 @@ CONVENTIONS = [
     for unit in (None, 1, 100, 1000)
     if (order, unit) != ("xyxy", None) and not (values and unit == 1000)
 ]
+SETTINGS = [
+    DataSet(
+        "1",
+        f"{order}, {unit or 'pixels'}, and bbox_format says so",
+        alone(written(order, unit)),
+        values={"bbox_format": order + suffix},
+    )
+    for order in ORDERS
+    for unit, suffix in ((None, ""), (1, "_normalized"), (100, "_percent"), (1000, "_thousandths"))
+]
 DATA_SETS = [
     *CONVENTIONS,
+    *SETTINGS,
     DataSet("1", "half of the boxes are xywh", written("xywh", share=0.5), REFUSED, NO_CONVENTION),
     DataSet("1", "half of the boxes are shares", written("xyxy", 1, share=0.5), REFUSED, NO_CONVENTION),
     DataSet("1", "half of the boxes are shares, drop", written("xyxy", 1, share=0.5), REFUSED, NO_CONVENTION, DROP),
@@ -100,7 +111,10 @@ DATA_SETS = [
     DataSet("1", "a box thinner than a pixel", with_box([5, 5, 5.4, 90]), TOLD, "pixel"),
     DataSet("1", "boxes as they should be", nothing),
     DataSet("1", "fractions of pixels", scaled(0.999)),
-    DataSet("1", "xywh, and bbox_format says so", alone(written("xywh")), values={"bbox_format": "xywh"}),
+    DataSet("1", "xyxy, and bbox_format says xywh", nothing, REFUSED, NO_CONVENTION, {"bbox_format": "xywh"}),
+    DataSet(
+        "1", "xyxy, and bbox_format says shares", nothing, REFUSED, NO_CONVENTION, {"bbox_format": "xyxy_normalized"}
+    ),
     DataSet("1", "a box that reaches out by half a pixel", with_box([-0.5, 3, 90, 80])),
     DataSet("1", "one invalid box of many, drop", with_box([90, 90, 30, 95]), values=DROP),
     DataSet("1", "objects in the upper left quarter alone", padded),
@@ -283,7 +297,7 @@ DATA_SETS = [
         "S3's error XML",
         replaced(lambda raw: b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"),
         REFUSED,
-        "XML|JSON",
+        "AccessDenied",
     ),
     DataSet("file", "base64 in an image", other_file(base64.b64encode), REFUSED, "base64"),
     DataSet("file", "an AVIF image", other_file(lambda raw: b"\0\0\0\x20ftypavif" + bytes(90)), REFUSED, "AVIF"),
