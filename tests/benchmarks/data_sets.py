@@ -39,6 +39,7 @@ from made_data_sets import (
     judge,
     layout,
     of_categories,
+    of_images,
     other_file,
     padded,
     renamed,
@@ -60,6 +61,7 @@ _MAX_SHOWN = 200
 DROP = {"invalid_boxes": "drop"}
 NO_CONVENTION = "look like|may be|are invalid|in doubt|in shares"
 TURNED = "rotat|turned|upright"
+HELD_TOGETHER = "stay together, which makes 24 groups"
 ENCLOSING = ("--polygons", "enclosing")
 CVAT = "<attributes><attribute><name>rotation</name><value>{}</value></attribute></attributes></object>"
 POLYGON = [[10.0, 20.0], [60.0, 30.0], [20.0, 80.0]]
@@ -212,12 +214,16 @@ DATA_SETS = [
         "an augmented copy of every picture",
         alone(copied("{stem}_jpg.rf.{number:032x}.jpg", mirrored=True)),
         TOLD,
-        "group|cop|twin",
+        HELD_TOGETHER,
     ),
-    DataSet("4", "every file twice", alone(copied("other_{stem}.jpg")), TOLD, "group|cop|twin|same|identical|byte"),
-    DataSet("4", "_flip beside every picture", alone(copied("{stem}_flip.jpg", mirrored=True)), TOLD, "group|cop|twin"),
-    DataSet("4", "the channels share every third picture", shared_pictures(8), TOLD, "share|both|twin|cop"),
-    DataSet("4", "the channels share one picture", shared_pictures(1), TOLD, "share|both|twin|cop"),
+    DataSet("4", "every file twice", alone(copied("other_{stem}.jpg")), TOLD, HELD_TOGETHER),
+    DataSet("4", "_flip beside every picture", alone(copied("{stem}_flip.jpg", mirrored=True)), TOLD, HELD_TOGETHER),
+    DataSet("4", "every picture again, encoded anew", alone(copied("z{number}.jpg", quality=60)), TOLD, HELD_TOGETHER),
+    DataSet("4", "the channels share every third picture", shared_pictures(8), TOLD, "have a copy"),
+    DataSet("4", "the channels share one picture", shared_pictures(1), TOLD, "have a copy"),
+    DataSet(
+        "4", "groups that the file names", alone(of_images(lambda job, image: image.update(group=image["id"] % 8)))
+    ),
     DataSet("4", "frames of one video, all of them different", alone(renamed(str, to="video_frame_{number:04d}.jpg"))),
     DataSet("4", "a few names that look like copies", alone(renamed(str, to="shot ({number}).jpg", count=5))),
     DataSet("4", "pictures of their own, held out", alone(nothing)),
