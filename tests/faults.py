@@ -177,8 +177,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "failure-file-missing-for-user-errors",
         f"{_SRC}/__main__.py",
-        'if options.verb == "train":\n            write_failure',
-        'if options.verb == "train" and not isinstance(error, UserError):\n            write_failure',
+        'if options.verb == "train" and not isinstance(error, RootError):',
+        'if options.verb == "train" and not isinstance(error, UserError):',
     ),
     Fault(
         "failure-file-of-an-earlier-run-stays",
@@ -214,8 +214,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "second-signal-restarts-the-grace",
         f"{_SRC}/job/stop.py",
-        "        if self._since is None:\n            self._since = time.monotonic()",
-        "        self._since = time.monotonic()",
+        "        elif self._since is None:\n            self._since = time.monotonic()",
+        "        else:\n            self._since = time.monotonic()",
     ),
     Fault(
         "script-ended-by-a-signal-exits-with-1",
@@ -611,7 +611,33 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "RequestError(413 if error.kind == TOO_LARGE else 400, ",
         "RequestError(400, ",
     ),
-    Fault("sigterm-cuts-requests-off", f"{_SRC}/serving/server.py", "SHUTDOWN_SECONDS = 22", "SHUTDOWN_SECONDS = 0"),
+    Fault(
+        "sigterm-cuts-requests-off", f"{_SRC}/serving/server.py", "REFUSING_SECONDS = 18.0", "REFUSING_SECONDS = 0.0"
+    ),
+    Fault(
+        "headers-waited-for-without-end",
+        f"{_SRC}/serving/connections.py",
+        "self._head.set(HEAD_SECONDS, self._refuse_head)",
+        "pass",
+    ),
+    Fault(
+        "newest-connection-makes-room",
+        f"{_SRC}/serving/connections.py",
+        "oldest = next(iter(self._waiting))",
+        "oldest = next(reversed(self._waiting))",
+    ),
+    Fault(
+        "two-jobs-on-one-root",
+        f"{_SRC}/job/claim.py",
+        "fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+    ),
+    Fault(
+        "link-among-drawings-followed",
+        f"{_SRC}/serving/whole_files.py",
+        "Path(os.path.realpath(path)) if named else path",
+        "Path(os.path.realpath(path))",
+    ),
     Fault(
         "images-predicted-in-sorted-order",
         f"{_SRC}/serving/predict.py",

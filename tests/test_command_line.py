@@ -40,6 +40,13 @@ runpy.run_module("sagemaker_object_detection", run_name="__main__", alter_sys=Tr
 """
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Of a job without any file."""
+    (tmp_path / "input").mkdir()
+    return tmp_path
+
+
 def run_stand_in(verb: str, source: str, *arguments: object, moment: str = "", signals: tuple[int, ...] = ()) -> Run:
     module = f"sagemaker_object_detection.{verb}"
     command = COMMAND.format(moment=moment, signals=[int(number) for number in signals], module=module, source=source)
@@ -64,19 +71,41 @@ def train(paths):
 @pytest.mark.parametrize(
     "signals", [(signal.SIGTERM,), (signal.SIGINT,), (signal.SIGTERM, signal.SIGTERM, signal.SIGINT)]
 )
-def test_a_signal_that_comes_before_anything_is_imported_stops_the_job(tmp_path, signals):
-    done = run_stand_in("train", WAITS_FOR_A_STOP, "--root", tmp_path, moment="argparse", signals=signals)
+def test_a_signal_that_comes_before_anything_is_imported_stops_the_job(root, signals):
+    done = run_stand_in("train", WAITS_FOR_A_STOP, "--root", root, moment="argparse", signals=signals)
     assert (done.code, done.output, done.errors) == (0, "True True\n", "")
 
 
-def test_a_signal_that_comes_when_the_job_is_over_does_not_hurt(tmp_path):
-    # What Python ignores when it ends stays ignored to the very end.
+def test_a_signal_that_comes_when_the_job_is_over_does_not_hurt(root):
     source = (
-        "import atexit, os, signal\natexit.register(lambda: print(*(signal.getsignal(n).name for n in (15, 2))))\n"
+        "import atexit, os\natexit.register(lambda: print('left', os.kill(os.getpid(), 15)))\n"
         "def train(paths):\n    os.kill(os.getpid(), 15)\n    print('saved')\n"
     )
-    done = run_stand_in("train", source, "--root", tmp_path)
-    assert (done.code, done.output, done.errors) == (0, "saved\nSIG_IGN SIG_IGN\n", "")
+    done = run_stand_in("train", source, "--root", root)
+    assert (done.code, done.output, done.errors) == (0, "saved\nleft None\n", "")
+
+
+def test_a_job_that_is_over_waits_for_no_thread(root):
+    """Python would, and TensorFlow's end takes seconds."""
+    source = (
+        "import atexit, concurrent.futures as futures, threading\natexit.register(print, 'left')\n"
+        "def train(paths):\n    futures.ThreadPoolExecutor(1).submit(threading.Event().wait)\n    print('saved')\n"
+    )
+    done = run_stand_in("train", source, "--root", root)
+    assert (done.code, done.output, done.errors) == (0, "saved\nleft\n", "")
+
+
+def test_a_job_that_a_stop_does_not_end_ends_before_it_is_killed(root):
+    source = (
+        "import os, time\nfrom sagemaker_object_detection.job import stop\nstop._LAST_SECONDS = stop.GRACE_SECONDS\n"
+        "def train(paths):\n    os.kill(os.getpid(), 15)\n    time.sleep(600)\n"
+    )
+    done = run_stand_in("train", source, "--root", root)
+    assert (done.code, done.errors) == (143, "")
+    assert done.output == (
+        "WARNING: 0 seconds after the signal the process is still at work, and ends here. Files that it had finished "
+        "are whole.\n"
+    )
 
 
 def test_other_verbs_are_interrupted_at_once(tmp_path):
@@ -96,16 +125,16 @@ def test_other_verbs_are_interrupted_at_once(tmp_path):
         (errno.EROFS, "the file system is read-only: mount it writable"),
     ],
 )
-def test_a_fault_of_the_machine_is_said_without_a_traceback(tmp_path, number, said):
+def test_a_fault_of_the_machine_is_said_without_a_traceback(root, number, said):
     source = f"import os\ndef train(paths):\n    raise OSError({number}, os.strerror({number}), '/x')\n"
-    done = run_stand_in("train", source, "--root", tmp_path)
+    done = run_stand_in("train", source, "--root", root)
     assert done.code == 3
     assert done.output == f"ERROR: PlatformError: {said}\nOSError: [Errno {number}] {os.strerror(number)}: '/x'\n"
     assert done.errors == ""
 
 
-def test_a_fault_of_ours_is_said_with_its_traceback(tmp_path):
-    done = run_stand_in("train", "def train(paths):\n    raise ValueError('shapes differ')\n", "--root", tmp_path)
+def test_a_fault_of_ours_is_said_with_its_traceback(root):
+    done = run_stand_in("train", "def train(paths):\n    raise ValueError('shapes differ')\n", "--root", root)
     assert done.code == 1
     assert done.output.startswith("ERROR: AlgorithmError: ValueError: shapes differ\nThis is a fault of the container:")
     assert done.output.endswith("\nValueError: shapes differ\n")
@@ -123,11 +152,11 @@ WORK = {
 
 
 @pytest.fixture
-def run_here(monkeypatch, tmp_path, capsys):
+def run_here(monkeypatch, root, capsys):
     """Runs a verb of WORK in this process, with something else in place of its work: exit code, stdout and stderr."""
     log = logging.getLogger("sagemaker_object_detection")
     before = list(log.handlers), log.level, log.propagate
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(root))
 
     def run(command, work):
         module, function = WORK[command].rsplit(".", 1)
@@ -262,7 +291,7 @@ def test_only_a_job_leaves_a_failure_file(run_here, tmp_path, command):
 
     code, *streams = run_here(command, work)
     assert (code, "".join(streams)) == (2, "ERROR: no\n")
-    assert os.listdir(tmp_path) == ["output"] * (command == "train")
+    assert (tmp_path / "output/failure").exists() == (command == "train")
 
 
 def test_describe_prints_the_tables():
@@ -316,6 +345,97 @@ def test_predict_without_a_model_says_what_it_expected(tmp_path):
     assert (
         f"{tmp_path}: holds no model_info.json; expected the model directory that a training job wrote" in done.errors
     )
+
+
+def run_with(streams: str, command: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Runs a command whose streams a shell has closed or redirected, such as "1>&-"; other streams are told."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", *command], capture_output=True, text=True, check=False
+    )
+
+
+LOGS_AND_SAVES = """
+import logging, os
+from pathlib import Path
+log = logging.getLogger("sagemaker_object_detection")
+def train(job):
+    for number in range(40):
+        log.info("line %d", number)
+    (job.paths.root / "saved").write_text("model")
+    print("what a library prints")
+"""
+
+
+@pytest.mark.parametrize("streams", ["1>&-", "1>/dev/full", "1>&- 2>&-", "0<&- 1>&- 2>&-", "2>&-", "0<&-"])
+def test_a_job_goes_on_whatever_becomes_of_its_log(root, streams):
+    module = "sagemaker_object_detection.train"
+    command = COMMAND.format(moment="", signals=[], module=module, source=LOGS_AND_SAVES)
+    done = run_with(streams, [sys.executable, "-c", command, "train", "--root", str(root)])
+    assert done.returncode == 0
+    assert (root / "saved").read_text() == "model"
+    assert not (root / "output/failure").exists()
+    reason = {"1>&-": "Broken pipe", "1>/dev/full": "No space left on device"}.get(streams)
+    said = f"WARNING: The log cannot be written ({reason}): the work goes on, and lines are lost.\n"
+    assert done.stderr == (said if reason else "")
+
+
+def test_a_job_goes_on_when_the_reader_of_its_log_has_left(root):
+    module = "sagemaker_object_detection.train"
+    command = COMMAND.format(moment="", signals=[], module=module, source=LOGS_AND_SAVES)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-c", command, "train", "--root", str(root)],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write_end)
+    assert (done.returncode, (root / "saved").read_text()) == (0, "model")
+    assert done.stderr == "WARNING: The log cannot be written (Broken pipe): the work goes on, and lines are lost.\n"
+
+
+def test_data_that_nobody_can_read_are_told_by_the_exit_code():
+    done = run_with("1>&-", [sys.executable, "-m", "sagemaker_object_detection", "describe"])
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("root", ["missing/job", "a_file", "empty", "/proc/self/nothing", "/proc/self"])
+def test_where_there_is_no_job_nothing_is_made(tmp_path, root):
+    (tmp_path / "a_file").touch()
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    done = run_verb("train", "--root", tmp_path / root)
+    assert done.code == 2
+    assert re.fullmatch(
+        rf"ERROR: {tmp_path / root}: "
+        r"(cannot be opened \((No such file or directory|Not a directory)\)|holds no input/, .*); "
+        r"expected the folder of a job: name it with --root or \$SAGEMAKER_BASE_DIR\n",
+        done.output,
+    )
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_second_job_on_a_root_is_refused_and_leaves_the_first_alone(root):
+    source = "import sys\ndef train(job):\n    print('begun', flush=True)\n    sys.stdin.read()\n    print('saved')\n"
+    module = "sagemaker_object_detection.train"
+    command = COMMAND.format(moment="", signals=[], module=module, source=source)
+    with subprocess.Popen(
+        [sys.executable, "-c", command, "train", "--root", str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "begun\n"
+        second = run_stand_in("train", source, "--root", root)
+        assert second.code == 2
+        assert second.output.startswith(f"ERROR: {root}: another process runs a job there, and both would write")
+        assert os.listdir(root) == ["input"]
+        assert first.communicate("")[0] == "saved\n"
+    assert first.returncode == 0
+    assert run_stand_in("train", "def train(job):\n    print('saved')\n", "--root", root).output == "saved\n"
 
 
 def test_a_closed_pipe_is_no_fault_of_ours():

@@ -128,13 +128,23 @@ def test_a_report_that_fails_leaves_the_job_as_it_is(write, tmp_path, monkeypatc
     assert sorted(path.name for path in (tmp_path / "output/data").iterdir()) == ["metrics.json"]
 
 
-@pytest.mark.parametrize(("stopped_since", "looked"), [(10.0, True), (100.0, False)])
-def test_after_a_stop_the_detector_looks_again_only_if_there_is_time(write, tmp_path, caplog, stopped_since, looked):
+@pytest.mark.parametrize(("stopped_since", "reported"), [(10.0, True), (100.0, False)])
+def test_after_a_stop_there_is_a_report_only_if_there_is_time(write, tmp_path, caplog, stopped_since, reported):
+    page = tmp_path / "output/data/report.html"
+    page.write_text("of an earlier run")
     with caplog.at_level(logging.INFO):
         metrics = write(stopped_since=stopped_since)
     assert f"Saving the model; {120 - stopped_since:.0f} seconds are left" in caplog.text
-    assert ("score_thresholds" in metrics) == looked
-    assert ("too little time was left" in (tmp_path / "output/data/report.html").read_text()) != looked
+    assert f"The model is in {tmp_path}/model." in caplog.messages
+    assert ("score_thresholds" in metrics) == reported
+    assert page.exists() == reported
+    assert ("There is no report: 20 seconds are left before the process is killed." in caplog.messages) != reported
+
+
+def test_figures_that_there_is_no_time_for_are_missed_in_the_report(write, tmp_path, monkeypatch):
+    monkeypatch.setattr(Evaluator, "detections", lambda *_: None)
+    assert "score_thresholds" not in write(stopped_since=10.0)
+    assert "too little time was left" in (tmp_path / "output/data/report.html").read_text()
 
 
 def test_a_first_epoch_cut_short_has_a_report_without_figures(write, tmp_path):

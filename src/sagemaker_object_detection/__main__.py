@@ -2,13 +2,16 @@
 
 import sys
 
-from sagemaker_object_detection.job.stop import StopSignal
+from sagemaker_object_detection.job.stop import GRACE_SECONDS, SERVER_GRACE_SECONDS, TERMINATED, StopSignal
+from sagemaker_object_detection.job.streams import LogHandler, open_standard_streams
 
 if __name__ == "__main__":
+    open_standard_streams()  # before anything else is opened
     if sys.argv[1:2] in (["train"], ["serve"]):
         # Before the imports that take their time: process 1 never hears of a signal that it does not handle, and any
         # other process dies of it. What follows has a StopSignal of its own, which begins with what this one has seen.
-        StopSignal().__enter__()
+        grace = SERVER_GRACE_SECONDS if sys.argv[1] == "serve" else GRACE_SECONDS
+        StopSignal(grace, last_resort=True).__enter__()
     # Keras imports matplotlib where there is one: most of a second, and a warning where nobody may write to the home.
     # Nothing needs it before the report, which takes this back (report/charts.py).
     sys.modules["matplotlib"] = None  # type: ignore[assignment]
@@ -24,16 +27,14 @@ from typing import Any
 
 from sagemaker_object_detection import __version__
 from sagemaker_object_detection.errors import AlgorithmError, JobError, UserError
-from sagemaker_object_detection.guard import run_guarded
+from sagemaker_object_detection.guard import leave, run_guarded
+from sagemaker_object_detection.job.claim import RootError, claimed
 from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.metrics import without_metrics
 from sagemaker_object_detection.job.paths import Paths
 
 log = logging.getLogger("sagemaker_object_detection")
-
-TERMINATED = 143
-"""What a shell reports of a process that SIGTERM ended."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,22 +49,24 @@ def main(arguments: list[str] | None = None) -> int:
             log.error("%s", error)
         else:  # where it happened matters to whom it is reported to, not to whom the disk was too small for
             log.error("%s", failure_text(error), exc_info=exit_code(error) == AlgorithmError.exit_code)
-        if options.verb == "train":
+        if options.verb == "train" and not isinstance(error, RootError):
             write_failure(Paths.find(options.root), error)
 
-    return run_guarded(lambda: options.run(options), tell)
+    return run_guarded(lambda: options.run(options), tell, prints=options.verb not in ("train", "serve"))
 
 
 def _train(options: argparse.Namespace) -> None:
-    job = read_job(Paths.find(options.root))
-    if job.script is not None:
-        from sagemaker_object_detection.script_mode.supervisor import run_script
+    paths = Paths.find(options.root)
+    with claimed(paths):
+        job = read_job(paths)
+        if job.script is not None:
+            from sagemaker_object_detection.script_mode.supervisor import run_script
 
-        run_script(job, job.script)
-    else:
-        from sagemaker_object_detection.train import train
+            run_script(job, job.script)
+        else:
+            from sagemaker_object_detection.train import train
 
-        train(job)
+            train(job)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -231,7 +234,7 @@ class _Format(logging.Formatter):
 
 def _log_to_stdout(*, quiet: bool) -> None:
     """Everything to stdout, where SageMaker reads; for verbs whose output is data, only warnings, to stderr."""
-    handler = logging.StreamHandler(sys.stderr if quiet else sys.stdout)
+    handler = LogHandler(sys.stderr if quiet else sys.stdout)
     handler.setFormatter(_Format())
     log.handlers[:] = [handler]
     log.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -241,8 +244,5 @@ def _log_to_stdout(*, quiet: bool) -> None:
 if __name__ == "__main__":
     code = main()
     if sys.argv[1:2] in (["train"], ["serve"]):
-        # All is done. Python's end gives signals back to their defaults, and TensorFlow's then takes seconds, in which
-        # a stop would end a job that went well with a signal's exit code.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
+        leave(code)
     sys.exit(code)

@@ -3,16 +3,19 @@
 And around what a job can do without: a failure there costs one line of the log.
 """
 
+import atexit
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from sagemaker_object_detection.errors import AlgorithmError, JobError, first_line
 from sagemaker_object_detection.job.failure import exit_code, failure_text
 from sagemaker_object_detection.job.stop import StoppedError
+from sagemaker_object_detection.job.streams import write_nowhere
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +33,15 @@ def tell_on_stderr(error: Exception) -> None:
     print(text, file=sys.stderr)
 
 
-def run_guarded(run: Callable[[], int | None], tell: Callable[[Exception], None] = tell_on_stderr) -> int:
+def run_guarded(
+    run: Callable[[], int | None], tell: Callable[[Exception], None] = tell_on_stderr, *, prints: bool = True
+) -> int:
     """Runs a command.
 
     Args:
         run: its work; returns an exit code, None for 0.
         tell: is handed the error that ended it.
+        prints: whether its work is what it prints, and of no use without a reader. A log may lose its reader.
 
     Returns:
         the exit code: what `run` returned, 1 our fault, 2 the user can fix it, 3 the machine's or the platform's fault,
@@ -43,17 +49,32 @@ def run_guarded(run: Callable[[], int | None], tell: Callable[[Exception], None]
     """
     try:
         code = int(run() or 0)
-        sys.stdout.flush()
+        if prints:
+            sys.stdout.flush()
         return code
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        if not prints:  # no reader of ours, but the far end of a connection
+            tell(error)
+            return exit_code(error)
         # The reader of a pipe, such as `head`, has had enough. Python would complain again when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        write_nowhere(sys.stdout.fileno())
         return BROKEN_PIPE
     except (KeyboardInterrupt, StoppedError):
         return INTERRUPTED
     except Exception as error:
         tell(error)
         return exit_code(error)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once: TensorFlow takes seconds to leave, on a loaded machine many, and Python waits for
+    threads whose work nobody waits for any more. What is registered with `atexit` is done, as removing temporary
+    folders is."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 @contextmanager

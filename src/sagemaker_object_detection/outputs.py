@@ -19,6 +19,7 @@ from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.report.figures import Figures, compute_figures
 from sagemaker_object_detection.report.metrics_file import write_metrics
 from sagemaker_object_detection.report.pictures import Picture, draw_worst
+from sagemaker_object_detection.report.place import remove_page
 from sagemaker_object_detection.report.tensorboard import TensorBoard
 from sagemaker_object_detection.sentences import listed
 from sagemaker_object_detection.training.progress import Progress
@@ -27,8 +28,8 @@ from sagemaker_object_detection.training.recipe import recorded
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 45.0
-"""With less time than this before the process is killed, the detector does not go over the validation images for the
-report alone."""
+"""With less time than this before the process is killed there is no report: it takes four seconds, on a machine with
+ten other processes for each core thirty, and the detector may have to go over the validation images once more."""
 _CLASSES_SHOWN = 20
 
 
@@ -100,10 +101,13 @@ def write_outputs(
             log.warning("%s", fault)
     log.info("The model is in %s.", paths.model)
     with optional("The report", "the model is whole"):
-        # Late: what draws takes a second to import, and training does not wait for it.
-        from sagemaker_object_detection.report.page import PageContent, remove_page, write_page
-
         remove_page(paths.output_data)
+        if stop.seconds_left < REPORT_SECONDS:
+            log.warning("There is no report: %.0f seconds are left before the process is killed.", stop.seconds_left)
+            return
+        # Late: what draws takes a second to import, and training does not wait for it.
+        from sagemaker_object_detection.report.page import PageContent, write_page
+
         figures, pictures = _find_mistakes(progress, validation, evaluator, paths)
         if saved is not None:
             board.write_pictures(saved.number, pictures)

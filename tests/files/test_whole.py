@@ -18,6 +18,15 @@ def test_file_replaces_what_was_there_once_it_is_whole(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.json"]
 
 
+def test_link_under_the_other_name_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("kept")
+    (tmp_path / "file.unfinished").symlink_to(tmp_path / "target")
+    with whole_file(tmp_path / "file", "file.unfinished") as unfinished:
+        unfinished.write_text("new")
+    assert ((tmp_path / "target").read_text(), (tmp_path / "file").read_text()) == ("kept", "new")
+    assert not (tmp_path / "file").is_symlink()
+
+
 def test_file_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("old")

@@ -154,7 +154,7 @@ CHANGES: dict[str, Callable[[Random, Checkpoint], None]] = {
 KINDS = (*CHANGES, "file", "bytes")
 HARMLESS = ("layout",)
 """Kinds that leave a checkpoint whole."""
-MIXED = ("bytes", "claim", "handle", "place", "restarts", "separator", "text")
+MIXED = ("bytes", "checksum", "claim", "handle", "place", "restarts", "separator", "text")
 """Kinds that may come to nothing."""
 
 

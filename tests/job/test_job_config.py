@@ -362,3 +362,13 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(paths, name):
     file.unlink(missing_ok=True)
     os.mkfifo(file)
     assert f"input/config/{name}.json: cannot be read (Is a pipe); expected a file" in problems(paths)[0]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_link_without_end_in_place_of_a_file_is_the_users_to_mend(paths, name):
+    file = paths.root / f"input/config/{name}.json"
+    file.unlink(missing_ok=True)
+    file.symlink_to(file)
+    assert (
+        f"input/config/{name}.json: cannot be read (Too many levels of symbolic links); expected" in problems(paths)[0]
+    )

@@ -75,6 +75,16 @@ def test_a_file_system_that_is_mounted_read_only_is_the_users_to_mend(tmp_path, 
     )
 
 
+def test_outputs_below_a_place_where_nothing_can_be_made_are_the_users_to_mend(tmp_path):
+    (tmp_path / "output").symlink_to("/proc/self")
+    with pytest.raises(UserError) as caught:
+        prepare_outputs(Paths(tmp_path))
+    assert str(caught.value) == (
+        f"{tmp_path}/output/data: cannot be created (No such file or directory); expected a folder this process may "
+        "write to"
+    )
+
+
 def test_a_full_disk_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", failing_mkdir(errno.ENOSPC))
     with pytest.raises(OSError, match="No space left on device"):

@@ -58,6 +58,18 @@ def test_what_an_outer_one_has_seen_is_handed_on_and_later_signals_change_nothin
         assert outer.seconds_left == 70.0
 
 
+def test_the_time_counts_from_the_signal_though_python_hears_of_it_later(clock):
+    with StopSignal() as stop:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: None)  # as if its handler were not run
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not stop.requested:
+            pass
+        clock.now += 100
+        signal.signal(signal.SIGTERM, before)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.seconds_left == 20.0
+
+
 def test_what_cannot_go_on_is_ended_by_a_stop_and_by_nothing_else():
     NEVER.check()
     with StopSignal() as stop:

@@ -61,10 +61,15 @@ class Server:
 
 
 @contextmanager
-def started(*arguments: object, **environment: str) -> Iterator[Server]:
-    """`serve --port 0 ...`, which knows the tiny models too; killed at the end if it still runs."""
+def started(*arguments: object, files: int | None = None, **environment: str) -> Iterator[Server]:
+    """`serve --port 0 ...`, which knows the tiny models too; killed at the end if it still runs.
+
+    Args:
+        files: that it may have open; None for as many as this process.
+    """
+    limited = ["sh", "-c", 'ulimit -n "$0"; exec "$@"', str(files)] if files else []
     process = subprocess.Popen(
-        [sys.executable, TINY_JOB, "serve", "--port", "0", *map(str, arguments)],
+        [*limited, sys.executable, TINY_JOB, "serve", "--port", "0", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -78,8 +83,8 @@ def started(*arguments: object, **environment: str) -> Iterator[Server]:
 
 
 @contextmanager
-def serving(model: Path, **environment: str) -> Iterator[Server]:
+def serving(model: Path, *, files: int | None = None, **environment: str) -> Iterator[Server]:
     """A server that is ready."""
-    with started("--model", model, **environment) as server:
+    with started("--model", model, files=files, **environment) as server:
         server.wait_for(r"Ready after")
         yield server

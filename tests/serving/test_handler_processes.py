@@ -254,8 +254,12 @@ def with_script(model: Path, text: str) -> Path:
 
 
 def test_a_server_answers_with_the_script_and_ends_well(model: Path):
-    settings = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
-    with serving(with_script(model, SCRIPT), SAGEMAKER_MODEL_SERVER_WORKERS="1", **settings) as server:
+    with serving(
+        with_script(model, SCRIPT),
+        SAGEMAKER_MODEL_SERVER_WORKERS="1",
+        SAGEMAKER_PROGRAM="inference.py",
+        SAGEMAKER_SUBMIT_DIRECTORY="/opt/ml/model/code",
+    ) as server:
         address = f"{server.address}/invocations"
         response = requests.post(address, picture(51, 200), headers={"Content-Type": "anything/else"}, timeout=60)
         assert (response.status_code, response.headers["content-type"]) == (200, "application/x-mine")

@@ -198,6 +198,23 @@ def test_several_images_are_drawn_into_a_folder_whatever_it_is_called(model: Pat
     assert [Path(json.loads(line)["drawing"]).parent for line in lines] == [tmp_path / "seen.png"] * 2
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_in_the_folder_for_drawings_leads_nowhere(model: Path, image: Path, tmp_path: Path, there: bool) -> None:
+    target = tmp_path / "elsewhere"
+    if there:
+        target.write_text("kept")
+    (tmp_path / "drawings").mkdir()
+    (tmp_path / "drawings" / "0-a.png").symlink_to(target)
+    os.mkfifo(tmp_path / "drawings" / "1-a.png")  # nobody reads it
+    for line in predict_files(model, [image, image], tmp_path / "drawings", 0.3):
+        drawing = Path(json.loads(line)["drawing"])
+        assert not drawing.is_symlink()
+        with Image.open(drawing) as drawn:
+            assert drawn.size == (20, 10)
+    assert target.exists() == there
+    assert not there or target.read_text() == "kept"
+
+
 def test_drawings_where_no_folder_can_be(model: Path, image: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     rest = "expected a folder that may be written to, or a path where one can be made"

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 import requests
 from constant_model import LABELS, save_model
 from PIL import Image
-from servers import Server, serving, started
+from servers import LONG, Server, serving, started
 from shared import fake_driver
 
 pytestmark = pytest.mark.slow
@@ -240,6 +241,20 @@ def test_answers_of_many_clients_are_not_mixed_up(server: Server) -> None:
         answers = list(clients.map(ask, images))
     for image, given in zip(images, answers, strict=True):
         assert given == answer(*image)
+
+
+def test_clients_that_do_nothing_or_drip_take_no_others_place(model: Path) -> None:
+    """Six times as many connections as the server has files for, half of them in the middle of a body."""
+    body = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 900000\r\n\r\nx"
+    with serving(model, files=200) as server, ExitStack() as attack:
+        for number in range(600):
+            connection = attack.enter_context(socket.create_connection(("127.0.0.1", server.port), 60))
+            if number % 2:
+                connection.sendall(body)
+        for number in range(20):
+            assert invoke(server, picture(51, 100 + number)).json() == answer(51, 100 + number)
+            assert requests.get(f"{server.address}/ping", timeout=LONG).status_code == 200
+        assert "Traceback" not in "".join(server.lines)
 
 
 def test_sigterm_answers_the_request_under_way_and_ends_with_0(model: Path) -> None:

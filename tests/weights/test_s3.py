@@ -14,6 +14,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.errors import PlatformError, UserError
 from sagemaker_object_detection.job.stop import StoppedError
+from sagemaker_object_detection.sentences import shown
 from sagemaker_object_detection.weights.sources import source_at
 
 pytestmark = pytest.mark.slow
@@ -203,8 +204,8 @@ def test_keys_that_cannot_be_files_are_refused(s3, cache, keys):
     for key in keys:
         s3.put_object(Bucket="models", Key=key, Body=b"1")
     assert refusal("s3://models/ssd", cache) == (
-        f"the object {max(keys)!r} has no place in a folder; expected keys that are plain relative paths: upload the "
-        "model again"
+        f"the object {shown(max(keys))} has no place in a folder; expected keys that are plain relative paths: upload "
+        "the model again"
     )
 
 

@@ -45,7 +45,8 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
         raw = data.read_bytes(annotations, "a COCO file with the lists images, annotations and categories")
     has_images = data.has_folder(images, "the folder of the images")
     if raw is not None:
-        table, found = parse_annotations(str(annotations), annotations.parent, raw, annotations.name, DEGREES_KEYS)
+        place, folder = str(annotations), annotations.parent
+        table, found = parse_annotations(place, folder, raw, annotations.name, turns=DEGREES_KEYS)
         data.problems += found
     if raw is None or table is None:
         return data

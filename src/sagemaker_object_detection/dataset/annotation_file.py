@@ -172,7 +172,7 @@ def _parse_manifest(channel: str, folder: Path, raw: bytes, file: str) -> tuple[
 
 
 def parse_annotations(
-    channel: str, folder: Path, raw: bytes, file_name: str = ANNOTATIONS_FILE, turns: Collection[str] = ()
+    channel: str, folder: Path, raw: bytes, file_name: str = ANNOTATIONS_FILE, *, turns: Collection[str] = ()
 ) -> tuple[AnnotationTable | None, list[Problem]]:
     """As `read_annotations`, of the file's bytes.
 

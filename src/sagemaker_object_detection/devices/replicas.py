@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 _PACKAGE = "sagemaker_object_detection"
 PORT = 8890
 """Where the hosts of a job speak with each other."""
+_FAREWELL_SECONDS = 2.0
+"""The chief is there for so long after the others have said that they are, for them to hear that it is too."""
 JOIN_SECONDS = 60.0
 """How long TensorFlow may take to join hosts that are all there; it takes less than one."""
 
@@ -173,6 +176,8 @@ class Replicas:
     def wait(self) -> None:
         """Until every host is here. Where hosts share a machine, the first one to leave ends the others."""
         self.any(False)
+        if self.hosts > 1 and self.is_chief:
+            time.sleep(_FAREWELL_SECONDS)
 
     def log_share(self, batch_size: int, *, frozen: bool) -> None:
         """Says once how a batch is divided, where it is."""

@@ -25,6 +25,8 @@ def whole_file(path: Path, unfinished: str | None = None) -> Iterator[Path]:
     """
     other = path.with_name(unfinished or f".{secrets.token_hex(8)}.unfinished")
     try:
+        if unfinished is not None:
+            other.unlink(missing_ok=True)  # left by a killed process, or a link that somebody has put there
         yield other
         with other.open("rb") as file:
             os.fsync(file.fileno())

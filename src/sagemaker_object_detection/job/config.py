@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from sagemaker_object_detection.files import strict_json
-from sagemaker_object_detection.files.regular import SpecialFileError, read_regular
+from sagemaker_object_detection.files.disk import DISK_FAULTS
+from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.job import jumpstart, older_built_in, settings
 from sagemaker_object_detection.job.channels import CHANNELS, PLATFORM_CHANNELS, SETTINGS
@@ -227,7 +228,9 @@ def _unreadable(folder: Path, expected: str) -> str | None:
         problem = "is empty"
     except FileNotFoundError:
         problem = "does not exist"
-    except (NotADirectoryError, PermissionError) as error:
+    except OSError as error:
+        if error.errno in DISK_FAULTS:
+            raise
         problem = f"cannot be listed ({error.strerror})"
     return f"{folder} {problem}; expected {expected}: check the channel's S3 prefix or mount"
 
@@ -280,7 +283,9 @@ def _read_object(path: Path, example: str, problems: list[str]) -> dict[str, Any
         value = strict_json.parse(read_regular(path), numbers_as_text=True)
     except FileNotFoundError:
         return None
-    except (SpecialFileError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+    except OSError as error:
+        if error.errno in DISK_FAULTS:
+            raise
         problem = f"cannot be read ({error.strerror}); expected a file such as {example}"
     except JsonError as error:
         problem = f"{error}. {error.advice}; expected an object such as {example}"

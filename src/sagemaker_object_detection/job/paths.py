@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files.disk import DISK_FAULTS
 
 PLATFORM_ROOT = Path("/opt/ml")
 ROOT_VARIABLE = "SAGEMAKER_BASE_DIR"
@@ -88,16 +89,16 @@ def prepare_outputs(paths: Paths) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK):
                 problems.append(f"{folder}: cannot be written; mount it writable or run the container as root")
-        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        except OSError as error:
+            if error.errno in DISK_FAULTS:
+                raise
+            if error.errno == errno.EROFS:
+                raise UserError(
+                    f"{folder}: cannot be created ({error.strerror}); mount {paths.root} writable: the model and the "
+                    "job's other outputs are written there"
+                ) from None
             problems.append(
                 f"{folder}: cannot be created ({error.strerror}); expected a folder this process may write to"
             )
-        except OSError as error:
-            if error.errno != errno.EROFS:
-                raise
-            raise UserError(
-                f"{folder}: cannot be created ({error.strerror}); mount {paths.root} writable: the model and the "
-                "job's other outputs are written there"
-            ) from None
     if problems:
         raise UserError(problems)

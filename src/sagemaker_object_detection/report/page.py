@@ -1,7 +1,6 @@
 """`report.html`: what the job came to, on one page that needs nothing beside it, and the same pictures as PNG files."""
 
 import base64
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +23,12 @@ from sagemaker_object_detection.report import charts
 from sagemaker_object_detection.report.drawing import colour_of
 from sagemaker_object_detection.report.figures import Figures
 from sagemaker_object_detection.report.pictures import Picture
+from sagemaker_object_detection.report.place import FILE_NAME, PICTURES, remove_page
 from sagemaker_object_detection.step.optimizer import learning_rate
 from sagemaker_object_detection.step.readings import PARTS
 from sagemaker_object_detection.training.progress import Epoch
 from sagemaker_object_detection.training.recipe import recorded, steps_per_epoch, total_steps
 
-FILE_NAME = "report.html"
-PICTURES = "report"
 _TEMPLATE = "report.html.j2"
 MAX_CONFUSION = 30
 """Classes that a confusion matrix is legible with; of more, the pairs that are confused most are listed."""
@@ -73,12 +71,6 @@ def write_page(findings: PageContent, folder: Path) -> Path:
         (temporary / FILE_NAME).write_text(render(findings, drawn), encoding="utf-8")
         (temporary / PICTURES).rename(folder / PICTURES)
         return (temporary / FILE_NAME).rename(folder / FILE_NAME)
-
-
-def remove_page(folder: Path) -> None:
-    """Removes the page of an earlier run, which would speak of another model."""
-    (folder / FILE_NAME).unlink(missing_ok=True)
-    shutil.rmtree(folder / PICTURES, ignore_errors=True)
 
 
 def render(findings: PageContent, drawn: Mapping[str, bytes]) -> str:

@@ -27,6 +27,7 @@ from sagemaker_object_detection.job.stop import StopSignal
 log = logging.getLogger(__name__)
 
 TOOLKIT = "sagemaker_training"
+_STDOUT, _STDERR = 1, 2
 _POLL_SECONDS = 0.2
 _KEPT_BYTES = 64 * 1024
 _LINES_BEFORE_CAUSE = 6
@@ -97,41 +98,46 @@ def supervise(
 ) -> Ended:
     """Run a command to its end, in a process group of its own, to which a stop is passed on as SIGTERM.
 
-    Its stdout is this process's, its stderr is passed on as it comes. When it was stopped, the group's other processes
-    are waited for as well: a shell dies of SIGTERM at once while the program it had started may be saving its work.
+    What it writes is passed on as it comes; that nobody reads it any more does not end it. When it was stopped, the
+    group's other processes are waited for as well: a shell dies of SIGTERM at once while the program it had started may
+    be saving its work.
     """
     process = subprocess.Popen(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,  # a group in the background that read from a terminal would be suspended
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=pass_fds,
         process_group=0,
     )
+    assert process.stdout is not None
     assert process.stderr is not None
     kept = bytearray()
     forwarded = False
-    with process.stderr, selectors.DefaultSelector() as selector:
-        selector.register(process.stderr, selectors.EVENT_READ)
+    with process.stdout, process.stderr, selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ, _STDOUT)
+        selector.register(process.stderr, selectors.EVENT_READ, _STDERR)
         while True:
             if stop.requested and not forwarded:
                 forwarded = True
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGTERM)
-            # Asked before the pipe is read: what a process wrote before it ended is in the pipe by then.
+            # Asked before the pipes are read: what a process wrote before it ended is in them by then.
             over = process.poll() is not None
             waiting = over and forwarded and stop.seconds_left > _LEFT_FOR_FAILURE_FILE and _has_members(process.pid)
             arrived = selector.select(0 if over and not waiting else _POLL_SECONDS)
-            if arrived:
-                chunk = os.read(process.stderr.fileno(), _KEPT_BYTES)
-                kept += chunk
-                del kept[:-_KEPT_BYTES]
+            for pipe, _ in arrived:
+                chunk = os.read(pipe.fd, _KEPT_BYTES)
+                if pipe.data == _STDERR:
+                    kept += chunk
+                    del kept[:-_KEPT_BYTES]
                 if not chunk:
-                    selector.unregister(process.stderr)
-                with contextlib.suppress(OSError):  # a log that nobody reads any more does not end the script
+                    selector.unregister(pipe.fileobj)
+                with contextlib.suppress(OSError):
                     while chunk:
-                        chunk = chunk[os.write(2, chunk) :]
-            elif over and not waiting:
+                        chunk = chunk[os.write(pipe.data, chunk) :]
+            if not arrived and over and not waiting:
                 return Ended(process.returncode, _lines(bytes(kept)))
 
 

@@ -7,7 +7,7 @@ Every answer is JSON; what cannot be answered is {"error": a sentence} with the 
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MAX_HELD_BYTES = 2**29
 """Of all bodies that are being read or wait. Beyond it requests are turned away: a full memory would end them all."""
+_AHEAD_BYTES = 2**18
 BODY_SECONDS = 60.0
 """How long a body may take to arrive: SageMaker gives the whole request no longer."""
 RETRY_SECONDS = "1"
@@ -48,25 +49,32 @@ class Service:
     """Bytes of the largest body."""
     transforms: int
     """How many requests batch transform should have open at a time."""
+    most_requests: int = 1000
+    """For an answer of the model, at a time."""
     queue: BatchQueue = field(default_factory=BatchQueue)
     model: Model | None = None
     """None until it is loaded, and where there are `models`."""
     models: Models | None = None
     """Of a multi-model endpoint."""
     held: int = 0
-    """Bytes of the bodies of the requests under way, as far as they are announced or there."""
+    """Bytes of the bodies of the requests under way: what is there of them, and what is announced next."""
+    under_way: int = 0
+    """Requests whose bodies are there."""
 
     def app(self) -> Starlette:
-        routes = [Route("/ping", self._ping), Route("/execution-parameters", self._execution_parameters)]
+        routes: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+            ("GET", "/ping", self._ping),
+            ("GET", "/execution-parameters", self._execution_parameters),
+        ]
         if self.models is None:
-            routes.append(Route("/invocations", self._invocations, methods=["POST"]))
+            routes.append(("POST", "/invocations", self._invocations))
         else:
             routes += [
-                Route("/models", partial(self._list, self.models), methods=["GET"]),
-                Route("/models", partial(self._load, self.models), methods=["POST"]),
-                Route("/models/{name}", partial(self._describe, self.models), methods=["GET"]),
-                Route("/models/{name}", partial(self._unload, self.models), methods=["DELETE"]),
-                Route("/models/{name}/invoke", partial(self._invoke, self.models), methods=["POST"]),
+                ("GET", "/models", partial(self._list, self.models)),
+                ("POST", "/models", partial(self._load, self.models)),
+                ("GET", "/models/{name}", partial(self._describe, self.models)),
+                ("DELETE", "/models/{name}", partial(self._unload, self.models)),
+                ("POST", "/models/{name}/invoke", partial(self._invoke, self.models)),
             ]
         refused = partial(_refused, "POST /models/NAME/invoke" if self.models else "POST /invocations")
         handlers: dict[Any, Any] = {
@@ -75,7 +83,8 @@ class Service:
             ClientDisconnect: _gone,
             Exception: _failed,
         }
-        app = Starlette(routes=routes, exception_handlers=handlers)
+        stoppable = [Route(path, partial(_stoppable, answer), methods=[method]) for method, path, answer in routes]
+        app = Starlette(routes=stoppable, exception_handlers=handlers)
         app.router.redirect_slashes = False  # its answer would have no body
         return app
 
@@ -147,10 +156,16 @@ class Service:
                 raise RequestError(
                     415, f"Content-Encoding: got {encoding[:80]!r}; expected none: send the body uncompressed"
                 )
-            with use() as model:
-                if model is not None and model.handler is not None:
-                    return await self._by_script(request, body, model)
-                return await self._by_model(request, body, model)
+            if self.under_way >= self.most_requests:
+                raise RequestError(503, f"busy: {self.most_requests} requests are under way; try again later")
+            self.under_way += 1
+            try:
+                with use() as model:
+                    if model is not None and model.handler is not None:
+                        return await self._by_script(request, body, model)
+                    return await self._by_model(request, body, model)
+            finally:
+                self.under_way -= 1
         finally:
             body.drop()
 
@@ -207,7 +222,8 @@ _HEADERS = ThreadPoolExecutor(1, thread_name_prefix="headers")
 
 
 class _Body:
-    """A body as it arrives. What it holds, or says that it will, is counted in `service.held` until it is dropped.
+    """A body as it arrives. What it holds, and the next quarter of a megabyte that it says will come, is counted in
+    `service.held` until it is dropped: bodies that are announced and do not come must not take the room of others.
 
     Args:
         length: what the request says of it.
@@ -217,10 +233,11 @@ class _Body:
     def __init__(self, service: Service, length: str, limit: int) -> None:
         self._service, self._limit = service, limit
         self._contents = bytearray()
-        self._counted = 0
+        self._counted = self._announced = 0
         self.refusal: RequestError | None = None
         if length.isascii() and length.isdigit() and len(length) < 16:
-            self._count(int(length))
+            self._announced = int(length)
+            self._count()
 
     def __len__(self) -> int:
         return len(self._contents)
@@ -229,7 +246,7 @@ class _Body:
         """A body that is refused is not kept."""
         if self.refusal is None:
             self._contents += block
-            self._count(max(self._counted, len(self._contents)))
+            self._count()
 
     def take(self) -> bytes:
         """The whole; it stays counted."""
@@ -242,8 +259,9 @@ class _Body:
         self._counted = 0
         self._contents.clear()
 
-    def _count(self, size: int) -> None:
-        if size > self._limit:
+    def _count(self) -> None:
+        size = max(len(self._contents), min(self._announced, len(self._contents) + _AHEAD_BYTES))
+        if max(size, self._announced) > self._limit:
             limit = self._limit / 2**20
             self.refusal = RequestError(413, f"more than {limit:g} MB are not accepted: shrink the image")
         elif self._service.held + size - self._counted > MAX_HELD_BYTES:
@@ -253,6 +271,13 @@ class _Body:
             self._counted = size
             return
         self.drop()
+
+
+async def _stoppable(answer: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+    try:
+        return await answer(request)
+    except asyncio.CancelledError:  # by the server, as its last seconds begin
+        raise RequestError(503, "the server is stopping; try again") from None
 
 
 async def _in_thread(call: Callable[..., _T], *arguments: Any) -> _T:

@@ -73,7 +73,7 @@ def predict_files(
     if drawings is not None:
         with writing("--draw", drawings):
             (drawings.parent if targets == [drawings] else drawings).mkdir(parents=True, exist_ok=True)
-    answers = _answers(predictor, files, headers, targets, min_score)
+    answers = _answers(predictor, files, headers, targets, min_score, named=targets == [drawings])
     if format == "coco":
         yield from array_lines(
             result
@@ -104,8 +104,11 @@ def _answers(
     headers: Sequence[Header],
     drawings: Sequence[Path | None],
     min_score: float,
+    *,
+    named: bool,
 ) -> Iterator[dict[str, Any]]:
-    """Of each image what `artifact.inference.respond` says, once it is drawn."""
+    """Of each image what `artifact.inference.respond` says, once it is drawn. named: whether somebody named the drawing
+    itself, and not a folder for it."""
     highest, drawn = 0.0, drawings[0] is None
     for file, header, drawing in zip(files, headers, drawings, strict=True):
         try:
@@ -121,7 +124,7 @@ def _answers(
             marks = _marks(answer, predictor.labels.names, min_score)
             highest, drawn = max([highest, *answer["scores"]]), drawn or bool(marks)
             picture = draw(Image.fromarray(pixels), marks)
-            with whole_file("--draw", drawing) as unfinished, writing("--draw", drawing):
+            with whole_file("--draw", drawing, named=named) as unfinished, writing("--draw", drawing):
                 picture.save(unfinished, format=_PICTURES[drawing.suffix.lower()])
         yield answer
     if not drawn:

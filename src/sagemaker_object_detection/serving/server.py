@@ -4,13 +4,13 @@ SageMaker asks for connections within 250 ms, and for a healthy /ping within fou
 process 30 seconds after SIGTERM.
 """
 
+import asyncio
 import logging
 import os
-import resource
 import socket
-import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -20,6 +20,12 @@ from sagemaker_object_detection.artifact.model_info import ModelInfo
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.serving.app import Service
+from sagemaker_object_detection.serving.connections import (
+    KEEP_ALIVE_SECONDS,
+    Connection,
+    Connections,
+    most_connections,
+)
 from sagemaker_object_detection.serving.model import Loader
 from sagemaker_object_detection.serving.models import Models
 from sagemaker_object_detection.serving.published import find_model
@@ -37,10 +43,10 @@ log = logging.getLogger(__name__)
 
 ANSWERING_SECONDS = 15.0
 """After SIGTERM: what still waits then is refused."""
+REFUSING_SECONDS = 18.0
+"""After SIGTERM: what a model, a script or a slow body has not let go of by then is refused without waiting."""
 SHUTDOWN_SECONDS = 22
 CLOSING_SECONDS = 3.0
-KEEP_ALIVE_SECONDS = 75
-"""Longer than the 60 seconds for which SageMaker's side keeps a connection, so that it is never the one surprised."""
 _BACKLOG = 2048
 
 
@@ -58,27 +64,25 @@ def serve(model: Path, port: int | None) -> None:
     # Says at once that there is no model, before TensorFlow is imported.
     if not settings.multi_model and isinstance(find_model(model), ModelInfo):
         name_idle(os.environ, (MODEL_ID,), "the model says itself what it is")
-    payload = settings.max_payload_in_mb
+    payload, most = settings.max_payload_in_mb, most_connections()
     service = Service(
         max_payload=payload * 2**20,
         transforms=max(1, LARGEST_PAYLOAD_IN_MB // payload),
+        most_requests=3 * most // 4,  # the others are for pings
         queue=BatchQueue(),
         models=Models(settings.max_models) if settings.multi_model else None,
     )
-    # As many connections as the system lets this process have: 1024 files, as many start with, are soon used up.
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with StopSignal() as stop, _listening(settings.port if port is None else port) as listener:
         config = uvicorn.Config(
             service.app(),
             lifespan="off",
             log_config=None,
             access_log=False,
+            ws="none",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            backlog=_BACKLOG,
         )
-        server = _Server(config, service, stop)
+        server = _Server(config, service, Connections(most), stop)
         failures: list[BaseException] = []
 
         def load() -> None:
@@ -104,22 +108,37 @@ def serve(model: Path, port: int | None) -> None:
         if failures:
             raise failures[0]
         log.info("Stopped." if closed else "Stopped, while an image was still being computed.")
-        if not closed:  # at its end Python would wait for TensorFlow, and SageMaker for neither
-            sys.stdout.flush()
-            os._exit(0)
 
 
 class _Server(uvicorn.Server):
     """Ends when `stop` says so, which listens since the process began. uvicorn's own handlers come later, and a signal
     just before them would be lost."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, stop: StopSignal) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, connections: Connections, stop: StopSignal) -> None:
         super().__init__(config)
         self._service = service
+        self._connections = connections
         self._stop = stop
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()
+
+    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        self.servers = []  # asyncio's, which accept in another way
+        for listener in sockets or ():
+            listener.setblocking(False)
+            self._connections.listen(listener, lambda: Connection(self._connections, self.config, self.server_state))
+        self.started = True
+
+    async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        for listener in sockets or ():
+            self._connections.close(listener)
+        asyncio.get_running_loop().call_later(REFUSING_SECONDS, self._refuse)
+        await super().shutdown(list(sockets or ()))
+
+    def _refuse(self) -> None:
+        for task in self.server_state.tasks:
+            task.cancel()
 
     async def on_tick(self, counter: int) -> bool:
         """Asked ten times a second, until it says that the server is to end."""

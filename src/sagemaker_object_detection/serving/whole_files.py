@@ -24,23 +24,27 @@ def writing(option: str, path: Path) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def whole_file(option: str, path: Path) -> Iterator[Path]:
+def whole_file(option: str, path: Path, *, named: bool = True) -> Iterator[Path]:
     """Where to write what is to be the file `path`: a name beside it, that begins with a dot, until the end of the
-    block. If that is left by an exception, whatever was there under `path` stays. A pipe or a device is written itself.
+    block. If that is left by an exception, whatever was there under `path` stays.
+
+    Args:
+        named: whether somebody has named the file itself: then a pipe or a device is written, and where there is a link
+            the file that it leads to. In a folder that was named others may have put one, which is replaced.
     """
     with writing(option, path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:  # which of the two exists would not be said
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-        if path.is_dir():
+        if path.is_dir() and (named or not path.is_symlink()):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        special = path.exists() and not path.is_file()
+        special = named and path.exists() and not path.is_file()
     if special:
         yield path
         return
     with ExitStack() as stack:
-        yield stack.enter_context(whole.whole_file(Path(os.path.realpath(path))))  # a link stays one
+        yield stack.enter_context(whole.whole_file(Path(os.path.realpath(path)) if named else path))
         with writing(option, path):
             stack.pop_all().close()
 

@@ -1,0 +1,13 @@
+"""Where the report lies. Apart from the page, whose charts take seconds to import on a loaded machine."""
+
+import shutil
+from pathlib import Path
+
+FILE_NAME = "report.html"
+PICTURES = "report"
+
+
+def remove_page(folder: Path) -> None:
+    """Removes the page of an earlier run, which would speak of another model."""
+    (folder / FILE_NAME).unlink(missing_ok=True)
+    shutil.rmtree(folder / PICTURES, ignore_errors=True)
