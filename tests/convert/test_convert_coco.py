@@ -253,7 +253,7 @@ def edit(folder, values):
     write_json(folder / "instances.json", document)
 
 
-TURNED = ({"rotation": 90}, {"attributes": {"occluded": False, "rotation": 90.0}}, {"angle": -270})
+TURNED = ({"rotation": 90}, {"attributes": {"occluded": False, "rotation": 90.0}}, {"rotation": -270})
 
 
 @pytest.mark.parametrize("beside", TURNED)
@@ -273,18 +273,26 @@ def test_turned_boxes_are_refused_or_on_request_the_boxes_around_them_taken(besi
 
 def test_boxes_that_are_not_turned_are_boxes(tmp_path, capsys):
     arguments = write_coco(tmp_path)
-    still = {"attributes": {"rotation": 0.0}, "rotation": 360, "angle": None, "bbox_mode": 1}
+    still = {"attributes": {"rotation": 0.0}, "rotation": 360, "angle": "low", "bbox_mode": 1}
     edit(tmp_path, still)
     converted(capsys, arguments, tmp_path / "new")
     assert read_back(tmp_path / "new") == expected()
 
 
-def test_a_turn_that_is_no_number_and_another_notation_are_told(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ({"angle": 0.5}, ": 1 boxes are rotated, as angle says; first: annotations[0] with angle 0.5."),
+        ({"attributes": {"theta": 3}}, ": 1 boxes are rotated, as attributes.theta says; first: "),
+        (
+            {"bbox_mode": 0},
+            ": 1 annotations have bbox_mode 0, so boxes are xyxy, and COCO's are xywh; first: annotations[0]. "
+            "Convert the boxes, or correct it.",
+        ),
+    ],
+)
+def test_turns_in_unknown_units_and_other_notations_are_refused(beside, told, tmp_path, capsys):
     arguments = write_coco(tmp_path)
-    edit(tmp_path, {"rotation": "steep", "bbox_mode": 0})
-    place = f"{tmp_path}/instances.json annotations[0]"
-    assert refused(capsys, arguments, tmp_path) == [
-        f"{place}: bbox_mode is 0, detectron2's number of another notation; expected 1, [x, y, width, height] in "
-        "pixels. Convert the boxes, or correct it.",
-        f'{place}: rotation is the text "steep"; expected by how many degrees the box is turned. Correct it.',
-    ]
+    edit(tmp_path, beside)
+    (problem,) = refused(capsys, [*arguments, "--polygons", "enclosing"], tmp_path)
+    assert problem.startswith(f"{tmp_path}/instances.json{told}")

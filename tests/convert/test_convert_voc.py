@@ -240,7 +240,7 @@ def test_outlines_are_refused_or_on_request_the_boxes_around_them_taken(tool, so
 
 def test_boxes_that_are_not_turned_or_have_an_outline_besides_are_boxes(source, tmp_path, capsys):
     still = "<attributes><attribute><name>rotation</name><value>0.0</value></attribute></attributes>"
-    still += "<rotation>360</rotation><angle>0</angle>"
+    still += "<rotation>360</rotation><angle>front</angle>"
     polygon = "<polygon><x1>2</x1><y1>3</y1><x2>19</x2><y2>3</y2><x3>9</x3><y3>30</y3></polygon>"
     edit(tmp_path / "Annotations/a.xml", "</object>", f"{still}{polygon}<occluded>1</occluded></object>")
     converted(capsys, source, tmp_path / "new")

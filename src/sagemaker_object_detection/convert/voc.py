@@ -24,6 +24,7 @@ from sagemaker_object_detection.convert.foreign import (
 from sagemaker_object_detection.convert.outlines import POLYGON, ROTATED, around, rotated
 from sagemaker_object_detection.convert.pictures import find_picture
 from sagemaker_object_detection.convert.xml_tree import Element, UnreadableXmlError, parse_xml
+from sagemaker_object_detection.dataset.box_keys import DEGREES_KEYS, ROTATION_KEYS
 from sagemaker_object_detection.geometry.boxes import from_pixel_indices
 
 VOC = "voc"
@@ -39,9 +40,6 @@ _OTHER_ROOTS = {
     "dataset": "dlib's format, which is not converted: export COCO or Pascal VOC",
 }
 """By the root element, what another tool's XML file is, and what to do."""
-_DEGREES, _ANGLES = "rotation", ("angle", "theta")
-"""Elements and attributes that say by how much a box is turned. CVAT writes the first, also where it is 0; of the
-others it is not known whether they are degrees."""
 _DIFFICULT = {"keep": "kept as they are", "ignore": "made regions to ignore", "drop": "left out"}
 
 
@@ -235,27 +233,24 @@ def _polygon(item: Element) -> list[tuple[float, float]]:
 
 
 def _degrees(item: Element, path: Path) -> float:
-    """By how much an object's box is turned. Raises an InvalidError where that cannot be read."""
+    """By how much an object's box is turned. Raises an InvalidError where that is in a unit that is not known."""
     attributes = [each for group in item.all("attributes") for each in group.all("attribute")]
-    known = (_DEGREES, *_ANGLES)
     named = [
-        (name.text.strip().lower(), value)
-        for each in attributes
-        for name in each.all("name")
-        for value in each.all("value")
+        (name.text.strip(), value) for each in attributes for name in each.all("name") for value in each.all("value")
     ]
-    own = [(tag, value) for tag in known for parent in (item, *item.all("bndbox")) for value in parent.all(tag)]
-    for tag, element in (*own, *named):
-        turn = _number(element, path, "unreadable objects", "by how much the box is turned") if tag in known else 0.0
-        if turn and tag != _DEGREES:
+    own = [(child.tag, child) for parent in (item, *item.all("bndbox")) for child in parent.children]
+    for key, element in (*own, *named):
+        turn = parse_number(element.text) if key in ROTATION_KEYS else None
+        if turn and key not in DEGREES_KEYS:
             text = (
-                f"{path} line {element.line}: {tag} is {element.text.strip()!r}, so the box is turned, in degrees or "
-                f"not. Write the upright box around the object and leave it out, or call it {_DEGREES}, in degrees."
+                f"{path} line {element.line}: {key} is {element.text.strip()!r}, so the box is turned, in degrees or "
+                f"not. Write the upright box around the object and leave it out, or call it {DEGREES_KEYS[0]}, in "
+                f"degrees."
             )
             raise InvalidError("polygons and rotated boxes", text)
         if turn:
             return turn
-    return 0.0
+    return 0.0  # also of a word, such as a camera's angle
 
 
 def _number(element: Element, path: Path, kind: str, expected: str, *, is_side: bool = False) -> float:

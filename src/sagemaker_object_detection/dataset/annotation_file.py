@@ -181,7 +181,7 @@ def parse_annotations(
 
     Args:
         file_name: what sentences call it.
-        turns: keys with a box's rotation that the caller reads itself.
+        turns: keys beside a box by which the caller turns it; any other one that turns it is a problem.
     """
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     document = _decode(raw)
@@ -202,7 +202,7 @@ def parse_annotations(
     notes = [_told_beside(channel, key) for key in keys if not key.says]
     if unsized:
         notes.append(f"{channel}: {unsized} images have a height or width of 0, which is unknown: their files say it.")
-    rotated = [_rotated(channel, key, file_name) for key in keys if key.says == ROTATED and key.key not in turns]
+    rotated = [_rotated(channel, key, file_name) for key in keys if key.says == ROTATED and key.name not in turns]
     formats = tuple(key for key in keys if key.says and key.says != ROTATED)
     return replace(table, notes=tuple(notes), said_formats=formats), problems + rotated + unlinked
 

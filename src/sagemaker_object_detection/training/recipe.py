@@ -87,14 +87,8 @@ def settle(given: Hyperparameters, situation: Situation, in_force: Mapping[str, 
     if found:
         log.info("What Auto came to: %s.", "; ".join(found))
     assert settled.max_detections is not None
-    if settled.max_detections < situation.objects:
-        log.warning(
-            "max_detections is %d, but an image holds %d objects: no more than %d of them can be found. %s.",
-            settled.max_detections,
-            situation.objects,
-            settled.max_detections,
-            _more_room(settled.max_detections, situation.objects),
-        )
+    if (lost := told_of_lost_objects(settled.max_detections, situation.objects)) is not None:
+        log.warning("%s", lost)
     unused = settled.resolved().keys() - settled.effective().keys()
     changes = {
         row.name: row.used_when.otherwise
@@ -136,9 +130,23 @@ def _reinitialize_top_layer(settled: Hyperparameters, situation: Situation) -> t
 
 
 def _max_detections(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
-    wanted = ROOM_FOR_DETECTIONS * situation.objects
-    limit = next((limit for limit in DETECTION_LIMITS if limit >= wanted), MAX_DETECTIONS)
-    return limit, f"an image has {situation.objects} objects at most"
+    return enough_detections(situation.objects), f"an image has {situation.objects} objects at most"
+
+
+def enough_detections(objects: int) -> int:
+    """What max_detections "Auto" comes to, for so many objects in the fullest image."""
+    wanted = ROOM_FOR_DETECTIONS * objects
+    return next((limit for limit in DETECTION_LIMITS if limit >= wanted), MAX_DETECTIONS)
+
+
+def told_of_lost_objects(limit: int, objects: int) -> str | None:
+    """What to say where the fullest image has more objects than there may be detections; None where it has not."""
+    if limit >= objects:
+        return None
+    return (
+        f"max_detections is {limit}, but an image holds {objects} objects: no more than {limit} of them can be found. "
+        f"{_more_room(limit, objects)}."
+    )
 
 
 def _more_room(limit: int, objects: int) -> str:
