@@ -106,9 +106,11 @@ def _check_data_and_weights(
         known = start.base
     anchors = [finding.text for finding in find_coverage(data, known)] if known is not None else []
     objects = max(each.max_boxes for each in (data, splits.validation) if each is not None)
-    limit, told = hyperparameters.max_detections, []
-    if limit is None and (limit := enough_detections(objects)) > MAX_DETECTIONS:
-        told.append(f"max_detections: Auto comes to {limit}, as an image has {objects} objects")
+    limit, told = hyperparameters.max_detections, list[str]()
+    if limit is None:
+        limit = enough_detections(objects)
+        if limit > MAX_DETECTIONS:
+            told.append(f"max_detections: Auto comes to {limit}, as an image has {objects} objects")
     if (lost := told_of_lost_objects(limit, objects)) is not None:
         told.append(lost)
     return known, anchors, told
