@@ -107,9 +107,24 @@ def _parser() -> argparse.ArgumentParser:
         help="the classes, such as cat,dog; their ids are 0, 1, ... in this order (default: the names in all XML "
         "files, also those outside of the split, in alphabetical order)",
     )
-    pascal.add_argument("--drop-difficult", action="store_true", help="leave out objects marked as difficult")
+    difficult = pascal.add_mutually_exclusive_group()
+    difficult.add_argument(
+        "--ignore-difficult",
+        dest="difficult",
+        action="store_const",
+        const="ignore",
+        help="make objects marked as difficult regions to ignore, as VOC's own evaluation does",
+    )
+    difficult.add_argument(
+        "--drop-difficult",
+        dest="difficult",
+        action="store_const",
+        const="drop",
+        help="leave them out: what is there is then learnt as background",
+    )
+    pascal.set_defaults(difficult="keep")
     pascal.set_defaults(
-        read=_reader(read_voc, "folder", "annotations", "images", "split", "names", "drop_difficult", "image_by")
+        read=_reader(read_voc, "folder", "annotations", "images", "split", "names", "difficult", "image_by")
     )
 
     darknet = formats.add_parser("yolo", help="YOLO: a text file for each image, with normalised centres and sizes")

@@ -594,8 +594,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "exif-ignored-by-the-exported-model",
         f"{_SRC}/artifact/export.py",
-        "decode(encoded, exif_orientation(encoded))",
-        "decode(encoded, tf.constant(1))",
+        "decode(encoded, exif_orientation(encoded), ",
+        "decode(encoded, tf.constant(1), ",
     ),
     # Answers.
     Fault(
@@ -688,10 +688,22 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "[boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]",
     ),
     Fault(
+        "regions-to-ignore-learned-as-background",
+        f"{_SRC}/models/targets.py",
+        'return 1.0 - ops.cast(ignored, "float32")',
+        'return 1.0 + 0.0 * ops.cast(ignored, "float32")',
+    ),
+    Fault(
+        "crowds-evaluated-as-objects",
+        f"{_SRC}/evaluation/coco.py",
+        '"bbox": box, "iscrowd": iscrowd}',
+        '"bbox": box, "iscrowd": 0}',
+    ),
+    Fault(
         "crowds-converted-as-boxes",
         f"{_SRC}/convert/coco.py",
-        "if image >= 0 and row not in crowd",
-        "if image >= 0",
+        "table.category_ids[code], numbers, outline, is_ignored)",
+        "table.category_ids[code], numbers, outline)",
     ),
     # Weights.
     Fault(

@@ -57,12 +57,13 @@ class Job:
         self.path(image).rename(self.training / "images" / name)
         image["file_name"] = name
 
-    def copy(self, image: Entry, name: str, *, mirrored: bool = False) -> None:
+    def copy(self, image: Entry, name: str, *, mirrored: bool = False, quality: int | None = None) -> None:
         """A second image like this one, with its boxes."""
         self.images.append({**image, "file_name": name, "id": len(self.images) + 1})
-        if mirrored:
+        if mirrored or quality:
             with Image.open(self.path(image)) as picture:
-                picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(self.path(self.images[-1]), quality=90)
+                seen = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else picture
+                seen.save(self.path(self.images[-1]), quality=quality or 90)
         else:
             shutil.copyfile(self.path(image), self.path(self.images[-1]))
         width = image["width"]
@@ -169,6 +170,7 @@ ORDERS: dict[str, Callable[[float, float, float, float], Sequence[float]]] = {
     "xywh": lambda x0, y0, x1, y1: (x0, y0, x1 - x0, y1 - y0),
     "cxcywh": lambda x0, y0, x1, y1: ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0),
     "yxyx": lambda x0, y0, x1, y1: (y0, x0, y1, x1),
+    "xxyy": lambda x0, y0, x1, y1: (x0, x1, y0, y1),
 }
 
 
@@ -283,12 +285,12 @@ def renamed(write: Callable[[str], str], *, to: str = "", count: int = IMAGES) -
     return of_images(change, count)
 
 
-def copied(name: str, *, mirrored: bool = False) -> Change:
+def copied(name: str, *, mirrored: bool = False, quality: int | None = None) -> Change:
     """Every image a second time, under a name with {stem} and {number} in it."""
 
     def change(job: Job, image: Entry) -> None:
         stem = Path(image["file_name"]).stem
-        job.copy(image, name.format(stem=stem, number=image["id"]), mirrored=mirrored)
+        job.copy(image, name.format(stem=stem, number=image["id"]), mirrored=mirrored, quality=quality)
 
     return of_images(change)
 

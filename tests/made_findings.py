@@ -44,7 +44,7 @@ def found_in(dataset: Dataset) -> DetectionSet:
 
 def channel(name: str, dataset: Dataset) -> ChannelReport:
     counts = {label: int((dataset.classes == index).sum()) for index, label in enumerate(dataset.labels.names)}
-    return ChannelReport(name, 3, 1, len(dataset.boxes), counts, 0, 0, 0, 0)
+    return ChannelReport(name, 3, 1, len(dataset.boxes), counts, 0, 0, 0, 0, 0)
 
 
 def evaluation(dataset: Dataset, mean: float, confident: int = 2) -> Evaluation:
@@ -67,6 +67,7 @@ def findings(folder: Path, names: tuple[str, ...] = NAMES, files: tuple[str, ...
             base=DEFAULT_MODEL,
             hyperparameters=read(
                 {"epochs": "3", "passes_per_epoch": "1", "learning_rate_schedule": "cosine", "recipe": "plain"}
+                | {"max_detections": "100"}
             ),
             fault=None,
             versions={"python": "3.11.0"},

@@ -47,7 +47,8 @@ def exported():
 def write(tmp_path, monkeypatch, exported):
     """Writes what a job with these class names leaves below tmp_path; returns metrics.json."""
 
-    def export(detector, labels, info, folder):
+    def export(detector, labels, info, folder, *, max_detections):
+        assert max_detections == 100
         assert list((tmp_path / "output/data").glob("*.json")) == []  # what matters most comes first
         exported.append(info)
 

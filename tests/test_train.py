@@ -120,7 +120,7 @@ def finished(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Job
     (root / "output").mkdir()
     (root / "output/failure").write_text("of an earlier run")
     with jobs_below(root, sample_root) as jobs:
-        jobs.run(regularizers_l2="0.5", _tuning_objective_metric='"validation:localization_loss"')
+        jobs.run(regularizers_l2="0.5", max_detections="150", _tuning_objective_metric='"validation:localization_loss"')
     return jobs
 
 
@@ -216,6 +216,11 @@ def test_an_epoch_ends_with_a_step_that_takes_what_is_left(handed):
 
 def test_training_and_validation_have_the_same_l2_term(handed):
     assert handed.step.on_replica._l2 == handed.evaluate.l2 == 0.5
+
+
+def test_validation_and_the_model_have_as_many_detections(finished, handed):
+    written = finished.written[0][2]
+    assert handed.evaluate.max_detections == written.max_detections == 150
 
 
 def test_random_weights_are_those_of_the_seed(handed):

@@ -22,8 +22,11 @@ add_backbones()
 ALONE = Replicas(tf.distribute.get_strategy())
 
 
-def batch(seed: int, boxes: int, size: int = 2, rows: int = 4, base: BaseModel = TINY) -> Batch:
-    """`size` images of noise, each with `boxes` real ones among `rows` rows of ground truth."""
+def batch(
+    seed: int, boxes: int, size: int = 2, rows: int = 4, base: BaseModel = TINY, regions: Sequence[list[float]] = ()
+) -> Batch:
+    """`size` images of noise, each with `boxes` real ones among `rows` rows of ground truth, the first also with
+    `regions` to ignore."""
     side = base.input_size
     random = np.random.default_rng(seed)
     corners = np.zeros((size, rows, 4), np.float32)
@@ -37,6 +40,9 @@ def batch(seed: int, boxes: int, size: int = 2, rows: int = 4, base: BaseModel =
         boxes=tf.constant(corners),
         classes=tf.constant(random.integers(0, 2, (size, rows)), tf.int64),
         box_weights=tf.constant(weights),
+        regions=tf.constant([list(regions), *[[[0.0] * 4] * len(regions)] * (size - 1)], tf.float32)
+        if regions
+        else tf.zeros([size, 0, 4]),
         image_weights=tf.ones([size]),
         indices=tf.range(size, dtype=tf.int64),
     )

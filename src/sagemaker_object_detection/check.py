@@ -71,7 +71,8 @@ def check(paths: Paths) -> Check:
         source = None
     if not job.problems:
         try:
-            known, anchors = _check_data_and_weights(job, found.hyperparameters, source, known)
+            known, anchors, told = _check_data_and_weights(job, found.hyperparameters, source, known)
+            notes += told
             base = known or base
         except UserError as error:
             problems += error.problems
@@ -83,20 +84,33 @@ def check(paths: Paths) -> Check:
 
 def _check_data_and_weights(
     job: Job, hyperparameters: Hyperparameters, source: Source | None, known: BaseModel | None
-) -> tuple[BaseModel | None, list[str]]:
-    """The base model that the weights are of, `known` without weights; and how its anchors cover the boxes."""
+) -> tuple[BaseModel | None, list[str], list[str]]:
+    """The base model that the weights are of, `known` without weights; how its anchors cover the boxes; and what is to
+    be said of max_detections."""
     # Late, because it brings NumPy and TensorFlow.
     from sagemaker_object_detection.artifact.restore import find_start
     from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
     from sagemaker_object_detection.dataset.load import load_splits
     from sagemaker_object_detection.devices.prepare import use_the_cpu
     from sagemaker_object_detection.models.detector import build_detector
+    from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS
+    from sagemaker_object_detection.training.recipe import enough_detections, told_of_lost_objects
 
     use_the_cpu()
-    data = load_splits(job.training, job.validation, hyperparameters).training
+    splits = load_splits(job.training, job.validation, hyperparameters)
+    data = splits.training
     weights = source.fetch() if source is not None else None
     if weights is not None:
         start = find_start(weights, hyperparameters, data.labels)
         start.install(build_detector(start.base, len(data.labels)))
         known = start.base
-    return known, [finding.text for finding in find_coverage(data, known)] if known is not None else []
+    anchors = [finding.text for finding in find_coverage(data, known)] if known is not None else []
+    objects = max(each.max_boxes for each in (data, splits.validation) if each is not None)
+    limit, told = hyperparameters.max_detections, list[str]()
+    if limit is None:
+        limit = enough_detections(objects)
+        if limit > MAX_DETECTIONS:
+            told.append(f"max_detections: Auto comes to {limit}, as an image has {objects} objects")
+    if (lost := told_of_lost_objects(limit, objects)) is not None:
+        told.append(lost)
+    return known, anchors, told

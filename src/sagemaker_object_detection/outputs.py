@@ -88,7 +88,8 @@ def write_outputs(
         metrics=result.metrics if result else {},
         sample_bits=training.sample_bits,
     )
-    export(detector, training.labels, info, paths.model)
+    assert hyperparameters.max_detections is not None
+    export(detector, training.labels, info, paths.model, max_detections=hyperparameters.max_detections)
     write_metrics(progress.epochs, saved, paths.output_data)
     if saved is not None and result is not None:
         log.info(

@@ -103,6 +103,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             loaded=start.loaded,
             origin=start.origin,
             images=count,
+            objects=max(each.max_boxes for each in (data, validation) if each is not None),
             replicas=replicas.count,
             objective=best.objective.key,
             new_top_layer=start.new_top_layer,
@@ -150,7 +151,15 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         # 5. Train, with a validation after every epoch; the detector comes out with the best epoch's weights.
         evaluate = None
         if validation is not None and replicas.is_chief:
-            evaluate = Evaluator(detector, validation, l2=l2, stop=stop, channels=Channels(detector))
+            assert hyperparameters.max_detections is not None
+            evaluate = Evaluator(
+                detector,
+                validation,
+                l2=l2,
+                max_detections=hyperparameters.max_detections,
+                stop=stop,
+                channels=Channels(detector),
+            )
         if replicas.any(stop.requested) and not progress.begun:
             raise StoppedError
         board = TensorBoard(job.tensorboard if replicas.is_chief else None, progress.epochs)

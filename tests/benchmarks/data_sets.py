@@ -39,6 +39,7 @@ from made_data_sets import (
     judge,
     layout,
     of_categories,
+    of_images,
     other_file,
     padded,
     renamed,
@@ -60,6 +61,7 @@ _MAX_SHOWN = 200
 DROP = {"invalid_boxes": "drop"}
 NO_CONVENTION = "look like|may be|are invalid|in doubt|in shares"
 TURNED = "rotat|turned|upright"
+HELD_TOGETHER = "stay together, which makes 24 groups"
 ENCLOSING = ("--polygons", "enclosing")
 CVAT = "<attributes><attribute><name>rotation</name><value>{}</value></attribute></attributes></object>"
 POLYGON = [[10.0, 20.0], [60.0, 30.0], [20.0, 80.0]]
@@ -90,8 +92,19 @@ CONVENTIONS = [
     for unit in (None, 1, 100, 1000)
     if (order, unit) != ("xyxy", None) and not (values and unit == 1000)
 ]
+SETTINGS = [
+    DataSet(
+        "1",
+        f"{order}, {unit or 'pixels'}, and bbox_format says so",
+        alone(written(order, unit)),
+        values={"bbox_format": order + suffix},
+    )
+    for order in ORDERS
+    for unit, suffix in ((None, ""), (1, "_normalized"), (100, "_percent"), (1000, "_thousandths"))
+]
 DATA_SETS = [
     *CONVENTIONS,
+    *SETTINGS,
     DataSet("1", "half of the boxes are xywh", written("xywh", share=0.5), REFUSED, NO_CONVENTION),
     DataSet("1", "half of the boxes are shares", written("xyxy", 1, share=0.5), REFUSED, NO_CONVENTION),
     DataSet("1", "half of the boxes are shares, drop", written("xyxy", 1, share=0.5), REFUSED, NO_CONVENTION, DROP),
@@ -100,7 +113,10 @@ DATA_SETS = [
     DataSet("1", "a box thinner than a pixel", with_box([5, 5, 5.4, 90]), TOLD, "pixel"),
     DataSet("1", "boxes as they should be", nothing),
     DataSet("1", "fractions of pixels", scaled(0.999)),
-    DataSet("1", "xywh, and bbox_format says so", alone(written("xywh")), values={"bbox_format": "xywh"}),
+    DataSet("1", "xyxy, and bbox_format says xywh", nothing, REFUSED, NO_CONVENTION, {"bbox_format": "xywh"}),
+    DataSet(
+        "1", "xyxy, and bbox_format says shares", nothing, REFUSED, NO_CONVENTION, {"bbox_format": "xyxy_normalized"}
+    ),
     DataSet("1", "a box that reaches out by half a pixel", with_box([-0.5, 3, 90, 80])),
     DataSet("1", "one invalid box of many, drop", with_box([90, 90, 30, 95]), values=DROP),
     DataSet("1", "objects in the upper left quarter alone", padded),
@@ -198,12 +214,16 @@ DATA_SETS = [
         "an augmented copy of every picture",
         alone(copied("{stem}_jpg.rf.{number:032x}.jpg", mirrored=True)),
         TOLD,
-        "group|cop|twin",
+        HELD_TOGETHER,
     ),
-    DataSet("4", "every file twice", alone(copied("other_{stem}.jpg")), TOLD, "group|cop|twin|same|identical|byte"),
-    DataSet("4", "_flip beside every picture", alone(copied("{stem}_flip.jpg", mirrored=True)), TOLD, "group|cop|twin"),
-    DataSet("4", "the channels share every third picture", shared_pictures(8), TOLD, "share|both|twin|cop"),
-    DataSet("4", "the channels share one picture", shared_pictures(1), TOLD, "share|both|twin|cop"),
+    DataSet("4", "every file twice", alone(copied("other_{stem}.jpg")), TOLD, HELD_TOGETHER),
+    DataSet("4", "_flip beside every picture", alone(copied("{stem}_flip.jpg", mirrored=True)), TOLD, HELD_TOGETHER),
+    DataSet("4", "every picture again, encoded anew", alone(copied("z{number}.jpg", quality=60)), TOLD, HELD_TOGETHER),
+    DataSet("4", "the channels share every third picture", shared_pictures(8), TOLD, "have a copy"),
+    DataSet("4", "the channels share one picture", shared_pictures(1), TOLD, "have a copy"),
+    DataSet(
+        "4", "groups that the file names", alone(of_images(lambda job, image: image.update(group=image["id"] % 8)))
+    ),
     DataSet("4", "frames of one video, all of them different", alone(renamed(str, to="video_frame_{number:04d}.jpg"))),
     DataSet("4", "a few names that look like copies", alone(renamed(str, to="shot ({number}).jpg", count=5))),
     DataSet("4", "pictures of their own, held out", alone(nothing)),
@@ -283,7 +303,7 @@ DATA_SETS = [
         "S3's error XML",
         replaced(lambda raw: b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"),
         REFUSED,
-        "XML|JSON",
+        "AccessDenied",
     ),
     DataSet("file", "base64 in an image", other_file(base64.b64encode), REFUSED, "base64"),
     DataSet("file", "an AVIF image", other_file(lambda raw: b"\0\0\0\x20ftypavif" + bytes(90)), REFUSED, "AVIF"),

@@ -460,6 +460,7 @@ def fixed_batch(base: BaseModel, batch_size: int, seed: int = 0) -> Batch:
             boxes=tf.constant(corners.reshape(batch_size, BOXES, 4), tf.float32),
             classes=tf.constant(random.integers(0, CLASSES, (batch_size, BOXES)), tf.int64),
             box_weights=tf.ones([batch_size, BOXES]),
+            regions=tf.zeros([batch_size, 0, 4]),
             image_weights=tf.ones([batch_size]),
             indices=tf.range(batch_size, dtype=tf.int64),
         )

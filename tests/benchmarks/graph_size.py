@@ -115,6 +115,7 @@ def fixed_batch(base: BaseModel) -> Batch:
         boxes=tf.constant(corners, tf.float32),
         classes=tf.zeros([2, rows], tf.int64),
         box_weights=tf.ones([2, rows]),
+        regions=tf.zeros([2, 0, 4]),
         image_weights=tf.ones([2]),
         indices=tf.range(2, dtype=tf.int64),
     )

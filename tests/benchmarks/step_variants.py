@@ -41,6 +41,7 @@ def fixed_batch(base: BaseModel, batch_size: int, classes: int, boxes: int = BOX
         boxes=tf.constant(corners.reshape(batch_size, boxes, 4), tf.float32),
         classes=tf.constant(random.integers(0, classes, (batch_size, boxes)), tf.int64),
         box_weights=tf.ones([batch_size, boxes]),
+        regions=tf.zeros([batch_size, 0, 4]),
         image_weights=tf.ones([batch_size]),
         indices=tf.range(batch_size, dtype=tf.int64),
     )

@@ -14,27 +14,67 @@ def source(tmp_path):
     return arguments, json.loads((tmp_path / "instances.json").read_text())
 
 
-def test_crowds_are_left_out_and_counted(source, tmp_path, capsys):
+CROWD = "regions to ignore, which are neither learned nor counted as mistakes: 1"
+
+
+def test_crowds_stay_crowds_and_are_counted(source, tmp_path, capsys):
     arguments, document = source
-    document["annotations"][1]["iscrowd"] = 1
+    document["annotations"][1]["iscrowd"] = "1"
     document["annotations"][1]["segmentation"] = {"counts": [1, 2], "size": [48, 64]}
-    document["annotations"][1]["bbox"] = [0, 0, 0, 0]
     document["annotations"][2]["iscrowd"] = None
     write_json(tmp_path / "instances.json", document)
     said = converted(capsys, arguments, tmp_path / "new")
-    assert said[3] == "left out, annotations with iscrowd=1: 1"
-    assert read_back(tmp_path / "new") == expected((PICTURES[0], Picture("b.jpg", 64, 48, BOX)))
+    assert said[:4] == [
+        f"{tmp_path / 'new'}: 2 images, 2 boxes",
+        "classes: cat (id 7) 2, dog (id 14) 0",
+        "images without boxes: 0",
+        CROWD,
+    ]
+    assert read_back(tmp_path / "new") == expected(PICTURES)
+    written = json.loads((tmp_path / "new/annotations.json").read_text())["annotations"]
+    assert [entry.get("iscrowd") for entry in written] == [None, 1, None]
+
+
+def test_other_names_of_a_crowd_are_written_as_one(source, tmp_path, capsys):
+    arguments, document = source
+    document["annotations"][1] |= {"iscrowd": 0, "ignore": 1}
+    write_json(tmp_path / "instances.json", document)
+    assert converted(capsys, arguments, tmp_path / "new")[3] == CROWD
+    assert '"iscrowd":1' in (tmp_path / "new/annotations.json").read_text()
+
+
+def test_a_data_set_of_crowds_alone_is_refused(source, tmp_path, capsys):
+    arguments, document = source
+    for entry in document["annotations"]:
+        entry["iscrowd"] = 1
+    write_json(tmp_path / "instances.json", document)
+    assert refused(capsys, arguments, tmp_path) == [
+        "coco: there is nothing but regions to ignore (3). Expected at least one to learn from."
+    ]
+
+
+def test_classes_of_one_name_are_refused_as_training_refuses_them(source, tmp_path, capsys):
+    arguments, document = source
+    document["categories"][0]["name"] = "dog"
+    write_json(tmp_path / "instances.json", document)
+    assert refused(capsys, arguments, tmp_path) == [
+        "coco categories: 7 (2 boxes), 14 (1 boxes) have the same name 'dog'. If they are one class, write one "
+        "category_id in all their annotations; else give each a name of its own."
+    ]
+    document["categories"] = [*document["categories"][1:], {"id": 7, "name": "cat"}, {"id": 0, "name": "cat"}]
+    write_json(tmp_path / "instances.json", document)
+    assert converted(capsys, arguments, tmp_path / "new")[1] == "classes: dog (id 14) 1, cat (id 7) 2, cat (id 0) 0"
 
 
 def test_what_is_no_flag_is_refused(source, tmp_path, capsys):
     arguments, document = source
-    document["annotations"][1]["iscrowd"] = "1"
+    document["annotations"][1]["iscrowd"] = "some"
     document["annotations"][2]["iscrowd"] = 2
     write_json(tmp_path / "instances.json", document)
     file = tmp_path / "instances.json"
     assert refused(capsys, arguments, tmp_path) == [
-        f"{file} annotations[1]: iscrowd is '1'; expected 0 or 1. Correct it there.",
-        f"{file} annotations[2]: iscrowd is 2; expected 0 or 1. Correct it there.",
+        f"{file} annotations[{row}], image 'b.jpg': iscrowd is {value}; expected 0 or 1. Correct it in instances.json."
+        for row, value in ((1, 'the text "some"'), (2, "the number 2"))
     ]
 
 
@@ -43,7 +83,7 @@ def test_crowds_are_also_found_in_a_file_that_needs_the_patient_reader(source, t
     document["annotations"][0]["image_id"] = 100.0
     document["annotations"][1]["iscrowd"] = 1
     write_json(tmp_path / "instances.json", document)
-    assert converted(capsys, arguments, tmp_path / "new")[3] == "left out, annotations with iscrowd=1: 1"
+    assert converted(capsys, arguments, tmp_path / "new")[3] == CROWD
 
 
 def test_sizes_may_be_missing_and_ids_be_text(source, tmp_path, capsys):
@@ -63,7 +103,7 @@ def test_a_byte_order_mark_does_not_matter(source, tmp_path, capsys):
     arguments, document = source
     document["annotations"][1]["iscrowd"] = 1
     (tmp_path / "instances.json").write_text("\ufeff" + json.dumps(document), encoding="utf-8")
-    assert converted(capsys, arguments, tmp_path / "new")[3] == "left out, annotations with iscrowd=1: 1"
+    assert converted(capsys, arguments, tmp_path / "new")[3] == CROWD
 
 
 def test_entries_that_are_wrong_are_told_together_by_their_positions_in_the_file(source, tmp_path, capsys):
@@ -213,7 +253,7 @@ def edit(folder, values):
     write_json(folder / "instances.json", document)
 
 
-TURNED = ({"rotation": 90}, {"attributes": {"occluded": False, "rotation": 90.0}}, {"angle": -270})
+TURNED = ({"rotation": 90}, {"attributes": {"occluded": False, "rotation": 90.0}}, {"rotation": -270})
 
 
 @pytest.mark.parametrize("beside", TURNED)
@@ -233,18 +273,26 @@ def test_turned_boxes_are_refused_or_on_request_the_boxes_around_them_taken(besi
 
 def test_boxes_that_are_not_turned_are_boxes(tmp_path, capsys):
     arguments = write_coco(tmp_path)
-    still = {"attributes": {"rotation": 0.0}, "rotation": 360, "angle": None, "bbox_mode": 1}
+    still = {"attributes": {"rotation": 0.0}, "rotation": 360, "angle": "low", "bbox_mode": 1}
     edit(tmp_path, still)
     converted(capsys, arguments, tmp_path / "new")
     assert read_back(tmp_path / "new") == expected()
 
 
-def test_a_turn_that_is_no_number_and_another_notation_are_told(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ({"angle": 0.5}, ": 1 boxes are rotated, as angle says; first: annotations[0] with angle 0.5."),
+        ({"attributes": {"theta": 3}}, ": 1 boxes are rotated, as attributes.theta says; first: "),
+        (
+            {"bbox_mode": 0},
+            ": 1 annotations have bbox_mode 0, so boxes are xyxy, and COCO's are xywh; first: annotations[0]. "
+            "Convert the boxes, or correct it.",
+        ),
+    ],
+)
+def test_turns_in_unknown_units_and_other_notations_are_refused(beside, told, tmp_path, capsys):
     arguments = write_coco(tmp_path)
-    edit(tmp_path, {"rotation": "steep", "bbox_mode": 0})
-    place = f"{tmp_path}/instances.json annotations[0]"
-    assert refused(capsys, arguments, tmp_path) == [
-        f"{place}: bbox_mode is 0, detectron2's number of another notation; expected 1, [x, y, width, height] in "
-        "pixels. Convert the boxes, or correct it.",
-        f'{place}: rotation is the text "steep"; expected by how many degrees the box is turned. Correct it.',
-    ]
+    edit(tmp_path, beside)
+    (problem,) = refused(capsys, [*arguments, "--polygons", "enclosing"], tmp_path)
+    assert problem.startswith(f"{tmp_path}/instances.json{told}")

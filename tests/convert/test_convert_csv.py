@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from written_sets import Picture, converted, expected, read_back, refused, save_image
 
@@ -36,10 +38,11 @@ def test_each_way_of_writing_is_known_by_its_columns(text, count, source, tmp_pa
     assert read_back(tmp_path / "new") == expected(PICTURES[:count])
 
 
-def test_boxes_around_groups_are_left_out_and_counted(source, tmp_path, capsys):
+def test_boxes_around_groups_are_regions_to_ignore_and_counted(source, tmp_path, capsys):
     said = converted(capsys, source(OPEN_IMAGES + "a,xclick,dog,1,0,0.5,0,0.5,0,0,1,0,0\n"), tmp_path / "new")
-    assert "left out, boxes around groups (IsGroupOf): 1" in said
-    assert read_back(tmp_path / "new") == expected(PICTURES[:1])
+    assert "made regions to ignore, boxes around groups (IsGroupOf): 1" in said
+    entries = json.loads((tmp_path / "new/annotations.json").read_text(encoding="utf-8"))["annotations"]
+    assert [entry.get("iscrowd", 0) for entry in entries].count(1) == 1
 
 
 def test_sets_are_not_mixed(source, tmp_path, capsys):

@@ -92,13 +92,13 @@ def test_several_files_are_one_data_set(write, tmp_path, capsys):
     assert converted(capsys, ["tfrecord", *files], tmp_path / "new")[0] == f"{tmp_path}/new: 3 images, 3 boxes"
 
 
-def test_groups_are_left_out_and_counted(write, tmp_path, capsys):
+def test_groups_are_regions_to_ignore_and_counted(write, tmp_path, capsys):
     record = example(FLAT[0], tmp_path / "made", image_object_group__of=None)
     changed = tf.train.Example.FromString(record)
     changed.features.feature["image/object/group_of"].int64_list.value.extend([1, 0])
     said = converted(capsys, write(changed.SerializeToString()), tmp_path / "new")
     assert said[0] == f"{tmp_path}/new: 1 images, 1 boxes"
-    assert "left out, boxes around groups (is_crowd, group_of): 1" in said
+    assert "made regions to ignore, boxes around groups (is_crowd, group_of): 1" in said
 
 
 def test_numbers_get_their_names_from_a_label_map(write, tmp_path, capsys):

@@ -84,15 +84,24 @@ def test_names_give_the_ids_and_other_classes_are_refused(source, tmp_path, caps
     ]
 
 
-def test_difficult_objects_are_kept_or_on_request_left_out(source, tmp_path, capsys):
+def test_difficult_objects_are_kept_or_on_request_ignored_or_left_out(source, tmp_path, capsys):
     edit(tmp_path / "Annotations/b.xml", "<name>dog</name>", "<name>dog</name><difficult>1</difficult>")
     edit(tmp_path / "Annotations/a.xml", "<name>cat</name>", "<name>cat</name><difficult>0</difficult>")
-    converted(capsys, source, tmp_path / "kept")
+    said = converted(capsys, source, tmp_path / "kept")
+    assert said[3] == "kept as they are, objects marked as difficult: 1"
     assert read_back(tmp_path / "kept") == expected(PICTURES)
     said = converted(capsys, [*source, "--drop-difficult"], tmp_path / "left")
     assert said[1] == "classes: cat (id 0) 2, dog (id 1) 0"
     assert said[3] == "left out, objects marked as difficult: 1"
     assert read_back(tmp_path / "left") == expected((PICTURES[0], Picture("b.jpg", 64, 48, BOX), PICTURES[2]))
+    said = converted(capsys, [*source, "--ignore-difficult"], tmp_path / "ignored")
+    assert said[1] == "classes: cat (id 0) 2, dog (id 1) 0"
+    assert said[3:5] == [
+        "regions to ignore, which are neither learned nor counted as mistakes: 1",
+        "made regions to ignore, objects marked as difficult: 1",
+    ]
+    assert read_back(tmp_path / "ignored") == expected(PICTURES)
+    assert (tmp_path / "ignored/annotations.json").read_text().count('"iscrowd":1') == 1
 
 
 def test_images_without_an_xml_file_are_not_converted_but_counted(source, tmp_path, capsys):
@@ -231,7 +240,7 @@ def test_outlines_are_refused_or_on_request_the_boxes_around_them_taken(tool, so
 
 def test_boxes_that_are_not_turned_or_have_an_outline_besides_are_boxes(source, tmp_path, capsys):
     still = "<attributes><attribute><name>rotation</name><value>0.0</value></attribute></attributes>"
-    still += "<rotation>360</rotation><angle>0</angle>"
+    still += "<rotation>360</rotation><angle>front</angle>"
     polygon = "<polygon><x1>2</x1><y1>3</y1><x2>19</x2><y2>3</y2><x3>9</x3><y3>30</y3></polygon>"
     edit(tmp_path / "Annotations/a.xml", "</object>", f"{still}{polygon}<occluded>1</occluded></object>")
     converted(capsys, source, tmp_path / "new")

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -84,22 +85,22 @@ def test_numbers_sort_before_text_and_ids_name_classes_without_categories(tmp_pa
 
 SAME_NAMES = [
     (
-        {7: "dog", 42: "dog"},
-        ("dog (7)", "dog (42)"),
-        "training: the categories 7, 42 have the same name 'dog' and are told apart as 'dog (7)', 'dog (42)'. Give "
+        {7: "cat", 42: "dog", 8: "dog"},
+        ("cat", "dog (8)", "dog (42)"),
+        "training: the categories 8, 42 have the same name 'dog' and are told apart as 'dog (8)', 'dog (42)'. Give "
         "every category a name of its own, or merge them.",
     ),
     (
-        {7: "dog", 42: "dog", "x": "dog (7)"},
-        ("dog (7) (7)", "dog (42)", "dog (7) (x)"),
-        "training: the categories 7, 42 have the same name 'dog' and are told apart as 'dog (7) (7)', 'dog (42)'. Give "
-        "every category a name of its own, or merge them.",
+        {7: "dog (42)", 42: "dog", "x": "dog"},
+        ("dog (42) (7)", "dog (42) (42)", "dog (x)"),
+        "training: the categories 42, 'x' have the same name 'dog' and are told apart as 'dog (42) (42)', 'dog (x)'. "
+        "Give every category a name of its own, or merge them.",
     ),
 ]
 
 
 @pytest.mark.parametrize(("categories", "names", "warning"), SAME_NAMES)
-def test_classes_of_the_same_name_are_told_apart_by_their_ids(
+def test_a_class_without_boxes_may_be_called_like_another(
     tmp_path: Path, categories: dict[int | str, str], names: tuple[str, ...], warning: str
 ) -> None:
     content = changed("categories", [{"id": id_, "name": name} for id_, name in categories.items()])
@@ -108,7 +109,88 @@ def test_classes_of_the_same_name_are_told_apart_by_their_ids(
     assert splits.training.labels.names == names
     assert splits.report.warnings[0] == warning
     assert list(splits.report.channels[0].boxes_per_class) == list(names)
-    assert splits.report.channels[0].boxes_per_class[names[1]] == 2
+
+
+def test_classes_with_boxes_that_have_the_same_name_are_refused(tmp_path: Path) -> None:
+    channel = write_channel(tmp_path / "training", changed("categories.0.name", "cat"))
+    assert problems(channel) == [
+        "training categories: 42 (2 boxes), 7 (1 boxes) have the same name 'cat'. If they are one class, write one "
+        "category_id in all their annotations; else give each a name of its own."
+    ]
+
+
+FLAGS = [
+    ("iscrowd", 1),
+    ("iscrowd", True),
+    ("iscrowd", "1"),
+    ("iscrowd", 1.0),
+    ("ignore", 1),
+    ("ignore", True),
+    ("is_crowd", "true"),
+    ("isCrowd", 1),
+    ("IsGroupOf", "True"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), FLAGS)
+def test_a_crowd_is_a_region_to_ignore_and_no_object(tmp_path: Path, key: str, value: object) -> None:
+    content = changed(f"annotations.1.{key}", value)
+    for name, off in (("iscrowd", 0), ("ignore", None), ("isCrowd", "0"), ("is_crowd", False)):
+        content["annotations"][0][name] = content["annotations"][2][name] = off
+    splits = load(write_channel(tmp_path / "training", content))
+    data = splits.training
+    assert (data.offsets.tolist(), data.classes.tolist()) == ([0, 1, 2], [0, 1])
+    assert data.ignored is not None
+    assert (data.ignored.offsets.tolist(), data.ignored.classes.tolist()) == ([0, 1, 1], [1])
+    np.testing.assert_allclose(data.ignored.boxes, [[20 / 48, 30 / 64, 44 / 48, 50 / 64]], rtol=1e-7)
+    report = splits.report.channels[0]
+    assert (report.boxes, report.ignored_regions) == (2, 1)
+    assert report.boxes_per_class == {"cat": 1, "dog": 1}
+
+
+def test_regions_to_ignore_are_counted_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    channel = write_channel(tmp_path / "training", changed("annotations.1.iscrowd", 1))
+    with caplog.at_level(logging.INFO):
+        load(channel)
+    assert caplog.messages[-2] == (
+        "training: 2 images, 2 boxes (cat 1, dog 1); regions to ignore (iscrowd, ignore), neither learned nor counted "
+        "as mistakes: 1."
+    )
+    assert read_report(channel)["channels"][0]["ignored_regions"] == 1
+
+
+@pytest.mark.parametrize("value", [2, -1, "yes", [], 0.5])
+def test_what_is_no_flag_is_refused(tmp_path: Path, value: object) -> None:
+    (problem,) = problems(write_channel(tmp_path / "training", changed("annotations.1.iscrowd", value)))
+    assert problem.startswith("training annotations[1], image 'a.jpg': iscrowd is ")
+    assert problem.endswith("; expected 0 or 1. Correct it in annotations.json.")
+
+
+def test_a_region_to_ignore_is_checked_as_a_box(tmp_path: Path) -> None:
+    content = changed("annotations.1.iscrowd", 1)
+    content["annotations"][1]["bbox"] = [50, 20, 30, 44]
+    (problem,) = problems(write_channel(tmp_path / "training", content))
+    assert problem.startswith("training annotations[1], image 'a.jpg': bbox [50, 20, 30, 44] is inverted")
+    assert load(tmp_path / "training", invalid_boxes="drop").training.ignored is None
+
+
+def test_an_image_of_nothing_but_regions_to_ignore_has_no_boxes(tmp_path: Path) -> None:
+    content = changed("annotations.2.ignore", 1)
+    splits = load(write_channel(tmp_path / "training", content), validation_split_ratio=0.5)
+    assert splits.validation is not None  # it has the image without boxes: the other is for training
+    assert (splits.training.file_names, splits.validation.file_names) == (("a.jpg",), ("b.png",))
+    assert [report.images_without_boxes for report in splits.report.channels] == [0, 1]
+    assert splits.validation.max_regions == 1
+
+
+def test_a_channel_of_nothing_but_regions_to_ignore_has_nothing_to_learn(tmp_path: Path) -> None:
+    content = changed("categories", DELETED)
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+    assert problems(write_channel(tmp_path / "training", content)) == [
+        "training: all that is left in annotations are regions to ignore (3: iscrowd or ignore is 1). Expected at "
+        "least one box to learn from."
+    ]
 
 
 WAY_OUT = 'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
@@ -747,6 +829,7 @@ def test_images_without_boxes_are_negatives_and_classes_without_boxes_a_warning(
         "transparent_images": 0,
         "flat_images": 0,
         "dropped_images": [],
+        "ignored_regions": 0,
         "repeated_boxes": 0,
         "conventions": "boxes read as [xmin, ymin, xmax, ymax] in pixels; 1 of 1 fit; the next best, COCO's [xmin, "
         "ymin, width, height] in pixels, fits 0",
@@ -791,6 +874,21 @@ def test_the_fingerprint_follows_the_content_and_not_the_place(tmp_path: Path) -
     assert load(channel).training.fingerprint != first
     renamed = load(write_channel(tmp_path / "five" / "training", changed("categories.0.name", "hound")))
     assert renamed.training.fingerprint != first
+    crowd = [
+        load(write_channel(tmp_path / f"{n}" / "training", changed(f"annotations.{n}.iscrowd", 1))) for n in (1, 2)
+    ]
+    assert len({first, *(splits.training.fingerprint for splits in crowd)}) == 3
+
+
+def test_the_fingerprint_without_regions_to_ignore_is_that_of_earlier_versions(tmp_path: Path) -> None:
+    """A checkpoint names it: another one would end every running job that is restarted."""
+    data = load(write_channel(tmp_path / "training")).training
+    sizes = [(data.images / name).stat().st_size for name in data.file_names]
+    digest = hashlib.sha256(repr((data.file_names, sizes, data.labels)).encode())
+    for name in ("sizes", "orientations", "offsets", "boxes", "classes"):
+        column = getattr(data, name)
+        digest.update(f"{name} {column.dtype.str} {column.shape}".encode() + column.tobytes())
+    assert data.fingerprint == digest.hexdigest()
 
 
 def test_a_report_folder_that_cannot_be_written_does_not_hide_the_error(

@@ -8,7 +8,7 @@ from made_channels import training_stream
 from PIL import Image
 
 from sagemaker_object_detection import catalogue
-from sagemaker_object_detection.dataset.annotations import Dataset, Labels
+from sagemaker_object_detection.dataset.annotations import Dataset, IgnoredRegions, Labels
 from sagemaker_object_detection.dataset.pipeline import (
     Batch,
     Order,
@@ -70,6 +70,7 @@ def test_shapes_are_static_but_for_the_rows_of_ground_truth_and_pixels_are_bytes
         boxes=tf.TensorSpec([3, None, 4], tf.float32),
         classes=tf.TensorSpec([3, None], tf.int64),
         box_weights=tf.TensorSpec([3, None], tf.float32),
+        regions=tf.TensorSpec([3, 0, 4], tf.float32),
         image_weights=tf.TensorSpec([3], tf.float32),
         indices=tf.TensorSpec([3], tf.int64),
     )
@@ -178,6 +179,53 @@ def test_there_are_few_numbers_of_rows_and_none_is_much_too_large() -> None:
         assert counts[-1] == most
         assert len(counts) <= 2 * most.bit_length() + 1
         assert all(min(count for count in counts if count >= wanted) <= 1.5 * wanted for wanted in range(1, most + 1))
+
+
+def with_regions(dataset: Dataset) -> Dataset:
+    """Image 1, which has no box, with two regions to ignore, and image 3 with one: its second box once more."""
+    rows = np.array([[0.0, 0.25, 0.5, 0.75], [0.5, 0.0, 1.0, 0.5], dataset.boxes[5]], np.float32)
+    ignored = IgnoredRegions(np.array([0, 0, 2, 2, 3, 3]), rows, np.array([1, 0, 0], np.int32))
+    return dataclasses.replace(dataset, ignored=ignored)
+
+
+@both
+def test_regions_to_ignore_come_beside_the_boxes_and_change_nothing_else(
+    dataset: Dataset, base: catalogue.BaseModel
+) -> None:
+    regions = with_regions(dataset)
+    plain, found = (list(evaluation_batches(each, base, 5).as_numpy_iterator()) for each in (dataset, regions))
+    assert [batch.regions.shape for batch in plain + found] == [(5, 0, 4), (5, 2, 4)]
+    for name, column in found[0]._asdict().items():
+        if name != "regions":
+            np.testing.assert_array_equal(column, getattr(plain[0], name), err_msg=name)
+    height, width = found[0].true_shapes[1, :2] / 32
+    scaled = regions.ignored.boxes[:2] * [height, width, height, width]
+    np.testing.assert_allclose(found[0].regions[1], scaled, rtol=1e-6)
+    np.testing.assert_array_equal(found[0].regions[3], [found[0].boxes[3, 1], [0, 0, 0, 0]])
+    assert not found[0].regions[[0, 2, 4]].any()
+
+
+@both
+def test_regions_to_ignore_move_as_boxes_do(dataset: Dataset, base: catalogue.BaseModel) -> None:
+    plain = take(training_stream(dataset, base, 4, seed=1, augment=True), 8)
+    found = take(training_stream(with_regions(dataset), base, 4, seed=1, augment=True), 8)
+    seen = 0
+    for before, batch in zip(plain, found, strict=True):
+        np.testing.assert_array_equal(batch.images, before.images)
+        np.testing.assert_array_equal(batch.boxes, before.boxes)
+        for row, index in enumerate(batch.indices):
+            if index == 3 and batch.box_weights[row].sum() == 2:
+                np.testing.assert_array_equal(batch.regions[row, 0], batch.boxes[row, 1])
+                seen += 1
+            elif index not in (1, 3):
+                assert not batch.regions[row].any()
+    assert seen > 1
+
+
+def test_rows_of_regions_are_as_many_as_the_fullest_image_needs(dataset: Dataset) -> None:
+    batches = list(evaluation_batches(with_regions(dataset), BASE, 1))
+    assert [batch.regions.shape[1] for batch in batches] == [1, 2, 1, 1, 1]
+    assert {str(batch.spec.regions.shape) for batch in batches} == {"(1, None, 4)"}
 
 
 def test_evaluation_that_divides_is_not_filled_up(dataset: Dataset) -> None:

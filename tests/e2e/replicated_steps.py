@@ -97,7 +97,7 @@ def parts_of(share: Batch, replicas: Replicas) -> list[Batch]:
 
 
 def whole_batch(case: Case, number: int) -> Batch:
-    whole = batch(number, 3, case.batch_size, base=case.base)
+    whole = batch(number, 3, case.batch_size, base=case.base, regions=[[0.0, 0.0, 0.5, 1.0]])
     if number == case.overflow:
         images = whole.images.numpy()
         images[-1] *= 1e30

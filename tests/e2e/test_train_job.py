@@ -247,3 +247,36 @@ def test_four_images_of_one_class_with_id_42_are_learnt_by_heart(tmp_path):
     labels = json.loads((tmp_path / "model/labels.json").read_text())
     assert (info["labels"], info["category_ids"]) == (["answer"], [42])
     assert labels == {"labels": ["answer"], "category_ids": [42]}
+
+
+@pytest.mark.slow
+def test_a_job_with_crowds_and_many_objects_says_so_and_answers_with_as_many(tmp_path, sample_root):
+    shutil.copytree(sample_root / "input/data", tmp_path / "input/data")
+    path = tmp_path / "input/data/validation/annotations.json"
+    document = json.loads(path.read_text())
+    first, *others = document["annotations"]
+    # One image of 80 objects and two crowds.
+    many = [{**first, "bbox": [n, n, n + 40, n + 30]} for n in range(80)]
+    crowds = [{**first, "bbox": [0, 0, 60 + n, 50], "iscrowd": 1} for n in range(2)]
+    path.write_text(json.dumps({**document, "annotations": [*many, *crowds, *others]}))
+    path = tmp_path / "input/data/training/annotations.json"
+    document = json.loads(path.read_text())
+    document["annotations"][0]["ignore"] = 1
+    path.write_text(json.dumps(document))
+    write_job(tmp_path, {**TINY_JOB_VALUES, "epochs": "1", "batch_size": "4", "passes_per_epoch": "1"})
+    done = run_tiny("train", "--root", tmp_path)
+    assert done.code == 0, done.output + done.errors
+    counts = re.findall(
+        r"regions to ignore \(iscrowd, ignore\), neither learned nor counted as mistakes: (\d+)", done.output
+    )
+    assert counts == ["1", "2"]
+    assert re.search(r"max_detections 200 \(an image has (80|81) objects at most\)", done.output)
+    assert "Validation counts up to 200 detections of an image, where COCO's own figures count 100" in done.output
+    metrics = json.loads((tmp_path / "output/data/metrics.json").read_text())
+    assert "AR_200" in metrics["epochs"][0]["coco"]
+    info = json.loads((tmp_path / "model/model_info.json").read_text())
+    assert info["hyperparameters"]["max_detections"] == 200
+    image = next((tmp_path / "input/data/validation/images").iterdir())
+    answered = run_tiny("predict", "--model", tmp_path / "model", image)
+    assert answered.code == 0, answered.errors
+    assert 100 < len(json.loads(answered.output)["scores"]) <= 200

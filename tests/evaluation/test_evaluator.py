@@ -22,7 +22,7 @@ from tiny_models import TINY, TINY_PADDED
 from sagemaker_object_detection.artifact.export import ServingModel, export
 from sagemaker_object_detection.artifact.model_info import model_info
 from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
-from sagemaker_object_detection.dataset.annotations import Dataset, Labels
+from sagemaker_object_detection.dataset.annotations import Dataset, IgnoredRegions, Labels
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.evaluation.evaluator import Evaluator
 from sagemaker_object_detection.geometry.box_coder import encode_boxes
@@ -286,3 +286,10 @@ def test_losses_are_the_mean_over_images_whatever_the_batch_size(
     assert evaluation.metrics["classification_loss"] == pytest.approx(classification, rel=1e-6)
     assert evaluation.total_loss == pytest.approx(localization + classification + 0.25 * (1 + 4), rel=1e-6)
     assert evaluation.confident_images == 0  # at a half, and not above
+    # The lower half of the first image is not known: the second anchor learns nothing there.
+    region = IgnoredRegions(np.array([0, 1, 1, 1]), detector.anchors[1:], np.zeros(1, np.int32))
+    ignoring = Evaluator(detector, replace(dataset, ignored=region), l2=0.25)()
+    assert ignoring is not None
+    less = ignoring.metrics["classification_loss"]
+    assert less == pytest.approx(classification - np.mean([2 * wrong, 0.0, 0.0]), rel=1e-6)
+    assert ignoring.metrics["localization_loss"] == evaluation.metrics["localization_loss"]

@@ -1,5 +1,8 @@
 """JSON that somebody else wrote: one error for all that may be wrong with it."""
 
+import base64
+import gzip
+
 import pytest
 
 from sagemaker_object_detection.files.strict_json import JsonError, parse
@@ -19,6 +22,18 @@ def test_numbers_may_stay_the_text_they_were_written_in() -> None:
         (b'"\xff"', "is not UTF-8 (byte 2)", "Save it as UTF-8 text"),
         ("[]".encode("utf-16"), "is UTF-16", "Save it as UTF-8 text"),
         (b"[" * 200_000, "is nested too deeply", "Correct it there"),
+        (gzip.compress(b"[]"), "is compressed with gzip", "Unpack it, as gunzip does"),
+        (b"PK\x03\x04", "is a zip archive", "Unpack it"),
+        (b"version https://git-lfs.github.com", "is a Git LFS pointer", "Fetch the file itself, as git lfs pull does"),
+        (base64.b64encode(b'{"images": []}'), "is base64 text", "Decode it, as base64 -d does"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html>", "is XML or a web page", "Write JSON, or fetch the file again"),
+        (
+            b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>",
+            "is an error of S3's, NoSuchKey",
+            "Fetch the file again",
+        ),
+        (b'{"a": 1}\n{"a": 2}\n', "holds JSON Lines, a value a line", "Write one JSON value"),
+        (b"[]\n  x", "is not valid JSON: line 2, column 3: Extra data", "Correct it there"),
         (b"9" * 5000, "holds a number with thousands of digits", "Correct it there"),
     ],
 )

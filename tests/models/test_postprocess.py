@@ -154,6 +154,25 @@ def test_equal_predictions_name_the_first_anchor():
     assert found.anchor_indices[0, 0] == 1
 
 
+@pytest.mark.parametrize("limit", [30, 250])
+def test_another_number_of_detections_is_kept(limit):
+    random = np.random.default_rng(limit)
+    corner = random.uniform(0, 0.95, (2, 400, 2))
+    boxes = np.concatenate([corner, corner + 0.02], -1)
+    predictions, anchors = predict(boxes, random.uniform(0.001, 0.999, (2, 400, 2)))
+    shapes = np.tile(WHOLE, (2, 1))
+    most, found = (detections(predictions, anchors, shapes, BASE, count) for count in (800, limit))
+    assert found.boxes.shape == (2, limit, 4)
+    assert found.count.numpy().tolist() == [limit, limit]
+    for name in ("boxes", "scores", "classes", "anchor_indices"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(most, name)[:, :limit], err_msg=name)
+    # Anchors are looked for a hundred detections at a time.
+    scores = tf.sigmoid(predictions.class_logits)[..., 1:]
+    own = tf.gather(tf.gather(scores, found.anchor_indices, batch_dims=1), found.classes, batch_dims=2)
+    np.testing.assert_array_equal(own, found.scores)
+    np.testing.assert_allclose(tf.gather(boxes, found.anchor_indices, batch_dims=1), found.boxes, atol=1e-5)
+
+
 def test_works_with_any_batch_size_in_a_traced_function():
     predictions, anchors = predict(np.tile(ANCHOR, (3, 4, 1)), np.full((3, 4, 2), 0.5))
     signature = (tf.TensorSpec((None, 4, 4)), tf.TensorSpec((None, 4, 3)), tf.TensorSpec((None, 3), tf.int32))

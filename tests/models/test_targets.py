@@ -16,9 +16,14 @@ ANCHORS = np.array(
 ) / np.float32(8)
 
 
-def assign(boxes, classes, weights) -> Targets:
+def assign(boxes, classes, weights, ignored=None) -> Targets:
     found = assign_targets(
-        ANCHORS, np.asarray(boxes, np.float32), np.asarray(classes), np.asarray(weights, np.float32), FAMILY
+        ANCHORS,
+        np.asarray(boxes, np.float32),
+        np.asarray(classes),
+        np.asarray(weights, np.float32),
+        FAMILY,
+        None if ignored is None else np.asarray(ignored, np.float32),
     )
     return Targets(*(np.asarray(field) for field in found))
 
@@ -116,6 +121,49 @@ def test_encodings_are_scaled_and_zero_for_background():
     unscaled = dataclasses.replace(FAMILY, box_code_scale=(1.0, 1.0, 1.0, 1.0))
     plain = assign_targets(ANCHORS, shifted[None, None], np.array([[0]]), np.ones((1, 1), np.float32), unscaled)
     np.testing.assert_allclose(np.asarray(plain.box_targets)[0, 5], [0.1, 0, 0, 0], atol=1e-6)
+
+
+def test_background_that_lies_by_half_in_an_ignored_region_has_no_weight():
+    random = np.random.default_rng(0)
+    ignored_anchors = 0
+    for _ in range(10):
+        corners = random.integers(0, 9, (2, 5, 2, 2))
+        rows = np.concatenate([corners.min(axis=2), corners.max(axis=2)], axis=2) / np.float32(8)
+        boxes, ignored = rows[:, :3], rows[:, 3:]
+        weights = random.choice([0.0, 0.5, 1.0], (2, 3))
+        found = assign(boxes, [[4, 5, 6], [7, 8, 9]], weights, ignored)
+        plain = assign(boxes, [[4, 5, 6], [7, 8, 9]], weights)
+        for name in ("matches", "class_targets", "box_targets", "box_weights"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
+        for image in range(2):
+            for number, anchor in enumerate(ANCHORS):
+                lies_there = max(slow_share(anchor, region) for region in ignored[image]) >= 0.5
+                unknown = lies_there and plain.matches[image, number] < 0
+                ignored_anchors += unknown
+                expected = 0.0 if unknown else plain.class_weights[image, number]
+                assert found.class_weights[image, number] == expected
+    assert ignored_anchors > 20
+
+
+def slow_share(anchor, region) -> float:
+    """How much of the anchor's part in the image lies in the region."""
+    anchor = np.clip(anchor, 0.0, 1.0)
+    height = max(0.0, min(anchor[2], region[2]) - max(anchor[0], region[0]))
+    width = max(0.0, min(anchor[3], region[3]) - max(anchor[1], region[1]))
+    return height * width / ((anchor[2] - anchor[0]) * (anchor[3] - anchor[1]))
+
+
+def test_of_an_anchor_only_what_lies_in_the_image_counts():
+    corner = np.array([[-0.5, -0.5, 0.5, 0.5], [-1.0, -1.0, -0.5, -0.5]], np.float32)
+    found = assign_targets(
+        corner,
+        np.zeros((1, 1, 4), np.float32),
+        np.zeros((1, 1), int),
+        np.zeros((1, 1), np.float32),
+        FAMILY,
+        np.array([[[0.0, 0.0, 0.5, 0.25]]], np.float32),
+    )
+    assert np.asarray(found.class_weights).tolist() == [[0.0, 1.0]]
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])

@@ -86,6 +86,22 @@ def test_the_best_detection_takes_the_box_it_overlaps_most_and_the_next_what_is_
     assert match(np.array([[0.5], [0.5]])).tolist() == [0, -1]
 
 
+def test_what_is_found_in_a_region_to_ignore_is_no_mistake():
+    inside = (60, 2, 80, 18)
+    dataset = make_dataset(
+        [[HERE], [HERE]], [[0], [0]], [(100, 100)] * 2, ("cat", "dog"), ignored=[([ELSEWHERE], [0]), ([HERE], [0])]
+    )
+    found = [(HERE, 0, 0.9), (inside, 0, 0.95), (ELSEWHERE, 0, 0.92)], [(HERE, 0, 0.9), (HERE, 0, 0.3)]
+    figures = compute_figures(dataset, detections(*found))
+    # What is both an object and in a crowd is the object, once.
+    assert figures.classes[0].threshold == Threshold(about(0.9), 1.0, 1.0, 1.0)
+    assert figures.confusion.tolist() == [[2, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert figures.worst == ()
+    # The region is of cats: a dog there is wrong.
+    bad, _ = compute_figures(dataset, detections([*found[0], (inside, 1, 0.9)], [])).worst
+    assert bad.why == "1 where nothing is"
+
+
 def test_what_is_mixed_up_missed_and_made_up():
     dataset = make_dataset(
         [[HERE, THERE], [HERE], [THERE], [], [THERE]],

@@ -34,6 +34,7 @@ def drawn(tmp_path, monkeypatch, orientation: int, found: int) -> tuple[Image.Im
             classes=np.arange(found) % 2,
             scores=np.linspace(0.9, 0.5, found),
             overlap=np.zeros((found, 2)),
+            excused=np.zeros(found, bool),
         ),
         missed=np.array([False, True]),
         why="1 missed",

@@ -35,7 +35,15 @@ def test_help_names_every_format_and_each_formats_help_every_option(capsys):
         assert re.search(rf"^    {name}\s+\S", said, re.MULTILINE)
     own = {
         "coco": ["--images"],
-        "voc": ["--annotations", "--images", "--split", "--names", "--drop-difficult", "--image-by"],
+        "voc": [
+            "--annotations",
+            "--images",
+            "--split",
+            "--names",
+            "--drop-difficult",
+            "--ignore-difficult",
+            "--image-by",
+        ],
         "yolo": ["--split", "--images", "--list", "--labels", "--names", "--names-file"],
         "ground-truth": ["--images", "--label-attribute"],
         "labelme": ["--images", "--names", "--image-by"],

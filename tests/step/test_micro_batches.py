@@ -33,6 +33,7 @@ HALVED = (
     "A step of {} images at a time does not fit into the device's memory: from now on it takes {} at a time, and adds "
     "up their gradients{}."
 )
+REGIONS = ([0.0, 0.0, 0.5, 1.0], [0.25, 0.25, 1.0, 0.75])
 STATISTICS = "; batch normalization uses the statistics of these"
 
 
@@ -49,7 +50,7 @@ def trained(detector, start, steps, *, size, memory=None, micro_batch=None, free
     for number in range(steps):
         if memory is not None and number == memory[1]:
             full.images = memory[0]
-        losses.append(float(step(batch(number, 3, size))[0]))
+        losses.append(float(step(batch(number, 3, size, regions=REGIONS))[0]))
     return values_of(detector.variables), step, losses
 
 

@@ -45,6 +45,18 @@ def test_one_trace_for_any_number_of_boxes_and_the_loss_falls():
     assert losses[-1] < losses[0]
 
 
+def test_background_in_a_region_to_ignore_is_not_learned_in_one_trace():
+    detector = build_detector(TINY, 2)
+    start, step = values_of(detector.variables), make_step(detector)
+    losses, padding = [], [0.0] * 4
+    for regions in ([padding], [[0.0, 0.0, 1.0, 0.5]], [[0.0, 0.0, 1.0, 1.0], padding, padding]):
+        assign(detector.variables, start)
+        losses.append(float(step(batch(0, 0, regions=regions))[0]))
+    # Of two images without boxes nothing, half of the first, and all of it is not known.
+    assert losses[0] > losses[1] > losses[2] > 0.0
+    assert step.traces == 1
+
+
 def test_only_the_class_prediction_layer_moves(eager):
     detector = build_detector(TINY, 2)
     # With statistics of real maps: by initial ones the features vanish, and with them the gradients.

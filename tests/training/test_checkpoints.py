@@ -40,6 +40,7 @@ IN_FORCE = {
     "relative_learning_rate": "0.25",
     "passes_per_epoch": "7",
     "freeze_batch_norm": "True",
+    "max_detections": "300",
 }
 
 
@@ -506,7 +507,8 @@ BEFORE = {"recipe", "relative_learning_rate", "passes_per_epoch"}
 @pytest.mark.parametrize(
     ("given_before", "given_now", "in_force"),
     [
-        ({}, {}, {"learning_rate_schedule": "constant", "recipe": "plain", "passes_per_epoch": "1"}),
+        ({}, {}, {"learning_rate_schedule": "constant", "recipe": "plain", "max_detections": "100"}),
+        ({}, {"max_detections": "100"}, {"passes_per_epoch": "1", "max_detections": "100"}),
         ({"learning_rate_schedule": "cosine"}, {}, {"learning_rate_schedule": "cosine", "recipe": "plain"}),
         ({}, {"recipe": "plain", "relative_learning_rate": "1"}, {"relative_learning_rate": "1.0"}),
         ({}, {"freeze_batch_norm": "True"}, {"freeze_batch_norm": "True"}),

@@ -22,6 +22,7 @@ LOADED = Situation(
     loaded=True,
     origin="the model channel",
     images=60,
+    objects=3,
     replicas=1,
     objective="mAP",
     new_top_layer=True,
@@ -152,5 +153,46 @@ def test_the_log_says_what_auto_came_to_and_why_and_nothing_of_what_was_set(capl
         "What Auto came to: reinitialize_top_layer True (the weights are of other classes); recipe fine-tuning "
         "(trained weights are fine-tuned); learning_rate_schedule cosine (recipe fine-tuning); relative_learning_rate "
         "0.002 (recipe fine-tuning); passes_per_epoch 10 (one pass makes 100 steps in 5 epochs, of some 1000 that are "
-        "wanted)."
+        "wanted); max_detections 100 (an image has 3 objects at most)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("objects", "limit"),
+    [(1, 100), (66, 100), (67, 200), (133, 200), (134, 300), (201, 500), (300, 500), (334, 1000), (1000, 1000)],
+)
+def test_the_fullest_image_has_room_for_half_as_many_detections_again(objects, limit, caplog):
+    found = settled(dataclasses.replace(LOADED, objects=objects))
+    assert found.max_detections == limit
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+@pytest.mark.parametrize(
+    ("objects", "given", "in_force", "sentence"),
+    [
+        (
+            1001,
+            {},
+            {},
+            "max_detections is 1000, but an image holds 1001 objects: no more than 1000 of them can be found. Cut the "
+            "images into tiles.",
+        ),
+        (
+            300,
+            {"max_detections": "299"},
+            {},
+            "max_detections is 299, but an image holds 300 objects: no more than 299 of them can be found. Set it to "
+            "300 or more, or cut the images into tiles.",
+        ),
+        (
+            5000,
+            {},
+            {"max_detections": "100"},
+            "max_detections is 100, but an image holds 5000 objects: no more than 100 of them can be found. Set it to "
+            "1000, or cut the images into tiles.",
+        ),
+    ],
+)
+def test_objects_that_cannot_be_found_are_a_warning(objects, given, in_force, sentence, caplog):
+    settled(dataclasses.replace(LOADED, objects=objects), in_force, **given)
+    assert sentence in caplog.messages

@@ -26,7 +26,7 @@ from sagemaker_object_detection.images.exif import exif_orientation
 from sagemaker_object_detection.images.headers import SAMPLE_BITS
 from sagemaker_object_detection.images.network_input import to_network_input
 from sagemaker_object_detection.models.detector import Detector, Predictions
-from sagemaker_object_detection.models.postprocess import detections
+from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS, detections
 
 SAVED_MODEL = "1"
 CODE = "code"
@@ -41,19 +41,23 @@ _UNFINISHED = "saved-model"
 
 
 class ServingModel(tf.Module):
-    """The detector with its pre- and post-processing, as the reference exporter lays its outputs out.
+    """The detector with its pre- and post-processing, as the reference exporter lays its outputs out, with D =
+    `max_detections` detections of an image at most.
 
     `weights` maps each variable's path to the variable, so that the SavedModel's checkpoint names every weight by its
     path (`weights/<path>`), which is what incremental training reads. The Keras model itself is kept out of the
     module's attributes: TensorFlow would save every variable a second time under it.
     """
 
-    def __init__(self, detector: Detector, sample_bits: int = SAMPLE_BITS) -> None:
+    def __init__(
+        self, detector: Detector, max_detections: int = MAX_DETECTIONS, sample_bits: int = SAMPLE_BITS
+    ) -> None:
         super().__init__()
         self.weights = {variable.path: variable.value for variable in detector.variables}
         self._base = detector.base
         self._anchors = detector.anchors
         self._sample_bits = sample_bits
+        self._max_detections = max_detections
         self._predict: Callable[[tf.Tensor], Predictions] = lambda images: detector(images, training=False)
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8, name="input_tensor")])
@@ -93,10 +97,10 @@ class ServingModel(tf.Module):
     def _outputs(self, predictions: Predictions, true_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
         """The reference exporter's names, dtypes and 1-based classes; boxes are ymin xmin ymax xmax, normalised.
 
-        detection_boxes [B, 100, 4], detection_scores, detection_classes, detection_anchor_indices [B, 100],
-        detection_multiclass_scores [B, 100, K], num_detections [B]; all float32.
+        detection_boxes [B, D, 4], detection_scores, detection_classes, detection_anchor_indices [B, D],
+        detection_multiclass_scores [B, D, K], num_detections [B]; all float32.
         """
-        found = detections(predictions, self._anchors, true_shapes, self._base)
+        found = detections(predictions, self._anchors, true_shapes, self._base, self._max_detections)
         raw_scores = tf.sigmoid(predictions.class_logits)
         real = tf.sequence_mask(found.count, tf.shape(found.scores)[1], tf.float32)
         return {
@@ -109,14 +113,21 @@ class ServingModel(tf.Module):
         }
 
 
-def export(detector: Detector, labels: Labels, info: Mapping[str, Any], model: Path) -> None:
+def export(
+    detector: Detector,
+    labels: Labels,
+    info: Mapping[str, Any],
+    model: Path,
+    *,
+    max_detections: int = MAX_DETECTIONS,
+) -> None:
     """Writes the artifact into folder `model`: under a temporary name first, then renamed, `model_info.json` last.
 
     What an earlier run left there under the same names is replaced.
     """
     model.mkdir(parents=True, exist_ok=True)
     with work_folder(model, ".export-", abandoned=0.0) as temporary:
-        module = ServingModel(detector, info.get("sample_bits", SAMPLE_BITS))
+        module = ServingModel(detector, max_detections, info.get("sample_bits", SAMPLE_BITS))
         signatures = {"serving_default": module.detect, inference.SIGNATURE: module.detect_encoded}
         tf.saved_model.save(module, str(temporary / _UNFINISHED), signatures=signatures)
         _write_json(temporary / LABELS_FILE, {"labels": list(labels.names), "category_ids": list(labels.ids)})

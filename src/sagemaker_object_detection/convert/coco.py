@@ -4,16 +4,15 @@ It is the container's own format but for the boxes, so the container's own reade
 """
 
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 
-from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSet, Notation, coordinate
+from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSet, Notation
 from sagemaker_object_detection.convert.outlines import ROTATED, around, rotated
-from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, parse_annotations
+from sagemaker_object_detection.dataset.annotation_file import parse_annotations
+from sagemaker_object_detection.dataset.box_keys import DEGREES_KEYS, find_degrees
+from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
-from sagemaker_object_detection.sentences import described
 
 COCO = "coco"
 NOTATION = Notation(
@@ -23,38 +22,9 @@ NOTATION = Notation(
 )
 
 
-class _Beside(msgspec.Struct, gc=False):
-    """Keys beside a bbox that change what it means: CVAT's and others' degrees of a turn about the centre, and
-    detectron2's number of the notation."""
-
-    attributes: Any = None
-    rotation: Any = None
-    angle: Any = None
-    bbox_mode: Any = None
-
-
-_TURNS = ("attributes.rotation", "rotation", "angle")
-"""Where those degrees are."""
-
-
-class _Besides(msgspec.Struct, gc=False):
-    annotations: list[_Beside]
-
-
-_XYWH_PIXELS = 1
-"""detectron2's BoxMode.XYWH_ABS."""
-
-
-class _Flag(msgspec.Struct, gc=False):
-    iscrowd: Any = 0
-
-
-class _Flags(msgspec.Struct, gc=False):
-    annotations: list[_Flag]
-
-
 def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
-    """Read the instances of a file. Annotations with iscrowd=1, which are regions of many objects, are left out.
+    """Read the instances of a file. Crowds, and what else the container's own format takes for a region to ignore, stay
+    what they are.
 
     Args:
         annotations: the JSON file; its segmentations are skipped.
@@ -66,7 +36,8 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
         raw = data.read_bytes(annotations, "a COCO file with the lists images, annotations and categories")
     has_images = data.has_folder(images, "the folder of the images")
     if raw is not None:
-        table, found = parse_annotations(str(annotations), annotations.parent, raw, annotations.name, turns=_TURNS)
+        place, folder = str(annotations), annotations.parent
+        table, found = parse_annotations(place, folder, raw, annotations.name, turns=DEGREES_KEYS)
         data.problems += found
     if raw is None or table is None:
         return data
@@ -76,61 +47,25 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
     data.categories = dict(table.categories or {})
     for id_, name in data.categories.items():
         data.is_name(f"{annotations} categories, id {id_!r}", name)
-    turned = _turned(raw, table, data)
-    crowd = _crowd_rows(raw, table, data)
-    data.notes.append(("left out, annotations with iscrowd=1", len(crowd)))
+    for key in table.said_formats:
+        if key.says != "xywh":
+            text = (
+                f"{annotations}: {len(key.rows)} annotations have {key.key} {key.value}, so boxes are {key.says}, "
+                f"and COCO's are xywh; first: annotations[{key.rows[0]}]. Convert the boxes, or correct it."
+            )
+            data.add_problem(OTHER_FORMAT, text)
+    turned = find_degrees(raw.removeprefix(b"\xef\xbb\xbf"))
     for row, name, size in zip(table.image_rows.tolist(), table.file_names, table.image_sizes.tolist(), strict=True):
         place = f"{annotations} images[{row}]"
         data.images.append(data.image(place, name, images if has_images else None, *size))
     columns = (table.box_rows, table.box_images, table.box_categories, table.bboxes)
-    for row, image, code, numbers in zip(*(column.tolist() for column in columns), strict=True):
-        if image >= 0 and row not in crowd:
+    ignored = set(table.ignored.tolist())
+    for number, (row, image, code, numbers) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+        if image >= 0:
             place, degrees = f"{annotations} annotations[{row}]", turned.get(row, 0.0)
             if degrees:
                 xmin, ymin, xmax, ymax = around(rotated(xywh_to_xyxy(np.array([numbers]))[0].tolist(), degrees))
                 numbers = (xmin, ymin, xmax - xmin, ymax - ymin)
-            outline = ROTATED if degrees else ""
-            data.boxes.append(ForeignBox(place, image, table.category_ids[code], numbers, outline=outline))
+            outline, is_ignored = ROTATED if degrees else "", number in ignored
+            data.boxes.append(ForeignBox(place, image, table.category_ids[code], numbers, outline, is_ignored))
     return data
-
-
-def _turned(raw: bytes, table: AnnotationTable, data: ForeignDataSet) -> dict[int, float]:
-    """Degrees of the boxes that are turned, by the positions of their annotations in the file."""
-    try:
-        besides = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"), type=_Besides).annotations
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return {}  # an entry is no object, or no JSON at all: a problem tells it already
-    found = {}
-    for row in table.box_rows.tolist():
-        beside, place = besides[row], f"{table.channel} annotations[{row}]"
-        if beside.bbox_mode not in (None, _XYWH_PIXELS):
-            text = (
-                f"{place}: bbox_mode is {beside.bbox_mode!r}, detectron2's number of another notation; expected "
-                f"{_XYWH_PIXELS}, [x, y, width, height] in pixels. Convert the boxes, or correct it."
-            )
-            data.add_problem("boxes in another notation", text)
-        attributes = beside.attributes if isinstance(beside.attributes, dict) else {}
-        for key, value in zip(_TURNS, (attributes.get("rotation"), beside.rotation, beside.angle), strict=True):
-            degrees = coordinate(value)
-            if value is not None and degrees is None:
-                text = (
-                    f"{place}: {key} is {described(value)}; expected by how many degrees the box is turned. Correct it."
-                )
-                data.add_problem("unreadable entries of annotations", text)
-            elif degrees and degrees % 360:
-                found[row] = degrees
-    return found
-
-
-def _crowd_rows(raw: bytes, table: AnnotationTable, data: ForeignDataSet) -> set[int]:
-    """Positions, in the file, of the annotations that say iscrowd=1."""
-    try:
-        flags = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"), type=_Flags).annotations
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return set()  # an entry is no object, or no JSON at all: a problem tells it already
-    values = {row: flags[row].iscrowd for row in table.box_rows.tolist() if flags[row].iscrowd not in (0, None)}
-    for row, value in values.items():
-        if value != 1:
-            text = f"{table.channel} annotations[{row}]: iscrowd is {value!r}; expected 0 or 1. Correct it there."
-            data.add_problem("unreadable entries of annotations", text)
-    return {row for row, value in values.items() if value == 1}

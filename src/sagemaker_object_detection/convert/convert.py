@@ -13,6 +13,7 @@ from sagemaker_object_detection.convert.outlines import OVERHANGING
 from sagemaker_object_detection.convert.write import check_target, write_data_set
 from sagemaker_object_detection.dataset.annotation_entries import AnnotationEntry, CategoryEntry, Document, ImageEntry
 from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, judge_boxes
+from sagemaker_object_detection.dataset.check_classes import check_names
 from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images
 from sagemaker_object_detection.dataset.conventions import judge_conventions
 from sagemaker_object_detection.dataset.image_names import Search
@@ -56,6 +57,8 @@ def checked_document(data: ForeignDataSet, *, drop: bool, enclose: bool = False)
         UserError: every problem of the data set in one list, places in the source named.
     """
     sizes, corners, kept = check(data, drop=drop, enclose=enclose)
+    objects = Counter(box.category for box in data.boxes if not box.ignored)
+    data.problems += check_names(data.format, data.categories, objects)
     if data.problems:
         kinds = Counter(problem.kind for problem in data.problems)
         told = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
@@ -65,20 +68,24 @@ def checked_document(data: ForeignDataSet, *, drop: bool, enclose: bool = False)
         for number, (image, (height, width)) in enumerate(zip(data.images, sizes.tolist(), strict=True), 1)
     ]
     boxes = [(data.boxes[row], corners[row]) for row in np.flatnonzero(kept)]
-    annotations = [AnnotationEntry(box.image + 1, _whole_where_possible(place), box.category) for box, place in boxes]
+    annotations = [
+        AnnotationEntry(box.image + 1, _whole_where_possible(place), box.category, iscrowd=1 if box.ignored else 0)
+        for box, place in boxes
+    ]
     return Document(images, annotations, [CategoryEntry(id_, name) for id_, name in data.categories.items()])
 
 
 def summary(place: str, document: Document, notes: Iterable[tuple[str, int]]) -> str:
     """A line for the whole, for its classes and for each note."""
-    boxes = document.annotations
+    boxes = [entry for entry in document.annotations if not entry.is_ignored]
+    regions = "regions to ignore, which are neither learned nor counted as mistakes"
     boxes_per_class = Counter(box.category_id for box in boxes)
     classes = ", ".join(f"{row.name} (id {row.id}) {boxes_per_class[row.id]}" for row in document.categories or ())
     lines = [
         f"{place}: {len(document.images)} images, {len(boxes)} boxes",
         f"classes: {classes}",
         f"images without boxes: {len(document.images) - len({box.image_id for box in boxes})}",
-        *(f"{what}: {count}" for what, count in notes if count),
+        *(f"{what}: {count}" for what, count in ((regions, len(document.annotations) - len(boxes)), *notes) if count),
     ]
     return "\n".join(lines)
 
@@ -129,8 +136,11 @@ def check(data: ForeignDataSet, *, drop: bool, enclose: bool = False) -> tuple[n
             else:
                 text = f"{_box(data, known[position])} {fault}; expected {data.notation.expected}. Correct it, or leave"
                 data.add_problem(kind, f"{text} such boxes out with --invalid-boxes drop.")
-    if not kept.any() and not data.problems:
+    objects = np.array([not box.ignored for box in data.boxes], bool)
+    if not (kept & objects).any() and not data.problems:
         what = f"every box ({len(kept)}) was left out" if len(kept) else "there is no box"
+        if kept.any():
+            what = f"there is nothing but regions to ignore ({kept.sum()})"
         data.add_problem("data sets without boxes", f"{data.format}: {what}. Expected at least one to learn from.")
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(dropped.items()))
     clipped = (corners[known] != judged.clipped).any(axis=1) & ~judged.invalid

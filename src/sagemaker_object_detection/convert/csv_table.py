@@ -216,7 +216,7 @@ def _add_box(place: str, row: dict[str, str], image: int, layout: _Layout, data:
         outline = "" if is_upright else POLYGON
     if layout.notation is SHARES:
         check_shares(place, corners)
-    if layout.group and row.get(layout.group) == "1":
-        data.counts["left out, boxes around groups (IsGroupOf)"] += 1
-    elif data.is_name(place, label):
-        data.boxes.append(ForeignBox(place, image, label, corners, outline=outline))
+    is_group = bool(layout.group) and row.get(layout.group) == "1"
+    data.counts["made regions to ignore, boxes around groups (IsGroupOf)"] += is_group
+    if data.is_name(place, label):
+        data.boxes.append(ForeignBox(place, image, label, corners, outline, is_group))

@@ -83,13 +83,14 @@ class ForeignImage:
 class ForeignBox:
     """One box. place: where the source has it, for sentences. image: index. numbers: the four, as they are written.
     outline: what the source has instead of an upright box, such as "a polygon"; the numbers are those of the box around
-    it, which is taken on request only."""
+    it, which is taken on request only. ignored: whether it is no object but a region to ignore, such as a crowd."""
 
     place: str
     image: int
     category: Id
     numbers: Sequence[float]
     outline: str = ""
+    ignored: bool = False
 
 
 @dataclass

@@ -171,10 +171,10 @@ def _add_record(
                 raise InvalidError("unreadable records", told)
             check_shares(inner, corners)
             label = _label(inner, text, number, known)
-            if crowd == 1 or group == 1:
-                data.counts["left out, boxes around groups (is_crowd, group_of)"] += 1
-            elif data.is_name(inner, label):
-                data.boxes.append(ForeignBox(inner, index, label, corners))
+            is_group = crowd == 1 or group == 1
+            data.counts["made regions to ignore, boxes around groups (is_crowd, group_of)"] += is_group
+            if data.is_name(inner, label):
+                data.boxes.append(ForeignBox(inner, index, label, corners, ignored=is_group))
 
 
 def _label(place: str, text: Any, number: Any, known: dict[int, str]) -> str:

@@ -24,6 +24,7 @@ from sagemaker_object_detection.convert.foreign import (
 from sagemaker_object_detection.convert.outlines import POLYGON, ROTATED, around, rotated
 from sagemaker_object_detection.convert.pictures import find_picture
 from sagemaker_object_detection.convert.xml_tree import Element, UnreadableXmlError, parse_xml
+from sagemaker_object_detection.dataset.box_keys import DEGREES_KEYS, ROTATION_KEYS
 from sagemaker_object_detection.geometry.boxes import from_pixel_indices
 
 VOC = "voc"
@@ -39,9 +40,7 @@ _OTHER_ROOTS = {
     "dataset": "dlib's format, which is not converted: export COCO or Pascal VOC",
 }
 """By the root element, what another tool's XML file is, and what to do."""
-_DEGREES, _ANGLES = "rotation", ("angle", "theta")
-"""Elements and attributes that say by how much a box is turned. CVAT writes the first, also where it is 0; of the
-others it is not known whether they are degrees."""
+_DIFFICULT = {"keep": "kept as they are", "ignore": "made regions to ignore", "drop": "left out"}
 
 
 def read_voc(
@@ -50,7 +49,7 @@ def read_voc(
     images: Path | None,
     split: Path | None,
     names: str | None,
-    drop_difficult: bool,
+    difficult: str,
     image_by: str | None = None,
 ) -> ForeignDataSet:
     """Read the objects of every annotation file, or of those of a split.
@@ -61,7 +60,8 @@ def read_voc(
         split: a file with the names of the images to take, which may be named from the folder, too. None: all of them.
         names: the classes, with commas between them; their ids are their positions. None: those of all annotation
             files in alphabetical order, also of files outside of the split, so that every split gets the same ids.
-        drop_difficult: whether to leave out objects marked as difficult.
+        difficult: what becomes of objects marked as difficult: "keep", "ignore" for regions to ignore, which is what
+            VOC's own evaluation makes of them, or "drop".
         image_by: what says which image a file is for, as `find_picture` takes it.
     """
     annotations, images = annotations or folder / "Annotations", images or folder / "JPEGImages"
@@ -90,14 +90,18 @@ def read_voc(
                 unused = ForeignDataSet(VOC, NOTATION)  # the problems of what is not converted do not matter
                 others |= {str(box.category) for box, _ in _objects(path, _parse(path, data), 0, unused)}
     others |= {str(box.category) for box, _ in objects}
-    data.boxes = [box for box, is_difficult in objects if box.numbers and not (drop_difficult and is_difficult)]
+    marked = sum(is_difficult and bool(box.numbers) for box, is_difficult in objects)
+    data.boxes = [
+        replace(box, ignored=is_difficult and difficult == "ignore")
+        for box, is_difficult in objects
+        if box.numbers and not (is_difficult and difficult == "drop")
+    ]
     number_classes(data, names, others)
     if has_images and split is None:
         files = {image.file_name for image in data.images}
         spare = sum(is_image(name) and name not in files for name in data.walk(images))
         data.notes.append(("images that no XML file is for, not converted", spare))
-    difficult = sum(is_difficult for _, is_difficult in objects) if drop_difficult else 0
-    data.notes.append(("left out, objects marked as difficult", difficult))
+    data.notes.append((f"{_DIFFICULT[difficult]}, objects marked as difficult", marked))
     return data
 
 
@@ -229,27 +233,24 @@ def _polygon(item: Element) -> list[tuple[float, float]]:
 
 
 def _degrees(item: Element, path: Path) -> float:
-    """By how much an object's box is turned. Raises an InvalidError where that cannot be read."""
+    """By how much an object's box is turned. Raises an InvalidError where that is in a unit that is not known."""
     attributes = [each for group in item.all("attributes") for each in group.all("attribute")]
-    known = (_DEGREES, *_ANGLES)
     named = [
-        (name.text.strip().lower(), value)
-        for each in attributes
-        for name in each.all("name")
-        for value in each.all("value")
+        (name.text.strip(), value) for each in attributes for name in each.all("name") for value in each.all("value")
     ]
-    own = [(tag, value) for tag in known for parent in (item, *item.all("bndbox")) for value in parent.all(tag)]
-    for tag, element in (*own, *named):
-        turn = _number(element, path, "unreadable objects", "by how much the box is turned") if tag in known else 0.0
-        if turn and tag != _DEGREES:
+    own = [(child.tag, child) for parent in (item, *item.all("bndbox")) for child in parent.children]
+    for key, element in (*own, *named):
+        turn = parse_number(element.text) if key in ROTATION_KEYS else None
+        if turn and key not in DEGREES_KEYS:
             text = (
-                f"{path} line {element.line}: {tag} is {element.text.strip()!r}, so the box is turned, in degrees or "
-                f"not. Write the upright box around the object and leave it out, or call it {_DEGREES}, in degrees."
+                f"{path} line {element.line}: {key} is {element.text.strip()!r}, so the box is turned, in degrees or "
+                f"not. Write the upright box around the object and leave it out, or call it {DEGREES_KEYS[0]}, in "
+                f"degrees."
             )
             raise InvalidError("polygons and rotated boxes", text)
         if turn:
             return turn
-    return 0.0
+    return 0.0  # also of a word, such as a camera's angle
 
 
 def _number(element: Element, path: Path, kind: str, expected: str, *, is_side: bool = False) -> float:

@@ -6,7 +6,7 @@ It takes an order of magnitude more time and memory than a typed decoder, so it 
 import math
 from dataclasses import dataclass
 from itertools import chain
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec.structs import FieldInfo
@@ -23,6 +23,8 @@ Id = int | str
 Side = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None
 """0, as None, is unknown."""
 Box = tuple[float, float, float, float]
+Flag = Literal[0, 1, "0", "1", "true", "false", "True", "False"] | bool | None
+"""As JSON writers and those who turn CSV into JSON write it."""
 
 
 class ImageEntry(msgspec.Struct, gc=False):
@@ -32,10 +34,22 @@ class ImageEntry(msgspec.Struct, gc=False):
     width: Side = None
 
 
-class AnnotationEntry(msgspec.Struct, gc=False):
+class AnnotationEntry(msgspec.Struct, gc=False, omit_defaults=True):
     image_id: Id
     bbox: Box
     category_id: Id
+    iscrowd: Flag = 0
+    ignore: Flag = 0
+    is_crowd: Flag = 0
+    isCrowd: Flag = 0  # noqa: N815 (as some exports of COCO spell it)
+    IsGroupOf: Flag = 0  # Open Images' column, which converters to COCO keep
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether it is no object but a region to ignore: a crowd, a group, or what is marked so."""
+        if not (self.iscrowd or self.ignore or self.is_crowd or self.isCrowd or self.IsGroupOf):  # nearly always
+            return False
+        return any(flag in _SET for flag in (self.iscrowd, self.ignore, self.is_crowd, self.isCrowd, self.IsGroupOf))
 
 
 class CategoryEntry(msgspec.Struct, gc=False):
@@ -49,7 +63,9 @@ class Document(msgspec.Struct, gc=False):
     categories: list[CategoryEntry] | None = None
 
 
+_SET = frozenset((1, "1", "true", "True"))  # True is 1
 _EXPECTED = {
+    Flag: "0 or 1",
     str: "text",
     Id: "a whole number or text",
     Side: "a whole number of pixels, 1 or more, or 0 for unknown",

@@ -4,14 +4,15 @@
      "annotations": [{"image_id": 1, "bbox": [xmin, ymin, xmax, ymax], "category_id": 7}],
      "categories": [{"id": 7, "name": "dog"}]}
 
-`categories`, `height` and `width` may be missing; other keys are ignored. A correct file is decoded in one strict,
+`categories`, `height` and `width` may be missing. An annotation with `iscrowd` or `ignore` set to 1 is a region to
+ignore (`AnnotationEntry` has other spellings); other keys have no effect. A correct file is decoded in one strict,
 typed pass. Only when that fails, or finds text that may not be printed, a second, patient pass looks at every entry by
 itself and names all that are wrong.
 """
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -47,9 +48,10 @@ class AnnotationTable:
     image_rows [N], box_rows [M]: position of each entry in the file. image_sizes: int64 [N, 2], height and width, 0
     where not given. box_images: int64 [M], index of the image, -1 unknown. bboxes: float64 [M, 4], as written.
     box_categories: int64 [M], index into `category_ids`, the distinct ids in order of appearance. categories: id ->
-    name, None if absent. file: the file's name. addresses: whether `file_names` are the images' addresses in a bucket,
-    and not paths below images/. bbox_format: what the numbers of a box are, where the file's format says it. notes:
-    sentences on what is not read. said_formats: keys of boxes that say what their numbers are.
+    name, None if absent. ignored: int64 [R], which of the M are no objects but regions to ignore. file: the file's
+    name. addresses: whether `file_names` are the images' addresses in a bucket, and not paths below images/.
+    bbox_format: what the numbers of a box are, where the file's format says it. notes: sentences on what is not read.
+    said_formats: keys of boxes that say what their numbers are.
     """
 
     channel: str
@@ -63,6 +65,7 @@ class AnnotationTable:
     box_categories: np.ndarray
     category_ids: list[Id]
     categories: Mapping[Id, str] | None
+    ignored: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     file: str = ANNOTATIONS_FILE
     addresses: bool = False
     bbox_format: str | None = None
@@ -178,7 +181,7 @@ def parse_annotations(
 
     Args:
         file_name: what sentences call it.
-        turns: keys with a box's rotation that the caller reads itself.
+        turns: keys beside a box by which the caller turns it; any other one that turns it is a problem.
     """
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     document = _decode(raw)
@@ -199,7 +202,7 @@ def parse_annotations(
     notes = [_told_beside(channel, key) for key in keys if not key.says]
     if unsized:
         notes.append(f"{channel}: {unsized} images have a height or width of 0, which is unknown: their files say it.")
-    rotated = [_rotated(channel, key, file_name) for key in keys if key.says == ROTATED and key.key not in turns]
+    rotated = [_rotated(channel, key, file_name) for key in keys if key.says == ROTATED and key.name not in turns]
     formats = tuple(key for key in keys if key.says and key.says != ROTATED)
     return replace(table, notes=tuple(notes), said_formats=formats), problems + rotated + unlinked
 
@@ -265,6 +268,7 @@ def _link(
         box_categories=box_categories,
         category_ids=list(codes),
         categories=known or None,
+        ignored=np.flatnonzero(np.fromiter((box.is_ignored for box in annotations), bool, count)),
     )
     problems: list[Problem] = []
 

@@ -26,6 +26,19 @@ class Labels:
 
 
 @dataclass(frozen=True, eq=False)
+class IgnoredRegions:
+    """R regions of N images that are no objects: crowds, and what is marked so. Nothing that is found there is wrong.
+
+    offsets: int64 [N + 1]; the regions of image i are rows offsets[i] to offsets[i + 1]. boxes: float32 [R, 4], ymin
+    xmin ymax xmax, normalised. classes: int32 [R], 0-based: COCO's figures ignore a region for its own class.
+    """
+
+    offsets: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """N checked images with M boxes, in the order of the annotation file.
 
@@ -34,8 +47,9 @@ class Dataset:
     decoding, 1 for none. offsets: int64 [N + 1]; the boxes of image i are rows offsets[i] to offsets[i + 1]. boxes:
     float32 [M, 4], ymin xmin ymax xmax, normalised. classes: int32 [M], 0-based. fingerprint: changes when any of this,
     or the size of an image file, changes; not with the folder. decoded: where the checks left the pixels of images.
-    renamed: the files, below the folder, of those names that are not their paths. sample_bits: how many bits the
-    samples of images of 16 bits use, in all channels together.
+    renamed: the files, below the folder, of those names that are not their paths. ignored: the regions that are no
+    objects, None if there are none. sample_bits: how many bits the samples of images of 16 bits use, in all channels
+    together.
     """
 
     images: Path
@@ -49,6 +63,7 @@ class Dataset:
     fingerprint: str
     decoded: "DecodedImages | None" = None
     renamed: Mapping[str, str] = field(default_factory=dict)
+    ignored: IgnoredRegions | None = None
     sample_bits: int = SAMPLE_BITS
 
     @property
@@ -65,3 +80,8 @@ class Dataset:
     def max_boxes(self) -> int:
         """The most boxes of one image, at least 1."""
         return max(1, int(np.diff(self.offsets).max()))
+
+    @property
+    def max_regions(self) -> int:
+        """The most ignored regions of one image."""
+        return 0 if self.ignored is None else int(np.diff(self.ignored.offsets).max())

@@ -18,6 +18,8 @@ from sagemaker_object_detection.sentences import as_json
 
 ROTATION_KEYS = ("rotation", "angle", "theta", "rot", "rotation_angle", "angle_degrees", "bbox_rotation")
 """Numbers: any but 0, or a full turn in degrees, means that the box is not upright."""
+DEGREES_KEYS = ("rotation", "angle_degrees")
+"""Those of the rotations that are surely degrees, clockwise, about the box's centre."""
 ROTATED_BOX_KEYS = ("rbox", "rbbox", "obb", "rotated_bbox", "bbox_rotated", "rotated_box", "oriented_bbox")
 """A rotated box of its own, beside the upright one."""
 FORMAT_KEYS = ("bbox_mode", "bbox_format", "bbox_type", "box_format", "box_mode", "box_type")
@@ -50,6 +52,11 @@ class BoxKey:
     value: str
     says: str | None
 
+    @property
+    def name(self) -> str:
+        """The key without the place where it is."""
+        return self.key.rpartition(".")[2]
+
 
 def find_box_keys(raw: bytes) -> list[BoxKey]:
     """The keys of an annotation file that change the meaning of boxes.
@@ -67,6 +74,21 @@ def find_box_keys(raw: bytes) -> list[BoxKey]:
             if says is not _HARMLESS:
                 found.setdefault((key, says), BoxKey(key, [], as_json(value), says)).rows.append(row)
     return list(found.values())
+
+
+def find_degrees(raw: bytes) -> dict[int, float]:
+    """By how much boxes are turned, where it is in degrees, by the positions of their annotations in the file.
+
+    Args:
+        raw: as `find_box_keys` takes it.
+    """
+    keys = [key for key in DEGREES_KEYS if f'"{key}"'.encode() in raw]
+    return {
+        row: float(value)
+        for row, entry in enumerate(_entries(raw, keys) if keys else ())
+        for key, value in _values(entry, keys)
+        if _meaning(key.rpartition(".")[2], value) == ROTATED
+    }
 
 
 def _entries(raw: bytes, keys: list[str]) -> list[Any]:

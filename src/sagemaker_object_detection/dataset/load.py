@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, read_annotations
-from sagemaker_object_detection.dataset.annotations import Dataset, Labels
+from sagemaker_object_detection.dataset.annotations import Dataset, IgnoredRegions, Labels
 from sagemaker_object_detection.dataset.check_boxes import CheckedBoxes, check_boxes
+from sagemaker_object_detection.dataset.check_classes import check_names
 from sagemaker_object_detection.dataset.check_images import CheckedImages, check_images, images_folder
 from sagemaker_object_detection.dataset.check_pixels import drop_unusable, flat_images, pixel_warnings, used_bits
 from sagemaker_object_detection.dataset.problems import (
@@ -61,10 +62,20 @@ class _Channel:
 
     @property
     def with_boxes(self) -> np.ndarray:
-        """bool [N]"""
+        """bool [N], the images that have objects."""
         found = np.zeros(len(self.table.file_names), bool)
-        found[self.table.box_images[self.boxes.rows]] = True
+        found[self.images_of_boxes] = True
         return found
+
+    @property
+    def images_of_boxes(self) -> np.ndarray:
+        """int64 [m], index of the image of each object."""
+        return np.asarray(self.table.box_images[self.boxes.rows[self.is_object]])
+
+    @property
+    def is_object(self) -> np.ndarray:
+        """bool [m], of the boxes that may be trained on: not an ignored region."""
+        return ~np.isin(self.boxes.rows, self.table.ignored)
 
 
 def load_splits(
@@ -109,6 +120,11 @@ def load_splits(
     if "training" in channels:
         labels, warned = _labels(channels["training"].table)
         warnings += warned
+        uses = Counter[int | str]()
+        for channel in channels.values():
+            codes = np.delete(channel.table.box_categories, channel.table.ignored)
+            uses.update({channel.table.category_ids[code]: int(n) for code, n in enumerate(np.bincount(codes))})
+        problems += check_names("training", channels["training"].table.categories or {}, uses)
     if labels is not None and "validation" in channels:
         problems += _check_classes(channels["validation"].table, channels["training"].table, labels)
     if problems or labels is None:
@@ -169,14 +185,17 @@ def _check_channel(
     boxes, found, warned = check_boxes(table, sizes, table.bbox_format or hyperparameters.bbox_format, lenient=lenient)
     problems += found
     warnings += warned
-    if not len(boxes.rows) and not any(problem.channel == name for problem in problems):
+    channel = _Channel(table, images, boxes)
+    if not channel.is_object.any() and not any(problem.channel == name for problem in problems):
         what = f"every box ({boxes.dropped}) was left out" if boxes.dropped else "there is no box in annotations"
+        if len(boxes.rows):
+            what = f"all that is left in annotations are regions to ignore ({len(boxes.rows)}: iscrowd or ignore is 1)"
         if name == "training":
             text = f"{name}: {what}. Expected at least one box to learn from."
             problems.append(Problem(name, "channels without boxes", text))
         else:
             warnings.append(f"{name}: {what}, so there is no mean average precision to measure.")
-    return _Channel(table, images, boxes)
+    return channel
 
 
 _Outcomes = dict[int, UnusableImageError | Pixels]
@@ -228,7 +247,7 @@ def _judge_decoding(
     passing = {index: problem for index, problem in faults.items() if problem.kind not in UNUSABLE}
     unusable = {index: problem for index, problem in faults.items() if index not in passing}
     unusable |= channel.images.unusable
-    found, warned = drop_unusable(table, unusable, table.box_images[channel.boxes.rows])
+    found, warned = drop_unusable(table, unusable, channel.images_of_boxes)
     problems += [*found, *passing.values()]
     warnings += warned
     return replace(channel, dropped={} if found else dict(sorted(unusable.items())))
@@ -237,7 +256,8 @@ def _judge_decoding(
 def _labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
     """The classes of a job: the training channel's categories, or the ids its annotations use where it has none.
 
-    No two have the same name: those that do in the file get their ids appended, and there is a warning for each name.
+    No two have the same name: those that do in the file get their ids appended, and there is a warning for each name
+    (`check_names` refuses it where more than one of them has boxes).
     """
     categories = table.categories or {id_: str(id_) for id_ in table.category_ids}
     ids = sorted(categories, key=lambda id_: (isinstance(id_, str), id_))
@@ -314,23 +334,34 @@ def _dataset(
     new_index = np.full(len(table.file_names), -1, np.int64)
     new_index[chosen] = np.arange(len(chosen))
     image_of_box = new_index[table.box_images[boxes.rows]]
-    order = np.argsort(image_of_box, kind="stable")
-    order = order[image_of_box[order] >= 0]
-    per_image = np.bincount(image_of_box[order], minlength=len(chosen))
     class_of_id = {id_: number for number, id_ in enumerate(labels.ids)}
     class_of_code = np.array([class_of_id[id_] for id_ in table.category_ids], np.int32)
+
+    def by_image(wanted: np.ndarray) -> dict[str, np.ndarray]:
+        order = np.argsort(image_of_box, kind="stable")
+        order = order[wanted[order] & (image_of_box[order] >= 0)]
+        per_image = np.bincount(image_of_box[order], minlength=len(chosen))
+        return {
+            "offsets": np.concatenate([[0], np.cumsum(per_image)]).astype(np.int64),
+            "boxes": boxes.boxes[order],
+            "classes": class_of_code[table.box_categories[boxes.rows[order]]],
+        }
+
+    is_object = channel.is_object
     columns = {
         "sizes": images.sizes[chosen].astype(np.int32),
         "orientations": images.orientations[chosen],
-        "offsets": np.concatenate([[0], np.cumsum(per_image)]).astype(np.int64),
-        "boxes": boxes.boxes[order],
-        "classes": class_of_code[table.box_categories[boxes.rows[order]]],
+        **by_image(is_object),
     }
+    regions = by_image(~is_object)
+    ignored = IgnoredRegions(**regions) if len(regions["boxes"]) else None
     file_names = tuple(table.file_names[index] for index in chosen)
     file_sizes = [header.file_size for index in chosen if (header := images.headers[index]) is not None]
     # Of all that training sees but the pixels, of which the file sizes are a cheap stand-in.
     digest = hashlib.sha256(repr((file_names, file_sizes, labels)).encode())
-    for name, column in columns.items():
+    # Without regions it is what it was before there were any: running jobs go on.
+    digested = columns | ({f"ignored {name}": column for name, column in regions.items()} if ignored else {})
+    for name, column in digested.items():
         digest.update(f"{name} {column.dtype.str} {column.shape}".encode() + np.ascontiguousarray(column).tobytes())
     if any(channel.pixels[index].sample_bits is not None for index in chosen.tolist()):
         digest.update(f"sample bits {sample_bits}".encode())  # which depend on the other images too
@@ -344,6 +375,7 @@ def _dataset(
         labels=labels,
         decoded=decoded,
         fingerprint=digest.hexdigest(),
+        ignored=ignored,
         sample_bits=sample_bits,
         **columns,
     )
@@ -371,12 +403,14 @@ def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> Ch
         dropped_images=tuple(problem.text for problem in channel.dropped.values()) if channel else (),
         repeated_boxes=channel.boxes.repeated if channel else 0,
         conventions=channel.boxes.conventions if channel else "",
+        ignored_regions=0 if dataset.ignored is None else len(dataset.ignored.boxes),
     )
 
 
 def _summary(report: ChannelReport) -> str:
     notes = (
         (report.images_without_boxes, "images without boxes"),
+        (report.ignored_regions, "regions to ignore (iscrowd, ignore), neither learned nor counted as mistakes"),
         (report.clipped_boxes, "boxes clipped by at most a pixel"),
         (report.dropped_boxes, "boxes left out"),
         (report.repeated_boxes, "boxes that are there already left out"),

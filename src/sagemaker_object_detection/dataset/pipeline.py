@@ -30,6 +30,8 @@ _COPIERS = 4
 """Batches that are put together at once: one thread copies a few gigabytes a second."""
 _FILLER = -1
 """The index of an image that only fills up a batch."""
+_REGION = -1
+"""The class of ignored regions, while they are moved together with boxes."""
 _GREY = 127
 """The level of its pixels, close to the mean that every family's scaling makes 0."""
 _as_written = tf.autograph.experimental.do_not_convert
@@ -37,7 +39,8 @@ _as_written = tf.autograph.experimental.do_not_convert
 
 
 class Batch(NamedTuple):
-    """B images of side S with up to G boxes each. Rows that fill up have box 0, class 0 and weight 0.
+    """B images of side S with up to G boxes and R ignored regions each. Rows that fill up have box 0, class 0 and
+    weight 0. R is 0 exactly if the data set has no ignored region.
 
     There are two frames. A batch, like anchors, targets and losses, speaks of the network input: [0, 1] spans its S
     pixels, padding included. `Dataset` and `Detections` (models/postprocess.py), and so the COCO figures and every
@@ -48,8 +51,8 @@ class Batch(NamedTuple):
     evaluation the network input, float32 and exact. true_shapes: int32 [B, 3], size of each image inside its network
     input, at least 1.
     boxes: float32 [B, G, 4], ymin xmin ymax xmax, normalised to the network input. classes: int64 [B, G], 0-based.
-    box_weights: float32 [B, G]. image_weights: float32 [B], 0 for an image that only fills up a batch. indices: int64
-    [B], which image of the data set; -1 for one that fills up.
+    box_weights: float32 [B, G]. regions: float32 [B, R, 4], as boxes. image_weights: float32 [B], 0 for an image that
+    only fills up a batch. indices: int64 [B], which image of the data set; -1 for one that fills up.
     """
 
     images: tf.Tensor
@@ -57,6 +60,7 @@ class Batch(NamedTuple):
     boxes: tf.Tensor
     classes: tf.Tensor
     box_weights: tf.Tensor
+    regions: tf.Tensor
     image_weights: tf.Tensor
     indices: tf.Tensor
 
@@ -69,6 +73,8 @@ class Batch(NamedTuple):
     def spec(self) -> "Batch":
         """The tf.TensorSpec of every column, for batches like this one with any number of rows of ground truth."""
         any_number: dict[str, list[int | None]] = {"boxes": [None, 4], "classes": [None], "box_weights": [None]}
+        if self.regions.shape[1] != 0:
+            any_number["regions"] = [None, 4]
         return Batch(
             **{
                 name: tf.TensorSpec([column.shape[0], *any_number.get(name, list(column.shape)[1:])], column.dtype)
@@ -79,10 +85,10 @@ class Batch(NamedTuple):
     def without_padding(self) -> "Batch":
         """With as few rows of ground truth as one of `_row_counts` allows: G is that of the whole data set, but the
         fullest image of most batches has far fewer boxes."""
-        most = tf.reduce_max(tf.math.count_nonzero(self.box_weights, axis=1, dtype=tf.int32))
-        counts = tf.constant(_row_counts(self.boxes.shape[1]))
-        rows = tf.reduce_min(tf.boolean_mask(counts, counts >= most))
+        rows = _least_rows(tf.cast(self.box_weights, tf.bool))
         columns = {name: getattr(self, name)[:, :rows] for name in ("boxes", "classes", "box_weights")}
+        if self.regions.shape[1] != 0:
+            columns["regions"] = self.regions[:, : _least_rows(tf.reduce_any(self.regions > 0.0, axis=2))]
         return self._replace(**columns)
 
 
@@ -93,6 +99,14 @@ class Inputs(NamedTuple):
     true_shapes: tf.Tensor
     image_weights: tf.Tensor
     indices: tf.Tensor
+
+
+def _least_rows(present: tf.Tensor) -> tf.Tensor:
+    """The least of `_row_counts` that has room for the rows of the fullest image, which come first: int32 [], for bool
+    [B, G], whether there is such a row."""
+    counts = tf.constant(_row_counts(present.shape[1]))
+    most = tf.reduce_max(tf.math.count_nonzero(present, axis=1, dtype=tf.int32))
+    return tf.reduce_min(tf.boolean_mask(counts, counts >= most))
 
 
 def _row_counts(max_boxes: int) -> list[int]:
@@ -176,7 +190,7 @@ def training_batches(
         if augment:
             key = tf.stack([tf.constant(order.seed, tf.int64), position])
             image, boxes, classes = augmented(image, boxes, classes, key, base)
-        return _example(*to_pixels(image, base), boxes, classes, index, base, dataset.max_boxes)
+        return _example(*to_pixels(image, base), boxes, classes, index, base, dataset)
 
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
     stream = epochs.flat_map(of_epoch).skip(first % count)
@@ -185,7 +199,7 @@ def training_batches(
 
     @_as_written
     def load_or_fill(index: tf.Tensor, position: tf.Tensor) -> Batch:
-        filler = partial(_filler, base, dataset.max_boxes, tf.uint8)
+        filler = partial(_filler, base, dataset, tf.uint8)
         return tf.cond(index == _FILLER, filler, lambda: load(index, position))
 
     read = load if high <= batch_size else load_or_fill
@@ -200,10 +214,10 @@ def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int) -> tf
     @_as_written
     def load(index: tf.Tensor) -> Batch:
         image, boxes, classes = read_columns(index)
-        return _example(*to_network_input(image, base), boxes, classes, index, base, dataset.max_boxes)
+        return _example(*to_network_input(image, base), boxes, classes, index, base, dataset)
 
     images = tf.data.Dataset.range(count).map(load, num_parallel_calls=_workers(), deterministic=True)
-    filler = tf.data.Dataset.from_tensors(_filler(base, dataset.max_boxes, tf.float32))
+    filler = tf.data.Dataset.from_tensors(_filler(base, dataset, tf.float32))
     filled = images.concatenate(filler.repeat(-count % batch_size))
     return _batched(filled, batch_size)
 
@@ -211,20 +225,34 @@ def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int) -> tf
 def _column_reader(
     dataset: Dataset, split: str, input_size: int | None = None
 ) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-    """Index -> image uint8 [H, W, 3], boxes float32 [n, 4], classes int32 [n] of one image. The data set is captured as
-    tensors, so shared by all calls and never part of the graph."""
+    """Index -> image uint8 [H, W, 3], boxes float32 [n, 4], classes int32 [n] of one image, its ignored regions among
+    them with class _REGION. The data set is captured as tensors, so shared by all calls and never part of the graph."""
     images = ImageReader(dataset, input_size)
     count, kept, megabytes = len(dataset.file_names), images.kept, images.kept_bytes / 2**20
     rest = "" if kept == count else "; the others are decoded in every epoch"
     log.info("%s: %d of %d images stay decoded in memory (%.0f MB)%s.", split, kept, count, megabytes, rest)
     with tf.device("CPU:0"):
-        offsets, boxes, classes = (tf.constant(each) for each in (dataset.offsets, dataset.boxes, dataset.classes))
+        offsets, boxes, classes = (tf.constant(each) for each in _with_regions(dataset))
 
     def read(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         start, stop = offsets[index], offsets[index + 1]
         return images(index), boxes[start:stop], classes[start:stop]
 
     return read
+
+
+def _with_regions(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`offsets`, `boxes` and `classes` of the data set with its ignored regions put among the boxes, as what moves
+    boxes moves them too: each image's behind its boxes, with class _REGION."""
+    ignored = dataset.ignored
+    if ignored is None:
+        return dataset.offsets, dataset.boxes, dataset.classes
+    images = np.arange(len(dataset.file_names))
+    owners = np.concatenate([np.repeat(images, np.diff(each.offsets)) for each in (dataset, ignored)])
+    order = np.argsort(owners, kind="stable")
+    boxes = np.concatenate([dataset.boxes, ignored.boxes])[order]
+    classes = np.concatenate([dataset.classes, np.full(len(ignored.boxes), _REGION, np.int32)])[order]
+    return dataset.offsets + ignored.offsets, boxes, classes
 
 
 def _example(
@@ -234,10 +262,16 @@ def _example(
     classes: tf.Tensor,
     index: tf.Tensor,
     base: BaseModel,
-    max_boxes: int,
+    dataset: Dataset,
 ) -> Batch:
     """A Batch without its first axis; boxes are of the image."""
     boxes = to_input_frame(boxes, true_shape, base)
+    regions = tf.zeros([0, 4])
+    max_boxes, max_regions = dataset.max_boxes, dataset.max_regions
+    if max_regions:
+        is_region = classes == _REGION
+        regions = tf.boolean_mask(boxes, is_region)
+        boxes, classes = tf.boolean_mask(boxes, ~is_region), tf.boolean_mask(classes, ~is_region)
     present = tf.shape(boxes)[0]
     padding = max_boxes - present
     return Batch(
@@ -246,17 +280,18 @@ def _example(
         boxes=tf.ensure_shape(tf.pad(boxes, [[0, padding], [0, 0]]), [max_boxes, 4]),
         classes=tf.ensure_shape(tf.pad(tf.cast(classes, tf.int64), [[0, padding]]), [max_boxes]),
         box_weights=tf.cast(tf.range(max_boxes) < present, tf.float32),
+        regions=tf.ensure_shape(tf.pad(regions, [[0, max_regions - tf.shape(regions)[0]], [0, 0]]), [max_regions, 4]),
         image_weights=tf.ones([]),
         indices=index,
     )
 
 
-def _filler(base: BaseModel, max_boxes: int, dtype: tf.DType) -> Batch:
+def _filler(base: BaseModel, dataset: Dataset, dtype: tf.DType) -> Batch:
     """A Batch without its first axis, of a blank image of weight 0."""
     shape = tf.constant([base.input_size, base.input_size, 3])
     image = tf.fill(shape, tf.constant(_GREY if dtype == tf.uint8 else 0, dtype))
     index = tf.constant(_FILLER, tf.int64)
-    blank = _example(image, shape, tf.zeros([0, 4]), tf.zeros([0], tf.int32), index, base, max_boxes)
+    blank = _example(image, shape, tf.zeros([0, 4]), tf.zeros([0], tf.int32), index, base, dataset)
     return blank._replace(image_weights=tf.zeros([]))
 
 

@@ -54,6 +54,8 @@ class ChannelReport:
     """Have boxes, but are all but of one colour."""
     dropped_images: tuple[str, ...] = ()
     """What is wrong with images that were left out, a sentence each."""
+    ignored_regions: int = 0
+    """Crowds, and what is marked so: neither learned nor counted as mistakes."""
     repeated_boxes: int = 0
     """Were there already, and are trained on once."""
     conventions: str = ""

@@ -9,14 +9,14 @@ import tensorflow as tf
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches, prefetched
 from sagemaker_object_detection.dataset.readable import readable
-from sagemaker_object_detection.evaluation.coco import DetectionSet, coco_figures
+from sagemaker_object_detection.evaluation.coco import COCO_DETECTIONS, DetectionSet, coco_figures
 from sagemaker_object_detection.evaluation.collapse import Channels, Spread
 from sagemaker_object_detection.evaluation.evaluation import CONFIDENT, Evaluation
 from sagemaker_object_detection.job.metrics import VALIDATION_KEYS
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.models.losses import detection_losses, regularization_loss
-from sagemaker_object_detection.models.postprocess import Detections, detections
+from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS, Detections, detections
 from sagemaker_object_detection.models.targets import assign_targets
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class Evaluator:
 
     Args:
         l2: replaces the base model's L2 coefficient where it is not None.
+        max_detections: how many detections of an image are kept, and counted if they are more than 100.
         stop: ends a validation between two batches.
         channels: looked at as well, where it is not None.
     """
@@ -43,9 +44,19 @@ class Evaluator:
         dataset: Dataset,
         *,
         l2: float | None,
+        max_detections: int = MAX_DETECTIONS,
         stop: StopSignal = NEVER,
         channels: Channels | None = None,
     ) -> None:
+        self._max_detections = max_detections
+        if max_detections > COCO_DETECTIONS:
+            log.info(
+                "Validation counts up to %d detections of an image, where COCO's own figures count %d: mAP and the "
+                "others are what pycocotools says with maxDets = [1, 10, %d].",
+                max_detections,
+                COCO_DETECTIONS,
+                max_detections,
+            )
         self._stop = stop
         self._channels = channels
         self._extremes = np.zeros((2, 0), np.float32)
@@ -66,7 +77,7 @@ class Evaluator:
         if columns is None:
             return None
         found, images = DetectionSet(*columns[2:]), len(self._dataset.file_names)
-        coco = coco_figures(self._dataset, found)
+        coco = coco_figures(self._dataset, found, self._max_detections)
         localization, classification = (float(column.mean()) for column in columns[:2])
         losses = {"localization_loss": localization, "classification_loss": classification}
         metrics = losses | {key: coco.overall[key] for key in VALIDATION_KEYS if key in coco.overall}
@@ -120,10 +131,12 @@ class Evaluator:
         else:
             maps, extremes = self._channels(batch.images)
             predictions = detector.after_backbone(maps)
-        targets = assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, family)
+        targets = assign_targets(detector.anchors, batch.boxes, batch.classes, batch.box_weights, family, batch.regions)
         losses = detection_losses(predictions, targets, family)
         matched = tf.maximum(1.0, losses.matched)
-        found: Detections = detections(predictions, detector.anchors, batch.true_shapes, detector.base)
+        found: Detections = detections(
+            predictions, detector.anchors, batch.true_shapes, detector.base, self._max_detections
+        )
         return (
             extremes,
             tf.reduce_max(predictions.class_logits[..., family.background_column :], axis=2),

@@ -116,6 +116,8 @@ def _rows_of(make: Callable[_Arguments, Row]) -> Callable[_Arguments, Any]:
 
 
 row, extension = _rows_of(Row), _rows_of(partial(Row, extension=True))
+MAX_DETECTIONS = 1000
+"""What suppressing, matching and an answer of megabytes still bear."""
 FINE_TUNING, PLAIN = "fine-tuning", "plain"
 """Recipes."""
 _UNIT = Number(0.0, 1.0)
@@ -332,6 +334,13 @@ class Hyperparameters:
         "them out with their boxes and lists them, up to a tenth of a channel.",
         default="error",
         on_resume="compared",
+    )
+    max_detections: int | None = extension(
+        Integer(1, MAX_DETECTIONS, auto=True),
+        "The most detections of an image, in the model's answers and in validation. Auto: the least of 100, 200, 300, "
+        "500 and 1000 that is 1.5 times the objects of the fullest image, of training and validation.",
+        default=AUTO,
+        before="100",
     )
     validation_split_ratio: float = extension(
         Number(0.0, 0.5),

@@ -9,6 +9,9 @@ from sagemaker_object_detection.geometry.box_coder import decode_boxes
 from sagemaker_object_detection.models.detector import Predictions
 
 MAX_DETECTIONS = 100
+"""Of an image, as COCO's evaluation counts them, unless more are asked for."""
+_AT_ONCE = 100
+"""Detections whose anchors are looked for at a time: for each, every anchor is held against it."""
 _SCORE_THRESHOLD = 1e-8
 
 
@@ -16,23 +19,25 @@ class Detections(NamedTuple):
     """The best detections of each image, best first; rows past `count` are 0."""
 
     boxes: Any
-    """float32 [B, 100, 4], ymin xmin ymax xmax; [0, 1] spans the image without its padding."""
+    """float32 [B, D, 4], ymin xmin ymax xmax; [0, 1] spans the image without its padding."""
     scores: Any
-    """float32 [B, 100]."""
+    """float32 [B, D]."""
     classes: Any
-    """int32 [B, 100], 0-based."""
+    """int32 [B, D], 0-based."""
     count: Any
     """int32 [B]."""
     anchor_indices: Any
-    """int32 [B, 100]: the anchor each detection was predicted at."""
+    """int32 [B, D]: the anchor each detection was predicted at."""
 
 
-def detections(predictions: Predictions, anchors: Any, true_shapes: Any, base: BaseModel) -> Detections:
+def detections(
+    predictions: Predictions, anchors: Any, true_shapes: Any, base: BaseModel, max_detections: int = MAX_DETECTIONS
+) -> Detections:
     """The detections in each image of a batch. Made of operations that TensorFlow Serving has had since 1.15.
 
     1. Decode the boxes; they may reach outside the image and are not clipped yet.
-    2. Per class, drop every box that overlaps a better one by more than `family.nms_iou`; keep 100.
-    3. Over all classes, best first: clip to the true image, drop what has no area left, keep 100.
+    2. Per class, drop every box that overlaps a better one by more than `family.nms_iou`; keep D.
+    3. Over all classes, best first: clip to the true image, drop what has no area left, keep D.
     4. Move to the frame of the true image, which excludes the padding of the network input.
 
     Args:
@@ -40,6 +45,7 @@ def detections(predictions: Predictions, anchors: Any, true_shapes: Any, base: B
         anchors: float32 [A, 4], ymin xmin ymax xmax, normalised by the input size.
         true_shapes: int32 [B, 3], height, width and channels of each image inside the network input.
         base: for the input size, the box code and the threshold.
+        max_detections: D.
     """
     raw_boxes = decode_boxes(predictions.box_encodings, tf.convert_to_tensor(anchors), base.family.box_code_scale)
     raw_scores = tf.sigmoid(predictions.class_logits)[..., base.family.background_column :]  # [B, A, classes]
@@ -47,9 +53,9 @@ def detections(predictions: Predictions, anchors: Any, true_shapes: Any, base: B
         boxes, scores, classes, valid = tf.image.combined_non_max_suppression(
             raw_boxes[:, :, None, :],
             raw_scores,
-            max_output_size_per_class=MAX_DETECTIONS,
-            # All of them, because step 3 may drop any number before it keeps 100.
-            max_total_size=MAX_DETECTIONS * raw_scores.shape[-1],
+            max_output_size_per_class=max_detections,
+            # All of them, because step 3 may drop any number before it keeps D.
+            max_total_size=max_detections * raw_scores.shape[-1],
             iou_threshold=base.family.nms_iou,
             score_threshold=_SCORE_THRESHOLD,
             clip_boxes=False,
@@ -61,7 +67,7 @@ def detections(predictions: Predictions, anchors: Any, true_shapes: Any, base: B
     area = (clipped[..., 2] - clipped[..., 0]) * (clipped[..., 3] - clipped[..., 1])
     keep = (tf.range(tf.shape(scores)[1]) < valid[:, None]) & (area > 0.0)
     # top_k puts the first of equals first, so that the order of the suppression stays.
-    _, order = tf.math.top_k(tf.where(keep, scores, -1.0), MAX_DETECTIONS)
+    _, order = tf.math.top_k(tf.where(keep, scores, -1.0), max_detections)
     kept = tf.gather(keep, order, batch_dims=1)
 
     scores = tf.gather(scores, order, batch_dims=1)
@@ -80,8 +86,23 @@ def _find_anchors(boxes: Any, scores: Any, classes: Any, raw_boxes: Any, raw_sco
     """The anchors that boxes [B, N, 4] came from, int32 [B, N]: the suppression returns boxes, not indices.
 
     A detection's box and score are bitwise those of its anchor. Where several anchors have the same of both, the first
-    is the one the suppression kept.
+    is the one the suppression kept. More than _AT_ONCE detections are taken in rounds: in one go they fill gigabytes.
     """
+    count = boxes.shape[1]
+    if count > _AT_ONCE:
+        rounds = -(-count // _AT_ONCE)
+
+        def in_rounds(rows: Any) -> Any:
+            """[B, N, ...] to [rounds, B, _AT_ONCE, ...]."""
+            padding = [[0, 0], [0, rounds * _AT_ONCE - count]] + [[0, 0]] * (len(rows.shape) - 2)
+            return tf.stack(tf.split(tf.pad(rows, padding), rounds, axis=1))
+
+        def of_round(part: tuple[Any, Any, Any]) -> Any:
+            return _find_anchors(part[0], part[1], part[2], raw_boxes, raw_scores)
+
+        parts = (in_rounds(boxes), in_rounds(scores), in_rounds(classes))
+        found = tf.map_fn(of_round, parts, fn_output_signature=tf.int32, parallel_iterations=1)
+        return tf.concat(tf.unstack(found, num=rounds), axis=1)[:, :count]
     class_columns = tf.gather(tf.transpose(raw_scores, [0, 2, 1]), classes, batch_dims=1)  # [B, N, A]
     same = class_columns == scores[..., None]
     for corner in range(4):

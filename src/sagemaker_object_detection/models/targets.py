@@ -12,7 +12,11 @@ from keras import ops
 from sagemaker_object_detection.catalogue import Family
 from sagemaker_object_detection.geometry.anchors import MATCH_IOU
 from sagemaker_object_detection.geometry.box_coder import encode_boxes
-from sagemaker_object_detection.geometry.iou import pairwise_iou
+from sagemaker_object_detection.geometry.iou import pairwise_intersection, pairwise_iou
+
+IGNORED_SHARE = 0.5
+"""Of an anchor, in an ignored region, from which on it does not learn background. COCO's evaluation counts a detection
+with half of itself in a crowd as no mistake at IoU 0.5, and the model is not to learn what it is not judged by."""
 
 
 class Targets(NamedTuple):
@@ -23,20 +27,23 @@ class Targets(NamedTuple):
     class_targets: Any
     """int64 [B, A]: 0-based class, -1 for background."""
     class_weights: Any
-    """float32 [B, A]: 1 for background, else the ground truth's weight."""
+    """float32 [B, A]: 1 for background, 0 for that in an ignored region, else the ground truth's weight."""
     box_targets: Any
     """float32 [B, A, 4]: ty, tx, th, tw; 0 for background."""
     box_weights: Any
     """float32 [B, A]: 0 for background, else the ground truth's weight."""
 
 
-def assign_targets(anchors: Any, boxes: Any, classes: Any, box_weights: Any, family: Family) -> Targets:
+def assign_targets(
+    anchors: Any, boxes: Any, classes: Any, box_weights: Any, family: Family, regions: Any = None
+) -> Targets:
     """Assigns ground truth to anchors.
 
     1. Each anchor takes the box it overlaps most (the first of equals) if their IoU is at least 0.5.
     2. Each box of positive weight takes the anchor that overlaps it most (the first of equals), even at IoU 0, so that
        no object goes unlearned. This overrides rule 1; of several boxes that pick one anchor, the first gets it.
-    3. All other anchors are background; there is no zone that is ignored.
+    3. All other anchors are background. Those of which IGNORED_SHARE or more lies in one ignored region, of whatever
+       class, have weight 0: what is there is not known.
 
     Args:
         anchors: float32 [A, 4], ymin xmin ymax xmax, normalised.
@@ -44,6 +51,7 @@ def assign_targets(anchors: Any, boxes: Any, classes: Any, box_weights: Any, fam
         classes: int [B, G], 0-based.
         box_weights: float32 [B, G]; 0 marks a padding row. A box of weight 0 still takes anchors by rule 1.
         family: for the scale of the box encodings.
+        regions: float32 [B, R, 4], as `boxes`, with padding rows; None for R = 0.
     """
     anchors = ops.convert_to_tensor(anchors, "float32")
     boxes = ops.convert_to_tensor(boxes, "float32")
@@ -60,10 +68,21 @@ def assign_targets(anchors: Any, boxes: Any, classes: Any, box_weights: Any, fam
     return Targets(
         matches=matches,
         class_targets=ops.where(matched, ops.take(ops.reshape(classes, (-1,)), rows), background),
-        class_weights=ops.where(matched, weights, 1.0),
+        class_weights=ops.where(matched, weights, _background_weights(anchors, regions)),
         box_targets=encodings * ops.cast(matched, "float32")[..., None],  # much faster than a choice
         box_weights=ops.where(matched, weights, 0.0),
     )
+
+
+def _background_weights(anchors: Any, regions: Any) -> Any:
+    """Of anchors that no box is assigned to: float32 [B, A], or 1 if there are no regions."""
+    if regions is None or regions.shape[1] == 0:
+        return 1.0
+    inside = ops.clip(anchors, 0.0, 1.0)  # a detection ends where the image does
+    area = (inside[:, 2] - inside[:, 0]) * (inside[:, 3] - inside[:, 1])
+    share = pairwise_intersection(ops.convert_to_tensor(regions, "float32"), inside)
+    ignored = ops.any((share >= IGNORED_SHARE * area) & (share > 0.0), axis=1)
+    return 1.0 - ops.cast(ignored, "float32")
 
 
 def _argmax(values: Any, axis: int) -> Any:

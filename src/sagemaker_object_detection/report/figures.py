@@ -2,7 +2,7 @@
 
 Detections are matched with ground truth as COCO does it, at IoU 0.5: by falling score, each with the free box of its
 class that it overlaps most. Thresholds come from that. What is mixed up is seen with those thresholds applied, and
-with classes left out of the matching.
+with classes left out of the matching. What is left without a match in an ignored region of its class does not count.
 """
 
 from collections import Counter
@@ -63,7 +63,8 @@ class Compared:
     """An image's G boxes and D detections, by falling score.
 
     truth_boxes: float32 [G, 4], ymin xmin ymax xmax, normalised; truth_classes: int32 [G]. boxes: float32 [D, 4];
-    classes: int32 [D]; scores: float32 [D]. overlap: float64 [D, G], IoU.
+    classes: int32 [D]; scores: float32 [D]. overlap: float64 [D, G], IoU. excused: bool [D], whether half of the
+    detection or more lies in an ignored region of its class.
     """
 
     truth_boxes: np.ndarray
@@ -72,6 +73,7 @@ class Compared:
     classes: np.ndarray
     scores: np.ndarray
     overlap: np.ndarray
+    excused: np.ndarray
 
     @classmethod
     def of(cls, dataset: Dataset, detections: DetectionSet, index: int) -> "Compared":
@@ -79,12 +81,30 @@ class Compared:
         order = np.argsort(-detections.scores[index, : detections.count[index]], kind="stable")
         truth, boxes = dataset.boxes[rows], detections.boxes[index, order]
         classes, scores = detections.classes[index, order], detections.scores[index, order]
-        return cls(truth, dataset.classes[rows], boxes, classes, scores, _iou(boxes, truth))
+        excused = np.zeros(len(boxes), bool)
+        if (ignored := dataset.ignored) is not None:
+            own = slice(ignored.offsets[index], ignored.offsets[index + 1])
+            share = _shared(boxes, ignored.boxes[own]) / np.maximum(_areas(boxes), 1e-12)[:, np.newaxis]
+            share *= classes[:, np.newaxis] == ignored.classes[own]
+            excused = share.max(axis=1, initial=0.0) >= MATCH_IOU
+        return cls(truth, dataset.classes[rows], boxes, classes, scores, _iou(boxes, truth), excused)
 
     def above(self, cuts: np.ndarray) -> "Compared":
         """With the detections whose score is at least that of their class in `cuts`, float32 [K]."""
-        kept = self.scores >= cuts[self.classes]
-        found = (rows[kept] for rows in (self.boxes, self.classes, self.scores, self.overlap))
+        return self._only(self.scores >= cuts[self.classes])
+
+    def matched(self, overlap: np.ndarray) -> tuple["Compared", np.ndarray]:
+        """Without the detections that count for nothing, and which box each of the others is matched with.
+
+        Args:
+            overlap: float [D, G], as `match` takes it.
+        """
+        matches = match(overlap)
+        counted = (matches >= 0) | ~self.excused
+        return self._only(counted), matches[counted]
+
+    def _only(self, kept: np.ndarray) -> "Compared":
+        found = (rows[kept] for rows in (self.boxes, self.classes, self.scores, self.overlap, self.excused))
         return Compared(self.truth_boxes, self.truth_classes, *found)
 
 
@@ -115,11 +135,13 @@ class Figures:
 
 def compute_figures(dataset: Dataset, detections: DetectionSet) -> Figures:
     """The figures of N validation images with K classes; a class without a threshold of its own is cut at 0.5."""
-    labels = dataset.labels
-    images = [Compared.of(dataset, detections, index) for index in range(len(dataset.file_names))]
-    hits = [match(image.overlap * (image.classes[:, np.newaxis] == image.truth_classes)) >= 0 for image in images]
-    scores = np.concatenate([image.scores for image in images])
-    right, predicted = np.concatenate(hits), np.concatenate([image.classes for image in images])
+    labels, images = dataset.labels, len(dataset.file_names)
+    columns = []
+    for index in range(images):
+        image = Compared.of(dataset, detections, index)
+        image, matches = image.matched(image.overlap * (image.classes[:, np.newaxis] == image.truth_classes))
+        columns.append((image.scores, matches >= 0, image.classes))
+    scores, right, predicted = (np.concatenate(column) for column in zip(*columns, strict=True))
     classes = []
     for index in range(len(labels)):
         boxes, own = int((dataset.classes == index).sum()), predicted == index
@@ -128,17 +150,21 @@ def compute_figures(dataset: Dataset, detections: DetectionSet) -> Figures:
     cuts = np.array([one.threshold.score if one.threshold else CONFIDENT for one in classes], np.float32)
 
     confusion = np.zeros((len(labels) + 1, len(labels) + 1), np.int64)
-    cut = [image.above(cuts) for image in images]
-    matches = [match(image.overlap) for image in cut]
-    errors = np.zeros(len(images), np.int64)
-    for index, (image, matched) in enumerate(zip(cut, matches, strict=True)):
-        truth = np.append(image.truth_classes, len(labels))[matched]  # -1, without a match, is nothing there
+
+    def cut(index: int) -> tuple[Compared, np.ndarray]:  # again for the worst: all together would fill the memory
+        image = Compared.of(dataset, detections, index).above(cuts)
+        return image.matched(image.overlap)
+
+    errors = np.zeros(images, np.int64)
+    for index in range(images):
+        image, matches = cut(index)
+        truth = np.append(image.truth_classes, len(labels))[matches]  # -1, without a match, is nothing there
         np.add.at(confusion, (truth, image.classes), 1)
-        missed = image.truth_classes[_missed(image, matched)]
+        missed = image.truth_classes[_missed(image, matches)]
         np.add.at(confusion, (missed, len(labels)), 1)
         errors[index] = len(missed) + (truth != image.classes).sum()
     order = [int(index) for index in np.argsort(-errors, kind="stable")[:WORST_IMAGES] if errors[index] > 0]
-    worst = tuple(_bad_image(index, cut[index], matches[index], labels.names) for index in order)
+    worst = tuple(_bad_image(index, *cut(index), labels.names) for index in order)
     return Figures(tuple(classes), confusion, errors, worst)
 
 
@@ -209,8 +235,18 @@ def _bad_image(index: int, image: Compared, matches: np.ndarray, names: Sequence
 
 def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """[N, 4] and [M, 4] to float64 [N, M]. `geometry/iou.py` would start the accelerator for each of a few boxes."""
+    shared = _shared(boxes, others)
+    union = _areas(boxes)[:, np.newaxis] + _areas(others) - shared
+    return np.asarray(shared / np.maximum(union, 1e-12))
+
+
+def _shared(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The area that each of boxes [N, 4] shares with each of others [M, 4], float64 [N, M]."""
     a, b = boxes[:, np.newaxis].astype(float), others[np.newaxis].astype(float)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.clip(sides, 0.0, None).prod(axis=-1)
-    union = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1) - shared
-    return np.asarray(shared / np.maximum(union, 1e-12))
+    return np.asarray(np.clip(sides, 0.0, None).prod(axis=-1))
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    """[N, 4] to float64 [N]."""
+    return np.asarray((boxes[:, 2:].astype(float) - boxes[:, :2]).prod(axis=1))

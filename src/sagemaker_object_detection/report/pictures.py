@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 _SIDES = (400, 640)
 """The longer side of a picture, pixels: an image that is smaller is blown up, so that letters have room."""
+_REGION_COLOUR = "#808080"
 _MAX_FOUND = 30
 """Detections that are drawn, the best: more would hide the image."""
 
@@ -37,7 +38,7 @@ class Picture:
 
 def draw_worst(dataset: Dataset, figures: Figures) -> list[Picture]:
     """The worst images of the data set that the figures are of, decoded again; ground truth is dashed, and has its name
-    where it was missed.
+    where it was missed; ignored regions are dashed in grey.
 
     A file that is no longer there, or no longer an image, is left out with a warning.
     """
@@ -68,7 +69,11 @@ def _drawn(dataset: Dataset, bad: BadImage) -> Image.Image:
         Mark(_corners(box), f"{names[index]} {score:.2f}", colour_of(int(index)))
         for box, index, score in zip(bad.image.boxes, bad.image.classes, bad.image.scores, strict=True)
     ][:_MAX_FOUND]
-    return draw(image, [*found[::-1], *truth])
+    regions: list[Mark] = []
+    if (ignored := dataset.ignored) is not None:
+        rows = ignored.boxes[ignored.offsets[bad.index] : ignored.offsets[bad.index + 1]]
+        regions = [Mark(_corners(box), "", _REGION_COLOUR, dashed=True) for box in rows]
+    return draw(image, [*regions, *found[::-1], *truth])
 
 
 def _corners(box: "tf.Tensor") -> tuple[float, float, float, float]:

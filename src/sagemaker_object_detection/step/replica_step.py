@@ -59,12 +59,18 @@ class ReplicaStep:
 
     def match(self, batch: Batch) -> tuple[Targets, tf.Tensor]:
         """The targets of these images, and the sum of the weights of their matches; called on a replica."""
-        return self._match(batch.boxes, batch.classes, batch.box_weights, batch.image_weights)
+        return self._match(batch.boxes, batch.classes, batch.box_weights, batch.regions, batch.image_weights)
 
     def _match_batch(
-        self, boxes: tf.Tensor, classes: tf.Tensor, box_weights: tf.Tensor, image_weights: tf.Tensor
+        self,
+        boxes: tf.Tensor,
+        classes: tf.Tensor,
+        box_weights: tf.Tensor,
+        regions: tf.Tensor,
+        image_weights: tf.Tensor,
     ) -> tuple[Targets, tf.Tensor]:
-        targets = assign_targets(self._detector.anchors, boxes, classes, box_weights, self._detector.base.family)
+        detector = self._detector
+        targets = assign_targets(detector.anchors, boxes, classes, box_weights, detector.base.family, regions)
         return targets, tf.reduce_sum(tf.reduce_sum(targets.box_weights, axis=1) * image_weights)
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.hyperparameters.kinds import AUTO, Value
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
-from sagemaker_object_detection.hyperparameters.table import FINE_TUNING, PLAIN, ROWS
+from sagemaker_object_detection.hyperparameters.table import FINE_TUNING, MAX_DETECTIONS, PLAIN, ROWS
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,11 @@ LEAST_STEPS, MOST_STEPS = 1000, 2000
 """Steps that are wanted whatever that comes to: the smallest sets learned for so long, and time is money."""
 LARGE_BATCH = 8
 """Images, from which on fewer steps are enough."""
+DETECTION_LIMITS = (100, 200, 300, 500, 1000)
+"""What max_detections "Auto" may come to. Few, so that two splits of a data set have the same."""
+ROOM_FOR_DETECTIONS = 1.5
+"""Times the objects of the fullest image. Below 1 objects are lost for certain; of what is found a part is wrong, and
+takes the place of what is right but scored lower."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Situation:
         loaded: whether training starts from trained weights.
         origin: where the weights came from.
         images: of the training set.
+        objects: of the image that has most of them, in training and validation.
         replicas: devices that divide a batch.
         objective: key of the figure that chooses the best epoch.
         new_top_layer: whether the class predictor starts anew.
@@ -48,6 +54,7 @@ class Situation:
     loaded: bool
     origin: str
     images: int
+    objects: int
     replicas: int
     objective: str
     new_top_layer: bool
@@ -79,6 +86,9 @@ def settle(given: Hyperparameters, situation: Situation, in_force: Mapping[str, 
             found.append(f"{row.name} {_shown(value)} ({why})")
     if found:
         log.info("What Auto came to: %s.", "; ".join(found))
+    assert settled.max_detections is not None
+    if (lost := told_of_lost_objects(settled.max_detections, situation.objects)) is not None:
+        log.warning("%s", lost)
     unused = settled.resolved().keys() - settled.effective().keys()
     changes = {
         row.name: row.used_when.otherwise
@@ -119,6 +129,34 @@ def _reinitialize_top_layer(settled: Hyperparameters, situation: Situation) -> t
     return situation.new_top_layer, why if situation.loaded else "from random weights"
 
 
+def _max_detections(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    return enough_detections(situation.objects), f"an image has {situation.objects} objects at most"
+
+
+def enough_detections(objects: int) -> int:
+    """What max_detections "Auto" comes to, for so many objects in the fullest image."""
+    wanted = ROOM_FOR_DETECTIONS * objects
+    return next((limit for limit in DETECTION_LIMITS if limit >= wanted), MAX_DETECTIONS)
+
+
+def told_of_lost_objects(limit: int, objects: int) -> str | None:
+    """What to say where the fullest image has more objects than there may be detections; None where it has not."""
+    if limit >= objects:
+        return None
+    return (
+        f"max_detections is {limit}, but an image holds {objects} objects: no more than {limit} of them can be found. "
+        f"{_more_room(limit, objects)}."
+    )
+
+
+def _more_room(limit: int, objects: int) -> str:
+    """What to do about an image of more objects than there may be detections."""
+    if limit == MAX_DETECTIONS:
+        return "Cut the images into tiles"
+    enough = f"{objects} or more" if objects <= MAX_DETECTIONS else str(MAX_DETECTIONS)
+    return f"Set it to {enough}, or cut the images into tiles"
+
+
 def _mixed_precision(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
     return situation.number_format != "float32", situation.number_format
 
@@ -147,6 +185,7 @@ _RULES: dict[str, _Rule] = {
     "reinitialize_top_layer": _reinitialize_top_layer,
     "objective": _objective,
     "bbox_format": _bbox_format,
+    "max_detections": _max_detections,
     "mixed_precision": _mixed_precision,
     "xla": _xla,
 }
