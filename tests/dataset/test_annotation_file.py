@@ -114,7 +114,7 @@ UNREADABLE = [
 
 
 OTHER_FILES = [
-    (gzip.compress(b"{}"), "compressed with gzip", "unpack it"),
+    (gzip.compress(b"{}", mtime=0), "compressed with gzip", "unpack it"),
     (b'{"image": "a"}\n{"image": "b"}\n', "a JSON Lines file", "convert it"),
     (b"<?xml version='1.0'?><annotation/>", "an XML file", "upload it again"),
     (b"<!DOCTYPE html><html>", "a web page", "upload it again"),
