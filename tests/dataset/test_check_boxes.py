@@ -38,6 +38,7 @@ def test_other_format_is_recognised_by_boxes_that_only_fit_it(boxes, lenient, ki
         box_categories=np.zeros(count, np.int64),
         category_ids=[1],
         categories=None,
+        origins=[None],
     )
     _, problems, _ = check_boxes(table, table.image_sizes, "xyxy", lenient=lenient)
     assert {problem.kind for problem in problems} == kinds

@@ -27,6 +27,16 @@ class ImageEntry(msgspec.Struct, gc=False):
     id: Id
     height: Side = None
     width: Side = None
+    group: Id | None = None
+    video_id: Any = None
+    seq_id: Any = None
+
+    @property
+    def origin(self) -> Id | None:
+        """What the image has in common with others of one origin: our own key, TAO's and CocoVID's, or COCO Camera
+        Traps' ("seq_id"). What another tool has under its key is no fault here, whatever it is."""
+        found = (key for key in (self.group, self.video_id, self.seq_id) if isinstance(key, int | str))
+        return next(found, None)
 
 
 class AnnotationEntry(msgspec.Struct, gc=False):
@@ -49,6 +59,7 @@ class Document(msgspec.Struct, gc=False):
 _EXPECTED = {
     str: "text",
     Id: "a whole number or text",
+    Id | None: "a whole number or text",
     Side: "a whole number of pixels, 1 or more",
     Box: "four finite numbers",
 }
@@ -58,7 +69,7 @@ _PRINTABLE = "text without line breaks, control characters and halves of surroga
 def has_unprintable(document: Document) -> bool:
     """Whether a category's name or an id that is text holds a character that may not stand in a line of text."""
     values = {
-        *(image.id for image in document.images),
+        *chain.from_iterable((image.id, image.group) for image in document.images),
         *chain.from_iterable((each.image_id, each.category_id) for each in document.annotations),
         *chain.from_iterable((category.id, category.name) for category in document.categories or ()),
     }
@@ -155,7 +166,7 @@ def _values(entry: object, fields: tuple[FieldInfo, ...]) -> dict[str, Any]:
             value = None
         if (value is None and given is not None) or (name == "bbox" and not all(map(math.isfinite, value))):
             raise _InvalidEntryError(f": {name} is {described(given)}; expected {_EXPECTED[field.type]}")
-        if isinstance(value, str) and name != "file_name" and not is_printable(value):
+        if isinstance(value, str) and name != "file_name" and field.type is not Any and not is_printable(value):
             raise _InvalidEntryError(f": {name} is {described(given)}; expected {_PRINTABLE}")
         values[name] = value
     return values

@@ -42,7 +42,7 @@ class AnnotationTable:
     image_rows [N], box_rows [M]: position of each entry in the file. image_sizes: int64 [N, 2], height and width, 0
     where not given. box_images: int64 [M], index of the image, -1 unknown. bboxes: float64 [M, 4], as written.
     box_categories: int64 [M], index into `category_ids`, the distinct ids in order of appearance. categories: id ->
-    name, None if absent.
+    name, None if absent. origins [N]: what images of one origin have in common, None where not given.
     """
 
     channel: str
@@ -56,6 +56,7 @@ class AnnotationTable:
     box_categories: np.ndarray
     category_ids: list[Id]
     categories: Mapping[Id, str] | None
+    origins: Sequence[Id | None]
 
     def image(self, index: int) -> str:
         """How sentences name an image's entry."""
@@ -162,6 +163,7 @@ def _link(
         box_categories=box_categories,
         category_ids=list(codes),
         categories=known or None,
+        origins=[image.origin for image in images],
     )
     problems: list[Problem] = []
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sagemaker_object_detection.dataset.alike import Pictures, find_groups, find_rules
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, read_annotations
 from sagemaker_object_detection.dataset.annotations import Dataset, Labels
 from sagemaker_object_detection.dataset.check_boxes import CheckedBoxes, check_boxes
 from sagemaker_object_detection.dataset.check_images import IMAGES_FOLDER, CheckedImages, check_images
+from sagemaker_object_detection.dataset.leaks import cut_sentence, find_likenesses, leak_warning, split_sentence
 from sagemaker_object_detection.dataset.problems import (
     ChannelReport,
     DataError,
@@ -22,10 +24,12 @@ from sagemaker_object_detection.dataset.problems import (
     Problem,
     write_report,
 )
-from sagemaker_object_detection.dataset.split import split_images
+from sagemaker_object_detection.dataset.split import split_groups, split_images
+from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.images.decoded import DecodedImages, room_for_pixels
 from sagemaker_object_detection.images.decoding import check_decoding
+from sagemaker_object_detection.images.likeness import Looks
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.sentences import listed, shortlist
 
@@ -79,7 +83,8 @@ def load_splits(
     folders = {"training": training} | ({"validation": validation} if validation is not None else {})
     checked = [_check_channel(name, folder, hyperparameters, problems, warnings) for name, folder in folders.items()]
     channels = {channel.table.channel: channel for channel in checked if channel is not None}
-    decoded = _check_decoding(list(channels.values()), stop, problems)
+    looks = Looks(sum(len(channel.table.file_names) for channel in channels.values()))
+    decoded = _check_decoding(list(channels.values()), stop, problems, looks)
     labels = None
     if "training" in channels:
         labels, warned = _labels(channels["training"].table)
@@ -88,18 +93,38 @@ def load_splits(
         problems += _check_classes(channels["validation"].table, channels["training"].table, labels)
     if problems or labels is None:
         if report_folder is not None:
-            write_report(report_folder, problems, [], warnings)
+            write_report(report_folder, problems, DataReport((), tuple(warnings)))
         raise DataError(problems)
 
     parts = {name: (channel, np.arange(len(channel.table.file_names))) for name, channel in channels.items()}
+    pictures = _pictures(list(channels.values()), looks)
+    rules, decisions, cause = find_rules(pictures), list[str](), None
     ratio = hyperparameters.validation_split_ratio
     if validation is None and ratio > 0:
         whole = channels["training"]
-        has_boxes = np.zeros(len(whole.table.file_names), bool)
+        names = whole.table.file_names
+        has_boxes = np.zeros(len(names), bool)
         has_boxes[whole.table.box_images[whole.boxes.rows]] = True
-        kept, held_out = split_images(whole.table.file_names, has_boxes, ratio, hyperparameters.seed)
+        groups = find_groups(rules, len(names))
+        if hyperparameters.split_by == "image" or not groups.any:
+            kept, held_out = split_images(names, has_boxes, ratio, hyperparameters.seed)
+            cause = 'split_by is "image": leave it at Auto to keep those together.'
+        else:
+            split = split_groups(names, has_boxes, ratio, hyperparameters.seed, groups)
+            kept, held_out = split.training, split.validation
+            cause = "They are of different groups in the annotation file: see that these are right."
+            if split.cut:
+                cause = cut_sentence(split.cut, names)
         parts = {"training": (whole, kept), "validation": (whole, held_out)}
-        logger.info("No validation channel: %d of %d images are held out of training.", len(held_out), len(has_boxes))
+        decisions.append(split_sentence(rules, names, groups, held_out, hyperparameters))
+    elif hyperparameters.split_by != AUTO:
+        logger.info("split_by: has no effect, because no images are held out of training.")
+    first = {name: 0 if channel is channels["training"] else len(channels["training"].table.file_names)
+             for name, (channel, _) in parts.items()}
+    places = {name: first[name] + chosen for name, (_, chosen) in parts.items()}
+    likenesses = find_likenesses(rules, pictures.file_names, places)
+    if (warning := leak_warning(rules, likenesses, places, cause)) is not None:
+        warnings.append(warning)
 
     datasets = {name: _dataset(channel, chosen, labels, decoded) for name, (channel, chosen) in parts.items()}
     reports = [_channel_report(name, channels.get(name), dataset) for name, dataset in datasets.items()]
@@ -108,13 +133,24 @@ def load_splits(
         if missing:
             effect = "cannot be learnt" if report.channel == "training" else "cannot be measured"
             warnings.append(f"{report.channel} has no box of {shortlist(missing)}, which {effect}.")
+    for decision in decisions:
+        logger.info("%s", decision)
     for warning in warnings:
         logger.warning("%s", warning)
     for report in reports:
         logger.info("%s", _summary(report))
+    whole_report = DataReport(tuple(reports), tuple(warnings), tuple(decisions), likenesses)
     if report_folder is not None:
-        write_report(report_folder, [], reports, warnings)
-    return Splits(datasets["training"], datasets.get("validation"), DataReport(tuple(reports), tuple(warnings)))
+        write_report(report_folder, [], whole_report)
+    return Splits(datasets["training"], datasets.get("validation"), whole_report)
+
+
+def _pictures(channels: Sequence[_Channel], looks: Looks) -> Pictures:
+    """The images of all channels, one channel after the other, as `looks` has them."""
+    tables = [channel.table for channel in channels]
+    numbers = np.repeat(np.arange(len(tables)), [len(table.file_names) for table in tables])
+    names = [name for table in tables for name in table.file_names]
+    return Pictures(names, numbers, [origin for table in tables for origin in table.origins], looks)
 
 
 def _check_channel(
@@ -140,14 +176,14 @@ def _check_channel(
     return _Channel(table, images, boxes)
 
 
-def _check_decoding(channels: Sequence[_Channel], stop: StopSignal, problems: list[Problem]) -> DecodedImages | None:
-    """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept."""
-    todo = [
-        (channel.table, index, header)
-        for channel in channels
-        for index, header in enumerate(channel.images.headers)
-        if header is not None
-    ]
+def _check_decoding(
+    channels: Sequence[_Channel], stop: StopSignal, problems: list[Problem], looks: Looks
+) -> DecodedImages | None:
+    """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept. looks: filled in,
+    one channel after the other."""
+    every = [(channel.table, index, header) for channel in channels for index, header in enumerate(channel.images.headers)]
+    places = [place for place, (_, _, header) in enumerate(every) if header is not None]
+    todo = [(table, index, header) for table, index, header in every if header is not None]
     if not todo:
         return None
     decoded = DecodedImages(room_for_pixels(max(header.height * header.width for _, _, header in todo)))
@@ -158,6 +194,7 @@ def _check_decoding(channels: Sequence[_Channel], stop: StopSignal, problems: li
         [header for _, _, header in todo],
         stop,
         decoded.keep,
+        lambda number, contents, image: looks.see(places[number], contents, image),
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
     for (table, index, _), outcome in zip(todo, outcomes, strict=True):

@@ -74,11 +74,14 @@ def check_decoding(
     headers: Sequence[Header],
     stop: StopSignal = NEVER,
     keep: Callable[[Path, tf.Tensor], None] = lambda path, image: None,
+    see: Callable[[int, bytes, tf.Tensor], None] = lambda index, contents, image: None,
 ) -> list[UnusableImageError | None]:
     """Decode every file once, as training will, on all cores: what is wrong with each, or None.
 
     Args:
         keep: is handed the pixels of every good image that no EXIF orientation turns, uint8 [H, W, 3], by all threads.
+
+        see: is handed the number of every good image, the bytes of its file, and its pixels as stored, likewise.
 
     Raises:
         StoppedError: `stop` was requested.
@@ -97,6 +100,7 @@ def check_decoding(
             return UnusableImageError("damaged images", text)
         if tuple(image.shape[:2]) != headers[index].stored:
             return UnusableImageError("damaged images", "decodes to another size than its header says. Replace it.")
+        see(index, contents, image)
         if headers[index].orientation == 1:
             keep(paths[index], image)
         return None

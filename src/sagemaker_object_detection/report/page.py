@@ -14,6 +14,7 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
+from sagemaker_object_detection.dataset.problems import SecondLook
 from sagemaker_object_detection.evaluation.evaluation import CONFIDENT, Evaluation
 from sagemaker_object_detection.evaluation.verdict import shy
 from sagemaker_object_detection.files.whole import work_folder
@@ -40,8 +41,8 @@ _RATE_POINTS = 200
 
 @dataclass(frozen=True, eq=False)
 class PageContent:
-    """All that the page shows. `figures`, and the `pictures` that go with them, are of the saved weights; None where
-    there are none."""
+    """All that the page shows. `figures`, and the `pictures` and `second_looks` that go with them, are of the saved
+    weights; None where there are none."""
 
     base: BaseModel
     hyperparameters: Hyperparameters
@@ -52,6 +53,7 @@ class PageContent:
     saved: Epoch | None
     figures: Figures | None
     pictures: Sequence[Picture]
+    second_looks: Sequence[SecondLook]
 
 
 def write_page(findings: PageContent, folder: Path) -> Path:

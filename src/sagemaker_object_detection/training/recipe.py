@@ -134,6 +134,10 @@ def _objective(settled: Hyperparameters, situation: Situation) -> tuple[Value, s
     return situation.objective, "that of the tuning job, else mAP where there are boxes to find"
 
 
+def _split_by(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    return "group", "a copy of a training image measures nothing"
+
+
 _Rule = Callable[[Hyperparameters, Situation], tuple[Value, str]]
 """Of hyperparameters, in which those before it in the table are settled: a value, and why."""
 _RULES: dict[str, _Rule] = {
@@ -141,6 +145,7 @@ _RULES: dict[str, _Rule] = {
     "passes_per_epoch": _passes,
     "freeze_batch_norm": _freeze_batch_norm,
     "reinitialize_top_layer": _reinitialize_top_layer,
+    "split_by": _split_by,
     "objective": _objective,
     "mixed_precision": _mixed_precision,
     "xla": _xla,
