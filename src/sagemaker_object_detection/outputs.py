@@ -109,7 +109,8 @@ def write_outputs(
         figures, pictures, looks = _find_mistakes(progress, validation, evaluator, paths)
         if saved is not None:
             board.write_pictures(saved.number, pictures)
-        write_report(paths.output_data, [], splits.report, looks)
+        if looks:
+            write_report(paths.output_data, [], splits.report, looks)
         findings = PageContent(
             base=detector.base,
             hyperparameters=hyperparameters,

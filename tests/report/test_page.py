@@ -185,7 +185,7 @@ def test_the_charts_of_training_show_each_part_of_the_network_that_moves(tmp_pat
 
 
 def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path, undrawn):
-    found = findings(tmp_path / "images", figures=None, pictures=[])
+    found = findings(tmp_path / "images", figures=None, pictures=[], second_looks=[])
     epochs = tuple(replace(epoch, validation=None) for epoch in found.epochs)
     splits = replace(found.splits, validation=None)
     page = written(replace(found, epochs=epochs, saved=epochs[2], splits=splits), tmp_path / "data")
@@ -199,7 +199,7 @@ def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path, undrawn
 
 
 def test_without_a_finished_epoch_it_has_the_data_and_says_why(tmp_path, undrawn):
-    found = findings(tmp_path / "images", figures=None, pictures=[], epochs=(), saved=None)
+    found = findings(tmp_path / "images", figures=None, pictures=[], second_looks=[], epochs=(), saved=None)
     page = written(found, tmp_path / "data")
     assert "No epoch was finished before the job was stopped." in page.text
     assert [path.stem for path in sorted((tmp_path / "data/report").iterdir())] == ["box_sizes"]
@@ -207,7 +207,7 @@ def test_without_a_finished_epoch_it_has_the_data_and_says_why(tmp_path, undrawn
 
 
 def test_after_a_stop_without_time_it_has_the_figures_of_the_epoch_and_says_why(tmp_path, undrawn):
-    page = written(findings(tmp_path / "images", figures=None, pictures=[]), tmp_path / "data")
+    page = written(findings(tmp_path / "images", figures=None, pictures=[], second_looks=[]), tmp_path / "data")
     assert "too little time was left to go over the validation images once more" in page.text
     assert "0.500 mAP@[.5:.95]" in page.text
     assert len(page.images) == 7

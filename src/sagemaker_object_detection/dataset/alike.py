@@ -39,7 +39,8 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What one rule found. labels: int64 [N], the same for images that it puts together, -1 for one that is alone."""
+    """What one rule found. labels: int64 [N], the same for images that it puts together, -1 for one that it says nothing
+    of. A label of one image alone says that it belongs to no other."""
 
     name: str
     labels: np.ndarray
@@ -90,7 +91,7 @@ def find_rules(pictures: Pictures) -> list[Rule]:
     set_of_pairs = set(pairs.ravel().tolist())
     equal = [(first, i) for i in told.tolist() if (first := first_of[digests[i]]) in set_of_pairs]
     found = (
-        Rule(DECLARED, _labels_of(declared)),
+        Rule(DECLARED, _labels_of(declared, least=1)),
         Rule(EQUAL, _labels_of(digests)),
         Rule(NAMED_COPIES, _labels_of(_named(pictures, origins, has_look))),
         Rule(LOOK_ALIKE, _joined(count, [*pairs.tolist(), *equal])),
@@ -166,15 +167,15 @@ def _sequences(pictures: Pictures, origins: Sequence[Origin], has_look: np.ndarr
         yield from zip(indices[:-1][near].tolist(), indices[1:][near].tolist(), strict=True)
 
 
-def _labels_of(keys: Sequence[Hashable | None]) -> np.ndarray:
-    """int64 [N]: images with the same key get the same label; -1 for None and for a key that one image alone has."""
+def _labels_of(keys: Sequence[Hashable | None], least: int = 2) -> np.ndarray:
+    """int64 [N]: images with the same key get the same label; -1 for None and for a key of fewer images than `least`."""
     members: dict[Hashable, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         if key is not None:
             members[key].append(index)
     labels = np.full(len(keys), -1, np.int64)
     for indices in members.values():
-        if len(indices) > 1:
+        if len(indices) >= least:
             labels[indices] = indices[0]
     return labels
 

@@ -70,12 +70,13 @@ class DataReport:
 
 @dataclass(frozen=True)
 class SecondLook:
-    """A validation image that deserves one. reason: in a few words. loss: of the saved weights. score: of the most
+    """A validation image that deserves one. reason: in a few words. loss: of the saved weights,
+    None where it was not measured. score: of the most
     confident detection that contradicts the boxes, None where none does."""
 
     file_name: str
     reason: str
-    loss: float
+    loss: float | None
     score: float | None
 
 

@@ -36,13 +36,13 @@ def find_second_looks(dataset: Dataset, detections: DetectionSet, figures: Figur
     ranked = []
     for index, name in enumerate(dataset.file_names):
         reasons, scores, doubt = _contradictions(Compared.of(dataset, detections, index), cuts, dataset.labels.names)
-        loss = float(losses[index]) if losses is not None else 0.0
-        if not reasons and loss > high:
+        loss = float(losses[index]) if losses is not None else None
+        if not reasons and loss is not None and loss > high:
             reasons = [f"a loss of more than {_HIGH_LOSS:g} times the median"]
         if reasons:
             more = f" and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
             look = SecondLook(name, "; ".join(reasons[:_TOLD]) + more, loss, max(scores, default=None))
-            ranked.append((-doubt, -loss, index, look))
+            ranked.append((-doubt, -(loss or 0.0), index, look))
     return [look for *_, look in sorted(ranked, key=lambda entry: entry[:3])[:MOST]]
 
 
