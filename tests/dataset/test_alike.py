@@ -26,7 +26,7 @@ def unlike(count: int, seed: int = 0) -> np.ndarray:
 def panned(count: int) -> np.ndarray:
     """Thumbnails of what a camera sees that moves over a wide landscape."""
     wide = np.concatenate([draw(5, 0, index)[0][:240, :240] for index in range(8)], axis=1)
-    return np.stack([thumbnail(wide[:, 8 * step : 8 * step + 240]) for step in range(count)])
+    return np.stack([thumbnail(wide[:, 4 * step : 4 * step + 240]) for step in range(count)])
 
 
 def pictures(
@@ -98,8 +98,8 @@ def test_a_motion_is_cut_where_the_scene_changes():
 
 
 def test_what_always_looks_about_the_same_is_no_motion():
-    """A fixed camera, and another thing before it each time: those that follow one another are no more alike. A few are,
-    by chance."""
+    """A fixed camera, and another thing before it each time: those that follow one another are no more alike. A few
+    are, by chance."""
     random = np.random.default_rng(0)
     thumbnails = np.repeat(unlike(1), 60, axis=0)
     for scene in thumbnails:

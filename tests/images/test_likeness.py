@@ -75,7 +75,7 @@ def test_a_picture_of_any_shape_has_a_thumbnail(size):
 
 
 def test_a_thumbnail_is_the_mean_of_its_cells():
-    columns = np.repeat(np.arange(0, 160, 10, np.uint8), 20)
+    columns = np.repeat(np.arange(0, 160, 10).astype(np.uint8), 20)
     image = np.broadcast_to(columns[np.newaxis, :, np.newaxis], (100, 320, 3))
     assert thumbnail(np.ascontiguousarray(image))[5].tolist() == list(range(0, 160, 10))
 

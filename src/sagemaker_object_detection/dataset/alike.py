@@ -39,8 +39,8 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What one rule found. labels: int64 [N], the same for images that it puts together, -1 for one that it says nothing
-    of. A label of one image alone says that it belongs to no other."""
+    """What one rule found. labels: int64 [N], the same for images that it puts together, -1 for those of which it says
+    nothing. A label that one image alone has says that it belongs to no other."""
 
     name: str
     labels: np.ndarray
@@ -66,7 +66,7 @@ def find_rules(pictures: Pictures) -> list[Rule]:
     channels = pictures.channels.tolist()
     origins: list[Origin] = [Origin("", False, None, False)] * count
     for channel in set(channels):
-        members = np.flatnonzero(pictures.channels == channel)
+        members = np.flatnonzero(pictures.channels == channel).tolist()
         for index, origin in zip(members, find_origins([pictures.file_names[i] for i in members]), strict=True):
             origins[index] = origin
     told = np.flatnonzero(looks.seen)
@@ -108,15 +108,16 @@ def find_groups(rules: Sequence[Rule], count: int) -> Groups:
     copies = _joined(count, _links(labels[name] for name in _COPIES if name in labels))
     scenes = [np.where(declared >= 0, -1, found) for found in labels.values()]
     whole = _singled(_joined(count, _links([declared, *scenes])))
-    _, first, parts = np.unique(
-        np.stack([whole, _singled(copies)]), axis=1, return_index=True, return_inverse=True
-    )
+    _, first, parts = np.unique(np.stack([whole, _singled(copies)]), axis=1, return_index=True, return_inverse=True)
     return Groups(first[parts], whole)
 
 
 def _named(pictures: Pictures, origins: Sequence[Origin], has_look: np.ndarray) -> list[Hashable | None]:
-    """What copies of one picture have in common, where a name says that there are any. That two channels both have a picture of the same name means nothing:
-    many are numbered from 1. It means something if the name says that one is a copy, unless such namesakes differ."""
+    """What copies of one picture have in common, where a name says that there are any: a name, and the channel.
+
+    That two channels both have a picture of the same name means nothing: many are numbered from 1. A copy of it in the
+    other channel means something, and then there is no channel in the key, unless such namesakes differ.
+    """
     channels = pictures.channels.tolist()
     members: dict[str, list[int]] = defaultdict(list)
     for index, origin in enumerate(origins):
@@ -128,17 +129,14 @@ def _named(pictures: Pictures, origins: Sequence[Origin], has_look: np.ndarray) 
             for i in indices:
                 namesakes[pictures.file_names[i]].append(i)
             both = [pair for pair in namesakes.values() if len(pair) == 2]
-            if len(namesakes) > 1 and all(_similar(pictures.looks, *pair, has_look) for pair in both):
+            if len(namesakes) > 1 and all(_similar(pictures.looks, pair[0], pair[1], has_look) for pair in both):
                 shared.add(picture)
     copied = {(origin.picture, channel) for origin, channel in zip(origins, channels, strict=True) if origin.derived}
-    return [
-        (picture, None)
-        if (picture := origin.picture) in shared
-        else (picture, channel)
-        if (picture, channel) in copied
-        else None
-        for origin, channel in zip(origins, channels, strict=True)
-    ]
+    keys: list[Hashable | None] = []
+    for origin, channel in zip(origins, channels, strict=True):
+        key = (origin.picture, channel)
+        keys.append(origin.picture if origin.picture in shared else key if key in copied else None)
+    return keys
 
 
 def _similar(looks: Looks, one: int, other: int, has_look: np.ndarray) -> bool:
@@ -148,8 +146,8 @@ def _similar(looks: Looks, one: int, other: int, has_look: np.ndarray) -> bool:
 
 
 def _sequences(pictures: Pictures, origins: Sequence[Origin], has_look: np.ndarray) -> Iterable[tuple[int, int]]:
-    """Pairs of pictures that follow one another by number and resemble one another. Where those that are far apart do so
-    as well, a camera or a subject is always the same, and it means nothing."""
+    """Pairs of pictures that follow one another by number and resemble one another. Where those that are far apart do
+    so as well, a camera or a subject is always the same, and it means nothing."""
     families: dict[Hashable, list[tuple[int, int]]] = defaultdict(list)
     for index, origin in enumerate(origins):
         numbered = number_in(origin.picture) if has_look[index] else None
@@ -168,7 +166,7 @@ def _sequences(pictures: Pictures, origins: Sequence[Origin], has_look: np.ndarr
 
 
 def _labels_of(keys: Sequence[Hashable | None], least: int = 2) -> np.ndarray:
-    """int64 [N]: images with the same key get the same label; -1 for None and for a key of fewer images than `least`."""
+    """int64 [N]: images with the same key get the same label; -1 for None, and for keys of less than `least`."""
     members: dict[Hashable, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         if key is not None:
@@ -185,7 +183,9 @@ def _links(labels: Iterable[np.ndarray]) -> Iterable[tuple[int, int]]:
     for column in labels:
         order = np.argsort(column, kind="stable")
         yield from (
-            (int(one), int(other)) for one, other in pairwise(order) if column[one] == column[other] and column[one] >= 0
+            (int(one), int(other))
+            for one, other in pairwise(order)
+            if column[one] == column[other] and column[one] >= 0
         )
 
 

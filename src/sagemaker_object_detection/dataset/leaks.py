@@ -62,11 +62,11 @@ def leak_warning(
     for rule in rules:
         seen = rule.labels[parts["training"]]
         leaked |= np.isin(rule.labels[held_out], seen[seen >= 0])
-    kinds = "; ".join(f"{one.images} {one.rule}, such as {_named(one.examples)}" for one in shared)
+    kinds = "; ".join(f"{one.rule}: {one.images}, such as {_named(one.examples)}" for one in shared)
     advice = cause or "Keep all copies of a picture, and all frames of a video, in one channel."
     return (
-        f"validation: {leaked.sum()} of {len(held_out)} images have a copy or a neighbour in training ({kinds}), so that "
-        f"validation finds the model better than it is. {advice}"
+        f"validation: {leaked.sum()} of {len(held_out)} images have a copy or a neighbour in training ({kinds}), so "
+        f"that validation finds the model better than it is. {advice}"
     )
 
 
@@ -85,7 +85,7 @@ def split_sentence(
         by = "no two are of the same origin, as far as their names and pixels tell"
     else:
         found = find_likenesses(rules, file_names, {"training": np.arange(count)})
-        kinds = "; ".join(f"{one.images} {one.rule}, such as {_named(one.examples[:1])}" for one in found)
+        kinds = "; ".join(f"{one.rule}: {one.images}, such as {_named(one.examples[:1])}" for one in found)
         by = f"those of one origin stay together, which makes {len(np.unique(groups.scenes))} groups ({kinds})"
     return (
         f"No validation channel: {len(held_out)} of {count} images ({len(held_out) / count:.0%}; "
@@ -99,8 +99,8 @@ def cut_sentence(cut: Sequence[np.ndarray], file_names: Sequence[str]) -> str:
     first, last = shown(file_names[largest[0]]), shown(file_names[largest[-1]])
     others = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
     return (
-        f"The group of {len(largest)} images from {first} to {last}{others} is too large for validation_split_ratio and "
-        "was cut in the order of its names. Add images of other origins, or a validation channel."
+        f"The group of {len(largest)} images from {first} to {last}{others} is too large for validation_split_ratio "
+        "and was cut in the order of its names. Add images of other origins, or a validation channel."
     )
 
 

@@ -119,8 +119,10 @@ def load_splits(
         decisions.append(split_sentence(rules, names, groups, held_out, hyperparameters))
     elif hyperparameters.split_by != AUTO:
         logger.info("split_by: has no effect, because no images are held out of training.")
-    first = {name: 0 if channel is channels["training"] else len(channels["training"].table.file_names)
-             for name, (channel, _) in parts.items()}
+    first = {
+        name: 0 if channel is channels["training"] else len(channels["training"].table.file_names)
+        for name, (channel, _) in parts.items()
+    }
     places = {name: first[name] + chosen for name, (_, chosen) in parts.items()}
     likenesses = find_likenesses(rules, pictures.file_names, places)
     if (warning := leak_warning(rules, likenesses, places, cause)) is not None:
@@ -179,9 +181,11 @@ def _check_channel(
 def _check_decoding(
     channels: Sequence[_Channel], stop: StopSignal, problems: list[Problem], looks: Looks
 ) -> DecodedImages | None:
-    """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept. looks: filled in,
-    one channel after the other."""
-    every = [(channel.table, index, header) for channel in channels for index, header in enumerate(channel.images.headers)]
+    """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept. looks: filled
+    in, one channel after the other."""
+    every = [
+        (channel.table, index, header) for channel in channels for index, header in enumerate(channel.images.headers)
+    ]
     places = [place for place, (_, _, header) in enumerate(every) if header is not None]
     todo = [(table, index, header) for table, index, header in every if header is not None]
     if not todo:

@@ -25,7 +25,8 @@ _MAYBE_CHANGES = (
 """What may as well be in a picture, or where it was taken: it counts where the picture without it is there."""
 _SURE_TAIL = re.compile(rf"(.*?\w){_SEPARATOR}+(?:{_CHANGES})(?:{_NUMBER})?\)?", re.IGNORECASE | re.DOTALL)
 _SURE_HEAD = re.compile(
-    rf"(?:{_CHANGES})(?:{_SEPARATOR}{{0,2}}\d{{1,3}})?(?:{_SEPARATOR}{{1,2}}of)?{_SEPARATOR}+(.*\w.*)", re.IGNORECASE | re.DOTALL
+    rf"(?:{_CHANGES})(?:{_SEPARATOR}{{0,2}}\d{{1,3}})?(?:{_SEPARATOR}{{1,2}}of)?{_SEPARATOR}+(.*\w.*)",
+    re.IGNORECASE | re.DOTALL,
 )
 _MAYBE_TAIL = re.compile(rf"(.*\w){_SEPARATOR}+(?:{_MAYBE_CHANGES})(?:{_NUMBER})?", re.IGNORECASE | re.DOTALL)
 _BRACKETS = re.compile(r"(.*\w) ?\(\d{1,3}\)", re.DOTALL)

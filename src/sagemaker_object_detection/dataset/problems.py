@@ -47,8 +47,8 @@ class ChannelReport:
 class Likeness:
     """Images of one origin, by one rule.
 
-    channel: where they are; of those in "training and validation" the validation's are counted. groups: how many origins.
-    examples: of a few origins, the file names of two images each.
+    channel: where they are; of those in "training and validation" the validation's are counted. groups: how many
+    origins. examples: of a few origins, the file names of two images each.
     """
 
     channel: str

@@ -67,7 +67,7 @@ def split_groups(
         parts = groups.copies[members]
         if len(np.unique(parts)) == 1:
             parts = members
-        ordered = members[_in_order([file_names[index] for index in members])]
+        ordered = members[_in_order([file_names[index] for index in members.tolist()])]
         cut.append(ordered)
         labels[members] = parts
         # What is cut comes last, and from its end on.
@@ -82,9 +82,7 @@ def split_groups(
     return GroupSplit(np.flatnonzero(~held_out), validation, on_both)
 
 
-def _choose(
-    shuffled: np.ndarray, labels: np.ndarray, counted: np.ndarray, wanted: int
-) -> np.ndarray:
+def _choose(shuffled: np.ndarray, labels: np.ndarray, counted: np.ndarray, wanted: int) -> np.ndarray:
     """Whole groups, in the order in which they are met, of together about as many images that count as are wanted: what
     still fits, and at last the smallest that is left, if that comes nearer, and leaves something. bool [N]."""
     sizes = np.bincount(labels[counted], minlength=len(labels))
@@ -125,6 +123,8 @@ def _in_order(file_names: Sequence[str]) -> list[int]:
     """Indices in the order of the names, 9 before 10."""
 
     def key(index: int) -> list[tuple[int, str]]:
-        return [(len(part.lstrip("0")) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", file_names[index])]
+        return [
+            (len(part.lstrip("0")) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", file_names[index])
+        ]
 
     return sorted(range(len(file_names)), key=key)

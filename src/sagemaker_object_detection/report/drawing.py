@@ -100,8 +100,8 @@ def _font(size: int) -> _Font:
 
 
 def drawable(text: str) -> list[str]:
-    """The characters of a text, those that the font does not have as escapes such as \\u4e2d: it would draw the same empty
-    box for all of them. A font that has them all takes more room than the rest of the report's code."""
+    """The characters of a text, those that the font does not have as escapes such as \\u4e2d: it would draw the same
+    empty box for each. A font for all scripts takes tens of megabytes."""
     return [
         character if _has_glyph(character) else character.encode("ascii", "backslashreplace").decode()
         for character in text.encode("utf-8", "replace").decode()

@@ -27,8 +27,8 @@ def find_second_looks(dataset: Dataset, detections: DetectionSet, figures: Figur
     """At most MOST of N validation images, the most worth it first.
 
     A detection counts if its score is at least the threshold that `figures` suggests for its class, 0.5 without one. It
-    contradicts the boxes if it overlaps none by half, or one of another class. A box that no detection overlaps by half,
-    whatever its score and class, contradicts the model.
+    contradicts the boxes if it overlaps none by half, or one of another class. So does the model as a whole where no
+    detection, whatever its score and class, overlaps a box by half.
     """
     cuts = np.array([one.threshold.score if one.threshold else CONFIDENT for one in figures.classes], np.float32)
     losses = detections.losses
