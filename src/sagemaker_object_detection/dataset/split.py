@@ -30,11 +30,12 @@ def split_images(
     Raises:
         UserError: there is a single image.
     """
+    count = len(file_names)
     held_out, held_out_without = _wanted(has_boxes, ratio)
     shuffled = _shuffled(file_names, seed)
     with_boxes, without = shuffled[has_boxes[shuffled]], shuffled[~has_boxes[shuffled]]
     validation = np.sort(np.concatenate([with_boxes[:held_out], without[:held_out_without]]))
-    return np.setdiff1d(np.arange(len(file_names)), validation), validation
+    return np.setdiff1d(np.arange(count), validation), validation
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,8 @@ def _choose(shuffled: np.ndarray, labels: np.ndarray, counted: np.ndarray, wante
         if sizes[label] <= left:
             chosen.append(label)
             left -= int(sizes[label])
-    rest = [label for label in order if label not in set(chosen)]
+    taken = set(chosen)
+    rest = [label for label in order if label not in taken]
     if left and len(rest) > 1:
         smallest = min(rest, key=lambda label: int(sizes[label]))
         if sizes[smallest] < 2 * left:
