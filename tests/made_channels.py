@@ -42,12 +42,12 @@ def write_annotations(channel: Path, content: Any) -> None:
     (channel / "annotations.json").write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def write_channel(channel: Path, content: Any = None) -> Path:
-    """The images of GOOD, and `content` (GOOD where None) as the annotations."""
+def write_channel(channel: Path, content: Any = None, seed: int = 0) -> Path:
+    """Images of the names and sizes of GOOD, and `content` (GOOD where None) as the annotations."""
     write_annotations(channel, GOOD if content is None else content)
     (channel / "images").mkdir()
-    picture(64, 48).save(channel / "images" / "a.jpg", quality=95)
-    picture(60, 40, seed=1).save(channel / "images" / "b.png")
+    picture(64, 48, seed).save(channel / "images" / "a.jpg", quality=95)
+    picture(60, 40, seed + 1).save(channel / "images" / "b.png")
     return channel
 
 

@@ -16,6 +16,7 @@ from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.report.figures import compute_figures
 from sagemaker_object_detection.report.page import PageContent
 from sagemaker_object_detection.report.pictures import draw_worst
+from sagemaker_object_detection.report.second_look import find_second_looks
 from sagemaker_object_detection.training.progress import Epoch, Slice
 
 CORNERS = [[[10, 10, 60, 60], [70, 20, 110, 70]], [[20, 20, 90, 90]], []]
@@ -76,6 +77,7 @@ def findings(folder: Path, names: tuple[str, ...] = NAMES, files: tuple[str, ...
             saved=epochs[1],
             figures=figures,
             pictures=draw_worst(dataset, figures),
+            second_looks=find_second_looks(dataset, found_in(dataset), figures),
         ),
         **changes,
     )

@@ -126,7 +126,7 @@ def test_a_report_that_fails_leaves_the_job_as_it_is(write, tmp_path, monkeypatc
     assert metrics["saved_epoch"] == 1
     assert caplog.messages[-1] == "The report could not be written (MemoryError: no message): the model is whole."
     assert f"The model is in {tmp_path}/model." in caplog.messages
-    assert sorted(path.name for path in (tmp_path / "output/data").iterdir()) == ["metrics.json"]
+    assert sorted(path.name for path in (tmp_path / "output/data").iterdir()) == ["data_report.json", "metrics.json"]
 
 
 @pytest.mark.parametrize(("stopped_since", "reported"), [(10.0, True), (100.0, False)])

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -309,6 +310,27 @@ def test_a_restarted_job_is_handed_all_that_its_checkpoint_holds(jobs, interrupt
     ):
         np.testing.assert_equal(found, expected)
     assert handed.images_of_steps(1) == [handed.named(0).tolist()] == [STEP_4]
+
+
+@pytest.mark.parametrize(("written", "split_by"), [({}, "image"), ({"split_by": "group"}, "group"), (None, "Auto")])
+def test_a_restarted_job_splits_its_images_as_it_began(jobs, interrupted, monkeypatch, written, split_by):
+    """A checkpoint of a version without groups is of a split of single images."""
+    if written is not None:
+        shutil.copytree(interrupted[0], jobs.root / "checkpoints")
+        (path,) = (jobs.root / "checkpoints").glob("*.npz")
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        document = json.loads(members["progress.json"])
+        for known in (document["identity"], document["progress"]["in_force"]):
+            known.pop("split_by", None)
+        document["progress"]["in_force"] |= written
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in (members | {"progress.json": json.dumps(document).encode()}).items():
+                archive.writestr(name, content)
+    start_from(monkeypatch, loaded=True)
+    asked = ending_at(monkeypatch, load, "load_splits")
+    jobs.run()
+    assert asked().arguments[2].split_by == split_by
 
 
 def stop(*arguments: Any, **named: Any) -> None:

@@ -7,6 +7,7 @@ from sagemaker_object_detection.artifact.model_info import model_info
 from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
+from sagemaker_object_detection.dataset.problems import SecondLook, write_report
 from sagemaker_object_detection.evaluation import verdict
 from sagemaker_object_detection.evaluation.evaluation import CONFIDENT
 from sagemaker_object_detection.evaluation.evaluator import Evaluator
@@ -20,6 +21,7 @@ from sagemaker_object_detection.report.figures import Figures, compute_figures
 from sagemaker_object_detection.report.metrics_file import write_metrics
 from sagemaker_object_detection.report.pictures import Picture, draw_worst
 from sagemaker_object_detection.report.place import remove_page
+from sagemaker_object_detection.report.second_look import find_second_looks
 from sagemaker_object_detection.report.tensorboard import TensorBoard
 from sagemaker_object_detection.sentences import listed
 from sagemaker_object_detection.training.progress import Progress
@@ -110,9 +112,11 @@ def write_outputs(
         # Late: what draws takes a second to import, and training does not wait for it.
         from sagemaker_object_detection.report.page import PageContent, write_page
 
-        figures, pictures = _find_mistakes(progress, validation, evaluator, paths)
+        figures, pictures, looks = _find_mistakes(progress, validation, evaluator, paths)
         if saved is not None:
             board.write_pictures(saved.number, pictures)
+        if looks:
+            write_report(paths.output_data, [], splits.report, looks)
         findings = PageContent(
             base=detector.base,
             hyperparameters=hyperparameters,
@@ -123,20 +127,21 @@ def write_outputs(
             saved=saved,
             figures=figures,
             pictures=pictures,
+            second_looks=looks,
         )
         log.info("The report is in %s.", write_page(findings, paths.output_data))
 
 
 def _find_mistakes(
     progress: Progress, validation: Dataset | None, evaluator: Evaluator | None, paths: Paths
-) -> tuple[Figures | None, list[Picture]]:
+) -> tuple[Figures | None, list[Picture], list[SecondLook]]:
     """What the saved weights get wrong on the validation images, where that can be known; tells the thresholds."""
     result = progress.saved.validation if progress.saved else None
     if validation is None or evaluator is None or result is None:
-        return None, []
+        return None, [], []
     found = evaluator.detections(result, REPORT_SECONDS)
     if found is None:
-        return None, []
+        return None, [], []
     figures = compute_figures(validation, found)
     named = zip(validation.labels.names, figures.classes, strict=True)
     thresholds = {name: one.threshold.score for name, one in named if one.threshold is not None}
@@ -150,4 +155,4 @@ def _find_mistakes(
                 "No score is above %.1f, which is how focal loss leaves them and no fault: go by these thresholds.",
                 CONFIDENT,
             )
-    return figures, draw_worst(validation, figures)
+    return figures, draw_worst(validation, figures), find_second_looks(validation, found, figures)

@@ -3,8 +3,11 @@
 import logging
 from dataclasses import replace
 
+import msgspec
+
 from sagemaker_object_detection.devices.driver import device_text
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import Job
 from sagemaker_object_detection.job.paths import prepare_outputs
@@ -55,7 +58,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     from sagemaker_object_detection.step.optimizer import build_optimizer, layer_shares
     from sagemaker_object_detection.step.training_step import TrainingStep, choose_trainable
     from sagemaker_object_detection.training.best import Best, choose_objective
-    from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints
+    from sagemaker_object_detection.training.checkpoints import Checkpoints, has_checkpoints, kept_settings
     from sagemaker_object_detection.training.divergence import DivergenceCheck
     from sagemaker_object_detection.training.identity import formerly, identity, in_force
     from sagemaker_object_detection.training.loop import Loop, Schedule
@@ -69,6 +72,12 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     # Until the first step a stop ends the job, unless an earlier run left something to save; several hosts agree later.
     early = stop if replicas.hosts == 1 and not has_checkpoints(job.checkpoints) else NEVER
     report_folder = job.paths.output_data if replicas.is_chief else None
+    kept = kept_settings(job.checkpoints if replicas.is_chief else None)
+    if replicas.hosts > 1:
+        kept = msgspec.json.decode(replicas.tell(msgspec.json.encode(kept)), type=dict[str, str])
+    if hyperparameters.split_by == AUTO and "split_by" in kept:
+        hyperparameters = replace(hyperparameters, split_by=kept["split_by"])
+        log.info("split_by is %s, as the checkpoint has it.", hyperparameters.split_by)
     splits = load_splits(job.training, job.validation, hyperparameters, report_folder=report_folder, stop=early)
     data, validation = splits.training, splits.validation
     batch_size, count = hyperparameters.batch_size, len(data.file_names)

@@ -804,7 +804,7 @@ def test_images_without_boxes_are_negatives_and_classes_without_boxes_a_warning(
     content = changed("annotations", GOOD["annotations"][:2])
     splits = load(
         write_channel(tmp_path / "training", content),
-        write_channel(tmp_path / "validation", changed("annotations", GOOD["annotations"][2:])),
+        write_channel(tmp_path / "validation", changed("annotations", GOOD["annotations"][2:]), seed=7),
     )
     np.testing.assert_array_equal(splits.training.offsets, [0, 2, 2])
     assert splits.validation is not None
@@ -837,7 +837,7 @@ def test_images_without_boxes_are_negatives_and_classes_without_boxes_a_warning(
 
 
 def test_a_validation_channel_may_be_without_boxes(tmp_path: Path) -> None:
-    empty = write_channel(tmp_path / "validation", changed("annotations", []))
+    empty = write_channel(tmp_path / "validation", changed("annotations", []), seed=7)
     splits = load(write_channel(tmp_path / "training"), empty)
     assert splits.validation is not None
     assert splits.validation.offsets.tolist() == [0, 0, 0]

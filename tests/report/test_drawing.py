@@ -227,3 +227,8 @@ def test_ten_classes_have_colours_of_their_own() -> None:
     colours = [colour_of(index) for index in range(20)]
     assert len(set(colours[:10])) == 10
     assert colours[10:] == colours[:10]
+
+
+def test_letters_that_the_font_does_not_have_are_escapes():
+    text = "cat Ωж 猫🦊\ud800 ￿"
+    assert "".join(drawing.drawable(text)) == r"cat Ωж \u732b\U0001f98a? \uffff"

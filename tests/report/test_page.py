@@ -14,6 +14,7 @@ from made_findings import data, evaluation, findings
 from PIL import Image
 
 from sagemaker_object_detection.catalogue import find
+from sagemaker_object_detection.dataset.problems import Likeness, SecondLook
 from sagemaker_object_detection.evaluation.coco import DetectionSet
 from sagemaker_object_detection.report import charts
 from sagemaker_object_detection.report.drawing import colour_of
@@ -185,7 +186,7 @@ def test_the_charts_of_training_show_each_part_of_the_network_that_moves(tmp_pat
 
 
 def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path, undrawn):
-    found = findings(tmp_path / "images", figures=None, pictures=[])
+    found = findings(tmp_path / "images", figures=None, pictures=[], second_looks=[])
     epochs = tuple(replace(epoch, validation=None) for epoch in found.epochs)
     splits = replace(found.splits, validation=None)
     page = written(replace(found, epochs=epochs, saved=epochs[2], splits=splits), tmp_path / "data")
@@ -199,7 +200,7 @@ def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path, undrawn
 
 
 def test_without_a_finished_epoch_it_has_the_data_and_says_why(tmp_path, undrawn):
-    found = findings(tmp_path / "images", figures=None, pictures=[], epochs=(), saved=None)
+    found = findings(tmp_path / "images", figures=None, pictures=[], second_looks=[], epochs=(), saved=None)
     page = written(found, tmp_path / "data")
     assert "No epoch was finished before the job was stopped." in page.text
     assert [path.stem for path in sorted((tmp_path / "data/report").iterdir())] == ["box_sizes"]
@@ -207,7 +208,7 @@ def test_without_a_finished_epoch_it_has_the_data_and_says_why(tmp_path, undrawn
 
 
 def test_after_a_stop_without_time_it_has_the_figures_of_the_epoch_and_says_why(tmp_path, undrawn):
-    page = written(findings(tmp_path / "images", figures=None, pictures=[]), tmp_path / "data")
+    page = written(findings(tmp_path / "images", figures=None, pictures=[], second_looks=[]), tmp_path / "data")
     assert "too little time was left to go over the validation images once more" in page.text
     assert "0.500 mAP@[.5:.95]" in page.text
     assert len(page.images) == 7
@@ -266,3 +267,26 @@ def test_pictures_are_as_large_as_letters_need(tmp_path):
     dataset = data(tmp_path / "images")
     Image.new("RGB", (2000, 1000)).save(dataset.images / "a.png")
     assert draw_worst(dataset, found.figures)[0].image.size == (640, 320)
+
+
+def test_the_data_section_tells_what_images_have_in_common_and_how_they_were_split(tmp_path, undrawn):
+    found = findings(tmp_path / "images")
+    alike = Likeness("training and validation", "equal <files>", 1234, 2, (("a&b.jpg", "<c>.jpg"), ("d.jpg", "e.jpg")))
+    report = replace(found.splits.report, decisions=("Held out by <group>.",), alike=(alike,))
+    page = written(replace(found, splits=replace(found.splits, report=report)), tmp_path / "data")
+    assert "Held out by <group>." in page.text
+    assert "training and validation equal <files> 1,234 2 a&b.jpg and <c>.jpg; d.jpg and e.jpg" in page.text
+
+
+def test_the_images_worth_a_second_look_are_listed_with_figures(tmp_path, undrawn):
+    look = SecondLook("<img>.png", "'<b>' at 0.93 has no box", 1.5, 0.93)
+    page = written(findings(tmp_path / "images", second_looks=[look]), tmp_path / "data")
+    assert "image why highest score loss <img>.png '<b>' at 0.93 has no box 0.93 1.500" in page.text
+    assert "Worth a second look" not in written(findings(tmp_path / "images", second_looks=[]), tmp_path / "more").text
+
+
+def test_a_legend_has_escapes_for_letters_that_the_font_does_not_have():
+    assert charts._short("Katze 猫") == r"Katze \u732b"
+    assert charts._short("Žlutá кошка γάτα") == "Žlutá кошка γάτα"
+    assert charts._short("中文" * 9) == r"\u4e2d\u6587\u4e2d\u6587…"
+    assert charts._short("x" * 40) == "x" * 27 + "…"

@@ -38,6 +38,7 @@ IN_FORCE = {
     "recipe": "fine-tuning",
     "learning_rate_schedule": "cosine",
     "relative_learning_rate": "0.25",
+    "split_by": "group",
     "passes_per_epoch": "7",
     "freeze_batch_norm": "True",
     "max_detections": "300",
@@ -500,7 +501,7 @@ def older(folder, identity: dict[str, str], **fields: Any) -> None:
             archive.writestr(name, content)
 
 
-BEFORE = {"recipe", "relative_learning_rate", "passes_per_epoch"}
+BEFORE = {"recipe", "relative_learning_rate", "passes_per_epoch", "split_by"}
 """Rows that came later."""
 
 

@@ -153,7 +153,8 @@ def test_the_log_says_what_auto_came_to_and_why_and_nothing_of_what_was_set(capl
         "What Auto came to: reinitialize_top_layer True (the weights are of other classes); recipe fine-tuning "
         "(trained weights are fine-tuned); learning_rate_schedule cosine (recipe fine-tuning); relative_learning_rate "
         "0.002 (recipe fine-tuning); passes_per_epoch 10 (one pass makes 100 steps in 5 epochs, of some 1000 that are "
-        "wanted); max_detections 100 (an image has 3 objects at most)."
+        "wanted); max_detections 100 (an image has 3 objects at most); split_by group (a copy of a training image "
+        "measures nothing)."
     ]
 
 

@@ -32,6 +32,16 @@ class ImageEntry(msgspec.Struct, gc=False):
     id: Id
     height: Side = None
     width: Side = None
+    group: Id | None = None
+    video_id: Any = None
+    seq_id: Any = None
+
+    @property
+    def origin(self) -> Id | None:
+        """What the image has in common with others of one origin: our own key, TAO's and CocoVID's, or COCO Camera
+        Traps' ("seq_id"). What another tool has under its key is no fault here, whatever it is."""
+        found = (key for key in (self.group, self.video_id, self.seq_id) if isinstance(key, int | str))
+        return next(found, None)
 
 
 class AnnotationEntry(msgspec.Struct, gc=False, omit_defaults=True):
@@ -69,6 +79,7 @@ _EXPECTED = {
     str: "text",
     Id: "a whole number or text",
     Side: "a whole number of pixels, 1 or more, or 0 for unknown",
+    Id | None: "a whole number or text",
     Box: "four finite numbers",
 }
 _PRINTABLE = "text without line breaks, control characters and halves of surrogate pairs"
@@ -77,7 +88,7 @@ _PRINTABLE = "text without line breaks, control characters and halves of surroga
 def has_unprintable(document: Document) -> bool:
     """Whether a category's name or an id that is text holds a character that may not stand in a line of text."""
     values = {
-        *(image.id for image in document.images),
+        *chain.from_iterable((image.id, image.group) for image in document.images),
         *chain.from_iterable((each.image_id, each.category_id) for each in document.annotations),
         *chain.from_iterable((category.id, category.name) for category in document.categories or ()),
     }
@@ -214,7 +225,7 @@ def _values(entry: object, fields: tuple[FieldInfo, ...]) -> dict[str, Any]:
                     " (there is a segmentation; write the box around it)" if not given and _has_shape(entry) else hint
                 )
             raise _InvalidEntryError(f": {name} is {described(given)}; expected {_EXPECTED[field.type]}{hint}")
-        if isinstance(value, str) and name != "file_name" and not is_printable(value):
+        if isinstance(value, str) and name != "file_name" and field.type is not Any and not is_printable(value):
             raise _InvalidEntryError(f": {name} is {described(given)}; expected {_PRINTABLE}")
         values[name] = value
     return values

@@ -51,7 +51,8 @@ class AnnotationTable:
     name, None if absent. ignored: int64 [R], which of the M are no objects but regions to ignore. file: the file's
     name. addresses: whether `file_names` are the images' addresses in a bucket, and not paths below images/.
     bbox_format: what the numbers of a box are, where the file's format says it. notes: sentences on what is not read.
-    said_formats: keys of boxes that say what their numbers are.
+    said_formats: keys of boxes that say what their numbers are. origins [N]: what images of one origin have in common,
+    None where not given; without any, empty.
     """
 
     channel: str
@@ -71,6 +72,7 @@ class AnnotationTable:
     bbox_format: str | None = None
     notes: tuple[str, ...] = ()
     said_formats: tuple[BoxKey, ...] = ()
+    origins: Sequence[Id | None] = ()
 
     def image(self, index: int) -> str:
         """How sentences name an image's entry."""
@@ -269,6 +271,7 @@ def _link(
         category_ids=list(codes),
         categories=known or None,
         ignored=np.flatnonzero(np.fromiter((box.is_ignored for box in annotations), bool, count)),
+        origins=[image.origin for image in images],
     )
     problems: list[Problem] = []
 

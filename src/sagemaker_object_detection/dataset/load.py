@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from sagemaker_object_detection.dataset.alike import Pictures, find_groups, find_rules
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, read_annotations
 from sagemaker_object_detection.dataset.annotations import Dataset, IgnoredRegions, Labels
 from sagemaker_object_detection.dataset.check_boxes import CheckedBoxes, check_boxes
 from sagemaker_object_detection.dataset.check_classes import check_names
 from sagemaker_object_detection.dataset.check_images import CheckedImages, check_images, images_folder
 from sagemaker_object_detection.dataset.check_pixels import drop_unusable, flat_images, pixel_warnings, used_bits
+from sagemaker_object_detection.dataset.leaks import cut_sentence, find_likenesses, leak_warning, split_sentence
 from sagemaker_object_detection.dataset.problems import (
     ChannelReport,
     DataError,
@@ -25,11 +27,13 @@ from sagemaker_object_detection.dataset.problems import (
     Problem,
     write_report,
 )
-from sagemaker_object_detection.dataset.split import split_images
+from sagemaker_object_detection.dataset.split import split_groups, split_images
+from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.images.decoded import DecodedImages, room_for_pixels
 from sagemaker_object_detection.images.decoding import Pixels, check_decoding
 from sagemaker_object_detection.images.headers import UNUSABLE, UnusableImageError
+from sagemaker_object_detection.images.likeness import Looks
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.sentences import listed, shortlist
 
@@ -110,7 +114,8 @@ def load_splits(
     checked = [_check_channel(name, folder, hyperparameters, problems, warnings) for name, folder in folders.items()]
     channels = {channel.table.channel: channel for channel in checked if channel is not None}
     lenient = hyperparameters.invalid_images == "drop"
-    decoded, outcomes = _check_decoding(list(channels.values()), stop)
+    looks = Looks(sum(len(channel.table.file_names) for channel in channels.values()))
+    decoded, outcomes = _check_decoding(list(channels.values()), stop, looks)
     for channel, outcome in zip(list(channels.values()), outcomes, strict=True):
         channels[channel.table.channel] = _judge_decoding(channel, outcome, lenient, problems, warnings)
     sample_bits = used_bits(pixels for channel in channels.values() for pixels in channel.pixels.values())
@@ -129,18 +134,40 @@ def load_splits(
         problems += _check_classes(channels["validation"].table, channels["training"].table, labels)
     if problems or labels is None:
         if report_folder is not None:
-            write_report(report_folder, problems, [], warnings)
+            write_report(report_folder, problems, DataReport((), tuple(warnings)))
         raise DataError(problems)
 
     parts = {name: (channel, channel.used) for name, channel in channels.items()}
+    pictures = _pictures(list(channels.values()), looks)
+    rules, decisions, cause = find_rules(pictures), list[str](), None
     ratio = hyperparameters.validation_split_ratio
     if validation is None and ratio > 0:
         whole = channels["training"]
-        used = whole.used
-        names = [whole.table.file_names[index] for index in used]
-        kept, held_out = split_images(names, whole.with_boxes[used], ratio, hyperparameters.seed)
+        names, used = whole.table.file_names, whole.used
+        groups = find_groups(rules, len(names)).of(used)
+        names, has_boxes = [names[index] for index in used], whole.with_boxes[used]
+        if hyperparameters.split_by == "image" or not groups.any:
+            kept, held_out = split_images(names, has_boxes, ratio, hyperparameters.seed)
+            cause = 'split_by is "image": leave it at Auto to keep those together.'
+        else:
+            split = split_groups(names, has_boxes, ratio, hyperparameters.seed, groups)
+            kept, held_out = split.training, split.validation
+            cause = "They are of different groups in the annotation file: see that these are right."
+            if split.cut:
+                cause = cut_sentence(split.cut, names)
         parts = {"training": (whole, used[kept]), "validation": (whole, used[held_out])}
-        logger.info("No validation channel: %d of %d images are held out of training.", len(held_out), len(used))
+        of_used = [replace(rule, labels=rule.labels[used]) for rule in rules]
+        decisions.append(split_sentence(of_used, names, groups, held_out, hyperparameters))
+    elif hyperparameters.split_by != AUTO:
+        logger.info("split_by: has no effect, because no images are held out of training.")
+    first = {
+        name: 0 if channel is channels["training"] else len(channels["training"].table.file_names)
+        for name, (channel, _) in parts.items()
+    }
+    places = {name: first[name] + chosen for name, (_, chosen) in parts.items()}
+    likenesses = find_likenesses(rules, pictures.file_names, places)
+    if (warning := leak_warning(rules, likenesses, places, cause)) is not None:
+        warnings.append(warning)
 
     datasets = {
         name: _dataset(channel, chosen, labels, decoded, sample_bits) for name, (channel, chosen) in parts.items()
@@ -151,15 +178,27 @@ def load_splits(
         if missing:
             effect = "cannot be learnt" if report.channel == "training" else "cannot be measured"
             warnings.append(f"{report.channel} has no box of {shortlist(missing)}, which {effect}.")
+    for decision in decisions:
+        logger.info("%s", decision)
     for warning in warnings:
         logger.warning("%s", warning)
     for report in reports:
         logger.info("%s", _summary(report))
         if report.conventions:
             logger.info("%s: %s.", report.channel, report.conventions)
+    whole_report = DataReport(tuple(reports), tuple(warnings), tuple(decisions), likenesses)
     if report_folder is not None:
-        write_report(report_folder, [], reports, warnings)
-    return Splits(datasets["training"], datasets.get("validation"), DataReport(tuple(reports), tuple(warnings)))
+        write_report(report_folder, [], whole_report)
+    return Splits(datasets["training"], datasets.get("validation"), whole_report)
+
+
+def _pictures(channels: Sequence[_Channel], looks: Looks) -> Pictures:
+    """The images of all channels, one channel after the other, as `looks` has them."""
+    tables = [channel.table for channel in channels]
+    numbers = np.repeat(np.arange(len(tables)), [len(table.file_names) for table in tables])
+    names = [name for table in tables for name in table.file_names]
+    origins = [origin for table in tables for origin in table.origins or [None] * len(table.file_names)]
+    return Pictures(names, numbers, origins, looks)
 
 
 def _check_channel(
@@ -202,16 +241,22 @@ _Outcomes = dict[int, UnusableImageError | Pixels]
 """Of the images of a channel whose headers are good, by index."""
 
 
-def _check_decoding(channels: Sequence[_Channel], stop: StopSignal) -> tuple[DecodedImages | None, list[_Outcomes]]:
+def _check_decoding(
+    channels: Sequence[_Channel], stop: StopSignal, looks: Looks
+) -> tuple[DecodedImages | None, list[_Outcomes]]:
     """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept, and what it is
-    like, for each channel."""
+    like, for each channel. looks: filled in, one channel after the other."""
     outcomes: list[_Outcomes] = [{} for _ in channels]
-    todo = [
+    every = [
         (number, index, path, header)
         for number, channel in enumerate(channels)
         for index, (path, header) in enumerate(zip(channel.images.paths, channel.images.headers, strict=True))
-        if path is not None and header is not None
     ]
+    places, todo = [], []
+    for place, (number, index, path, header) in enumerate(every):
+        if path is not None and header is not None:
+            places.append(place)
+            todo.append((number, index, path, header))
     if not todo:
         return None, outcomes
     decoded = DecodedImages(room_for_pixels(max(header.height * header.width for *_, header in todo)))
@@ -222,6 +267,7 @@ def _check_decoding(channels: Sequence[_Channel], stop: StopSignal) -> tuple[Dec
         [header for *_, header in todo],
         stop,
         decoded.keep,
+        lambda number, contents, image: looks.see(places[number], contents, image),
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
     for (number, index, *_), outcome in zip(todo, found, strict=True):

@@ -63,16 +63,51 @@ class ChannelReport:
 
 
 @dataclass(frozen=True)
+class Likeness:
+    """Images of one origin, by one rule.
+
+    channel: where they are; of those in "training and validation" the validation's are counted. groups: how many
+    origins. examples: of a few origins, the file names of two images each.
+    """
+
+    channel: str
+    rule: str
+    images: int
+    groups: int
+    examples: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class DataReport:
+    """decisions: sentences about what was decided by the data itself, such as which images are held out."""
+
     channels: tuple[ChannelReport, ...]
     warnings: tuple[str, ...]
+    decisions: tuple[str, ...] = ()
+    alike: tuple[Likeness, ...] = ()
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """A validation image that deserves one. reason: in a few words. loss: of the saved weights,
+    None where it was not measured. score: of the most
+    confident detection that contradicts the boxes, None where none does."""
+
+    file_name: str
+    reason: str
+    loss: float | None
+    score: float | None
 
 
 def write_report(
-    folder: Path, problems: Sequence[Problem], channels: Sequence[ChannelReport], warnings: Sequence[str]
+    folder: Path, problems: Sequence[Problem], report: DataReport, second_look: Sequence[SecondLook] = ()
 ) -> None:
-    """Write `data_report.json` into `folder`. A folder that cannot be written costs a warning, never the job."""
-    content = {"problems": problems, "warnings": warnings, "channels": channels}
+    """Write `data_report.json` into `folder`. A folder that cannot be written costs a warning, never the job.
+
+    Args:
+        second_look: known when training is over.
+    """
+    content = {"problems": problems, **vars(report), "second_look": second_look}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / REPORT_FILE) as unfinished:

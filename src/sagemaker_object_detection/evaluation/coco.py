@@ -27,13 +27,15 @@ class DetectionSet:
     """The detections of a whole data set, image by image in its order.
 
     boxes: float32 [N, D, 4], ymin xmin ymax xmax, normalised to the image; scores: float32 [N, D], falling; classes:
-    int32 [N, D], 0-based; count: int32 [N], how many of the D are real.
+    int32 [N, D], 0-based; count: int32 [N], how many of the D are real. losses: float32 [N], localization and
+    classification together, None where they were not measured.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
     count: np.ndarray
+    losses: np.ndarray | None = None
 
 
 def coco_figures(dataset: Dataset, detections: DetectionSet, max_detections: int = COCO_DETECTIONS) -> CocoFigures:

@@ -76,7 +76,7 @@ class Evaluator:
         columns = self._run(math.inf, spread)
         if columns is None:
             return None
-        found, images = DetectionSet(*columns[2:]), len(self._dataset.file_names)
+        found, images = _found(columns), len(self._dataset.file_names)
         coco = coco_figures(self._dataset, found, self._max_detections)
         localization, classification = (float(column.mean()) for column in columns[:2])
         losses = {"localization_loss": localization, "classification_loss": classification}
@@ -104,7 +104,7 @@ class Evaluator:
         if self._last is not None and self._last[0] is evaluation:
             return self._last[1]
         columns = self._run(seconds)
-        return DetectionSet(*columns[2:]) if columns is not None else None
+        return _found(columns) if columns is not None else None
 
     def _run(self, seconds: float, spread: Spread | None = None) -> list[np.ndarray] | None:
         """The columns of `_evaluate_batch` over the N images of the data set; None as soon as fewer seconds are left,
@@ -147,3 +147,9 @@ class Evaluator:
             found.classes,
             found.count,
         )
+
+
+def _found(columns: list[np.ndarray]) -> DetectionSet:
+    """The detections among the columns of `_evaluate_batch`, with the losses of their images."""
+    localization, classification, boxes, scores, classes, count = columns
+    return DetectionSet(boxes, scores, classes, count, localization + classification)

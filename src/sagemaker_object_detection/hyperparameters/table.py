@@ -348,6 +348,13 @@ class Hyperparameters:
         default="0.2",
         on_resume="compared",
     )
+    split_by: str = extension(
+        Choice((AUTO, "group", "image")),
+        "How images are held out. group: copies of a picture, frames of a video, and images with the same group in "
+        "annotations.json stay together; image: each by itself. Auto: group.",
+        default=AUTO,
+        before="image",
+    )
     mixed_precision: bool | None = extension(
         _AUTO_FLAG,
         "Whether layers compute in 16 bits. Auto: where the GPU has fast bfloat16 or float16.",

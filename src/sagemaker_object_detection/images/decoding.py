@@ -162,12 +162,14 @@ def check_decoding(
     headers: Sequence[Header],
     stop: StopSignal = NEVER,
     keep: Callable[[Path, tf.Tensor], None] = lambda path, image: None,
+    see: Callable[[int, bytes, tf.Tensor], None] = lambda index, contents, image: None,
 ) -> list[UnusableImageError | Pixels]:
     """Decode every file once, as training will, on all cores: what its pixels are like, or what is wrong with it.
 
     Args:
         keep: is handed the pixels of every good image that no EXIF orientation turns, uint8 [H, W, 3], by all threads;
             not of images of 16 bits, whose pixels depend on what the others use.
+        see: is handed the number of every good image, the bytes of its file, and its pixels as stored, likewise.
 
     Raises:
         StoppedError: `stop` was requested.
@@ -186,6 +188,7 @@ def check_decoding(
             return undecodable()
         if tuple(image.shape[:2]) != header.stored:
             return UnusableImageError(DAMAGED, "decodes to another size than its header says. Replace it.")
+        see(index, contents, image if image.dtype == tf.uint8 else tf.cast(image[..., :3] // 256, tf.uint8))
         if header.orientation == 1 and pixels.sample_bits is None:
             keep(paths[index], image)
         return pixels

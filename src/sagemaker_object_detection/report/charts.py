@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sagemaker_object_detection.report.drawing import colour_of
+from sagemaker_object_detection.report.drawing import colour_of, drawable
 
 if sys.modules.get("matplotlib", sys) is None:  # `__main__` keeps it from Keras
     del sys.modules["matplotlib"]
@@ -172,8 +172,11 @@ def _class_legend(axes: Axes, named: Sequence[int], names: Sequence[str], others
 
 
 def _short(name: str) -> str:
-    name = " ".join(name.split())
-    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
+    pieces = drawable(" ".join(name.split()))
+    if sum(map(len, pieces)) <= _NAME_LENGTH:
+        return "".join(pieces)
+    ends = np.cumsum([len(piece) for piece in pieces])
+    return "".join(pieces[: np.searchsorted(ends, _NAME_LENGTH, side="left")]) + "…"
 
 
 def _png(figure: Figure) -> bytes:

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -98,6 +99,25 @@ def _font(size: int) -> _Font:
     return ImageFont.load_default(size)
 
 
+def drawable(text: str) -> list[str]:
+    """The characters of a text, those that the font does not have as escapes such as \\u4e2d: it would draw the same
+    empty box for each. A font for all scripts takes tens of megabytes."""
+    return [
+        character if _has_glyph(character) else character.encode("ascii", "backslashreplace").decode()
+        for character in text.encode("utf-8", "replace").decode()
+    ]
+
+
+@cache
+def _has_glyph(character: str) -> bool:
+    return bytes(_probe().getmask(character)) != bytes(_probe().getmask("\uffff"))  # which no font has
+
+
+@cache
+def _probe() -> _Font:
+    return _font(_LEAST_SIZE)
+
+
 def _pixels(box: tuple[float, float, float, float], size: tuple[int, int]) -> _Rectangle | None:
     """The part of a normalised box that the picture holds, one pixel wide and high at least; None if it holds none."""
     if any(math.isnan(corner) for corner in box):
@@ -159,11 +179,12 @@ def _label_size(text: str, font: _Font) -> tuple[int, int]:
 
 def _fitting(text: str, font: _Font, width: int) -> str:
     """The text in one line, or as much of its start as the picture is wide enough for."""
-    text = " ".join(text.encode("utf-8", "replace").decode().split())
-    if _label_size(text, font)[0] <= width:
-        return text
-    length = bisect_right(range(len(text)), width, key=lambda end: _label_size(text[:end] + _CUT, font)[0]) - 1
-    return text[:length] + _CUT if length > 0 else ""
+    pieces = drawable(" ".join(text.split()))
+    if _label_size("".join(pieces), font)[0] <= width:
+        return "".join(pieces)
+    starts = ["".join(pieces[:end]) + _CUT for end in range(len(pieces))]
+    length = bisect_right(starts, width, key=lambda start: _label_size(start, font)[0]) - 1
+    return starts[length] if length > 0 else ""
 
 
 def _place(

@@ -13,6 +13,7 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
+from sagemaker_object_detection.dataset.problems import SecondLook
 from sagemaker_object_detection.evaluation.evaluation import CONFIDENT, Evaluation
 from sagemaker_object_detection.evaluation.verdict import shy
 from sagemaker_object_detection.files.whole import work_folder
@@ -38,8 +39,8 @@ _RATE_POINTS = 200
 
 @dataclass(frozen=True, eq=False)
 class PageContent:
-    """All that the page shows. `figures`, and the `pictures` that go with them, are of the saved weights; None where
-    there are none."""
+    """All that the page shows. `figures`, and the `pictures` and `second_looks` that go with them, are of the saved
+    weights; None where there are none."""
 
     base: BaseModel
     hyperparameters: Hyperparameters
@@ -50,6 +51,7 @@ class PageContent:
     saved: Epoch | None
     figures: Figures | None
     pictures: Sequence[Picture]
+    second_looks: Sequence[SecondLook]
 
 
 def write_page(findings: PageContent, folder: Path) -> Path:

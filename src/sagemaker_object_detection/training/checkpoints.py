@@ -209,6 +209,15 @@ def checkpoint_problems(folder: Path, hyperparameters: Hyperparameters | None) -
     return []
 
 
+def kept_settings(folder: Path | None) -> dict[str, str]:
+    """What the newest checkpoint that can be read says its job left to Auto and what that came to, as text by name; for
+    what is needed before a checkpoint can be read as a whole. Empty where there is none."""
+    for path in reversed(_stored(folder) if folder is not None else []):
+        with contextlib.suppress(Exception), zipfile.ZipFile(path) as archive:
+            return msgspec.json.decode(archive.read(_PROGRESS), type=_Document).in_force
+    return {}
+
+
 def has_checkpoints(folder: Path | None) -> bool:
     """Whether there is anything to go on from."""
     return folder is not None and bool(_stored(folder))

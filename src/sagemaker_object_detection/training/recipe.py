@@ -176,6 +176,10 @@ def _bbox_format(settled: Hyperparameters, situation: Situation) -> tuple[Value,
     return "xyxy", "which the boxes of an annotations.json were held against"
 
 
+def _split_by(settled: Hyperparameters, situation: Situation) -> tuple[Value, str]:
+    return "group", "a copy of a training image measures nothing"
+
+
 _Rule = Callable[[Hyperparameters, Situation], tuple[Value, str]]
 """Of hyperparameters, in which those before it in the table are settled: a value, and why."""
 _RULES: dict[str, _Rule] = {
@@ -183,6 +187,7 @@ _RULES: dict[str, _Rule] = {
     "passes_per_epoch": _passes,
     "freeze_batch_norm": _freeze_batch_norm,
     "reinitialize_top_layer": _reinitialize_top_layer,
+    "split_by": _split_by,
     "objective": _objective,
     "bbox_format": _bbox_format,
     "max_detections": _max_detections,

@@ -1,0 +1,112 @@
+"""What images have in common, in sentences and for the report: within a channel, and across training and validation."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sagemaker_object_detection.dataset.alike import Groups, Rule
+from sagemaker_object_detection.dataset.problems import Likeness
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters
+from sagemaker_object_detection.sentences import listed, shown
+
+_EXAMPLES = 3
+BOTH = "training and validation"
+
+
+def find_likenesses(
+    rules: Sequence[Rule], file_names: Sequence[str], parts: Mapping[str, np.ndarray]
+) -> tuple[Likeness, ...]:
+    """What each rule finds within each part of N images, and across them.
+
+    Args:
+        parts: "training" and, if there is one, "validation": int64 indices.
+    """
+    found = []
+    for name, members in parts.items():
+        for rule in rules:
+            labels = rule.labels[members]
+            values, counts = np.unique(labels[labels >= 0], return_counts=True)
+            several = values[counts > 1]
+            if len(several):
+                examples = _examples(file_names, [members[labels == label][:2] for label in several[:_EXAMPLES]])
+                images = int(counts[counts > 1].sum())
+                found.append(Likeness(name, rule.name, images, len(several), examples))
+    if "validation" in parts:
+        for rule in rules:
+            training, validation = (rule.labels[parts[name]] for name in ("training", "validation"))
+            common = np.intersect1d(training, validation)
+            common = common[common >= 0]
+            if len(common):
+                pairs = [
+                    (parts["validation"][validation == label][0], parts["training"][training == label][0])
+                    for label in common[:_EXAMPLES]
+                ]
+                images = int(np.isin(validation, common).sum())
+                found.append(Likeness(BOTH, rule.name, images, len(common), _examples(file_names, pairs)))
+    return tuple(found)
+
+
+def leak_warning(
+    rules: Sequence[Rule], likenesses: Sequence[Likeness], parts: Mapping[str, np.ndarray], cause: str | None
+) -> str | None:
+    """The sentence about validation images of the same origin as training images, None where there are none.
+
+    Args:
+        cause: why a split that we made has them, and what to do; None for channels that are somebody else's.
+    """
+    shared = [likeness for likeness in likenesses if likeness.channel == BOTH]
+    if not shared:
+        return None
+    held_out = parts["validation"]
+    leaked = np.zeros(len(held_out), bool)
+    for rule in rules:
+        seen = rule.labels[parts["training"]]
+        leaked |= np.isin(rule.labels[held_out], seen[seen >= 0])
+    kinds = "; ".join(f"{one.rule}: {one.images}, such as {_named(one.examples)}" for one in shared)
+    advice = cause or "Keep all copies of a picture, and all frames of a video, in one channel."
+    return (
+        f"validation: {leaked.sum()} of {len(held_out)} images have a copy or a neighbour in training ({kinds}), so "
+        f"that validation finds the model better than it is. {advice}"
+    )
+
+
+def split_sentence(
+    rules: Sequence[Rule],
+    file_names: Sequence[str],
+    groups: Groups,
+    held_out: np.ndarray,
+    hyperparameters: Hyperparameters,
+) -> str:
+    """By what images were held out, with counts."""
+    count = len(file_names)
+    if hyperparameters.split_by == "image":
+        by = "each by itself, as split_by says"
+    elif not groups.any:
+        by = "no two are of the same origin, as far as their names and pixels tell"
+    else:
+        found = find_likenesses(rules, file_names, {"training": np.arange(count)})
+        kinds = "; ".join(f"{one.rule}: {one.images}, such as {_named(one.examples[:1])}" for one in found)
+        by = f"those of one origin stay together, which makes {len(np.unique(groups.scenes))} groups ({kinds})"
+    return (
+        f"No validation channel: {len(held_out)} of {count} images ({len(held_out) / count:.0%}; "
+        f"validation_split_ratio is {hyperparameters.validation_split_ratio:g}) are held out of training; {by}."
+    )
+
+
+def cut_sentence(cut: Sequence[np.ndarray], file_names: Sequence[str]) -> str:
+    """What became of groups that are too large to stay together: each int64, indices in the order of the names."""
+    largest = max(cut, key=len)
+    first, last = shown(file_names[largest[0]]), shown(file_names[largest[-1]])
+    others = f" (and {len(cut) - 1} more)" if len(cut) > 1 else ""
+    return (
+        f"The group of {len(largest)} images from {first} to {last}{others} is too large for validation_split_ratio "
+        "and was cut in the order of its names. Add images of other origins, or a validation channel."
+    )
+
+
+def _examples(file_names: Sequence[str], groups: Sequence[Sequence[int]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(file_names[index] for index in group) for group in groups)
+
+
+def _named(examples: Sequence[Sequence[str]]) -> str:
+    return listed([" and ".join(map(shown, names)) for names in examples])
