@@ -123,7 +123,7 @@ def ask(port: "Future[int]") -> tuple[int, Any]:
             return response.status, content
 
 
-def test_request_under_way_at_sigterm_is_answered_20_seconds_later(
+def test_request_under_way_at_sigterm_is_answered_16_seconds_later(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the clock of its loop, which skips the seconds it would wait for."""
@@ -147,7 +147,7 @@ def test_request_under_way_at_sigterm_is_answered_20_seconds_later(
                 loop.skips = False
                 go_on.set()
 
-            loop.call_later(20.0, stop_skipping)
+            loop.call_later(16.0, stop_skipping)
 
     listening = server._listening
 
