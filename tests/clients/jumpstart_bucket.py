@@ -5,14 +5,9 @@ Keys and the form of manifest and specification are those that the SageMaker Pyt
 
 import io
 import json
-import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
-from client_tests import stay_at_home
 
 MODEL_ID = "tensorflow-od1-ssd-mobilenet-v2-fpnlite-320x320-coco17-tpu-8"
 REGION = "us-east-1"
@@ -46,7 +41,6 @@ HYPERPARAMETERS = {
     "train_only_on_top_layer": "False",
 }
 """The built-in's defaults, all of which the notebook sends."""
-_MAKE_ARCHIVE = Path(__file__).parents[1] / "published_archive.py"
 MUST_NOT_RUN = b"raise SystemExit('the script of the built-in was run')\n"
 
 
@@ -121,36 +115,3 @@ def _archive(files: dict[str, bytes]) -> bytes:
             member.size = len(content)
             opened.addfile(member, io.BytesIO(content))
     return packed.getvalue()
-
-
-@pytest.fixture(scope="session")
-def base_model(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive of published weights, written by the image, because the environments of the SDKs lack TensorFlow."""
-    folder = tmp_path_factory.mktemp("base_model")
-    mounts = ["-v", f"{_MAKE_ARCHIVE}:/make.py:ro", "-v", f"{folder}:/made"]
-    subprocess.run(
-        ["docker", "run", "--rm", "--network", "none", *mounts, image, "python", "/make.py", "/made/model.tar.gz"],
-        check=True,
-        capture_output=True,
-    )
-    return folder / "model.tar.gz"
-
-
-@pytest.fixture
-def jumpstart(sample_root: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of S3, which has JumpStart's bucket and the user's own, `mine`."""
-    import boto3
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    stay_at_home(monkeypatch, tmp_path, f"http://{host}:{port}")
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session())
-    try:
-        client = boto3.client("s3")
-        fill(client, sample_root / "input/data/training", base_model)
-        client.create_bucket(Bucket="mine")
-        yield client
-    finally:
-        server.stop()

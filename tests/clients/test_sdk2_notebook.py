@@ -15,7 +15,7 @@ from notebook import DATA, METRICS, Notebook, query
 from platform_tree import run_as_sent
 
 pytestmark = pytest.mark.clients
-pytest_plugins = ["jumpstart_bucket"]
+pytest_plugins = ["jumpstart_fixtures"]
 OUTPUT = "s3://mine/jumpstart-example-od-training/output"
 SAID = "JumpStart's transfer_learning.py, the training script of the built-in Object Detection - TensorFlow, is not run"
 QUICK = {"epochs": "1", "passes_per_epoch": "1"}

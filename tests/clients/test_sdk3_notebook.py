@@ -12,7 +12,7 @@ from jumpstart_bucket import ARTIFACTS, BUCKET, DATA_PREFIX, HYPERPARAMETERS, SC
 from platform_tree import run_as_sent
 
 pytestmark = pytest.mark.clients
-pytest_plugins = ["jumpstart_bucket"]
+pytest_plugins = ["jumpstart_fixtures"]
 
 
 def test_the_recorded_job_of_a_model_trainer_runs_without_a_network(jumpstart: Any, image: str, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ FILES = {
     "a JPEG 2000 image": [saved("JPEG2000")],
     "an icon (ICO)": [saved("ICO", sizes=[(8, 8)])],
     "a PNM image": [saved("PPM")],
-    "compressed with gzip": [gzip.compress(PNG)],
+    "compressed with gzip": [gzip.compress(PNG, mtime=0)],
     "compressed with bzip2, xz or zstd": [bz2.compress(PNG), lzma.compress(PNG)],
     "a zip archive": [zipped(), array(np.savez)],
     "a tar archive": [tarred()],
