@@ -121,7 +121,7 @@ def test_a_file_that_is_no_annotation_file(tmp_path: Path, content: object, sent
 
 BBOX = "expected four finite numbers. Correct it in annotations.json."
 PRINTABLE = (
-    "expected text without line breaks, control characters and halves of surrogate pairs. "
+    "expected text of at most 300 characters, without line breaks, control characters and halves of surrogate pairs. "
     "Correct it in annotations.json."
 )
 ENTRIES = [
