@@ -11,6 +11,8 @@ MAX_SHOWN = 80
 """Characters of one foreign text in a sentence."""
 MAX_TEXT = 300
 """Characters of one that may be longer: an address, a path, what a library says of an error."""
+MAX_LINE = 8000
+"""Characters of a line of a log or a terminal."""
 _MAX_NAMES = 8
 # Control characters, line separators and lone surrogates: names and ids stand in log lines, which a line break in a
 # name could forge, and in files that are UTF-8.
@@ -33,6 +35,12 @@ def is_name(text: str) -> bool:
 def printable(text: str, most: int = MAX_TEXT) -> str:
     """Foreign text as it is, but for what is not printable, which is escaped; cut after `most` characters."""
     return _ESCAPED.sub(lambda found: repr(found[0])[1:-1], _cut(text, most))
+
+
+def as_lines(text: str, most: int = MAX_LINE) -> str:
+    """Text of several lines as a log or a terminal may have it: each is `printable`. What is ours stays as it is; it is
+    for what no sentence has escaped."""
+    return "\n".join(printable(line, most) for line in text.split("\n"))
 
 
 def shown(value: object) -> str:

@@ -229,7 +229,7 @@ def _metadata(entry: _Entry, attribute: str) -> _Entry:
 
 
 def _attributes(lines: Iterable[str]) -> dict[str, _Attribute]:
-    """The label attributes by their names. Lines that cannot be read have none."""
+    """The label attributes by their names, of which AWS takes 127 characters. Lines that cannot be read have none."""
     found: dict[str, _Attribute] = {}
     for line in lines:
         try:
@@ -237,7 +237,10 @@ def _attributes(lines: Iterable[str]) -> dict[str, _Attribute]:
             described = {
                 key.removesuffix(_METADATA): msgspec.json.decode(value, type=_Metadata)
                 for key, value in entry.items()
-                if key.endswith(_METADATA) and bytes(value).startswith(b"{") and bytes(value) != b"{}"
+                if key.endswith(_METADATA)
+                and len(key) <= MAX_TEXT
+                and bytes(value).startswith(b"{")
+                and bytes(value) != b"{}"
             }
         except (msgspec.MsgspecError, ValueError, RecursionError):
             continue

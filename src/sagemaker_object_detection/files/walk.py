@@ -29,7 +29,9 @@ def files_below(folder: Path, unlisted: Callable[[OSError], None]) -> Iterator[s
         folders.clear()
         for name in seen:
             inside = os.path.join(place, name)
-            real = os.path.join(os.path.realpath(inside), "")
+            real = os.path.join(way[-1], name, "")
+            if os.path.islink(inside):  # realpath looks at every part of the path
+                real = os.path.join(os.path.realpath(inside), "")
             if name.startswith(".") or any(passed.startswith(real) for passed in way):
                 continue
             listed[real] += 1

@@ -11,7 +11,7 @@ import msgspec
 from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files import strict_json
-from sagemaker_object_detection.sentences import shortlist
+from sagemaker_object_detection.sentences import printable, shortlist
 from sagemaker_object_detection.serving.image_files import ImageFile
 
 _DECIMALS = 3
@@ -84,7 +84,7 @@ def _read(annotations: Path) -> list[_Image]:
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        reason = f"is not such a file ({error})"
+        reason = f"is not such a file ({printable(str(error))})"
     raise UserError(f"--annotations: {str(annotations)!r} {reason}; {_EXPECTED}")
 
 
