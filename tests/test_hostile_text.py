@@ -1,11 +1,12 @@
-"""Text that users' files bring goes through every door of `check` and `train` as text: it moves no cursor, turns no line,
-forges no line, and is not longer than a screen."""
+"""Text of users' files passes every door of `check` and `train` as text: it moves no cursor, turns no line, forges no
+line, and is not longer than a screen."""
 
 import json
 import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import write_job
@@ -16,6 +17,7 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.job.failure import failure_text
 from sagemaker_object_detection.job.paths import Paths
 
+pytestmark = pytest.mark.slow
 HOSTILE = {
     "escapes": "\x1b[2J\x1b]0;title\x07",
     "line breaks": "a\r\nERROR: forged\x85\u2028\x0b",
@@ -28,7 +30,9 @@ FORBIDDEN = frozenset("\x1b\x07\r\x85\u2028\x0b\u202e\u2066\u200f\ud800\0")
 GOOD = {"pretrained_weights": "none"}
 
 
-def _annotations(change: Callable[[dict, str], object], channel: str = "training") -> Callable[[Path, str], None]:
+def _annotations(
+    change: Callable[[dict[str, Any], str], object], channel: str = "training"
+) -> Callable[[Path, str], None]:
     def write(root: Path, text: str) -> None:
         path = root / f"input/data/{channel}/annotations.json"
         document = json.loads(path.read_text())
@@ -46,12 +50,15 @@ def _raw(template: str) -> Callable[[Path, str], None]:
     return write
 
 
-def _same_names(document: dict, text: str) -> None:
+def _same_names(document: dict[str, Any], text: str) -> None:
     document["categories"] += [{"id": number, "name": text} for number in (-1, -2)]
 
 
 def _config(name: str, content: Callable[[str], object]) -> Callable[[Path, str], None]:
-    return lambda root, text: (root / f"input/config/{name}").write_text(json.dumps(content(text))) and None
+    def write(root: Path, text: str) -> None:
+        (root / f"input/config/{name}").write_text(json.dumps(content(text)))
+
+    return write
 
 
 DOORS: dict[str, Callable[[Path, str], None]] = {

@@ -40,8 +40,11 @@ HOSTILE = ("\x1b[31m", "\r\n", "\x85", "\u2028", "\u202e", "\u2066", "\ud800", "
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: ascii(text[:8]))
 @pytest.mark.parametrize(
     "write",
-    [shown, plain, quoted, as_json, described, printable, as_lines]
-    + [lambda text: listed([text]), lambda text: shortlist([text])],
+    [
+        *(shown, plain, quoted, as_json, described, printable, as_lines),
+        lambda text: listed([text]),
+        lambda text: shortlist([text]),
+    ],
 )
 def test_nothing_hostile_gets_through(write, hostile):
     written = write(f"a{hostile}b")
@@ -51,7 +54,7 @@ def test_nothing_hostile_gets_through(write, hostile):
 
 
 def test_lists_look_at_what_they_show():
-    class Many(Sequence):
+    class Many(Sequence[int]):
         def __len__(self):
             return 10**9
 
