@@ -196,8 +196,20 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "class-name-read-as-a-metric",
         f"{_SRC}/__main__.py",
-        "text = without_metrics(super().format(record))",
-        "text = super().format(record)",
+        "text = without_metrics(as_lines(super().format(record)))",
+        "text = as_lines(super().format(record))",
+    ),
+    Fault(
+        "repeated-key-passes",
+        f"{_SRC}/dataset/annotation_file.py",
+        "has_unprintable(document) or strict_json.repeats_a_key(raw)",
+        "has_unprintable(document)",
+    ),
+    Fault(
+        "log-line-not-escaped",
+        f"{_SRC}/sentences.py",
+        "return _ESCAPED.sub(lambda found: repr(found[0])[1:-1], _cut(text, most))",
+        "return _cut(text, most)",
     ),
     Fault(
         "tuning-objective-ignored",

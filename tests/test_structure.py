@@ -11,8 +11,8 @@ from conftest import write_job
 PACKAGE = Path(__file__).parents[1] / "src/sagemaker_object_detection"
 NAME = "sagemaker_object_detection"
 FLOW = [
-    {"errors", "catalogue", "__init__"},
-    {"files", "sentences"},
+    {"errors", "catalogue", "sentences", "__init__"},
+    {"files"},
     {"job"},
     {"hyperparameters", "guard", "script_mode"},
     {"geometry", "images"},

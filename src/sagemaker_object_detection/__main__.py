@@ -33,6 +33,7 @@ from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
 from sagemaker_object_detection.job.metrics import without_metrics
 from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.sentences import as_lines
 
 log = logging.getLogger("sagemaker_object_detection")
 
@@ -237,7 +238,7 @@ class _Format(logging.Formatter):
     """Information bare, as the metric regexes and the built-in's log have it; anything worse says what it is."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = without_metrics(super().format(record))
+        text = without_metrics(as_lines(super().format(record)))
         return text if record.levelno == logging.INFO else f"{record.levelname}: {text}"
 
 

@@ -12,6 +12,7 @@ from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.job.config import SCRIPT, Job, read_job
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.preflight import examine
+from sagemaker_object_detection.sentences import as_lines, shown
 from sagemaker_object_detection.weights.sources import Source
 
 
@@ -30,14 +31,14 @@ class Check:
     problems: tuple[str, ...]
 
     def as_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        return json.dumps(asdict(self), indent=2)
 
     def as_text(self) -> str:
         lines = [f"{name} = {value}" for name, value in self.hyperparameters.items()]
         lines += [f"note: {note}" for note in (*self.anchors, *self.notes)]
         lines += [f"{number}. {problem}" for number, problem in enumerate(self.problems, 1)]
         count = len(self.problems)
-        return "\n".join([*lines, f"{count} problem{'' if count == 1 else 's'}."])
+        return as_lines("\n".join([*lines, f"{count} problem{'' if count == 1 else 's'}."]))
 
 
 def check(paths: Paths) -> Check:
@@ -49,7 +50,7 @@ def check(paths: Paths) -> Check:
     """
     job = read_job(paths)
     if job.script is not None:
-        note = f"{SCRIPT}: got {job.script!r}: script mode; neither the script nor what it is given was checked"
+        note = f"{SCRIPT}: got {shown(job.script)}: script mode; neither the script nor what it is given was checked"
         return Check({}, (), (note,), ())
     found = examine(job)
     problems = list(found.problems)

@@ -16,6 +16,7 @@ from sagemaker_object_detection.errors import AlgorithmError, JobError, first_li
 from sagemaker_object_detection.job.failure import exit_code, failure_text
 from sagemaker_object_detection.job.stop import StoppedError
 from sagemaker_object_detection.job.streams import write_nowhere
+from sagemaker_object_detection.sentences import as_lines
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def tell_on_stderr(error: Exception) -> None:
     if exit_code(error) == AlgorithmError.exit_code:
         traceback.print_exception(error)
     text = f"{type(error).__name__}: {error}" if isinstance(error, JobError) else failure_text(error)
-    print(text, file=sys.stderr)
+    print(as_lines(text), file=sys.stderr)
 
 
 def run_guarded(

@@ -23,7 +23,7 @@ from sagemaker_object_detection.report.pictures import Picture, draw_worst
 from sagemaker_object_detection.report.place import remove_page
 from sagemaker_object_detection.report.second_look import find_second_looks
 from sagemaker_object_detection.report.tensorboard import TensorBoard
-from sagemaker_object_detection.sentences import listed
+from sagemaker_object_detection.sentences import listed, quoted
 from sagemaker_object_detection.training.progress import Progress
 from sagemaker_object_detection.training.recipe import recorded
 
@@ -147,7 +147,7 @@ def _find_mistakes(
     thresholds = {name: one.threshold.score for name, one in named if one.threshold is not None}
     write_metrics(progress.epochs, progress.saved, paths.output_data, thresholds)
     if len(validation.boxes):
-        scores = [f"{name!r} {score:.3f}" for name, score in thresholds.items()]
+        scores = [f"{quoted(name)} {score:.3f}" for name, score in thresholds.items()]
         shown = listed(scores, _CLASSES_SHOWN, none="none, as no detection is right")
         log.info("Suggested score thresholds, by the best F1 at IoU 0.5 (all are in metrics.json): %s.", shown)
         if verdict.shy(result):

@@ -123,7 +123,7 @@ def test_numbers_may_have_gaps(tmp_path):
         ),
         (
             'names: ["a\\nb"]',
-            "FILE line 1: the class's name is 'a\\nb'; expected text in one line. Correct it there.",
+            "FILE line 1: the class's name is 'a\\nb'; expected one line of at most 300 characters. Correct it there.",
         ),
     ],
 )
@@ -177,7 +177,7 @@ def test_what_anybody_writes_is_read_as_yaml_reads_it_or_refused(tmp_path_factor
 def test_text_files_have_a_name_a_line(tmp_path):
     assert read(tmp_path / "classes.txt", "cat\r\nbig dog \n\n\n") == ({0: "cat", 1: "big dog"}, [])
     assert read(tmp_path / "obj.names", "cat\n\ndog\n")[1] == [
-        "FILE line 2: the class's name is empty; expected text in one line. Correct it there."
+        "FILE line 2: the class's name is empty; expected one line of at most 300 characters. Correct it there."
     ]
 
 
@@ -187,5 +187,5 @@ def test_names_of_the_command_line_have_commas_between_them():
     assert data.problems == []
     split_names("cat,", data)
     assert [problem.text for problem in data.problems] == [
-        "--names, name 2: the class's name is empty; expected text in one line. Correct it there."
+        "--names, name 2: the class's name is empty; expected one line of at most 300 characters. Correct it there."
     ]

@@ -215,8 +215,8 @@ def test_a_class_has_a_name(source, tmp_path, capsys):
     document["categories"][0]["name"] = ""
     write_json(tmp_path / "instances.json", document)
     assert refused(capsys, arguments, tmp_path) == [
-        f"{tmp_path}/instances.json categories, id 7: the class's name is empty; expected text in one line. Correct it "
-        "there."
+        f"{tmp_path}/instances.json categories, id 7: the class's name is empty; expected one line of at most 300 "
+        "characters. Correct it there."
     ]
 
 

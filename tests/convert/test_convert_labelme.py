@@ -109,7 +109,7 @@ def test_what_cannot_be_read_is_told_by_its_place(source, tmp_path, capsys):
         "a shapes[4]: points are a list [[1, 1], [true, 3]]; expected 2 or more pairs of finite numbers. Correct it "
         "there.",
         "a shapes[5]: label is the number 5; expected the name of a class. Correct it there.",
-        "a shapes[6]: the class's name is 'a\\nb'; expected text in one line. Correct it there.",
+        "a shapes[6]: the class's name is 'a\\nb'; expected one line of at most 300 characters. Correct it there.",
         'a: imageWidth is the text "64"; expected a whole number of pixels. Correct it there.',
         f"{tmp_path}/set/b.json is nested too deeply. Correct it there; expected a JSON file of LabelMe, with the list "
         "shapes.",

@@ -152,7 +152,7 @@ def test_a_file_that_is_no_annotation_file(tmp_path: Path, content: object, sent
 
 BBOX = "expected four finite numbers. Correct it in annotations.json."
 PRINTABLE = (
-    "expected text without line breaks, control characters and halves of surrogate pairs. "
+    "expected text of at most 300 characters, without line breaks, control characters and halves of surrogate pairs. "
     "Correct it in annotations.json."
 )
 ENTRIES = [
@@ -513,3 +513,23 @@ def test_a_file_of_the_size_of_coco_is_read_in_seconds_and_little_memory(tmp_pat
     # Measured: 1 second, and 380 MB, a third of which is the file.
     assert seconds < 10
     assert megabytes < 600
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("id", "2"), ("height", "48"), ("category_id", "7"), ("image_id", "1"), ("name", '"dog"'), ("iscrowd", "0")],
+)
+def test_no_key_may_be_given_twice(tmp_path: Path, key: str, value: str) -> None:
+    content = changed("annotations.0.iscrowd", 0)
+    text = json.dumps(content).replace(f'"{key}":', f'"{key}": {value}, "attributes": {{}}, "{key}":', 1)
+    write_annotations(tmp_path, text)
+    assert sentences(tmp_path) == [
+        f"training: annotations.json gives '{key}' twice in one object. Give every key once."
+    ]
+
+
+def test_ids_of_the_other_type_are_found_among_many(tmp_path: Path) -> None:
+    categories = [{"id": 7, "name": "cat"}, {"id": "42", "name": "dog"}]
+    write_annotations(tmp_path, {**changed("annotations.0.category_id", "7"), "categories": categories})
+    hints = [text.rpartition(" There is ")[2] for text in sentences(tmp_path)]
+    assert hints == ["7, which is a number. Add it there or correct it."]

@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 
-from sagemaker_object_detection.files.strict_json import JsonError, parse
+from sagemaker_object_detection.files.strict_json import JsonError, parse, repeats_a_key
 
 
 def test_numbers_may_stay_the_text_they_were_written_in() -> None:
@@ -42,3 +42,23 @@ def test_what_is_wrong_is_a_sentence(raw: bytes, fault: str, advice: str) -> Non
         parse(raw)
     assert str(raised.value).startswith(fault)
     assert raised.value.advice == advice
+
+
+def test_a_repeated_key_is_found_wherever_it_is_and_shown_in_one_line() -> None:
+    repeated = [
+        b'{"a": 1, "a": 1}',
+        b'[{"b": [{"a": {}, "c": "}", "a": 2}]}]',
+        b'{"\\u0061": 1, "a": 2}',
+        b'{"a": {"a": 1}, "b": 2, "a": 3}',
+    ]
+    assert [repeats_a_key(raw) for raw in repeated] == [True] * 4
+    innocent = [
+        b'{"a": {"a": 1}, "b": [{"a": 2}, {"a": 3}]}',
+        b"[1e999, 3, NaN]",
+        b'{"a": "\\"a\\": 1, \\"a\\""}',
+        b"9" * 5000,
+    ]
+    assert [repeats_a_key(raw) for raw in innocent] == [False] * 4
+    with pytest.raises(JsonError) as raised:
+        parse(f'{{"\\u001b{"x" * 10_000}": 1, "\\u001b{"x" * 10_000}": 2}}')
+    assert str(raised.value) == f"gives '\\x1b{'x' * 79}...' twice in one object"

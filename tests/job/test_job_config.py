@@ -178,7 +178,7 @@ def test_every_problem_of_every_file_is_reported_at_once(paths):
     write(paths, "checkpointconfig", {"LocalPath": ["x"]})
     assert problems(paths) == [
         f"ROOT/input/config/hyperparameters.json: holds a list []; {SHAPE}",
-        "ROOT/input/config/resourceconfig.json: current_host is 'algo-3' and hosts is ['algo-2', 'algo-1']; "
+        'ROOT/input/config/resourceconfig.json: current_host is "algo-3" and hosts is ["algo-2", "algo-1"]; '
         "expected a list of different names with the current one among them, as in "
         '{"current_host": "algo-1", "hosts": ["algo-1"]}',
         "channel 'train': unknown; did you mean training? The channels are training, validation, model",

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import io
 import os
 import random
 import shutil
@@ -152,3 +153,41 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, target, content):
         "weights: model.tar.gz cannot be unpacked (it is no .tar.gz archive); expected a whole .tar.gz archive: copy "
         "it again"
     )
+
+
+def pack_records(path, records, kind=tarfile.XHDTYPE, size=None):
+    """An archive of a header with these records, and a file behind it."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT) as opened:
+        header = tarfile.TarInfo("records")
+        header.type, header.size = kind, len(records) if size is None else size
+        opened.addfile(header, io.BytesIO(records))
+        opened.addfile(tarfile.TarInfo("checkpoint"))
+    path.write_bytes(gzip.compress(content.getvalue()))
+    return path
+
+
+DAMAGED = (
+    "weights: a.tar.gz cannot be unpacked (its headers are damaged); expected a whole .tar.gz archive: copy it again"
+)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [b"1" * 1000, b"5 aa\n" * 100 + b"9 key=va\n", b"0 a=b\n", b"-7 a=b\n", b"99 a=b\n", b"7 a=bc\n" * 101],
+    ids=["digits", "no value", "no length", "less than nothing", "beyond the end", "too many"],
+)
+def test_records_that_would_take_a_square_of_time_are_not_read(tmp_path, target, records):
+    assert refusal(pack_records(tmp_path / "a.tar.gz", records), target) == DAMAGED
+
+
+def test_records_for_all_files_are_few(tmp_path, target):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as opened:
+        opened.addfile(tarfile.TarInfo("a" * 200))
+    unpack_me = tmp_path / "long.tar.gz"
+    unpack_me.write_bytes(gzip.compress(content.getvalue()))
+    unpack(unpack_me, "weights", target)
+    assert [path.name for path in target.iterdir()] == ["a" * 200]
+    unpack(pack_records(tmp_path / "git.tar.gz", b"22 comment=made by us\n", tarfile.XGLTYPE), "weights", target)
+    assert {path.name for path in target.iterdir()} == {"a" * 200, "checkpoint"}

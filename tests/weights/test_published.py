@@ -255,7 +255,7 @@ NO_ARCHIVE = f"(2) {ARCHIVE}: answers 403 Forbidden: it may not be fetched witho
         ({"index": lambda request: send(request, b"7")}, f"models_manifest.json does not name {MODEL}"),
         (
             {"index": lambda request: send(request, b"<html>")},
-            "models_manifest.json is not valid JSON: line 1, column 1: Expecting value",
+            "models_manifest.json is XML or a web page",
         ),
         ({"specs/10": status(404)}, f"there is no such object in the bucket '{BUCKET}'"),
         (

@@ -5,6 +5,7 @@ know their lines.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from operator import itemgetter
@@ -14,7 +15,7 @@ import yaml
 
 from sagemaker_object_detection.convert.foreign import ForeignDataSet, InvalidError
 from sagemaker_object_detection.dataset.annotation_entries import Id
-from sagemaker_object_detection.sentences import shortlist, shown
+from sagemaker_object_detection.sentences import MAX_TEXT, printable, quoted, shortlist, shown
 
 _EXPECTED = "a text file with one name a line, or a data.yaml"
 _END = "\n"
@@ -61,8 +62,8 @@ def number_classes(data: ForeignDataSet, names: str | None, others: Iterable[str
     for box in data.boxes:
         if box.category not in ids:
             text = (
-                f"{box.place}: the class {box.category!r} is not among those of --names ({shortlist(list(ids))}). Add "
-                f"it there or correct it."
+                f"{box.place}: the class {quoted(box.category)} is not among those of --names ({shortlist(ids)}). "
+                f"Add it there or correct it."
             )
             data.add_problem("unknown classes", text)
     data.boxes = [replace(box, category=ids[str(box.category)]) for box in data.boxes if box.category in ids]
@@ -74,7 +75,8 @@ def _checked(found: Sequence[tuple[str, int, str]], data: ForeignDataSet) -> dic
     first: dict[str, str] = {}
     for place, _, name in found:
         if data.is_name(place, name) and name in first:
-            text = f"{place}: the name {name!r} is there already ({first[name]}). Give every class a name of its own."
+            advice = "Give every class a name of its own."
+            text = f"{place}: the name {quoted(name)} is there already ({first[name]}). {advice}"
             data.add_problem("duplicate class names", text)
         first.setdefault(name, place)
     names: dict[Id, str] = {}
@@ -89,15 +91,17 @@ def _checked(found: Sequence[tuple[str, int, str]], data: ForeignDataSet) -> dic
 def _names_of_yaml(path: Path, text: str) -> list[tuple[str, int, str]]:
     """(place, class number, name) of each entry of the key `names`."""
 
+    ends = [found.start() for found in re.finditer(_END, text)]
+
     def place(mark: yaml.Mark) -> str:  # YAML counts lines that editors do not
-        return f"{path} line {text.count(_END, 0, mark.index) + 1}"
+        return f"{path} line {bisect_left(ends, mark.index) + 1}"
 
     def refused(fault: str, mark: yaml.Mark) -> InvalidError:
         line = text[text.rfind(_END, 0, mark.index) + 1 :].partition(_END)[0].strip()
         return InvalidError("unreadable class names", f"{place(mark)}: {fault}got {shown(line)}; {_UNDERSTOOD}.")
 
     def written(node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode):
+        if not isinstance(node, yaml.ScalarNode) or len(node.value) > MAX_TEXT:  # an alias repeats it in no space
             raise refused("", node.start_mark)
         # JSON writes a character beyond 16 bits as two escapes, which YAML would leave apart.
         return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
@@ -105,9 +109,9 @@ def _names_of_yaml(path: Path, text: str) -> list[tuple[str, int, str]]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        raise refused(f"is not YAML ({error.problem}); ", error.problem_mark) from None
+        raise refused(f"is not YAML ({printable(str(error.problem))}); ", error.problem_mark) from None
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # the last two: of an escape
-        fault = f"{path}: is not YAML ({' '.join(str(error).split())}); {_UNDERSTOOD}."
+        fault = f"{path}: is not YAML ({printable(' '.join(str(error).split()))}); {_UNDERSTOOD}."
         raise InvalidError("unreadable class names", fault) from None
     entries = root.value if isinstance(root, yaml.MappingNode) else []
     found = [(key, value) for key, value in entries if key.value == "names"]

@@ -13,6 +13,7 @@ from sagemaker_object_detection.dataset.annotation_file import parse_annotations
 from sagemaker_object_detection.dataset.box_keys import DEGREES_KEYS, find_degrees
 from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
+from sagemaker_object_detection.sentences import quoted
 
 COCO = "coco"
 NOTATION = Notation(
@@ -46,7 +47,7 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
         data.add_problem("missing categories", text)
     data.categories = dict(table.categories or {})
     for id_, name in data.categories.items():
-        data.is_name(f"{annotations} categories, id {id_!r}", name)
+        data.is_name(f"{annotations} categories, id {quoted(id_)}", name)
     for key in table.said_formats:
         if key.says != "xywh":
             text = (

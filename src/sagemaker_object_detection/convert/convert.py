@@ -19,6 +19,7 @@ from sagemaker_object_detection.dataset.conventions import judge_conventions
 from sagemaker_object_detection.dataset.image_names import Search
 from sagemaker_object_detection.dataset.problems import DataError
 from sagemaker_object_detection.images.headers import UnusableImageError
+from sagemaker_object_detection.sentences import listed, quoted
 
 MAX_LISTED = 200
 """Problems shown. A terminal keeps about a thousand lines."""
@@ -80,10 +81,10 @@ def summary(place: str, document: Document, notes: Iterable[tuple[str, int]]) ->
     boxes = [entry for entry in document.annotations if not entry.is_ignored]
     regions = "regions to ignore, which are neither learned nor counted as mistakes"
     boxes_per_class = Counter(box.category_id for box in boxes)
-    classes = ", ".join(f"{row.name} (id {row.id}) {boxes_per_class[row.id]}" for row in document.categories or ())
+    told = [f"{row.name} (id {row.id}) {boxes_per_class[row.id]}" for row in document.categories or ()]
     lines = [
         f"{place}: {len(document.images)} images, {len(boxes)} boxes",
-        f"classes: {classes}",
+        f"classes: {listed(told, MAX_LISTED)}",
         f"images without boxes: {len(document.images) - len({box.image_id for box in boxes})}",
         *(f"{what}: {count}" for what, count in ((regions, len(document.annotations) - len(boxes)), *notes) if count),
     ]
@@ -166,8 +167,9 @@ def _check_outlines(data: ForeignDataSet, corners: np.ndarray, sizes: np.ndarray
             continue
         counts[box.outline] += 1
         if not enclose:
+            image = quoted(data.images[box.image].file_name)
             text = (
-                f"{box.place}, image {data.images[box.image].file_name!r}: is {box.outline}; expected an upright box. "
+                f"{box.place}, image {image}: is {box.outline}; expected an upright box. "
                 f"--polygons enclosing takes the box around each such outline."
             )
             data.add_problem("polygons and rotated boxes", text)
@@ -222,7 +224,7 @@ def _check_images(data: ForeignDataSet) -> CheckedImages:
 
     def report(index: int, kind: str, fault: str) -> None:
         image = data.images[index]
-        called = repr(image.file_name) if image.path is None else str(image.path)
+        called = quoted(image.file_name) if image.path is None else str(image.path)
         data.add_problem(kind, f"{image.place}{'' if image.place == called else f': {called}'} {fault}")
 
     annotated = np.array([(image.height, image.width) for image in data.images], np.int64).reshape(-1, 2)
@@ -233,7 +235,7 @@ def _box(data: ForeignDataSet, row: int) -> str:
     box = data.boxes[row]
     numbers = zip(data.notation.fields, box.numbers, strict=True)
     shown = ", ".join(f"{field} {number:.15g}" for field, number in numbers)
-    return f"{box.place}, image {data.images[box.image].file_name!r}: the box {shown}"
+    return f"{box.place}, image {quoted(data.images[box.image].file_name)}: the box {shown}"
 
 
 def _whole_where_possible(corners: np.ndarray) -> tuple[float, float, float, float]:

@@ -24,7 +24,7 @@ from sagemaker_object_detection.convert.foreign import (
     parse_number,
 )
 from sagemaker_object_detection.convert.outlines import POLYGON, around
-from sagemaker_object_detection.sentences import shortlist, shown
+from sagemaker_object_detection.sentences import printable, quoted, shortlist, shown
 
 CSV = "csv"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -103,7 +103,7 @@ def read_csv(table: Path, images: Path, names: str | None, split: str | None) ->
                 if index == len(data.images):
                     data.images.append(image)
                 elif (first := data.images[index]).width != image.width or first.height != image.height:
-                    text = f"{place}: the size of {name!r} is another than in {first.place}. Correct it there."
+                    text = f"{place}: the size of {quoted(name)} is another than in {first.place}. Correct it there."
                     raise InvalidError("contradicting sizes", text)
                 _add_box(place, row, index, layout, data)
     number_classes(data, names)
@@ -140,7 +140,7 @@ def _rows(table: Path, data: ForeignDataSet) -> tuple[_Layout, list[tuple[str, d
         del lines[0]
     repeated = [column for column, count in Counter(columns).items() if count > 1]
     if repeated:
-        raise InvalidError("unknown columns", f"{place}: the column {repeated[0]!r} is there twice. Remove one.")
+        raise InvalidError("unknown columns", f"{place}: the column {shown(repeated[0])} is there twice. Remove one.")
     rows = []
     for place, cells in lines:
         with data.collecting():
@@ -171,11 +171,14 @@ def _of_split(
     if split is None and len(sets) < 2:
         return rows
     if split is None:
-        text = f"{table}: holds the sets {shortlist(sets)}. Convert each of them by itself, with --split {sets[0]}."
+        advice = f"Convert each of them by itself, with --split {printable(sets[0])}."
+        text = f"{table}: holds the sets {shortlist(sets)}. {advice}"
         raise InvalidError("mixed splits", text)
     if split not in sets:
         told = f"the sets {shortlist(sets)}" if sets else "no column of sets"
-        raise InvalidError("unknown splits", f"{table}: has {told}, and --split is {split!r}. Name one that it has.")
+        raise InvalidError(
+            "unknown splits", f"{table}: has {told}, and --split is {shown(split)}. Name one that it has."
+        )
     return [(place, row) for place, row in rows if row[layout.split] == split]
 
 

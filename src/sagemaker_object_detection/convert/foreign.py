@@ -16,14 +16,14 @@ import numpy as np
 from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
 from sagemaker_object_detection.dataset.ground_truth import numbered_lines
-from sagemaker_object_detection.dataset.image_names import Match, find_files, leads_elsewhere
+from sagemaker_object_detection.dataset.image_names import Match, find_files, is_file_name, leads_elsewhere
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.files.walk import files_below
 from sagemaker_object_detection.hyperparameters.kinds import Number
-from sagemaker_object_detection.sentences import is_printable, shortlist, shown
+from sagemaker_object_detection.sentences import MAX_TEXT, is_name, is_printable, printable, quoted, shortlist, shown
 
 _IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif")
@@ -31,6 +31,7 @@ _IMAGE_SUFFIXES = frozenset(
 """Also of formats that are refused: an image that silently was not there would be worse."""
 _MAX_SHARE = 2.0
 """What is larger is no share of an image, of which a box that only reaches outside does not have as much."""
+_NAME = f"one line of at most {MAX_TEXT} characters"
 _MOST = 2.0**31
 _FINITE = Number(-sys.float_info.max, sys.float_info.max)
 
@@ -113,6 +114,7 @@ class ForeignDataSet:
     notes: list[tuple[str, int]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
+    _unlisted: set[str] = field(default_factory=set, init=False)
 
     def add_problem(self, kind: str, text: str) -> None:
         """kind: what sort, in the plural. text: the whole sentence."""
@@ -178,24 +180,25 @@ class ForeignDataSet:
 
         def unlisted(error: OSError) -> None:
             text = f"{error.filename}: cannot be listed ({error.strerror}). Let it be read, or move it elsewhere."
-            if all(problem.text != text for problem in self.problems):  # some folders are walked twice
+            if text not in self._unlisted:  # some folders are walked twice
+                self._unlisted.add(text)
                 self.add_problem("unreadable folders", text)
 
         return files_below(folder, unlisted)
 
     def is_name(self, place: str, name: str) -> bool:
         """Whether this can be the name of a class; that it cannot is a problem."""
-        if name and is_printable(name):
+        if name and is_name(name):
             return True
-        fault = f"the class's name is {name!r}" if name else "the class's name is empty"
-        self.add_problem("unusable class names", f"{place}: {fault}; expected text in one line. Correct it there.")
+        fault = f"the class's name is {quoted(name)}" if name else "the class's name is empty"
+        self.add_problem("unusable class names", f"{place}: {fault}; expected {_NAME}. Correct it there.")
         return False
 
     def is_file_name(self, place: str, name: str) -> bool:
         """Whether a file can be called so; that it cannot is a problem."""
-        if name and is_printable(name):
+        if is_file_name(name) and is_printable(name):
             return True
-        text = f"{place}: {name!r} is not the name of a file. Expected a path below the folder of the images."
+        text = f"{place}: {quoted(name)} is not the name of a file. Expected a path below the folder of the images."
         self.add_problem("refused file names", text)
         return False
 
@@ -273,9 +276,10 @@ def is_point(value: Any) -> bool:
 def check_shares(place: str, numbers: Sequence[float]) -> None:
     """Raises an InvalidError where numbers are too large for shares of an image's width and height."""
     if max(map(abs, numbers)) > _MAX_SHARE:
+        got = printable(" ".join(f"{number:.15g}" for number in numbers))
         text = (
-            f"{place}: got {' '.join(f'{number:.15g}' for number in numbers)}, which cannot be shares of the image's "
-            f"width and height; expected numbers from 0 to 1. Divide pixels by the image's size."
+            f"{place}: got {got}, which cannot be shares of the image's width and height; expected "
+            f"numbers from 0 to 1. Divide pixels by the image's size."
         )
         raise InvalidError("boxes that are not shares", text)
 

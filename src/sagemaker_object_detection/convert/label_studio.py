@@ -23,8 +23,9 @@ from sagemaker_object_detection.convert.foreign import (
     is_point,
 )
 from sagemaker_object_detection.convert.outlines import MASK, POLYGON, ROTATED, ROUND, around, rotated
+from sagemaker_object_detection.dataset.image_names import MAX_LENGTH
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
-from sagemaker_object_detection.sentences import described, listed, shown
+from sagemaker_object_detection.sentences import described, listed, shortlist, shown
 
 LABEL_STUDIO = "label-studio"
 
@@ -121,6 +122,8 @@ def _image_name(place: str, task: dict[str, Any], results: list[dict[str, Any]],
 
 def _path(address: str) -> str:
     """An address, or the path in it of a file that Label Studio serves from a folder of its own."""
+    if len(address) > MAX_LENGTH:  # of which urlsplit makes a plain form, see there
+        return address
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -140,7 +143,9 @@ def _size(place: str, results: list[dict[str, Any]]) -> tuple[int, int]:
         )
         raise InvalidError("images that were turned while they were labelled", text)
     if len(found) > 1:
-        text = f"{place}: its results have {len(found)} sizes of the image: {sorted(found)}. Correct it there."
+        text = (
+            f"{place}: its results have {len(found)} sizes of the image: {shortlist(sorted(found))}. Correct it there."
+        )
         raise InvalidError("contradicting sizes", text)
     return found.pop() if found else (0, 0)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sagemaker_object_detection.convert.foreign import ForeignDataSet, ForeignImage
 from sagemaker_object_detection.dataset.image_names import leads_elsewhere
+from sagemaker_object_detection.sentences import quoted
 
 INSIDE, OWN_NAME = "content", "name"
 IMAGE_BY = (INSIDE, OWN_NAME)
@@ -44,8 +45,9 @@ def find_picture(
         inside = own if posixpath.basename(inside) == posixpath.basename(own) and "/" not in inside else inside
     elif inside and own and decides is None:
         text = (
-            f"{image.place}: {field} is {inside!r}, but the file is called like {own!r}, and both are in {folder}: it "
-            f"may be either's. Correct it, or say what decides with --image-by {INSIDE} or --image-by {OWN_NAME}."
+            f"{image.place}: {field} is {quoted(inside)}, but the file is called like {quoted(own)}, and both are in "
+            f"{folder}: it may be either's. Correct it, or say what decides with --image-by {INSIDE} or --image-by "
+            f"{OWN_NAME}."
         )
         data.add_problem("contradicting image names", text)
         return replace(image, path=None, folder=None)

@@ -19,7 +19,7 @@ from sagemaker_object_detection.convert.csv_table import SHARES
 from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSet, InvalidError, check_shares
 from sagemaker_object_detection.files.regular import open_regular
 from sagemaker_object_detection.job.stop import StopSignal
-from sagemaker_object_detection.sentences import is_printable
+from sagemaker_object_detection.sentences import is_printable, quoted, shown
 
 TFRECORD = "tfrecord"
 _OBJECT = "image/object"
@@ -75,10 +75,11 @@ def _read_label_map(path: Path, data: ForeignDataSet) -> dict[int, str]:
     for item in _ITEM.findall(data.read_text(path, "a label map of the TensorFlow Object Detection API")):
         number, name = _ID.search(item), _NAME.search(item)
         if number is None or name is None:
-            text = f"{path}: an item has no id or no name: {' '.join(item.split())[:80]!r}. Correct it there."
+            text = f"{path}: an item has no id or no name: {shown(' '.join(item.split()))}. Correct it there."
             raise InvalidError("unreadable class names", text)
         if found.setdefault(int(number[1]), name[2]) != name[2]:
-            text = f"{path}: id {number[1]} is both {found[int(number[1])]!r} and {name[2]!r}. Correct it there."
+            both = f"{quoted(found[int(number[1])])} and {quoted(name[2])}"
+            text = f"{path}: id {number[1]} is both {both}. Correct it there."
             raise InvalidError("contradicting class names", text)
     if not found:
         raise InvalidError("unreadable class names", f"{path}: holds no item. Expected items with an id and a name.")
@@ -183,8 +184,8 @@ def _label(place: str, text: Any, number: Any, known: dict[int, str]) -> str:
     mapped = known.get(number) if isinstance(number, int) else None
     if name and isinstance(number, int) and known.setdefault(number, name) != name:
         fault = (
-            f"{place}: its class is {name!r} by its name, and number {number}, which is {known[number]!r} elsewhere. "
-            f"Use one name for a number."
+            f"{place}: its class is {quoted(name)} by its name, and number {number}, which is {quoted(known[number])} "
+            f"elsewhere. Use one name for a number."
         )
         raise InvalidError("contradicting class names", fault)
     if not name and mapped is None:
@@ -200,7 +201,7 @@ def _save(place: str, names: Sequence[Any], encoded: bytes, used: dict[str, str]
     base = posixpath.basename(texts[0].replace("\\", "/")) if texts else f"{len(used):06d}"
     stem = posixpath.splitext(base)[0].lstrip(".")
     if not stem or not is_printable(stem) or len(stem.encode()) > 200:
-        text = f"{place}: {base!r} is not the name of a file. Expected one in {_NAMES[0]}."
+        text = f"{place}: {quoted(base)} is not the name of a file. Expected one in {_NAMES[0]}."
         raise InvalidError("refused file names", text)
     name = f"{stem}{suffix}"
     if (first := used.setdefault(name, place)) != place:

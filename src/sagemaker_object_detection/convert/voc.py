@@ -26,6 +26,7 @@ from sagemaker_object_detection.convert.pictures import find_picture
 from sagemaker_object_detection.convert.xml_tree import Element, UnreadableXmlError, parse_xml
 from sagemaker_object_detection.dataset.box_keys import DEGREES_KEYS, ROTATION_KEYS
 from sagemaker_object_detection.geometry.boxes import from_pixel_indices
+from sagemaker_object_detection.sentences import printable, quoted, shown
 
 VOC = "voc"
 NOTATION = Notation(
@@ -116,7 +117,7 @@ def _chosen(split: Path, annotations: Path, known: Mapping[str, Path], data: For
     for place, name in wanted:
         stem = found.get(name, name)
         if stem in chosen:
-            text = f"{place}: {name!r} is there already ({chosen[stem]}). Remove one of the two."
+            text = f"{place}: {quoted(name)} is there already ({chosen[stem]}). Remove one of the two."
             data.add_problem("duplicate names in the split", text)
         elif stem in known:
             chosen[stem] = place
@@ -126,8 +127,8 @@ def _chosen(split: Path, annotations: Path, known: Mapping[str, Path], data: For
             data.add_problem("missing annotation files", text)
         else:  # cat_train.txt: a name, and whether a cat is there
             text = (
-                f"{place}: got {name!r}; expected the name of an image alone. Lists of one class have a second column; "
-                f"use that of all images, such as train.txt."
+                f"{place}: got {quoted(name)}; expected the name of an image alone. Lists of one class have a "
+                f"second column; use that of all images, such as train.txt."
             )
             data.add_problem("unreadable lines of the split", text)
     return set(chosen)
@@ -144,7 +145,7 @@ def _parse(path: Path, data: ForeignDataSet) -> Element:
         advice = "Correct it or remove the file"
         if root.tag in _OTHER_ROOTS:
             advice = f"It looks like {_OTHER_ROOTS[root.tag]}"
-        text = f"{path} line {root.line}: its root is <{root.tag}>; expected <annotation>. {advice}."
+        text = f"{path} line {root.line}: its root is <{printable(root.tag)}>; expected <annotation>. {advice}."
         raise InvalidError("unreadable files", text)
     return root
 
@@ -173,7 +174,7 @@ def _objects(path: Path, root: Element, image: int, data: ForeignDataSet) -> lis
         flags = item.all("difficult")
         flag = flags[0].text.strip() if flags else "0"
         if flag not in ("", "0", "1"):
-            text = f"{path} line {flags[0].line}: <difficult> is {flag!r}; expected 0 or 1. Correct it there."
+            text = f"{path} line {flags[0].line}: <difficult> is {shown(flag)}; expected 0 or 1. Correct it there."
             data.add_problem("unreadable objects", text)
         if name is not None and data.is_name(f"{path} line {name.line}", name.text.strip()):
             objects.append((ForeignBox(place, image, name.text.strip(), numbers, outline=outline), flag == "1"))
@@ -243,8 +244,8 @@ def _degrees(item: Element, path: Path) -> float:
         turn = parse_number(element.text) if key in ROTATION_KEYS else None
         if turn and key not in DEGREES_KEYS:
             text = (
-                f"{path} line {element.line}: {key} is {element.text.strip()!r}, so the box is turned, in degrees or "
-                f"not. Write the upright box around the object and leave it out, or call it {DEGREES_KEYS[0]}, in "
+                f"{path} line {element.line}: {key} is {shown(element.text.strip())}, so the box is turned, in degrees "
+                f"or not. Write the upright box around the object and leave it out, or call it {DEGREES_KEYS[0]}, in "
                 f"degrees."
             )
             raise InvalidError("polygons and rotated boxes", text)
@@ -257,7 +258,7 @@ def _number(element: Element, path: Path, kind: str, expected: str, *, is_side: 
     """The number that the text is; a side has a whole number of pixels, 0 or more. Raises an InvalidError."""
     number = parse_number(element.text)
     if number is None or (is_side and not (number.is_integer() and 0 <= number < 2**31)):
-        text = f"{path} line {element.line}: <{element.tag}> is {element.text.strip()!r}; expected {expected}."
+        text = f"{path} line {element.line}: <{element.tag}> is {shown(element.text.strip())}; expected {expected}."
         raise InvalidError(kind, f"{text} Correct it there.")
     return number
 

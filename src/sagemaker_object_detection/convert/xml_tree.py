@@ -38,6 +38,7 @@ def parse_xml(raw: bytes) -> Element:
     parser.buffer_text = True
     document = Element("", 0)
     path = [document]
+    texts: list[list[str]] = [[]]  # joined at the end: what stands between a million children is as many pieces
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         if len(path) > _MAX_DEPTH:
@@ -45,15 +46,19 @@ def parse_xml(raw: bytes) -> Element:
         element = Element(tag, parser.CurrentLineNumber)
         path[-1].children.append(element)
         path.append(element)
+        texts.append([])
+
+    def end(tag: str) -> None:
+        path.pop().text = "".join(texts.pop())
 
     def characters(text: str) -> None:
-        path[-1].text += text
+        texts[-1].append(text)
 
     def document_type(*_: object) -> None:
         raise UnreadableXmlError(f"line {parser.CurrentLineNumber}: declares a document type (DOCTYPE)")
 
     parser.StartElementHandler = start
-    parser.EndElementHandler = lambda tag: path.pop()
+    parser.EndElementHandler = end
     parser.CharacterDataHandler = characters
     parser.StartDoctypeDeclHandler = document_type
     try:

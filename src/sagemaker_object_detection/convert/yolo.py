@@ -27,7 +27,7 @@ from sagemaker_object_detection.convert.foreign import (
 from sagemaker_object_detection.convert.outlines import POLYGON, around
 from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.geometry.boxes import cxcywh_to_xyxy
-from sagemaker_object_detection.sentences import shortlist
+from sagemaker_object_detection.sentences import printable, quoted, shortlist, shown
 
 YOLO = "yolo"
 NAME_FILES = ("data.yaml", "data.yml", "classes.txt", "obj.names", "labels/classes.txt")
@@ -182,7 +182,7 @@ def _read_list(folder: Path, image_list: Path, names: str | None, names_file: Pa
     for place, line in data.lines(image_list, "a text file with the path of an image a line"):
         name = posixpath.normpath(line.strip())
         if name in wanted:
-            text = f"{place}: {name!r} is there already ({wanted[name]}). Remove one of the two."
+            text = f"{place}: {quoted(name)} is there already ({wanted[name]}). Remove one of the two."
             data.add_problem("images that are listed twice", text)
         elif data.is_file_name(place, name):
             wanted[name] = place
@@ -193,12 +193,11 @@ def _read_list(folder: Path, image_list: Path, names: str | None, names_file: Pa
     for name, place in wanted.items():
         image = found.get(name, name)
         if name in guesses:
-            text = (
-                f"{place}: {name!r} is not in {folder}. {did_you_mean(guesses[name])}Add the image or remove the line."
-            )
+            guess = did_you_mean(guesses[name])
+            text = f"{place}: {quoted(name)} is not in {folder}. {guess}Add the image or remove the line."
             data.add_problem("missing images", text)
         elif (other := first.setdefault(image, place)) != place:
-            text = f"{place}: {image!r} is there already ({other}). Remove one of the two."
+            text = f"{place}: {quoted(image)} is there already ({other}). Remove one of the two."
             data.add_problem("images that are listed twice", text)
         else:
             head, images, tail = f"/{image}".rpartition("/images/")
@@ -271,14 +270,15 @@ def _box(place: str, words: list[str], image: int, classes: Mapping[Id, str]) ->
     numbers = []
     for word in words:
         if (value := parse_number(word)) is None:
-            text = f"{place}: got {word!r}; expected the five numbers of {_LINE}. {_CORRECT}"
+            text = f"{place}: got {shown(word)}; expected the five numbers of {_LINE}. {_CORRECT}"
             raise InvalidError("unreadable lines", text)
         numbers.append(value)
     number, *box = numbers
     check_shares(place, box)
     if not number.is_integer() or number < 0 or (classes and int(number) not in classes):
-        known = f"one of {shortlist(list(classes))}" if classes else "a whole number, 0 or more"
-        text = f"{place}: the class is {words[0]}; expected {known}. Correct it, or add its name to the class names."
+        known = f"one of {shortlist(classes)}" if classes else "a whole number, 0 or more"
+        advice = "Correct it, or add its name to the class names."
+        text = f"{place}: the class is {printable(words[0])}; expected {known}. {advice}"
         raise InvalidError("unknown classes", text)
     if not is_outline:
         return ForeignBox(place, image, int(number), box)

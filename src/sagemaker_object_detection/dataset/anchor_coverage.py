@@ -15,6 +15,7 @@ from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.geometry.anchors import MATCH_IOU, anchor_shapes
 from sagemaker_object_detection.geometry.coverage import best_anchor_iou, boxes_in_input
+from sagemaker_object_detection.sentences import quoted
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def find_coverage(data: Dataset, base: BaseModel) -> list[Finding]:
     for number in worst[:_CLASSES_SHOWN]:
         share, rows = float(shares[number]), np.flatnonzero(data.classes == number)
         name = data.labels.names[number]
-        count = f"of {len(rows):,} boxes of {name!r} {missed[number]:,} ({share:.1%})"
+        count = f"of {len(rows):,} boxes of {quoted(name)} {missed[number]:,} ({share:.1%})"
         text = f"Anchors: {count} overlap no anchor by half {where}"
         bad = share > _LIMIT and int(missed[number]) >= _FEW
         if bad:

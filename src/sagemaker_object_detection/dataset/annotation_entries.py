@@ -15,7 +15,7 @@ from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.images.signatures import other_than_json
-from sagemaker_object_detection.sentences import described, is_printable, shortlist
+from sagemaker_object_detection.sentences import MAX_TEXT, described, is_name, quoted, shortlist
 
 ANNOTATIONS_FILE = "annotations.json"
 
@@ -82,17 +82,19 @@ _EXPECTED = {
     Id | None: "a whole number or text",
     Box: "four finite numbers",
 }
-_PRINTABLE = "text without line breaks, control characters and halves of surrogate pairs"
+_PRINTABLE = (
+    f"text of at most {MAX_TEXT} characters, without line breaks, control characters and halves of surrogate pairs"
+)
 
 
 def has_unprintable(document: Document) -> bool:
-    """Whether a category's name or an id that is text holds a character that may not stand in a line of text."""
+    """Whether a category's name or an id that is text is too long for one, or may not stand in a line of text."""
     values = {
         *chain.from_iterable((image.id, image.group) for image in document.images),
         *chain.from_iterable((each.image_id, each.category_id) for each in document.annotations),
         *chain.from_iterable((category.id, category.name) for category in document.categories or ()),
     }
-    return any(isinstance(value, str) and not is_printable(value) for value in values)
+    return any(isinstance(value, str) and not is_name(value) for value in values)
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def read_patiently(
                 refused[key].append(_id_of(entry))
                 image_id = entry.get("image_id") if isinstance(entry, dict) else None
                 name = names.get(image_id) if isinstance(image_id, int | str) else None
-                image = f", image {name!r}" if name is not None else ""
+                image = f", image {quoted(name)}" if name is not None else ""
                 text = f"{channel} {key}[{row}]{image}{error}. Correct it in {file_name}."
                 problems.append(Problem(channel, f"unreadable entries of {key}", text))
         return found
@@ -171,7 +173,7 @@ def _id_of(entry: object) -> Id | None:
     given = entry.get("id") if isinstance(entry, dict) else None
     if isinstance(given, float) and given.is_integer():
         return int(given)
-    usable = isinstance(given, str) and is_printable(given)
+    usable = isinstance(given, str) and is_name(given)
     return given if usable or (isinstance(given, int) and not isinstance(given, bool)) else None
 
 
@@ -193,7 +195,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
         if isinstance(value, list) or (key == "categories" and value is None):
             continue
         if key not in content:
-            keys = f"its keys are {shortlist(list(content))}" if content else "it has no keys"
+            keys = f"its keys are {shortlist(content)}" if content else "it has no keys"
             raise UnreadableFileError(f'has no list "{key}"; {keys}. Expected the lists images and annotations.')
         raise UnreadableFileError(f'has {described(value)} as "{key}"; expected a list of objects.')
     return content
@@ -225,7 +227,7 @@ def _values(entry: object, fields: tuple[FieldInfo, ...]) -> dict[str, Any]:
                     " (there is a segmentation; write the box around it)" if not given and _has_shape(entry) else hint
                 )
             raise _InvalidEntryError(f": {name} is {described(given)}; expected {_EXPECTED[field.type]}{hint}")
-        if isinstance(value, str) and name != "file_name" and field.type is not Any and not is_printable(value):
+        if isinstance(value, str) and name != "file_name" and field.type is not Any and not is_name(value):
             raise _InvalidEntryError(f": {name} is {described(given)}; expected {_PRINTABLE}")
         values[name] = value
     return values

@@ -11,6 +11,7 @@ itself and names all that are wrong.
 """
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -32,13 +33,14 @@ from sagemaker_object_detection.dataset.box_keys import ROTATED, BoxKey, find_bo
 from sagemaker_object_detection.dataset.channel_contents import CONVERTER, find_manifests, missing_annotations
 from sagemaker_object_detection.dataset.ground_truth import START_BYTES, is_manifest, numbered_lines, read_manifest
 from sagemaker_object_detection.dataset.problems import Problem
+from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import TooLargeFileError, read_regular
-from sagemaker_object_detection.sentences import shortlist
+from sagemaker_object_detection.sentences import quoted, shortlist
 
 MAX_BYTES = 2 * 2**30
 """Larger files are not read: they would fill the memory. COCO's own, segmentations included, has 0.45 GB."""
+_NUMBER = re.compile("0|-?[1-9][0-9]{0,18}")
 _EXPECTED = f"Expected {ANNOTATIONS_FILE} next to a folder images/."
-_LISTS = (b'"images"', b'"annotations"', b'"categories"')
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,7 @@ class AnnotationTable:
 
     def image(self, index: int) -> str:
         """How sentences name an image's entry."""
-        return f"{self.channel} {self.place(index)} {self.file_names[index]!r}"
+        return f"{self.channel} {self.place(index)} {quoted(self.file_names[index])}"
 
     def place(self, index: int) -> str:
         """Where the file has an image's entry."""
@@ -85,7 +87,7 @@ class AnnotationTable:
     def box(self, number: int) -> str:
         """How sentences name an annotation."""
         image = self.box_images[number]
-        named = f", image {self.file_names[image]!r}" if image >= 0 else ""
+        named = f", image {quoted(self.file_names[image])}" if image >= 0 else ""
         return f"{self.channel} annotations[{self.box_rows[number]}]{named}"
 
 
@@ -101,7 +103,7 @@ class ManifestTable(AnnotationTable):
     def box(self, number: int) -> str:
         image = self.box_images[number]
         place = f"{self.channel} {self.places[image]} annotations[{self.box_rows[number]}]"
-        return f"{place}, image {self.file_names[image]!r}"
+        return f"{place}, image {quoted(self.file_names[image])}"
 
 
 def read_annotations(channel: str, folder: Path) -> tuple[AnnotationTable | None, list[Problem]]:
@@ -232,10 +234,8 @@ def _decode(raw: bytes) -> Document | None:
         document = msgspec.json.decode(raw, type=Document)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    # Of a key that is given twice only the last value is left; the patient pass can tell.
-    fields = (b'"file_name"', len(document.images)), (b'"bbox"', len(document.annotations))
-    repeated = any(raw.count(key) > count for key, count in (*((name, 1) for name in _LISTS), *fields))
-    return None if repeated or has_unprintable(document) else document
+    # Of a key that is given twice only the last value is left; the patient pass says which.
+    return None if has_unprintable(document) or strict_json.repeats_a_key(raw) else document
 
 
 def _link(
@@ -280,22 +280,24 @@ def _link(
 
     for index, first in enumerate(firsts):
         if first != index:
-            other = f"images[{image_rows[first]}] {images[first].file_name!r}"
-            taken = f"id {images[index].id!r} already belongs to {other}"
+            other = f"images[{image_rows[first]}] {quoted(images[first].file_name)}"
+            taken = f"id {quoted(images[index].id)} already belongs to {other}"
             add("duplicate image ids", f"{table.image(index)}: {taken}. Give every image an id of its own.")
     # Where two entries have one id, the id that one of them should have is missing.
     lost = refused.lost_images + len(images) - len(first_of_id)
     unlinked = [(number, annotations[number].image_id) for number in np.flatnonzero(table.box_images < 0).tolist()]
     for number, image_id, hint, more in _by_mistake(unlinked, first_of_id, {}, refused.images, lost):
         text = (
-            f"{table.box(number)}: image_id {image_id!r} is not the id of any image in images{more}."
+            f"{table.box(number)}: image_id {quoted(image_id)} is not the id of any image in images{more}."
             f"{hint} Correct it or remove the annotation."
         )
         add("unknown image ids", text)
     for category in document.categories or ():
         if known[category.id] != category.name:
-            both = f"{known[category.id]!r} and {category.name!r}"
-            text = f"{channel} categories: id {category.id!r} is both {both}. Give every category an id of its own."
+            both = f"{quoted(known[category.id])} and {quoted(category.name)}"
+            text = (
+                f"{channel} categories: id {quoted(category.id)} is both {both}. Give every category an id of its own."
+            )
             add("duplicate categories", text)
     lost = refused.lost_categories + len(document.categories or ()) - len(known)
     unknown = [code for id_, code in codes.items() if known and id_ not in known]
@@ -306,8 +308,8 @@ def _link(
     by_name = {name: id_ for id_, name in known.items()}
     for number, category_id, hint, more in _by_mistake(unlinked, known, by_name, refused.categories, lost):
         text = (
-            f"{table.box(number)}: category_id {category_id!r} is not among the ids of categories "
-            f"({shortlist(list(known))}){more}.{hint} Add it there or correct it."
+            f"{table.box(number)}: category_id {quoted(category_id)} is not among the ids of categories "
+            f"({shortlist(known)}){more}.{hint} Add it there or correct it."
         )
         add("unknown category ids", text)
     return table, problems
@@ -336,20 +338,16 @@ def _by_mistake(
     unlinked = [(number, id_) for number, id_ in unlinked if id_ not in refused]
     if len({id_ for _, id_ in unlinked}) <= lost:
         return []
+    # Where 1 was written for "1", or the other way round.
+    other_type = {str(id_): f"{id_}, which is a number" for id_ in known if isinstance(id_, int)} | {
+        int(id_): f"{id_!r}, which is text" for id_ in known if isinstance(id_, str) and _NUMBER.fullmatch(id_)
+    }
     for number, id_ in unlinked:
-        kind, hint = "other type", _other_type(id_, known)
+        kind, hint = "other type", f" There is {other_type[id_]}." if id_ in other_type else ""
         if not hint:
-            kind, hint = "name", f" It is the name of id {names[id_]!r}: write that." if id_ in names else ""  # type: ignore[index]
+            kind, hint = "name", f" It is the name of id {quoted(names[id_])}: write that." if id_ in names else ""  # type: ignore[index]
         mistakes.setdefault((kind, None) if hint else ("", id_), []).append((number, id_, hint))
     return [
         (*found[0], f", and so with {len(found) - 1} more annotations" if len(found) > 1 else "")
         for found in mistakes.values()
     ]
-
-
-def _other_type(id_: Id, known: Mapping[Id, object]) -> str:
-    """A hint where 1 was written for "1", or the other way round."""
-    if isinstance(id_, int):
-        return f" There is {str(id_)!r}, which is text." if str(id_) in known else ""
-    as_number = next((key for key in known if isinstance(key, int) and str(key) == id_), None)
-    return "" if as_number is None else f" There is {as_number}, which is a number."

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.dataset.problems import Problem
-from sagemaker_object_detection.sentences import listed
+from sagemaker_object_detection.sentences import listed, quoted
 
 SAME_NAMES = "duplicate class names"
 _SHOWN = 10
@@ -26,9 +26,9 @@ def check_names(source: str, categories: Mapping[Id, str], boxes: Mapping[Id, in
     problems = []
     for name, ids in sharing.items():
         if len(ids) > 1:
-            counts = listed([f"{id_!r} ({boxes[id_]} boxes)" for id_ in ids], _SHOWN)
+            counts = listed([f"{quoted(id_)} ({boxes[id_]} boxes)" for id_ in ids], _SHOWN)
             text = (
-                f"{source} categories: {counts} have the same name {name!r}. If they are one class, write one "
+                f"{source} categories: {counts} have the same name {quoted(name)}. If they are one class, write one "
                 f"category_id in all their annotations; else give each a name of its own."
             )
             problems.append(Problem(source, SAME_NAMES, text))

@@ -15,6 +15,7 @@ from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
 from sagemaker_object_detection.dataset.image_names import Search, files_of_channel, is_file_name, leads_elsewhere
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.images.headers import MISSING, UNUSABLE, Header, UnusableImageError, read_headers
+from sagemaker_object_detection.sentences import quoted
 
 IMAGES_FOLDER = "images"
 _LEAVES = f"is a link that leaves the channel. Put the file itself into {IMAGES_FOLDER}/."
@@ -97,7 +98,7 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
         folder,
         lambda: files_of_channel(folder),
         used,
-        lambda index: f"{table.place(index)} {table.file_names[index]!r}",
+        lambda index: f"{table.place(index)} {quoted(table.file_names[index])}",
         addresses=table.addresses,
     )
 

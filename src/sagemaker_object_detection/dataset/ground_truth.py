@@ -19,7 +19,18 @@ import msgspec
 
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
-from sagemaker_object_detection.sentences import MAX_SHOWN, as_json, is_printable, listed, shortlist, shown
+from sagemaker_object_detection.sentences import (
+    MAX_SHOWN,
+    MAX_TEXT,
+    as_json,
+    is_name,
+    listed,
+    plain,
+    printable,
+    quoted,
+    shortlist,
+    shown,
+)
 
 SUFFIX = ".manifest"
 START_BYTES = 2**20
@@ -169,7 +180,7 @@ def read_manifest(
             if chosen not in entry and any("failure-reason" in _metadata(entry, each) for each in wanted):
                 given_up += 1
                 continue
-            _add_classes(f"{place} {chosen}{_METADATA}", _metadata(entry, chosen).get("class-map"), manifest)
+            _add_classes(f"{place} {printable(chosen)}{_METADATA}", _metadata(entry, chosen).get("class-map"), manifest)
             label = _label(place, entry, chosen, option)
             height, width = _size(place, label, chosen)
             image = LabelledImage(place, _address(place, entry), height, width)
@@ -180,13 +191,14 @@ def read_manifest(
             manifest.images.append(image)
     if unknown is not None and readable:
         manifest.problems.append((unknown.kind, str(unknown)))
+    known = shortlist(sorted(manifest.classes))
     for place, box in boxes:  # a class may get its name in a later line
         if box.class_id in manifest.classes:
             manifest.boxes.append(box)
         else:
             fault = (
                 f"{place}: class_id {box.class_id} is in no class-map, which have "
-                f"{shortlist(sorted(manifest.classes))}. Correct it or add its name to the line's class-map."
+                f"{known}. Correct it or add its name to the line's class-map."
             )
             manifest.problems.append(("unknown classes", fault))
     manifest.classes = dict(sorted(manifest.classes.items()))
@@ -217,7 +229,7 @@ def _metadata(entry: _Entry, attribute: str) -> _Entry:
 
 
 def _attributes(lines: Iterable[str]) -> dict[str, _Attribute]:
-    """The label attributes by their names. Lines that cannot be read have none."""
+    """The label attributes by their names, of which AWS takes 127 characters. Lines that cannot be read have none."""
     found: dict[str, _Attribute] = {}
     for line in lines:
         try:
@@ -225,7 +237,10 @@ def _attributes(lines: Iterable[str]) -> dict[str, _Attribute]:
             described = {
                 key.removesuffix(_METADATA): msgspec.json.decode(value, type=_Metadata)
                 for key, value in entry.items()
-                if key.endswith(_METADATA) and bytes(value).startswith(b"{") and bytes(value) != b"{}"
+                if key.endswith(_METADATA)
+                and len(key) <= MAX_TEXT
+                and bytes(value).startswith(b"{")
+                and bytes(value) != b"{}"
             }
         except (msgspec.MsgspecError, ValueError, RecursionError):
             continue
@@ -274,7 +289,7 @@ def _word(value: Any) -> str:
 def _unknown_attribute(
     name: str, attributes: Mapping[str, _Attribute], with_boxes: Sequence[str], wanted: Sequence[str], option: str
 ) -> _InvalidError:
-    others = [f"{each} ({listed(sorted(found.types))})" for each, found in sorted(attributes.items())]
+    others = [f"{printable(each)} ({listed(sorted(found.types))})" for each, found in sorted(attributes.items())]
     if with_boxes:
         told = f"those with boxes are {shortlist(with_boxes)}. Say which with {option}"
     elif others:
@@ -283,7 +298,7 @@ def _unknown_attribute(
         told = f"the others are {shortlist(others)}. {'; '.join(dict.fromkeys(known)) or _NO_BOXES}"
     else:
         told = f'no line has a key that ends in "-metadata", so it is the input of a labelling job. {_MANIFEST}'
-    named = f" {listed([repr(each) for each in wanted])}" if wanted else ""
+    named = f" {shortlist(wanted)}" if wanted else ""
     fault = f"has no label attribute{named}" if wanted or not with_boxes else f"has {len(with_boxes)} label attributes"
     return _InvalidError("unknown label attributes", f"{name}: {fault} of type {_TYPE}; {told}.")
 
@@ -299,13 +314,14 @@ def _add_classes(place: str, class_map: Any, manifest: Manifest) -> None:
         fault = None
         if not (key.isascii() and key.isdigit() and len(key) < 10 and isinstance(name, str)):
             fault = f"class-map has {as_json(key)}: {as_json(name)}; expected a number and its name. Correct it."
-        elif not name or not is_printable(name):
-            what = repr(name) if name else "empty"
-            fault = f"the class's name is {what}; expected text in one line. Correct it there."
+        elif not name or not is_name(name):
+            what = shown(name) if name else "empty"
+            fault = f"the class's name is {what}; expected one line of at most {MAX_TEXT} characters. Correct it there."
         if fault is not None:
             manifest.problems.append(("unusable class names", f"{place}: {fault}"))
         elif (earlier := manifest.classes.setdefault(int(key), name)) != name:
-            text = f"{place}: class {key} is {name!r}, but {earlier!r} in an earlier line. Use one name for it."
+            both = f"class {key} is {quoted(name)}, but {quoted(earlier)} in an earlier line"
+            text = f"{place}: {both}. Use one name for it."
             manifest.problems.append(("contradicting class names", text))
 
 
@@ -318,13 +334,13 @@ def _label(place: str, entry: _Entry, attribute: str, option: str) -> _Entry:
         others = [key for key in entry if _metadata(entry, key).get("type") == _TYPE]
         advice = "Remove the line or label the image."
         if others:
-            both = f"{option} {attribute} {others[-1]}"
+            both = f"{option} {plain(attribute)} {plain(others[-1])}"
             advice = f"It has {shortlist(others)}: {both} takes that where there is no {attribute}."
-        raise _invalid_line(place, f"has no label attribute {attribute!r}", advice)
+        raise _invalid_line(place, f"has no label attribute {shown(attribute)}", advice)
     label = entry[attribute]
     if not isinstance(label, dict) or not isinstance(label.get("annotations"), list):
         expected = "an object with image_size and a list annotations"
-        raise _invalid_line(place, f"{attribute} is {as_json(label)}; expected {expected}")
+        raise _invalid_line(place, f"{printable(attribute)} is {as_json(label)}; expected {expected}")
     return label
 
 
@@ -335,7 +351,7 @@ def _size(place: str, label: _Entry, attribute: str) -> tuple[int, int]:
             return height, width
         case size:
             expected = '[{"width": 640, "height": 480, "depth": 3}]'
-            raise _invalid_line(place, f"{attribute}: image_size is {as_json(size)}; expected {expected}")
+            raise _invalid_line(place, f"{printable(attribute)}: image_size is {as_json(size)}; expected {expected}")
 
 
 def _is_side(value: Any) -> bool:

@@ -19,9 +19,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from sagemaker_object_detection.images.headers import MISSING, UnusableImageError
-from sagemaker_object_detection.sentences import shortlist, shown
+from sagemaker_object_detection.sentences import quoted, shortlist, shown
 
-_MAX_LENGTH = 4096
+MAX_LENGTH = 4096
 """Characters of a name, and of a path that Linux opens: nothing longer is the name of a file."""
 _MAX_FOLDERS = 32
 _MAX_GUESSES = 200
@@ -89,7 +89,7 @@ def find_files(names: Iterable[str], files: Sequence[str], *, by_base_name: bool
     """
     found: dict[str, Match] = {}
     partly: dict[str, list[str]] = {}
-    written = {name: name for name in names if len(name) <= _MAX_LENGTH}
+    written = {name: name for name in names if len(name) <= MAX_LENGTH}
     present: Mapping[str, str] = {file: file for file in files}
     for form in FORMS:
         if not written:
@@ -207,8 +207,10 @@ def _digits(stem: str) -> str:
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a file can be called so."""
-    return bool(name) and not any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in name)
+    """Whether a file can be called so. (Of a path of a million parts every part would be looked for.)"""
+    return 0 < len(name) <= MAX_LENGTH and not any(
+        ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in name
+    )
 
 
 def leads_elsewhere(name: str) -> str | None:
@@ -261,8 +263,8 @@ class Search:
                 found[index] = UnusableImageError("ambiguous file names", text)
             elif (first := self.used.setdefault(match.files[0], index)) != index:
                 text = (
-                    f"would be {match.files[0]!r}, which is the file of {self.named(first)} already. Merge the two, or "
-                    "add the file that is missing."
+                    f"would be {quoted(match.files[0])}, which is the file of {self.named(first)} already. Merge the "
+                    "two, or add the file that is missing."
                 )
                 found[index] = UnusableImageError("duplicate file names", text)
             else:

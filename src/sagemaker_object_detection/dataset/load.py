@@ -35,7 +35,7 @@ from sagemaker_object_detection.images.decoding import Pixels, check_decoding
 from sagemaker_object_detection.images.headers import UNUSABLE, UnusableImageError
 from sagemaker_object_detection.images.likeness import Looks
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
-from sagemaker_object_detection.sentences import listed, shortlist
+from sagemaker_object_detection.sentences import MAX_TEXT, listed, quoted, shortlist
 
 logger = logging.getLogger(__name__)
 
@@ -308,18 +308,23 @@ def _labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
     categories = table.categories or {id_: str(id_) for id_ in table.category_ids}
     ids = sorted(categories, key=lambda id_: (isinstance(id_, str), id_))
     names = [categories[id_] for id_ in ids]
-    # 1 and "1" are two ids that look the same.
-    shown = [str(id_) if len({str(id_) for id_ in ids}) == len(ids) else repr(id_) for id_ in ids]
-    while len(set(names)) < len(names):  # again where a name with its id is another's name
-        counts = Counter(names)
-        names = [f"{name} ({id_})" if counts[name] > 1 else name for name, id_ in zip(names, shown, strict=True)]
     sharing: dict[str, list[int]] = {}
-    for number, id_ in enumerate(ids):
-        sharing.setdefault(categories[id_], []).append(number)
+    for number, name in enumerate(names):
+        sharing.setdefault(name, []).append(number)
+    # 1 and "1" are two ids that look the same.
+    write = str if len({str(id_) for id_ in ids}) == len(ids) else repr
+    holders = {name: list(numbers) for name, numbers in sharing.items()}
+    shared = [name for name, numbers in holders.items() if len(numbers) > 1]
+    while shared:  # again where a name with its id is another's name
+        renamed = [number for name in shared for number in holders.pop(name)]
+        for number in renamed:
+            names[number] = f"{names[number]} ({write(ids[number])})"
+            holders.setdefault(names[number], []).append(number)
+        shared = [name for name in dict.fromkeys(names[number] for number in renamed) if len(holders[name]) > 1]
     warnings = [
-        f"{table.channel}: the categories {shortlist([ids[number] for number in numbers])} have the same name {name!r} "
-        f"and are told apart as {shortlist([names[number] for number in numbers])}. Give every category a name of its "
-        f"own, or merge them."
+        f"{table.channel}: the categories {shortlist([ids[number] for number in numbers])} have the same name "
+        f"{quoted(name)} and are told apart as {shortlist([names[number] for number in numbers])}. Give every category "
+        f"a name of its own, or merge them."
         for name, numbers in sharing.items()
         if len(numbers) > 1
     ]
@@ -343,7 +348,9 @@ def _alike(names: Sequence[str]) -> list[list[str]]:
     """Groups of names that differ in case, blanks or the form of Unicode alone."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault("".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+        # Of a long row of combining characters the plain form takes a time that grows with its square.
+        plain = name if len(name) > MAX_TEXT else "".join(unicodedata.normalize("NFKC", name).casefold().split())
+        groups.setdefault(plain, []).append(name)
     return [group for group in groups.values() if len(set(group)) > 1]
 
 
@@ -355,17 +362,18 @@ def _check_classes(validation: AnnotationTable, training: AnnotationTable, label
         in_training = (training.categories or {}).get(id_, name)
         if in_training != name:
             text = (
-                f"validation categories: id {id_!r} is {name!r}, but training calls it {in_training!r}. Use the same "
-                f"categories in both channels."
+                f"validation categories: id {quoted(id_)} is {quoted(name)}, but training calls it "
+                f"{quoted(in_training)}. Use the same categories in both channels."
             )
             problems.append(Problem("validation", "contradicting categories", text))
-    for code, id_ in enumerate(validation.category_ids):
+    codes, first, uses = np.unique(validation.box_categories, return_index=True, return_counts=True)
+    for code, box, count in zip(codes.tolist(), first.tolist(), uses.tolist(), strict=True):
+        id_ = validation.category_ids[code]
         if id_ in known:
             continue
-        uses = np.flatnonzero(validation.box_categories == code)
         text = (
-            f"validation: category_id {id_!r} ({len(uses)} times) is unknown to training, which has "
-            f"{shortlist(labels.ids)}; first: {validation.box(uses[0])}. Add the class to "
+            f"validation: category_id {quoted(id_)} ({count} times) is unknown to training, which has "
+            f"{shortlist(labels.ids)}; first: {validation.box(box)}. Add the class to "
             f"training or remove those boxes."
         )
         problems.append(Problem("validation", "classes unknown to training", text))

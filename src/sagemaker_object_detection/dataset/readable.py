@@ -12,6 +12,7 @@ from sagemaker_object_detection.errors import JobError, PlatformError, UserError
 from sagemaker_object_detection.files.regular import SpecialFileError
 from sagemaker_object_detection.images.decoding import check_decoding
 from sagemaker_object_detection.images.headers import Header, UnusableImageError, read_headers
+from sagemaker_object_detection.sentences import quoted
 
 _READ_ERRORS = (
     tf.errors.AbortedError,  # the file changed while it was read
@@ -77,7 +78,7 @@ def _explanation(error: Exception, dataset: Dataset, first: list[int]) -> JobErr
     # Those that are suspected, then the ones after the first of them, around to the beginning.
     count, start = len(dataset.file_names), first[0] if first else 0
     for index, problem in _changed(dataset, list(dict.fromkeys([*first, *range(start, count), *range(start)]))):
-        image = f"image {dataset.file_names[index]!r} in {folder}"
+        image = f"image {quoted(dataset.file_names[index])} in {folder}"
         if problem.cause is not None and not isinstance(problem.cause, _USERS_ERRORS):
             return PlatformError(f"{image} cannot be read ({problem.cause.strerror}): its storage fails. {_AGAIN}")
         return UserError(

@@ -5,6 +5,8 @@ import re
 from collections import Counter
 from typing import Any
 
+from sagemaker_object_detection.sentences import shown
+
 _MARK = b"\xef\xbb\xbf"
 """What some editors write before UTF-8 text."""
 
@@ -62,6 +64,22 @@ def parse(raw: bytes | str, *, numbers_as_text: bool = False) -> Any:
         raise JsonError("holds a number with thousands of digits") from None
 
 
+def repeats_a_key(raw: bytes) -> bool:
+    """Whether JSON text gives a key twice in one object, which decoders with types pass over; also where it is no JSON.
+
+    Nothing is built of it, so that it takes half the time of a typed decoder, and little memory.
+    """
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        _unique(pairs)
+
+    try:
+        json.loads(raw, parse_int=len, parse_float=len, object_pairs_hook=check)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
 def _refuse_others(start: bytes) -> None:
     if (found := _S3_ERROR.search(start)) is not None:
         raise JsonError(f"is an error of S3's, {found[1].decode()}", "Fetch the file again")
@@ -74,5 +92,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(pairs)
     if len(unique) < len(pairs):
         repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise JsonError(f"gives {repeated!r} twice in one object", "Give every key once")
+        raise JsonError(f"gives {shown(repeated)} twice in one object", "Give every key once")
     return unique

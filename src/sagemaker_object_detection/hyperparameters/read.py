@@ -9,6 +9,9 @@ from sagemaker_object_detection.hyperparameters.table import BY_NAME, ROWS, Hype
 from sagemaker_object_detection.job.config import is_given, unquote
 from sagemaker_object_detection.sentences import nearest, plain, shown
 
+_MAX_GUESSES = 100
+"""Unknown names for which a similar one is looked for: no job has more names."""
+
 __all__ = ["Hyperparameters", "canonical", "read", "read_what_is_right"]
 
 
@@ -45,7 +48,8 @@ def read_what_is_right(
                 )
             if parsed[row.name] != row.default_value:
                 changed.add(row.name)
-    problems += [_unknown(name) for name in values if name not in BY_NAME]
+    unknown = [name for name in values if name not in BY_NAME]
+    problems += [_unknown(name, has_guess=number < _MAX_GUESSES) for number, name in enumerate(unknown)]
     notes = [note for row in ROWS if row.name in changed and (note := _unused(row, parsed, has_model_channel))]
     return Hyperparameters(**parsed, notes=tuple(notes)), tuple(problems)
 
@@ -73,7 +77,7 @@ def _unused(row: Row, parsed: Mapping[str, Value], has_model_channel: bool) -> s
     return None
 
 
-def _unknown(name: str) -> str:
-    guess = nearest(name, BY_NAME)
+def _unknown(name: str, *, has_guess: bool) -> str:
+    guess = nearest(name, BY_NAME) if has_guess else None
     advice = f"did you mean {BY_NAME[guess].name}?" if guess else "remove it; `describe` lists every hyperparameter"
     return f"{plain(name)}: unknown; {advice}"

@@ -18,7 +18,7 @@ from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.job import jumpstart, older_built_in, settings
 from sagemaker_object_detection.job.channels import CHANNELS, PLATFORM_CHANNELS, SETTINGS
 from sagemaker_object_detection.job.paths import PLATFORM_ROOT, Paths
-from sagemaker_object_detection.sentences import described, listed, shown, suggestion
+from sagemaker_object_detection.sentences import as_json, described, listed, shown, suggestion
 
 TUNING_OBJECTIVE = "_tuning_objective_metric"
 SCRIPT = "sagemaker_program"
@@ -117,7 +117,9 @@ def _hyperparameters(paths: Paths, problems: list[str]) -> tuple[dict[str, str],
     for name, value in (_read_object(paths.hyperparameters, example, problems) or {}).items():
         text = json.dumps(value) if value is None or isinstance(value, bool) else value
         if not isinstance(text, str):
-            problems.append(f"{paths.hyperparameters}: {name!r} is {_described(value)}; expected text, as in {example}")
+            problems.append(
+                f"{paths.hyperparameters}: {shown(name)} is {_described(value)}; expected text, as in {example}"
+            )
         elif name.startswith(_PLATFORM_PREFIX) or name in _PLATFORM_NAMES:
             if is_given(text):
                 platform[name] = text
@@ -155,7 +157,7 @@ def _hosts(paths: Paths, problems: list[str]) -> tuple[tuple[str, ...], str]:
         if isinstance(hosts, list) and all(isinstance(host, str) for host in hosts) and hosts.count(current_host) == 1:
             return tuple(sorted(set(hosts))), str(current_host)
         problems.append(
-            f"{paths.resourceconfig}: current_host is {current_host!r} and hosts is {hosts!r}; "
+            f"{paths.resourceconfig}: current_host is {as_json(current_host)} and hosts is {as_json(hosts)}; "
             f"expected a list of different names with the current one among them, as in {example}"
         )
     return ("algo-1",), "algo-1"
@@ -187,7 +189,7 @@ def _channels(
     for name in config:
         if name not in names and name not in PLATFORM_CHANNELS and name not in explained:
             advice = suggestion(name, names, "remove it.")
-            problems.append(f"channel {name!r}: unknown; {advice} The channels are {', '.join(names)}")
+            problems.append(f"channel {shown(name)}: unknown; {advice} The channels are {', '.join(names)}")
 
     found: dict[str, Path] = {}
     if explained:

@@ -16,6 +16,7 @@ from sagemaker_object_detection.errors import (
 from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
 from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.sentences import as_lines
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def failure_text(error: BaseException) -> str:
         text = f"{advice}\n{text}"
     if blame is AlgorithmError:
         text += f"\nThis is a fault of the container: please report it with the log.\n{_trace(error)}"
-    return _cut(f"{blame.__name__}: {text}".rstrip(), MAX_CHARACTERS)
+    return _cut(as_lines(f"{blame.__name__}: {text}".rstrip()), MAX_CHARACTERS)
 
 
 def _blame(error: BaseException) -> type[JobError]:

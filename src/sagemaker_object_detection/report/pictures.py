@@ -11,6 +11,7 @@ from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.images.decoding import decode
 from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
 from sagemaker_object_detection.report.figures import BadImage, Figures
+from sagemaker_object_detection.sentences import quoted
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def draw_worst(dataset: Dataset, figures: Figures) -> list[Picture]:
         try:
             pictures.append(Picture(name, bad.why, _drawn(dataset, bad)))
         except tf.errors.OpError:
-            log.warning("The report does not show %r: the file cannot be read any more.", name)
+            log.warning("The report does not show %s: the file cannot be read any more.", quoted(name))
     return pictures
 
 

@@ -10,7 +10,8 @@ import msgspec
 
 from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.sentences import shortlist
+from sagemaker_object_detection.files import strict_json
+from sagemaker_object_detection.sentences import printable, shortlist
 from sagemaker_object_detection.serving.image_files import ImageFile
 
 _DECIMALS = 3
@@ -65,7 +66,7 @@ def _ids_of(files: Sequence[ImageFile], annotations: Path) -> list[Id]:
         if concerned:
             raise UserError(
                 f"--annotations: {str(annotations)!r} {fault} {len(concerned)} of {len(names)} images: "
-                f"{shortlist(concerned)}; of its {len(known)} file names the first are {shortlist(list(known)[:3])}; "
+                f"{shortlist(concerned)}; of its {len(known)} file names the first are {shortlist(known, 3)}; "
                 "expected one id for each image's path below the folder that is given, or for the plain name of a file "
                 "that is given itself"
             )
@@ -75,11 +76,15 @@ def _ids_of(files: Sequence[ImageFile], annotations: Path) -> list[Id]:
 def _read(annotations: Path) -> list[_Image]:
     try:
         raw = annotations.read_bytes()
-        return msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"), type=_Document).images
+        raw = raw.removeprefix(b"\xef\xbb\xbf")
+        images = msgspec.json.decode(raw, type=_Document).images
+        if not strict_json.repeats_a_key(raw):
+            return images
+        reason = "gives a key twice in one object"
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        reason = f"is not such a file ({error})"
+        reason = f"is not such a file ({printable(str(error))})"
     raise UserError(f"--annotations: {str(annotations)!r} {reason}; {_EXPECTED}")
 
 

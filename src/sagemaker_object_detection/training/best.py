@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from sagemaker_object_detection.evaluation.evaluation import Evaluation
 from sagemaker_object_detection.job import metrics
+from sagemaker_object_detection.sentences import shown
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def choose_objective(setting: str, tuning_objective: str | None, has_boxes: bool
     if setting == "Auto" and tuning_objective is not None:
         known = metrics.objective_key(tuning_objective)
         if known in (None, "loss"):
-            log.warning("The tuning job ranks by %r, which no validation gives: using mAP.", tuning_objective)
+            log.warning("The tuning job ranks by %s, which no validation gives: using mAP.", shown(tuning_objective))
         key = known if known not in (None, "loss") else "mAP"
     if not has_boxes and key != TOTAL_LOSS:
         log.warning("The validation set has no boxes, so %s says nothing: the objective is the total loss.", key)
