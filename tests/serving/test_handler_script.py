@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sagemaker_object_detection.artifact import inference
+from sagemaker_object_detection.artifact.handler import handler_source
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.serving.handlers import script as module
 from sagemaker_object_detection.serving.handlers.script import find_script
@@ -58,7 +58,7 @@ def put(model: Path, text: str, name: str = "inference.py") -> Path:
 def test_ours_is_answered_by_the_server_and_nothing_is_said(
     environment: dict[str, str], model: Path, work: Work, caplog: pytest.LogCaptureFixture
 ):
-    put(model, Path(inference.__file__).read_text(encoding="utf-8"))
+    put(model, handler_source().decode())
     assert find_script(model, environment, work) is None
     assert not caplog.messages
 
@@ -95,7 +95,7 @@ def test_jumpstarts_own_by_its_address(
         ("from mine import input_handler, after as output_handler", ("input_handler", "output_handler")),
         ("handler = lambda data, context: 0", ("handler",)),
         ("try:\n    from fast import handler\nexcept ImportError:\n    handler = None", ("handler",)),
-        (Path(inference.__file__).read_text(encoding="utf-8") + "# changed\n", ("input_handler", "output_handler")),
+        (handler_source().decode() + "# changed\n", ("input_handler", "output_handler")),
     ],
 )
 def test_a_users_own_is_run(text: str, functions: tuple[str, ...], model: Path, work: Work):
@@ -108,7 +108,7 @@ def test_a_users_own_is_run(text: str, functions: tuple[str, ...], model: Path, 
 
 
 def test_ours_of_another_version_is_answered_by_the_server(model: Path, work: Work, caplog: pytest.LogCaptureFixture):
-    path = put(model, Path(inference.__file__).read_text(encoding="utf-8").replace("def ", "def  "))
+    path = put(model, handler_source().decode().replace("def ", "def  "))
     assert find_script(model, {}, work) is None
     assert caplog.messages == [
         f"{path} is of another version of this image: it is not run, and this server answers itself."

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from sagemaker_object_detection.artifact.inference import RequestError
-from sagemaker_object_detection.images.headers import MAX_PIXELS
+from sagemaker_object_detection.images.walk import MAX_PIXELS
 from sagemaker_object_detection.serving import queue as module
 from sagemaker_object_detection.serving.queue import BatchQueue, DamagedImageError
 

@@ -3,19 +3,20 @@
 import base64
 import io
 import json
+import zlib
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 
 from sagemaker_object_detection.artifact.inference import (
-    MAX_PIXELS,
     RequestError,
     check_content_type,
     input_handler,
     parse_accept,
     respond,
 )
+from sagemaker_object_detection.images.walk import MAX_PIXELS
 
 LABELS = ["cat", "dog"]
 
@@ -59,13 +60,14 @@ def test_jpeg_has_two_names_as_a_content_type():
 
 def png_of(width: int, height: int) -> bytes:
     """As much of a PNG as tells its size."""
-    return b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\2\0\0\0"
+    return b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + header + zlib.crc32(header).to_bytes(4, "big")
 
 
 def jpeg_of(width: int, height: int) -> bytes:
     """As much of a JPEG as tells its size, behind a comment and bytes that fill up."""
-    frame = b"\xff\xc0\0\x11\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big")
-    return b"\xff\xd8\xff\xfe\0\x04hi\xff\xff" + frame
+    frame = b"\xff\xc0\0\x0b\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big") + b"\1\1\x11\0"
+    return b"\xff\xd8\xff\xfe\0\x04hi\xff\xff" + frame + b"\xff\xda\0\x08\1\1\0\0\x3f\0"
 
 
 @pytest.mark.parametrize("file_of", [png_of, jpeg_of])
@@ -75,7 +77,7 @@ def test_handler_takes_as_many_pixels_as_serve_and_no_more(file_of: Callable[[in
     request = json.loads(input_handler(io.BytesIO(largest), context))
     assert base64.b64decode(request["instances"][0]["b64"]) == largest
     with pytest.raises(
-        RequestError, match=r"^the body has too many pixels \(2049 x 32768\); at most 67108864"
+        RequestError, match=r"^the body has too many pixels \(2049 x 32768 = 67141632\); at most 67108864"
     ) as caught:
         input_handler(io.BytesIO(file_of(2**11 + 1, MAX_PIXELS // 2**11)), context)
     assert caught.value.status == 413

@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +17,8 @@ from servers import serving
 from stock_container import Container, find_models, tensorflow_serving
 
 from sagemaker_object_detection.artifact import inference
-from sagemaker_object_detection.images.headers import MAX_PIXELS
+from sagemaker_object_detection.artifact.handler import handler_source
+from sagemaker_object_detection.images.walk import MAX_PIXELS
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def test_the_models_path_obeys_the_containers_rule(model):
     # The container looks below /opt/ml/model, which is as deep as the rule needs.
     assert find_models(str(model)) == [str(model)]
     assert sorted(path.name for path in model.iterdir()) == ["1", "code", "labels.json", "model_info.json"]
-    assert (model / "code/inference.py").read_bytes() == Path(inference.__file__).read_bytes()
+    assert (model / "code/inference.py").read_bytes() == handler_source()
 
 
 def test_the_handler_needs_the_standard_library_alone(model):
@@ -162,7 +162,7 @@ def flat(value):
         (b"x", "image/png", "application/json;n_predictions=-1", "Accept: n_predictions: got '-1'"),
         (b"", "image/png", None, "the body is empty; expected one JPEG or PNG file"),
         (b"no image", "image/png", None, "the body is no JPEG or PNG file: send one, or convert the image"),
-        (b"\xff\xd8\xff\xd9", "image/png", None, "the image cannot be decoded: it is cut short or damaged"),
+        (b"\xff\xd8\xff\xd9", "image/png", None, "the body cannot be decoded: it is cut short or damaged"),
     ],
 )
 def test_what_cannot_be_answered_is_a_sentence(container, body, content_type, accept, sentence):
@@ -182,8 +182,9 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(con
     Image.new("1" if form == "PNG" else "L", (9000, 9000)).save(file, form)
     status, content = container.invoke(file.getvalue(), "image/png", None)
     assert status == 500
-    assert content["error"].startswith("the body has too many pixels (9000 x 9000); at most 67108864 are accepted")
-    assert inference.MAX_PIXELS == MAX_PIXELS
+    assert content["error"].startswith(
+        f"the body has too many pixels (9000 x 9000 = 81000000); at most {MAX_PIXELS} are"
+    )
 
 
 PIXELS = """

@@ -8,7 +8,6 @@ model/model_info.json    written last: where it stands, the model is whole
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from sagemaker_object_detection.artifact import inference
+from sagemaker_object_detection.artifact.handler import handler_source
 from sagemaker_object_detection.artifact.inference import LABELS_FILE
 from sagemaker_object_detection.artifact.model_info import FILE_NAME
 from sagemaker_object_detection.dataset.annotations import Labels
@@ -133,7 +133,7 @@ def export(
         _write_json(temporary / LABELS_FILE, {"labels": list(labels.names), "category_ids": list(labels.ids)})
         _write_json(temporary / FILE_NAME, info)
         (temporary / CODE).mkdir()
-        shutil.copyfile(inference.__file__, temporary / CODE / _HANDLER)
+        (temporary / CODE / _HANDLER).write_bytes(handler_source())
         for path in (temporary, *temporary.rglob("*")):
             path.chmod(0o777 if path.is_dir() else 0o666)
         # Without its model_info.json a model is not whole, so that this goes first and comes last.

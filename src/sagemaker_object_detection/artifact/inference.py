@@ -1,8 +1,8 @@
 """What an image is answered with, and the handler that makes SageMaker's TensorFlow Serving container answer so.
 
-A copy of this file lies in every model directory as `code/inference.py`, where that container imports it: it needs the
-standard library alone, of any Python from 3.8 on, and neither the network nor anything else of this package. `serve`
-answers with the same functions.
+A copy of this file, with the text of images/walk.py in it (handler.py), lies in every model directory as
+`code/inference.py`, where that container imports it: it needs the standard library alone, of any Python from 3.8 on,
+and neither the network nor anything else of this package. `serve` answers with the same functions.
 
 The container calls `input_handler` with a request, posts what it returns to TensorFlow Serving, and calls
 `output_handler` with the answer; whatever these raise it answers with status 500 and {"error": the exception's text}.
@@ -21,6 +21,8 @@ import os
 import re
 from typing import Any, List, Mapping, NamedTuple, Sequence  # noqa: UP035 (Python 3.8)
 
+from sagemaker_object_detection.images.walk import ImageError, measure
+
 log = logging.getLogger(__name__)
 
 CONTENT_TYPES = ("application/x-image", "image/jpeg", "image/png")
@@ -30,9 +32,6 @@ MAX_IMAGES = 32
 SIGNATURE = "encoded_images"
 """Of the SavedModel: file contents in, detections out."""
 LABELS_FILE = "labels.json"
-MAX_PIXELS = 2**26
-"""Of an image, as everywhere in this package (images/headers.py)."""
-_MAX_SEGMENTS = 4096
 _SHOWN = 300
 _STRIPPED = 2000
 """Bytes of an image file, among which there are all kinds unless somebody has taken some out."""
@@ -373,35 +372,17 @@ def _rounded(value: Any) -> Any:
 
 
 def _check_image(contents: bytes, place: str) -> None:
-    """Raises RequestError where the file is no JPEG or PNG (400), or claims more pixels than the memory has room for
-    (413). `serve` says more of what it is."""
-    if contents.startswith(b"\x89PNG\r\n\x1a\n"):
-        height, width = int.from_bytes(contents[20:24], "big"), int.from_bytes(contents[16:20], "big")
-    elif contents.startswith(b"\xff\xd8\xff"):
-        height, width = _jpeg_size(contents)
-    else:
+    """Raises RequestError where the file is no JPEG or PNG (400), has no size that can be found (400), more pixels than
+    the memory has room for (413), or parts that would hold a decoder for long (400). `serve` says more of what it
+    is."""
+    if not is_image(contents):
         raise RequestError(400, f"{place} is no JPEG or PNG file: send one, or convert the image")
-    if height * width > MAX_PIXELS:
-        raise RequestError(
-            413, f"{place} has too many pixels ({width} x {height}); at most {MAX_PIXELS} are accepted. Shrink it."
-        )
-
-
-def _jpeg_size(contents: bytes) -> tuple[int, int]:
-    """Height and width from the frame header (ITU-T T.81, B.2.2); 0, 0 where there is none that can be found."""
-    place = 2
-    for _ in range(_MAX_SEGMENTS):
-        start = contents[place : place + 9]
-        if len(start) < 9 or start[0] != 0xFF:
-            break
-        marker = start[1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(start[5:7], "big"), int.from_bytes(start[7:9], "big")
-        if marker == 0xFF:  # any number of these may stand before a marker
-            place += 1
-        else:
-            place += 2 + int.from_bytes(start[2:4], "big")
-    return 0, 0
+    try:
+        measure(contents)
+    except ImageError as error:
+        raise RequestError(413 if error.too_large else 400, f"{place} {error}") from None
+    except ValueError:
+        raise RequestError(400, f"{place} cannot be decoded: it is cut short or damaged; send the whole file") from None
 
 
 def input_handler(data: Any, context: Any) -> str:

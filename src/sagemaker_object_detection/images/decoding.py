@@ -1,8 +1,12 @@
 """From the bytes of an image file to its pixels, in TensorFlow ops: one decoder for checks, training and serving."""
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +19,17 @@ from sagemaker_object_detection.images.headers import (
     SAMPLE_BITS,
     Header,
     UnusableImageError,
+    check_effort,
     undecodable,
     unreadable,
 )
 from sagemaker_object_detection.images.signatures import PNG_SIGNATURE
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
+logger = logging.getLogger(__name__)
+
+SLOW_SECONDS = 10.0
+"""An image that takes longer to decode is named while it does."""
 MAX_HALVINGS = 3
 """How often libjpeg can halve both sides of an image while it decodes, at a fraction of the cost."""
 MIN_SPAN = 16
@@ -180,8 +189,11 @@ def check_decoding(
         header = headers[index]
         try:
             contents = paths[index].read_bytes()
-            with tf.device("CPU:0"):
+            check_effort(contents)
+            with slow.at_work(paths[index]), tf.device("CPU:0"):
                 image, pixels = _examined(tf.constant(contents), header)
+        except UnusableImageError as error:
+            return error
         except OSError as error:
             return unreadable(error)
         except (tf.errors.OpError, ValueError):
@@ -193,8 +205,46 @@ def check_decoding(
             keep(paths[index], image)
         return pixels
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with _SlowImages() as slow, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(examined, range(len(paths))))
+
+
+class _SlowImages:
+    """Names each file that a decoder is at work on for longer than SLOW_SECONDS, by a thread of its own: nothing ends a
+    decoder, and should the job be killed meanwhile, its log says why. A stop ends the process (`StopSignal`)."""
+
+    def __init__(self) -> None:
+        self._begun: dict[Path, float] = {}
+        self._over = threading.Event()
+
+    def __enter__(self) -> "_SlowImages":
+        threading.Thread(target=self._watch, name="slow-images", daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+
+    @contextmanager
+    def at_work(self, path: Path) -> Iterator[None]:
+        self._begun[path] = time.monotonic()
+        try:
+            yield
+        finally:
+            self._begun.pop(path, None)
+
+    def _watch(self) -> None:
+        named: set[Path] = set()
+        while not self._over.wait(SLOW_SECONDS / 10):
+            late = time.monotonic() - SLOW_SECONDS
+            for path, since in list(self._begun.items()):
+                if since <= late and path not in named:
+                    named.add(path)
+                    logger.warning(
+                        "image %r takes longer than %g seconds to decode, and is not done yet. If the job gets no "
+                        "further, save it smaller, or anew as a baseline JPEG.",
+                        str(path),
+                        SLOW_SECONDS,
+                    )
 
 
 def examine(contents: bytes, header: Header) -> Pixels:

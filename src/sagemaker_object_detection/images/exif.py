@@ -2,7 +2,8 @@
 data says it, or else XMP data.
 
 Offsets are int64, from the beginning of the file. Bytes past its end are 0, and data that is damaged says orientation
-1: no decoder minds it. Pillow, which reads headers before a training, sees the same (tests/images/test_exif.py).
+1: no decoder minds it. images/headers.py, which reads headers before a training, sees the same
+(tests/images/test_exif.py).
 """
 
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sagemaker_object_detection.images.headers import MAX_XMP_BYTES, XMP_CHUNK, XMP_ORIENTATION
+from sagemaker_object_detection.images.headers import MAX_FIELDS, MAX_XMP_BYTES, XMP_CHUNK, XMP_ORIENTATION
+from sagemaker_object_detection.images.walk import MAX_PARTS
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
@@ -21,10 +23,6 @@ _NOWHERE = -1
 _ORIENTATION = 0x0112
 _SIZES = {3: 2, 4: 4}
 """Bytes of a TIFF field's value, by its type: SHORT, which cameras write, and LONG."""
-_MAX_PARTS = 4096
-"""A file may hold millions of empty ones; cameras write some dozens, and large colour profiles some hundreds."""
-_MAX_FIELDS = 1024
-"""A camera writes some dozens; a damaged file may claim 65535."""
 
 
 class _File(NamedTuple):
@@ -67,7 +65,7 @@ def exif_orientation(contents: tf.Tensor) -> tf.Tensor:
     """EXIF orientation of a JPEG or PNG, 1 (none, or none that can be read) to 8: scalar string -> scalar int32.
 
     In a JPEG it is in the first APP1 segment that begins with "Exif" (EXIF 2.32, 4.7.2), in a PNG in the chunk eXIf
-    before its pixels. Where that says none, tiff:Orientation of the file's XMP data counts, as it does for Pillow.
+    before its pixels. Where that says none, tiff:Orientation of the file's XMP data counts.
     """
     data = tf.io.decode_raw(contents, tf.uint8)
     file = _File(tf.pad(data, [[0, 1]]), tf.size(data, tf.int64))
@@ -107,7 +105,7 @@ def _find(file: _File, first: tf.Tensor, look: _Look) -> _Places:
 
     nowhere = tf.constant(_NOWHERE, tf.int64)
     start = (_Places(nowhere, nowhere, nowhere, first),)
-    (found,) = tf.while_loop(unfinished, further, start, maximum_iterations=_MAX_PARTS)
+    (found,) = tf.while_loop(unfinished, further, start, maximum_iterations=MAX_PARTS)
     return _Places(*found)
 
 
@@ -164,7 +162,7 @@ def _orientation(file: _File, tiff: tf.Tensor) -> tf.Tensor:
     start = file.bytes_at(tiff, 8)
     little = _is(start[:2], b"II")
     directory = tiff + _number(start[4:], little)
-    count = tf.minimum(_number(file.bytes_at(directory, 2), little), _MAX_FIELDS)
+    count = tf.minimum(_number(file.bytes_at(directory, 2), little), MAX_FIELDS)
     fields = directory + 2 + 12 * tf.range(count)
     named = tf.boolean_mask(fields, _number(file.bytes_at(fields, 2), little) == _ORIENTATION)
     # Where there is none: past the end, where all is 0.

@@ -3,8 +3,6 @@
 import io
 import os
 import re
-import threading
-import warnings
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,43 +10,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
-
 from sagemaker_object_detection.files.regular import open_regular
 from sagemaker_object_detection.images.signatures import JPEG, PNG, START, kind_of
+from sagemaker_object_detection.images.walk import (
+    START_OF_SCAN,
+    Frame,
+    ImageError,
+    check_size,
+    chunks,
+    is_frame,
+    measure,
+    read_frame,
+    segments,
+)
 
-MAX_PIXELS = 2**26
-"""Larger images are refused: a small file can claim any size ("decompression bomb"). At BYTES_PER_PIXEL the largest
-takes 1.9 GB, on every core at once, and no training instance of SageMaker has less than 2 GB for each of its cores. The
-largest full-frame cameras make 61 million pixels."""
 BYTES_PER_PIXEL = 28.5
 """Measured, what a pixel takes on its way to the network's input at most (a transparent image, or one of 16 bits a
 sample); it is 23 for a photograph that has to be turned, and 6 where a JPEG is only decoded."""
-MAX_SIDE = 10**6
-"""What libpng takes, and so TensorFlow."""
 
 SAMPLE_BITS = 16
 """Of the samples of a PNG of 16 bits, as long as it is not known how many of them the data uses."""
 DAMAGED, EMPTY, OTHER_FORMAT = "damaged images", "empty image files", "images of other formats"
-TOO_LARGE = "too large images"
-"""What kind of problem an image beyond these limits is."""
+TOO_LARGE, TOO_LONG = "too large images", "images that take too long to decode"
+"""What kind of problem an image beyond the limits of images/walk.py is."""
 MISSING = "missing images"
 UNREADABLE = "unreadable images"
-UNUSABLE = frozenset((DAMAGED, EMPTY, MISSING, OTHER_FORMAT, TOO_LARGE))
+UNUSABLE = frozenset((DAMAGED, EMPTY, MISSING, OTHER_FORMAT, TOO_LARGE, TOO_LONG))
 """Kinds of problems of files that stay as they are, however often one tries: not UNREADABLE, which may pass."""
-_EXIF_ORIENTATION = 0x0112
 _MAX_WORKERS = 32
-_UNUSUAL_BITS = re.compile(r"cannot handle (\d+)-bit layers")
-"""As Pillow says it."""
-_ONE_AT_A_TIME = threading.Lock()
-"""Python's filter of warnings is the process's."""
+_APP1 = 0xE1
+_EXIF = b"Exif\0\0"
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+"""How the content of a JPEG's segment APP1 begins."""
+_EXIF_ORIENTATION = 0x0112
+_FIELD_BITS = {3: 16, 4: 32}
+"""Of a TIFF field's value, by its type: SHORT, which cameras write, and LONG."""
+MAX_FIELDS = 1024
+"""A camera writes some dozens; a damaged file may claim 65535."""
 # Colour type -> bit depths.
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_PALETTE = 3
 _PNG_WITH_ALPHA = (4, 6)
 _MAX_PNG_EXIF_BYTES = 2**16
-_MAX_PNG_CHUNKS = 10_000
 MAX_XMP_BYTES = 2**16
 """A JPEG's segment holds no more. Longer ones in a PNG are not looked at."""
 XMP_CHUNK = b"XML:com.adobe.xmp\0\0"
@@ -94,13 +97,29 @@ class Header:
 
 
 def header_of(contents: bytes) -> Header:
-    """Size and orientation of a JPEG or PNG, from its first kilobytes; of one file at a time, whatever threads ask.
+    """Size and orientation of a JPEG or PNG that may be decoded.
 
     Raises:
-        UnusableImageError: empty, of another format, damaged, or larger than MAX_PIXELS or MAX_SIDE.
+        UnusableImageError: empty, of another format, damaged, or beyond the limits of images/walk.py.
     """
-    with _ONE_AT_A_TIME, warnings.catch_warnings(action="ignore"):
-        return _header_of(io.BytesIO(contents))
+    header = _header_of(io.BytesIO(contents))
+    check_effort(contents)
+    return header
+
+
+def check_effort(contents: bytes) -> None:
+    """Looks through a whole file whose header is good. Raises UnusableImageError where it would hold a decoder for
+    long, as in `images.walk.measure`."""
+    try:
+        measure(contents)
+    except ImageError as error:
+        raise _beyond(error) from error
+    except ValueError as error:
+        raise undecodable() from error
+
+
+def _beyond(error: ImageError) -> UnusableImageError:
+    return UnusableImageError(TOO_LARGE if error.too_large else TOO_LONG, str(error))
 
 
 def _header_of(file: BinaryIO) -> Header:
@@ -114,27 +133,18 @@ def _header_of(file: BinaryIO) -> Header:
         raise UnusableImageError(OTHER_FORMAT, f"is {name}. Expected a JPEG or PNG image: {remedy}.")
     file.seek(0)
     try:
-        found = _png_header(file) if name == PNG else _jpeg_header(file)
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the file's
-            raise
+        found = _png_header(file, file_size) if name == PNG else _jpeg_header(file)
+        check_size(found.width, found.height)
+    except ImageError as error:
+        raise _beyond(error) from error
+    except ValueError as error:
         text = f"is a damaged {name} file: its header cannot be read. Replace it."
-        if bits := _UNUSUAL_BITS.search(str(error)):
-            text = f"is a JPEG of {bits[1]} bits a sample. Expected 8: convert it."
         raise UnusableImageError(DAMAGED, text) from error
-    width, height = found.width, found.height
-    if width * height > MAX_PIXELS:
-        pixels = f"{width} x {height} = {width * height}"
-        text = f"has too many pixels ({pixels}); at most {MAX_PIXELS} are accepted. Shrink it."
-        raise UnusableImageError(TOO_LARGE, text)
-    if max(width, height) > MAX_SIDE:
-        text = f"is {width} wide and {height} high; at most {MAX_SIDE} pixels on a side are accepted. Shrink it."
-        raise UnusableImageError(TOO_LARGE, text)
     by_exif = _exif_orientation(found.exif)
     orientation = by_exif or _xmp_orientation(found.xmp) or 1
     return Header(
-        height=height,
-        width=width,
+        height=found.height,
+        width=found.width,
         orientation=orientation,
         file_size=file_size,
         from_xmp=not by_exif and orientation > 1,
@@ -155,11 +165,32 @@ class _Found(NamedTuple):
 
 
 def _jpeg_header(file: BinaryIO) -> _Found:
-    with JpegImageFile(file) as image:
-        return _Found(*image.size, image.info.get("exif"), image.info.get("xmp"))
+    """Of a JPEG file (ITU-T T.81): the first EXIF data and the last XMP data, as the exported model reads them.
+
+    Raises:
+        ValueError: no decoder would take it.
+    """
+    frame: Frame | None = None
+    exif, xmp = None, None
+    for marker, length in segments(file):
+        if is_frame(marker) and frame is None:
+            frame = read_frame(file.read(length))
+        elif marker == _APP1:
+            content = file.read(length)
+            if content.startswith(_EXIF):
+                exif = content.removeprefix(_EXIF) if exif is None else exif
+            elif content.startswith(_XMP):
+                xmp = content.removeprefix(_XMP)
+    if marker != START_OF_SCAN or frame is None:
+        raise ValueError("it ends before its pixels")
+    if frame.bits != 8:
+        raise UnusableImageError(DAMAGED, f"is a JPEG of {frame.bits} bits a sample. Expected 8: convert it.")
+    if frame.layers not in (1, 3, 4):
+        raise ValueError("neither grey nor colours nor CMYK")
+    return _Found(frame.width, frame.height, exif, xmp)
 
 
-def _png_header(file: BinaryIO) -> _Found:
+def _png_header(file: BinaryIO, file_size: int) -> _Found:
     """Of a PNG file (ISO/IEC 15948).
 
     Pillow reads every chunk before the pixels, and refuses files that every decoder takes: those with a damaged
@@ -168,8 +199,8 @@ def _png_header(file: BinaryIO) -> _Found:
     Raises:
         ValueError: no decoder would take it.
     """
-    file.seek(8)
-    length, kind = _begin_chunk(file)
+    parts = chunks(file, file_size)
+    kind, length = next(parts, (b"", 0))
     content = file.read(13)
     if (length, kind) != (13, b"IHDR") or file.read(4) != zlib.crc32(kind + content).to_bytes(4, "big"):
         raise ValueError("no header, or a damaged one")
@@ -177,12 +208,9 @@ def _png_header(file: BinaryIO) -> _Found:
     depth, colours, compression, filters, interlacing = content[8:]
     if depth not in _PNG_DEPTHS.get(colours, ()) or compression or filters or interlacing > 1:
         raise ValueError("pixels of an unknown kind")
-    if not (0 < width < 2**31 and 0 < height < 2**31):
-        raise ValueError("no pixels")
     exif, xmp = None, None
     has_palette, has_transparency = False, colours in _PNG_WITH_ALPHA
-    for _ in range(_MAX_PNG_CHUNKS):
-        length, kind = _begin_chunk(file)
+    for kind, length in parts:
         if kind == b"IDAT":
             if colours == _PNG_PALETTE and not has_palette:
                 raise ValueError("no palette")
@@ -192,23 +220,12 @@ def _png_header(file: BinaryIO) -> _Found:
         elif not kind[0] & 0x20:  # a chunk that no decoder may skip
             raise ValueError("a chunk out of place")
         has_transparency |= kind == b"tRNS"
-        if kind == b"eXIf" and length <= _MAX_PNG_EXIF_BYTES:
-            exif = file.read(length)
-            length = 0
+        if kind == b"eXIf" and exif is None:
+            exif = file.read(min(length, _MAX_PNG_EXIF_BYTES))
         elif kind == b"iTXt" and length <= MAX_XMP_BYTES:
             text = file.read(length)
             xmp = text if text.startswith(XMP_CHUNK) else xmp
-            length = 0
-        file.seek(length + 4, 1)
-    raise ValueError("no pixels after ten thousand chunks")
-
-
-def _begin_chunk(file: BinaryIO) -> tuple[int, bytes]:
-    """Length and kind."""
-    start = file.read(8)
-    if len(start) < 8:
-        raise ValueError("it ends before its pixels")
-    return int.from_bytes(start[:4], "big"), start[4:]
+    raise ValueError("it ends before its pixels")
 
 
 def undecodable() -> UnusableImageError:
@@ -224,16 +241,22 @@ def unreadable(error: OSError) -> UnusableImageError:
 
 
 def _exif_orientation(exif: bytes | None) -> int:
-    """0 where there is none that can be read."""
-    if not exif:
+    """From the first directory of a TIFF structure (TIFF 6.0, section 2), as the exported model reads it; 0 where there
+    is none that can be read."""
+    if not exif or exif[:2] not in (b"II", b"MM"):
         return 0
-    tags = Image.Exif()
-    try:
-        tags.load(exif)
-        value = tags.get(_EXIF_ORIENTATION, 0)
-    except Exception:  # Pillow raises many kinds for damaged EXIF, which no decoder minds
-        return 0
-    return value if isinstance(value, int) and 1 <= value <= 8 else 0
+
+    def number(place: int, size: int) -> int:
+        return int.from_bytes(exif[place : place + size], "little" if exif[:2] == b"II" else "big")
+
+    orientation = 0
+    directory = number(4, 4)
+    for field in range(min(number(directory, 2), MAX_FIELDS)):
+        place = directory + 2 + 12 * field
+        if number(place, 2) == _EXIF_ORIENTATION:
+            bits = _FIELD_BITS.get(number(place + 2, 2), 0) if number(place + 4, 4) == 1 else 0
+            orientation = number(place + 8, bits // 8)
+    return orientation if 1 <= orientation <= 8 else 0
 
 
 def _xmp_orientation(xmp: bytes | None) -> int:
@@ -243,7 +266,8 @@ def _xmp_orientation(xmp: bytes | None) -> int:
 
 def read_headers(paths: Sequence[Path]) -> list[Header | UnusableImageError]:
     """As `header_of`, of every path, in parallel: reading from network storage is mostly waiting. A file may also be
-    missing or unreadable."""
+    missing or unreadable. What comes after the first kilobytes is not looked at: `check_effort` does, before a file is
+    decoded."""
 
     def examine(path: Path) -> Header | UnusableImageError:
         try:
@@ -257,6 +281,5 @@ def read_headers(paths: Sequence[Path]) -> list[Header | UnusableImageError]:
             return unreadable(error)
 
     workers = min(_MAX_WORKERS, 4 * (os.cpu_count() or 1))
-    # Without Pillow's warnings, of large images and damaged EXIF: ours are sentences.
-    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(examine, paths))

@@ -17,6 +17,7 @@ from sagemaker_object_detection.images.decoding import decode, examine
 from sagemaker_object_detection.images.headers import (
     Header,
     UnusableImageError,
+    check_effort,
     read_headers,
     undecodable,
     unreadable,
@@ -172,6 +173,7 @@ def _answer(predictor: Predictor, file: ImageFile) -> tuple[bytes, dict[str, Any
     """The file's contents and the model's outputs. Raises UnusableImageError where there are none."""
     try:
         contents = file.path.read_bytes()
+        check_effort(contents)
         (outputs,) = predictor([contents])
     except OSError as error:
         raise unreadable(error) from error

@@ -12,7 +12,7 @@ from typing import Any
 
 from sagemaker_object_detection.artifact.inference import RequestError
 from sagemaker_object_detection.errors import first_line
-from sagemaker_object_detection.images.headers import MAX_PIXELS
+from sagemaker_object_detection.images.walk import MAX_PIXELS
 
 log = logging.getLogger(__name__)
 

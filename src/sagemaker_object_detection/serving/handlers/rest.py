@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from sagemaker_object_detection.artifact.inference import RequestError, parse_json
-from sagemaker_object_detection.images.headers import MAX_PIXELS, UnusableImageError, header_of
+from sagemaker_object_detection.images.headers import UnusableImageError, header_of
+from sagemaker_object_detection.images.walk import MAX_PIXELS
 from sagemaker_object_detection.serving.queue import PATIENCE, BatchQueue, Detect
 
 log = logging.getLogger(__name__)

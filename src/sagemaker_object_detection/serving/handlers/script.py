@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagemaker_object_detection.artifact import inference
+from sagemaker_object_detection.artifact.handler import handler_source
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.job.stop import NEVER
@@ -87,7 +87,7 @@ def find_script(model: Path, environment: Mapping[str, str], work: Callable[[str
         text = read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a Python script: {_WAYS}") from error
-    ours = Path(inference.__file__).read_bytes()
+    ours = handler_source()
     if text == ours:
         return None
     if text.startswith(ours.splitlines()[0]) and not program:  # the line is the same in every version of it
