@@ -275,6 +275,30 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "ids = list(categories)",
     ),
     Fault(
+        "hidden-colours-shown",
+        f"{_SRC}/images/decoding.py",
+        "lambda: layers[..., :3], lambda: _on_white(layers))",
+        "lambda: layers[..., :3], lambda: layers[..., :3])",
+    ),
+    Fault(
+        "16-bits-scaled-by-their-own-channel",
+        f"{_SRC}/dataset/load.py",
+        "used_bits(pixels for channel in channels.values() for pixels in channel.pixels.values())",
+        'used_bits(channels["training"].pixels.values())',
+    ),
+    Fault(
+        "orientation-in-xmp-missed-by-the-exported-model",
+        f"{_SRC}/images/exif.py",
+        "unsaid = (by_exif == 0) & (found.xmp >= 0)",
+        "unsaid = (by_exif == 0) & (found.xmp < 0)",
+    ),
+    Fault(
+        "any-share-of-images-left-out",
+        f"{_SRC}/dataset/check_pixels.py",
+        "MAX_DROPPED = 0.1",
+        "MAX_DROPPED = 1.0",
+    ),
+    Fault(
         "link-followed-out-of-a-channel",
         f"{_SRC}/dataset/check_images.py",
         "target = os.path.realpath(folder / file_name)",
@@ -570,8 +594,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "exif-ignored-by-the-exported-model",
         f"{_SRC}/artifact/export.py",
-        "decode(encoded, exif_orientation(encoded))",
-        "decode(encoded, tf.constant(1))",
+        "decode(encoded, exif_orientation(encoded), ",
+        "decode(encoded, tf.constant(1), ",
     ),
     # Answers.
     Fault(

@@ -61,7 +61,7 @@ def save_image(path: Path, width: int, height: int, orientation: int = 1) -> Non
     exif = Image.Exif()
     if orientation > 1:
         exif[0x0112] = orientation
-    Image.new("RGB", (width, height), (90, 120, 30)).save(path, exif=exif)
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(path, exif=exif)
 
 
 def write_coco(folder: Path, pictures=PICTURES, names=NAMES, first_id: int = 7) -> list[str]:

@@ -36,9 +36,13 @@ from sagemaker_object_detection.job.paths import Paths
 
 log = logging.getLogger("sagemaker_object_detection")
 
+UNANSWERED = 4
+"""Of `predict`: some images could not be answered, and all others were."""
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one verb; returns the exit code: 0 done, 1 our fault, 2 the user can fix it, 3 the platform's fault."""
+    """Runs one verb; returns the exit code: 0 done, 1 our fault, 2 the user can fix it, 3 the platform's fault, 4
+    some images have no answer (`predict`)."""
     options = _parser().parse_args(arguments)
     _log_to_stdout(quiet=options.verb in ("check", "describe", "predict"))
     # Quietens most of TensorFlow's C++ side; what it says before it reads this variable cannot be helped.
@@ -86,13 +90,14 @@ def _describe(options: argparse.Namespace) -> None:
         print(describe_markdown())
 
 
-def _predict(options: argparse.Namespace) -> None:
+def _predict(options: argparse.Namespace) -> int:
     from sagemaker_object_detection.serving.image_files import SUFFIXES
     from sagemaker_object_detection.serving.predict import predict_files
     from sagemaker_object_detection.serving.whole_files import lines_to
 
     if options.output is not None and options.output.suffix.lower() in SUFFIXES:  # `--output *.jpg` would lose one
         raise UserError(f"--output: {str(options.output)!r} is called like an image; expected a name for the results")
+    failures: list[str] = []
     lines = predict_files(
         options.model,
         options.images,
@@ -100,12 +105,16 @@ def _predict(options: argparse.Namespace) -> None:
         options.min_score,
         format=options.format,
         annotations=options.annotations,
+        failed=failures.append,
     )
     # As Ctrl-C does: what is half written is removed.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
     with lines_to("--output", options.output) as write:
         for line in lines:
             write(line)
+    if failures:
+        log.error("%s", UserError(failures))
+    return UNANSWERED if failures else 0
 
 
 def _score(text: str) -> float:

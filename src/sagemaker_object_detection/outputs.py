@@ -86,6 +86,7 @@ def write_outputs(
         },
         epoch=saved.number if saved else None,
         metrics=result.metrics if result else {},
+        sample_bits=training.sample_bits,
     )
     assert hyperparameters.max_detections is not None
     export(detector, training.labels, info, paths.model, max_detections=hyperparameters.max_detections)

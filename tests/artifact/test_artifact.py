@@ -1,9 +1,12 @@
 """The model directory: the reference exporter's signatures, weights by name, and no half-written model."""
 
 import contextlib
+import io
 import json
 import os
 import stat
+import struct
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tiny_models import TINY
 
 from sagemaker_object_detection.artifact.export import ServingModel, export
@@ -106,6 +110,44 @@ def test_a_model_of_more_detections_answers_with_as_many(trained, image):
     for name in ("boxes", "scores", "classes", "anchor_indices"):
         kept = many[f"detection_{name}"][:, :100]
         np.testing.assert_array_equal(kept, few[f"detection_{name}"], err_msg=name)
+
+
+def png(samples, colour_type):
+    """Of 16 bits a sample, [height, width, channels]."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = samples.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_an_exported_model_sees_the_pixels_of_training(trained, image, tmp_path):
+    """12 of 16 bits, transparency and XMP: the signature answers as if it were handed what training decodes."""
+    start = start_from(trained, {}, LABELS)
+    detector = build_detector(start.base, 3)
+    start.install(detector)
+    export(detector, LABELS, {"sample_bits": 12}, tmp_path / "model")
+    saved = tf.saved_model.load(str(tmp_path / "model" / "1"))
+    pixels = image[0].numpy().astype(np.uint16)
+    alpha = np.full((*pixels.shape[:2], 1), 65535, np.uint16)
+    seen = pixels.copy()
+    alpha[:40], seen[:40] = 0, 255
+    turned = io.BytesIO()
+    Image.fromarray(image[0].numpy()).save(turned, "JPEG", quality=95, xmp=b'<x tiff:Orientation="3"/>')
+    upright = tf.reverse(tf.io.decode_jpeg(turned.getvalue(), dct_method="INTEGER_ACCURATE"), [0, 1])
+    for encoded, expected in (
+        (png(pixels * 16, 2), pixels),
+        (png(np.concatenate([pixels * 16, alpha], axis=-1), 6), seen),
+        (turned.getvalue(), upright.numpy()),
+    ):
+        plain = tf.io.encode_png(expected.astype(np.uint8)).numpy()
+        answers = saved.signatures["encoded_images"](image_bytes=tf.constant([encoded, plain]))
+        for name, value in answers.items():
+            np.testing.assert_array_equal(value[0], value[1], err_msg=name)
+    assert answers["num_detections"][0] > 50
 
 
 def test_any_image_size_is_taken(module):

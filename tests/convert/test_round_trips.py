@@ -198,7 +198,8 @@ def test_image_files_that_cannot_be_used_are_told_with_what_names_them(name, tmp
     }[name]
     assert refused(capsys, arguments, tmp_path) == [
         f"{places[0]}{folder}/a.jpg is an empty file. Upload it again.",
-        f"{places[1]}{folder}/b.jpg is a GIF image. Expected a JPEG or PNG image: convert it.",
+        f"{places[1]}{folder}/b.jpg is a GIF image. Expected a JPEG or PNG image: "
+        'convert it, as "magick mogrify -format png FILE" does.',
         f"{places[2]}{folder}/c.jpg is a damaged JPEG file: its header cannot be read. Replace it.",
     ]
 

@@ -1,4 +1,5 @@
 import errno
+import gzip
 import json
 import os
 import subprocess
@@ -110,6 +111,36 @@ UNREADABLE = [
         "training: annotations.json holds a number with thousands of digits. Correct it there.",
     ),
 ]
+
+
+OTHER_FILES = [
+    (gzip.compress(b"{}", mtime=0), "compressed with gzip", "unpack it"),
+    (b'{"image": "a"}\n{"image": "b"}\n', "a JSON Lines file", "convert it"),
+    (b"<?xml version='1.0'?><annotation/>", "an XML file", "upload it again"),
+    (b"<!DOCTYPE html><html>", "a web page", "upload it again"),
+    (
+        b"version https://git-lfs.github.com/spec/v1",
+        "a Git LFS pointer, not the file itself",
+        'fetch it with "git lfs pull"',
+    ),
+    (
+        b"<Error><Code>AccessDenied</Code></Error>",
+        "S3's error message AccessDenied, not the file itself",
+        "download it again, with the permission to read it",
+    ),
+    (bytes(10), "full of zero bytes", "upload it again"),
+    (b"\xff\xd8\xff\xe0", "a JPEG image", "upload it again"),
+]
+
+
+@pytest.mark.parametrize(("content", "name", "remedy"), OTHER_FILES)
+def test_another_kind_of_file_is_called_what_it_is(tmp_path: Path, content: bytes, name: str, remedy: str) -> None:
+    write_annotations(tmp_path, content)
+    table, problems = read_annotations("training", tmp_path)
+    assert table is None
+    assert [problem.text for problem in problems] == [
+        f"training: annotations.json is {name}. Expected a JSON object with the lists images and annotations: {remedy}."
+    ]
 
 
 @pytest.mark.parametrize(("content", "sentence"), UNREADABLE)

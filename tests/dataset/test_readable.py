@@ -91,7 +91,7 @@ CHANGES = [
     ),
     (
         lambda path: swap(path, other_image(format="GIF")),
-        "is a GIF image. Expected a JPEG or PNG image: convert it.",
+        'is a GIF image. Expected a JPEG or PNG image: convert it, as "magick mogrify -format png FILE" does.',
     ),
     (
         lambda path: (path.unlink(), path.mkdir()),

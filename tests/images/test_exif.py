@@ -2,6 +2,7 @@
 
 import io
 import random
+import zlib
 from typing import Literal
 
 import pytest
@@ -110,3 +111,65 @@ def test_damaged_files_end_and_give_an_orientation(form):
         assert 1 <= ours(bytes(damaged)) <= 8
     for contents in (b"", b"\xff", b"\xff\xd8", b"\xff\xd8" + b"\xff" * 5000, b"\x89PNG\r\n\x1a\n", b"GIF89a"):
         assert ours(contents) == 1
+
+
+def xmp(orientation: object, form: str = 'tiff:Orientation="{}"') -> bytes:
+    said = form.format(orientation)
+    inside = f"><{said[1:]}</rdf:Description>" if said.startswith("<") else f" {said}/>"
+    return (
+        '<?xpacket begin="\ufeff"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description '
+        f'xmlns:tiff="http://ns.adobe.com/tiff/1.0/"{inside}</rdf:RDF></x:xmpmeta>'
+    ).encode()
+
+
+def with_xmp(form: str, packet: bytes, exif: bytes | None = None) -> bytes:
+    if form == "JPEG":
+        return encoded("JPEG", exif, xmp=packet)
+    whole = encoded("PNG", exif)
+    content = b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + packet
+    chunk = (len(content) - 4).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big")
+    return whole[:33] + chunk + whole[33:]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_orientation_in_xmp_counts_where_exif_says_none(form):
+    for orientation in range(1, 9):
+        contents = with_xmp(form, xmp(orientation))
+        header = header_of(contents)
+        assert ours(contents) == header.orientation == orientation
+        assert header.from_xmp == (orientation > 1)
+    other = tiff(6, big=True, tag=0x0113)
+    for exif, expected in ((tiff(3, big=True), 3), (tiff(1, big=False), 1), (other, 6), (tiff(0, big=True), 6)):
+        contents = with_xmp(form, xmp(6), exif)
+        assert ours(contents) == header_of(contents).orientation == expected
+        assert header_of(contents).from_xmp == (expected == 6)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize(
+    ("packet", "expected"),
+    [
+        (xmp(8, "tiff:Orientation = '{}'"), 8),
+        (xmp(5, "<tiff:Orientation>{}</tiff:Orientation>"), 5),
+        (xmp(5, "<tiff:Orientation>\n {} </tiff:Orientation>"), 5),
+        (b"\xff\xfe\xe9\n" + xmp(6) + b"\xe9", 6),  # no UTF-8
+        (xmp(9), 1),
+        (xmp(0), 1),
+        (xmp(66), 1),
+        (xmp("Rotate 90 CW"), 1),
+        (xmp(6, 'exif:Orientation="{}"'), 1),
+        (xmp(3) + xmp(6), 3),
+        (b"", 1),
+        (b"\0" * 60_000, 1),
+    ],
+)
+def test_xmp_is_read_in_every_form_and_minds_no_other_text(form, packet, expected):
+    contents = with_xmp(form, packet)
+    assert ours(contents) == header_of(contents).orientation == expected
+
+
+def test_compressed_or_endless_xmp_in_a_png_says_nothing():
+    contents = with_xmp("PNG", xmp(6) + b" " * 2**16)
+    assert ours(contents) == header_of(contents).orientation == 1
+    flagged = with_xmp("PNG", xmp(6)).replace(b"xmp\0\0", b"xmp\0\1")
+    assert ours(flagged) == header_of(flagged).orientation == 1

@@ -56,22 +56,62 @@ PNGS = {
 }
 
 
+def on_white(image: Image.Image) -> np.ndarray:
+    """By the formula, in numbers without rounding on the way."""
+    layers = np.asarray(image.convert("RGBA")).astype(float)
+    share = layers[..., 3:] / 255
+    return np.floor(layers[..., :3] * share + 255 * (1 - share) + 0.5)
+
+
 @pytest.mark.parametrize("name", PNGS)
 def test_every_kind_of_png_is_decoded_exactly(name: str) -> None:
     image = PNGS[name]
-    np.testing.assert_array_equal(decoded(encoded(image, format="PNG")), np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(decoded(encoded(image, format="PNG")), on_white(image))
 
 
-def test_a_palette_with_a_transparent_colour_keeps_its_colours() -> None:
-    image = COLOURS.quantize(16)
-    contents = encoded(image, format="PNG", transparency=3)
-    np.testing.assert_array_equal(decoded(contents), np.asarray(image.convert("RGB")))
+TRANSPARENT = {"1": 1, "L": 7, "P": 3, "RGB": (1, 2, 3)}
+
+
+@pytest.mark.parametrize("mode", TRANSPARENT)
+def test_a_colour_that_stands_for_transparency_is_white(mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 8, (23, 37, 3), np.uint8)
+    pixels[3, 4] = 1, 2, 3
+    image = Image.fromarray(pixels)
+    image = image.quantize(16) if mode == "P" else image.convert(mode)
+    contents = encoded(image, format="PNG", transparency=TRANSPARENT[mode])
+    expected = on_white(Image.open(io.BytesIO(contents)))
+    assert (expected != np.asarray(image.convert("RGB"))).any() or mode == "1"
+    np.testing.assert_array_equal(decoded(contents), expected)
+
+
+@given(colour=st.integers(0, 255), alpha=st.integers(0, 255))
+@settings(max_examples=60, deadline=None)
+def test_transparency_is_composited_to_the_nearest_level(colour: int, alpha: int) -> None:
+    image = Image.new("LA", (1, 1), (colour, alpha))
+    assert decoded(encoded(image, format="PNG")).max() == (colour * alpha + 255 * (255 - alpha) + 127) // 255
 
 
 def test_a_png_of_16_bits_keeps_the_high_byte() -> None:
     values = np.linspace(0, 65535, 37 * 23).reshape(23, 37).astype(np.uint16)
     contents = encoded(Image.fromarray(values), format="PNG")
     np.testing.assert_array_equal(decoded(contents), np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize(("used", "sample_bits"), [(4095, 12), (1023, 10), (255, 8), (65535, 16)])
+def test_a_png_of_16_bits_is_scaled_by_the_bits_that_the_data_uses(used: int, sample_bits: int) -> None:
+    values = np.linspace(0, used, 37 * 23).reshape(23, 37).astype(np.uint16)
+    contents = encoded(Image.fromarray(values), format="PNG")
+    pixels = decode(tf.constant(contents), tf.constant(1), sample_bits=sample_bits).numpy()
+    np.testing.assert_array_equal(pixels[..., 0], values >> (sample_bits - 8))
+    assert pixels.max() == 255
+
+
+def test_samples_of_more_bits_than_the_data_used_are_white_and_8_bits_are_left_alone() -> None:
+    bright = encoded(Image.fromarray(np.full((4, 6), 40_000, np.uint16)), format="PNG")
+    assert decode(tf.constant(bright), tf.constant(1), sample_bits=12).numpy().min() == 255
+    plain = encoded(COLOURS, format="PNG")
+    pixels = decode(tf.constant(plain), tf.constant(1), sample_bits=12).numpy()
+    np.testing.assert_array_equal(pixels, np.asarray(COLOURS))
 
 
 JPEGS: dict[str, tuple[Image.Image, dict[str, Any]]] = {
@@ -118,7 +158,8 @@ def test_more_than_a_picture_of_8_bits_is_decoded_to_its_first_picture_in_8_bits
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 37, 23, 16, 6, 0, 0, 0))
     contents = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    np.testing.assert_array_equal(decoded(contents), (samples[..., :3] >> 8).astype(np.uint8))
+    layers = Image.fromarray((samples >> 8).astype(np.uint8), "RGBA")
+    np.testing.assert_array_equal(decoded(contents), on_white(layers))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

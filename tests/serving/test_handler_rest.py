@@ -80,7 +80,7 @@ def test_pixels_as_the_reference_exporters_signature_takes_them(rest: RestInterf
         ({"instances": [[[[0.5, 1.0, 2.0]]]]}, 400, 'instances[0]: expected {"b64": ...}'),
         ({"instances": [[[[1, 2, 256]]]]}, 400, "instances[0]: expected pixels from 0 to 255"),
         ({"instances": [[[[1, 2, 255]]]]}, 400, "the image cannot be decoded"),
-        ({"instances": [{"b64": "aGk="}]}, 400, "instances[0] is not an image of a known format"),
+        ({"instances": [{"b64": "aGk="}]}, 400, "instances[0] is text that begins 'hi'. Expected a JPEG or PNG image"),
     ],
 )
 def test_what_is_refused(rest: RestInterface, body: Any, status: int, sentence: str):

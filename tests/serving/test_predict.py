@@ -245,12 +245,20 @@ def test_a_long_name_is_cut_for_the_drawing(model: Path, image: Path, tmp_path: 
     assert os.listdir(tmp_path / "drawings") == [f"0-{'é' * 124}.png"]
 
 
+def fault(model: Path, image: Path) -> str:
+    """Why an image that looked good is not answered: the same in its line and to whom it may concern."""
+    failed: list[str] = []
+    (line,) = predict_files(model, [image], None, 0.3, failed=failed.append)
+    assert json.loads(line) == {"image": str(image), "error": failed[0]}
+    return failed[0]
+
+
 def test_an_image_that_cannot_be_read_anymore(model: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", fail)
-    assert refusal(model, image) == (
+    assert fault(model, image) == (
         f"image '{image}' cannot be read (Permission denied). Expected a JPEG or PNG file that may be read."
     )
 
@@ -264,16 +272,17 @@ def test_an_image_that_is_a_pipe_is_not_opened(model: Path, tmp_path: Path) -> N
 
 def test_an_image_that_is_cut_short(model: Path, image: Path) -> None:
     image.write_bytes(image.read_bytes()[:-20])
-    assert refusal(model, image) == f"image '{image}': cannot be decoded: cut short or damaged; replace it"
+    assert fault(model, image) == f"image '{image}' cannot be decoded: the file is cut short or damaged. Replace it."
 
 
-def test_several_files_that_are_no_images_are_all_said(model: Path, image: Path, tmp_path: Path) -> None:
+def test_several_files_that_are_no_images_are_all_said(model: Path, tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"GIF89a")
     with pytest.raises(UserError) as caught:
-        list(predict_files(model, [tmp_path / "missing.jpg", image, tmp_path / "b.png"], None, 0.3))
+        list(predict_files(model, [tmp_path / "missing.jpg", tmp_path / "b.png"], None, 0.3))
     assert str(caught.value) == (
         f"2 problems:\n1. image '{tmp_path}/missing.jpg' does not exist.\n"
-        f"2. image '{tmp_path}/b.png' is a GIF image. Expected a JPEG or PNG image: convert it."
+        f"2. image '{tmp_path}/b.png' is a GIF image. Expected a JPEG or PNG image: "
+        'convert it, as "magick mogrify -format png FILE" does.'
     )
 
 
@@ -356,9 +365,7 @@ def test_an_image_that_is_deleted_meanwhile(model: Path, folder: Path) -> None:
     lines = predict_files(model, [folder], None, 0.3)
     next(lines)
     (folder / "more/a.png").unlink()
-    with pytest.raises(UserError) as caught:
-        next(lines)
-    assert str(caught.value) == (
+    assert json.loads(next(lines))["error"] == (
         f"image '{folder}/more/a.png' cannot be read (No such file or directory). Expected a JPEG or PNG file that may "
         "be read."
     )
@@ -513,8 +520,83 @@ def test_the_verb_writes_a_whole_file_or_none(model: Path, folder: Path, tmp_pat
     damaged = folder / "more" / "b.jpg"
     damaged.write_bytes(damaged.read_bytes()[:-200])
     (tmp_path / "new" / "answers").unlink()
+    shutil.rmtree(model)
     assert main([*arguments, "--format", "coco", str(folder)]) == 2
     assert os.listdir(tmp_path / "new") == []
+
+
+@pytest.fixture
+def mixed(folder: Path) -> dict[str, str]:
+    """What is wrong with files of a folder that holds two good images too."""
+    damaged = folder / "more" / "b.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    (folder / "damaged.png").write_bytes((folder / "more" / "a.png").read_bytes()[:-40])
+    (folder / "empty.jpg").touch()
+    (folder / "gone.jpg").symlink_to("nowhere")
+    (folder / "zip.png").write_bytes(b"PK\x03\x04")
+    return {
+        "damaged.png": "cannot be decoded: the file is cut short or damaged. Replace it.",
+        "empty.jpg": "is an empty file. Upload it again.",
+        "gone.jpg": "does not exist.",
+        "more/b.jpg": "is a damaged JPEG file: its header cannot be read. Replace it.",
+        "zip.png": "is a zip archive. Expected a JPEG or PNG image: unpack it.",
+    }
+
+
+@pytest.mark.usefixtures("own_log")
+def test_files_that_are_no_images_do_not_end_a_batch(
+    model: Path, folder: Path, mixed: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["predict", "--model", str(model), "--draw", str(tmp_path / "drawn"), str(folder)]
+    assert main(arguments) == 4
+    done = capsys.readouterr()
+    answers = [json.loads(line) for line in done.out.splitlines()]
+    assert [answer["image"] for answer in answers] == [
+        str(folder / name) for name in sorted({"a.jpg", "more/a.png", *mixed})
+    ]
+    errors = {answer["image"]: answer["error"] for answer in answers if "error" in answer}
+    assert errors == {str(folder / name): f"image '{folder / name}' {what}" for name, what in mixed.items()}
+    good = [answer for answer in answers if "error" not in answer]
+    assert [Path(answer["image"]).name for answer in good] == ["a.jpg", "a.png"]
+    assert all(answer["scores"] == [0.5] and Path(answer["drawing"]).is_file() for answer in good)
+    assert len(os.listdir(tmp_path / "drawn")) == 2
+    assert done.err.splitlines()[-6:] == [
+        "ERROR: 5 problems:",
+        *(f"{number}. {error}" for number, error in enumerate(errors.values(), 1)),
+    ]
+
+
+@pytest.mark.usefixtures("own_log", "mixed")
+def test_coco_results_leave_out_files_that_are_no_images(model: Path, folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    assert main(["predict", "--model", str(model), "--format", "coco", "--output", str(output), str(folder)]) == 4
+    assert [result["image_id"] for result in json.loads(output.read_text())] == ["a.jpg", "more/a.png"]
+
+
+@pytest.mark.usefixtures("own_log")
+def test_where_no_file_is_an_image_nothing_is_written(model: Path, image: Path, tmp_path: Path) -> None:
+    image.write_bytes(b"PK\x03\x04")
+    output = tmp_path / "answers"
+    assert main(["predict", "--model", str(model), "--output", str(output), str(image), str(tmp_path / "no.png")]) == 2
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(("used", "bits", "told"), [(4095, 12, 0), (4095, 16, 1), (65535, 12, 1), (4095, 13, 0)])
+def test_16_bits_that_the_model_does_not_know_are_told(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, used: int, bits: int, told: int
+) -> None:
+    info = json.loads((model / "model_info.json").read_text())
+    (model / "model_info.json").write_text(json.dumps({**info, "sample_bits": bits}))
+    values = np.linspace(0, used, 48 * 64).reshape(48, 64).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    list(predict_files(model, [tmp_path / "deep.png"], tmp_path / "drawn.png", 1.0))
+    messages = [message for message in caplog.messages if "16 bits" in message]
+    assert [message.split(":")[0] for message in messages] == told * [
+        f"1 images of 16 bits a sample ('{tmp_path}/deep.png') use other bits than the {bits} of the model's training "
+        "images"
+    ]
+    with Image.open(tmp_path / "drawn.png") as drawn:
+        np.testing.assert_array_equal(np.asarray(drawn)[..., 0], np.minimum(values >> (bits - 8), 255))
 
 
 @pytest.mark.usefixtures("own_log")

@@ -275,7 +275,14 @@ def test_what_may_differ_between_a_job_and_its_restart():
         *("learning_rate_schedule", "optimizer", "passes_per_epoch", "recipe", "regularizers_l2"),
         *("reinitialize_top_layer", "relative_learning_rate", "seed", "train_only_on_top_layer"),
     }
-    compared = {"model_id", "pretrained_weights", "bbox_format", "invalid_boxes", "validation_split_ratio"}
+    compared = {
+        "model_id",
+        "pretrained_weights",
+        "bbox_format",
+        "invalid_boxes",
+        "invalid_images",
+        "validation_split_ratio",
+    }
     assert not settings(read({})).keys() & {*compared, "objective", "mixed_precision", "epochs", "xla"}
 
 

@@ -23,6 +23,7 @@ from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.geometry.box_coder import decode_boxes
 from sagemaker_object_detection.images.decoding import decode
 from sagemaker_object_detection.images.exif import exif_orientation
+from sagemaker_object_detection.images.headers import SAMPLE_BITS
 from sagemaker_object_detection.images.network_input import to_network_input
 from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS, detections
@@ -48,11 +49,14 @@ class ServingModel(tf.Module):
     module's attributes: TensorFlow would save every variable a second time under it.
     """
 
-    def __init__(self, detector: Detector, max_detections: int = MAX_DETECTIONS) -> None:
+    def __init__(
+        self, detector: Detector, max_detections: int = MAX_DETECTIONS, sample_bits: int = SAMPLE_BITS
+    ) -> None:
         super().__init__()
         self.weights = {variable.path: variable.value for variable in detector.variables}
         self._base = detector.base
         self._anchors = detector.anchors
+        self._sample_bits = sample_bits
         self._max_detections = max_detections
         self._predict: Callable[[tf.Tensor], Predictions] = lambda images: detector(images, training=False)
 
@@ -74,13 +78,15 @@ class ServingModel(tf.Module):
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def detect_encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """B encoded images (JPEG or PNG), string [B], turned as their EXIF orientation says, and so are boxes. Outputs
-        as `_outputs` says: the raw ones would be megabytes of JSON for every image.
+        """B encoded images (JPEG or PNG), string [B], turned as their EXIF orientation says, and so are boxes. Samples
+        of 16 bits are scaled as those of the training images were. Outputs as `_outputs` says: the raw ones would be
+        megabytes of JSON for every image.
         """
         base = self._base
 
         def prepare(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return to_network_input(decode(encoded, exif_orientation(encoded)), base)
+            image = decode(encoded, exif_orientation(encoded), sample_bits=self._sample_bits)
+            return to_network_input(image, base)
 
         size = base.input_size
         signature = (tf.TensorSpec([size, size, 3], tf.float32), tf.TensorSpec([3], tf.int32))
@@ -121,7 +127,7 @@ def export(
     """
     model.mkdir(parents=True, exist_ok=True)
     with work_folder(model, ".export-", abandoned=0.0) as temporary:
-        module = ServingModel(detector, max_detections)
+        module = ServingModel(detector, max_detections, info.get("sample_bits", SAMPLE_BITS))
         signatures = {"serving_default": module.detect, inference.SIGNATURE: module.detect_encoded}
         tf.saved_model.save(module, str(temporary / _UNFINISHED), signatures=signatures)
         _write_json(temporary / LABELS_FILE, {"labels": list(labels.names), "category_ids": list(labels.ids)})

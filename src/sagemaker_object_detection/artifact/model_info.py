@@ -4,7 +4,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,6 +14,7 @@ from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import read_regular
+from sagemaker_object_detection.images.headers import SAMPLE_BITS
 from sagemaker_object_detection.sentences import printable, shown
 from sagemaker_object_detection.weights.tree import ARTIFACT_MARK, MAX_MARK_BYTES
 
@@ -28,6 +29,8 @@ class ModelInfo:
 
     base: BaseModel
     labels: Labels
+    sample_bits: int = SAMPLE_BITS
+    """How many of the 16 bits of a sample its signature `encoded_images` takes for used."""
 
 
 class _Written(msgspec.Struct):
@@ -41,6 +44,7 @@ class _Written(msgspec.Struct):
 class _WrittenNow(_Written, kw_only=True):
     labels: list[str]
     category_ids: list[int | str]
+    sample_bits: Annotated[int, msgspec.Meta(ge=8, le=SAMPLE_BITS)] = SAMPLE_BITS
 
 
 def model_info(
@@ -52,6 +56,7 @@ def model_info(
     fingerprints: Mapping[str, str],
     epoch: int | None,
     metrics: Mapping[str, float],
+    sample_bits: int = SAMPLE_BITS,
 ) -> dict[str, Any]:
     """The content of the file.
 
@@ -62,6 +67,7 @@ def model_info(
         fingerprints: of each data set the job read, by channel.
         epoch: whose weights these are, 0-based; None for a first epoch that a stop cut short.
         metrics: of those weights, by the keys of `job.metrics`; empty where nothing was validated.
+        sample_bits: how many bits the samples of images of 16 bits used.
     """
     import keras  # late, because readers of the file need neither
     import tensorflow as tf
@@ -78,6 +84,7 @@ def model_info(
         "data_fingerprints": dict(fingerprints),
         "epoch": epoch,
         "metrics": dict(metrics),
+        "sample_bits": sample_bits,
         "versions": {
             "sagemaker-object-detection": __version__,
             "python": platform.python_version(),
@@ -120,7 +127,7 @@ def read_model_info(model: Path) -> ModelInfo:
     if not ids or len(names) != len(ids) or len(set(ids)) != len(ids):
         counts = f"{len(names)} labels for {len(ids)} category_ids, {len(set(ids))} of them different"
         raise _no_description(path, counts)
-    return ModelInfo(base, Labels(ids=ids, names=names))
+    return ModelInfo(base, Labels(ids=ids, names=names), classes.sample_bits)
 
 
 def _no_description(path: Path, reason: str) -> UserError:

@@ -14,6 +14,7 @@ from msgspec.structs import FieldInfo
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
+from sagemaker_object_detection.images.signatures import other_than_json
 from sagemaker_object_detection.sentences import described, is_printable, shortlist
 
 ANNOTATIONS_FILE = "annotations.json"
@@ -102,6 +103,7 @@ class _InvalidEntryError(Exception):
     """The message is the rest of the sentence."""
 
 
+_DOCUMENT = "Expected a JSON object with the lists images and annotations"
 _Entry = TypeVar("_Entry", ImageEntry, AnnotationEntry, CategoryEntry)
 
 
@@ -164,10 +166,13 @@ def _id_of(entry: object) -> Id | None:
 
 def _parse(raw: bytes) -> dict[str, Any]:
     if not raw.strip():
-        raise UnreadableFileError("is empty. Expected a JSON object with the lists images and annotations.")
+        raise UnreadableFileError(f"is empty. {_DOCUMENT}.")
     try:
         content = strict_json.parse(raw)
     except JsonError as error:
+        if other := other_than_json(raw):
+            name, remedy = other
+            raise UnreadableFileError(f"is {name}. {_DOCUMENT}: {remedy}.") from None
         raise UnreadableFileError(f"{error}. {error.advice}.") from None
     if not isinstance(content, dict):
         found = described(content)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sagemaker_object_detection.images.headers import SAMPLE_BITS
+
 if TYPE_CHECKING:
     from sagemaker_object_detection.images.decoded import DecodedImages
 
@@ -46,7 +48,8 @@ class Dataset:
     float32 [M, 4], ymin xmin ymax xmax, normalised. classes: int32 [M], 0-based. fingerprint: changes when any of this,
     or the size of an image file, changes; not with the folder. decoded: where the checks left the pixels of images.
     renamed: the files, below the folder, of those names that are not their paths. ignored: the regions that are no
-    objects, None if there are none.
+    objects, None if there are none. sample_bits: how many bits the samples of images of 16 bits use, in all channels
+    together.
     """
 
     images: Path
@@ -61,6 +64,7 @@ class Dataset:
     decoded: "DecodedImages | None" = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     ignored: IgnoredRegions | None = None
+    sample_bits: int = SAMPLE_BITS
 
     @property
     def files(self) -> list[str]:

@@ -5,7 +5,7 @@ Nothing is decoded here, so this takes seconds and no TensorFlow; `load.py` deco
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
 from sagemaker_object_detection.dataset.image_names import Search, files_of_channel, is_file_name, leads_elsewhere
 from sagemaker_object_detection.dataset.problems import Problem
-from sagemaker_object_detection.images.headers import MISSING, Header, UnusableImageError, read_headers
+from sagemaker_object_detection.images.headers import MISSING, UNUSABLE, Header, UnusableImageError, read_headers
 
 IMAGES_FOLDER = "images"
 _LEAVES = f"is a link that leaves the channel. Put the file itself into {IMAGES_FOLDER}/."
@@ -27,7 +27,8 @@ class CheckedImages:
     headers: None where the file cannot be used. paths: likewise. sizes: int64 [N, 2], height and
     width as displayed, from the annotations where the file cannot be used, 0 where neither says. orientations: uint8
     [N], EXIF orientation to apply.
-    notes: sentences on files that were taken though they are called otherwise.
+    notes: sentences on files that were taken though they are called otherwise. unusable: what is wrong with files that
+    can never be used, by the index of the image; they are among the problems too.
     """
 
     headers: list[Header | None]
@@ -35,11 +36,18 @@ class CheckedImages:
     sizes: np.ndarray
     orientations: np.ndarray
     notes: tuple[str, ...] = ()
+    unusable: Mapping[int, Problem] = field(default_factory=dict)
 
     @property
     def turned(self) -> int:
         """How many images have an EXIF orientation that is applied."""
         return int((self.orientations > 1).sum())
+
+    @property
+    def turned_by_xmp(self) -> int:
+        """How many of these say it in XMP data alone."""
+        pairs = zip(self.headers, self.orientations.tolist(), strict=True)
+        return sum(header is not None and header.from_xmp and applied > 1 for header, applied in pairs)
 
     @property
     def ignored(self) -> int:
@@ -55,9 +63,13 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
     elsewhere: list[int] = []
     paths: dict[int, Path] = {}
     used: dict[str, int] = {}
+    files: dict[int, Problem] = {}
 
     def add(index: int, kind: str, rest: str) -> None:
-        problems.append(Problem(table.channel, kind, f"{table.image(index)} {rest}"))
+        problem = Problem(table.channel, kind, f"{table.image(index)} {rest}")
+        problems.append(problem)
+        if kind in UNUSABLE:
+            files[index] = problem
 
     unusable = _unusable_folder(table, folder)
     if unusable is not None:
@@ -116,7 +128,7 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
     ]
     if names and folder == table.folder and not table.addresses:
         told.append(f"{table.channel}: there is no folder {IMAGES_FOLDER}/; the images were taken from {folder}.")
-    return replace(images, notes=tuple(told)), problems
+    return replace(images, notes=tuple(told), unusable=files), problems
 
 
 def images_folder(channel: Path) -> Path:

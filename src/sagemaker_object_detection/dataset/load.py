@@ -6,8 +6,8 @@ import os
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from sagemaker_object_detection.dataset.annotations import Dataset, IgnoredRegio
 from sagemaker_object_detection.dataset.check_boxes import CheckedBoxes, check_boxes
 from sagemaker_object_detection.dataset.check_classes import check_names
 from sagemaker_object_detection.dataset.check_images import CheckedImages, check_images, images_folder
+from sagemaker_object_detection.dataset.check_pixels import drop_unusable, flat_images, pixel_warnings, used_bits
 from sagemaker_object_detection.dataset.problems import (
     ChannelReport,
     DataError,
@@ -27,7 +28,8 @@ from sagemaker_object_detection.dataset.problems import (
 from sagemaker_object_detection.dataset.split import split_images
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.images.decoded import DecodedImages, room_for_pixels
-from sagemaker_object_detection.images.decoding import check_decoding
+from sagemaker_object_detection.images.decoding import Pixels, check_decoding
+from sagemaker_object_detection.images.headers import UNUSABLE, UnusableImageError
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.sentences import listed, shortlist
 
@@ -45,9 +47,30 @@ class Splits:
 
 @dataclass(frozen=True, eq=False)
 class _Channel:
+    """pixels: of the images that decode, by index. dropped: what is wrong with those that are left out."""
+
     table: AnnotationTable
     images: CheckedImages
     boxes: CheckedBoxes
+    pixels: Mapping[int, Pixels] = field(default_factory=dict)
+    dropped: Mapping[int, Problem] = field(default_factory=dict)
+
+    @property
+    def used(self) -> np.ndarray:
+        """int64 [n], the images that are not left out, ascending."""
+        return np.setdiff1d(np.arange(len(self.table.file_names)), list(self.dropped))
+
+    @property
+    def with_boxes(self) -> np.ndarray:
+        """bool [N], the images that have objects."""
+        found = np.zeros(len(self.table.file_names), bool)
+        found[self.images_of_boxes] = True
+        return found
+
+    @property
+    def images_of_boxes(self) -> np.ndarray:
+        """int64 [m], index of the image of each object."""
+        return np.asarray(self.table.box_images[self.boxes.rows[self.is_object]])
 
     @property
     def is_object(self) -> np.ndarray:
@@ -86,7 +109,13 @@ def load_splits(
     folders = {"training": training} | ({"validation": validation} if validation is not None else {})
     checked = [_check_channel(name, folder, hyperparameters, problems, warnings) for name, folder in folders.items()]
     channels = {channel.table.channel: channel for channel in checked if channel is not None}
-    decoded = _check_decoding(list(channels.values()), stop, problems)
+    lenient = hyperparameters.invalid_images == "drop"
+    decoded, outcomes = _check_decoding(list(channels.values()), stop)
+    for channel, outcome in zip(list(channels.values()), outcomes, strict=True):
+        channels[channel.table.channel] = _judge_decoding(channel, outcome, lenient, problems, warnings)
+    sample_bits = used_bits(pixels for channel in channels.values() for pixels in channel.pixels.values())
+    for channel in channels.values():
+        warnings += pixel_warnings(channel.table, channel.images, channel.pixels, channel.with_boxes, sample_bits)
     labels = None
     if "training" in channels:
         labels, warned = _labels(channels["training"].table)
@@ -103,17 +132,19 @@ def load_splits(
             write_report(report_folder, problems, [], warnings)
         raise DataError(problems)
 
-    parts = {name: (channel, np.arange(len(channel.table.file_names))) for name, channel in channels.items()}
+    parts = {name: (channel, channel.used) for name, channel in channels.items()}
     ratio = hyperparameters.validation_split_ratio
     if validation is None and ratio > 0:
         whole = channels["training"]
-        has_boxes = np.zeros(len(whole.table.file_names), bool)
-        has_boxes[whole.table.box_images[whole.boxes.rows[whole.is_object]]] = True
-        kept, held_out = split_images(whole.table.file_names, has_boxes, ratio, hyperparameters.seed)
-        parts = {"training": (whole, kept), "validation": (whole, held_out)}
-        logger.info("No validation channel: %d of %d images are held out of training.", len(held_out), len(has_boxes))
+        used = whole.used
+        names = [whole.table.file_names[index] for index in used]
+        kept, held_out = split_images(names, whole.with_boxes[used], ratio, hyperparameters.seed)
+        parts = {"training": (whole, used[kept]), "validation": (whole, used[held_out])}
+        logger.info("No validation channel: %d of %d images are held out of training.", len(held_out), len(used))
 
-    datasets = {name: _dataset(channel, chosen, labels, decoded) for name, (channel, chosen) in parts.items()}
+    datasets = {
+        name: _dataset(channel, chosen, labels, decoded, sample_bits) for name, (channel, chosen) in parts.items()
+    }
     reports = [_channel_report(name, channels.get(name), dataset) for name, dataset in datasets.items()]
     for report in reports:
         missing = [label for label, count in report.boxes_per_class.items() if count == 0]
@@ -141,12 +172,17 @@ def _check_channel(
     warnings += table.notes
     problems += _check_names(table)
     images, found = check_images(table)
+    sizes = images.sizes
+    if hyperparameters.invalid_images == "drop":
+        # Judged when all are decoded; until then nothing is said of their boxes either.
+        unusable = set(images.unusable.values())
+        found = [problem for problem in found if problem not in unusable]
+        sizes = sizes.copy()
+        sizes[list(images.unusable)] = 0
     problems += found
     warnings += images.notes
     lenient = hyperparameters.invalid_boxes == "drop"
-    boxes, found, warned = check_boxes(
-        table, images.sizes, table.bbox_format or hyperparameters.bbox_format, lenient=lenient
-    )
+    boxes, found, warned = check_boxes(table, sizes, table.bbox_format or hyperparameters.bbox_format, lenient=lenient)
     problems += found
     warnings += warned
     channel = _Channel(table, images, boxes)
@@ -162,30 +198,59 @@ def _check_channel(
     return channel
 
 
-def _check_decoding(channels: Sequence[_Channel], stop: StopSignal, problems: list[Problem]) -> DecodedImages | None:
-    """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept."""
+_Outcomes = dict[int, UnusableImageError | Pixels]
+"""Of the images of a channel whose headers are good, by index."""
+
+
+def _check_decoding(channels: Sequence[_Channel], stop: StopSignal) -> tuple[DecodedImages | None, list[_Outcomes]]:
+    """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept, and what it is
+    like, for each channel."""
+    outcomes: list[_Outcomes] = [{} for _ in channels]
     todo = [
-        (channel.table, index, path, header)
-        for channel in channels
+        (number, index, path, header)
+        for number, channel in enumerate(channels)
         for index, (path, header) in enumerate(zip(channel.images.paths, channel.images.headers, strict=True))
         if path is not None and header is not None
     ]
     if not todo:
-        return None
+        return None, outcomes
     decoded = DecodedImages(room_for_pixels(max(header.height * header.width for *_, header in todo)))
     started = time.monotonic()
     logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
-    outcomes = check_decoding(
+    found = check_decoding(
         [path for _, _, path, _ in todo],
         [header for *_, header in todo],
         stop,
         decoded.keep,
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
-    for (table, index, *_), outcome in zip(todo, outcomes, strict=True):
-        if outcome is not None:
-            problems.append(Problem(table.channel, outcome.kind, f"{table.image(index)} {outcome}"))
-    return decoded
+    for (number, index, *_), outcome in zip(todo, found, strict=True):
+        outcomes[number][index] = outcome
+    return decoded, outcomes
+
+
+def _judge_decoding(
+    channel: _Channel, outcomes: _Outcomes, lenient: bool, problems: list[Problem], warnings: list[str]
+) -> _Channel:
+    """The channel with what its images are like, and those left out that cannot be used, if that is asked for."""
+    table = channel.table
+    faults = {
+        index: Problem(table.channel, outcome.kind, f"{table.image(index)} {outcome}")
+        for index, outcome in outcomes.items()
+        if isinstance(outcome, UnusableImageError)
+    }
+    pixels = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, Pixels)}
+    channel = replace(channel, pixels=pixels)
+    if not lenient:
+        problems += faults.values()
+        return channel
+    passing = {index: problem for index, problem in faults.items() if problem.kind not in UNUSABLE}
+    unusable = {index: problem for index, problem in faults.items() if index not in passing}
+    unusable |= channel.images.unusable
+    found, warned = drop_unusable(table, unusable, channel.images_of_boxes)
+    problems += [*found, *passing.values()]
+    warnings += warned
+    return replace(channel, dropped={} if found else dict(sorted(unusable.items())))
 
 
 def _labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
@@ -261,7 +326,9 @@ def _check_classes(validation: AnnotationTable, training: AnnotationTable, label
     return problems
 
 
-def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: DecodedImages | None) -> Dataset:
+def _dataset(
+    channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: DecodedImages | None, sample_bits: int
+) -> Dataset:
     """The chosen images of a channel (ascending indices) and their boxes."""
     table, images, boxes = channel.table, channel.images, channel.boxes
     new_index = np.full(len(table.file_names), -1, np.int64)
@@ -296,6 +363,8 @@ def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: Dec
     digested = columns | ({f"ignored {name}": column for name, column in regions.items()} if ignored else {})
     for name, column in digested.items():
         digest.update(f"{name} {column.dtype.str} {column.shape}".encode() + np.ascontiguousarray(column).tobytes())
+    if any(channel.pixels[index].sample_bits is not None for index in chosen.tolist()):
+        digest.update(f"sample bits {sample_bits}".encode())  # which depend on the other images too
     folder = images_folder(table.folder)
     below = len(os.fspath(folder)) + 1
     files = {table.file_names[index]: os.fspath(path)[below:] for index in chosen if (path := images.paths[index])}
@@ -307,6 +376,7 @@ def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: Dec
         decoded=decoded,
         fingerprint=digest.hexdigest(),
         ignored=ignored,
+        sample_bits=sample_bits,
         **columns,
     )
 
@@ -314,6 +384,7 @@ def _dataset(channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: Dec
 def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> ChannelReport:
     """What is in the data set. What was done to the channel is told once, with images held out of it included."""
     counts = np.bincount(dataset.classes, minlength=len(dataset.labels))
+    pixels = channel.pixels.values() if channel else ()
     return ChannelReport(
         channel=name,
         images=len(dataset.file_names),
@@ -324,6 +395,12 @@ def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> Ch
         dropped_boxes=channel.boxes.dropped if channel else 0,
         exif_turned_images=channel.images.turned if channel else 0,
         exif_ignored_images=channel.images.ignored if channel else 0,
+        xmp_turned_images=channel.images.turned_by_xmp if channel else 0,
+        deep_images=sum(each.sample_bits is not None for each in pixels),
+        sample_bits=dataset.sample_bits,
+        transparent_images=sum(each.see_through for each in pixels),
+        flat_images=len(flat_images(channel.pixels, channel.with_boxes, dataset.sample_bits)) if channel else 0,
+        dropped_images=tuple(problem.text for problem in channel.dropped.values()) if channel else (),
         repeated_boxes=channel.boxes.repeated if channel else 0,
         conventions=channel.boxes.conventions if channel else "",
         ignored_regions=0 if dataset.ignored is None else len(dataset.ignored.boxes),
@@ -338,7 +415,12 @@ def _summary(report: ChannelReport) -> str:
         (report.dropped_boxes, "boxes left out"),
         (report.repeated_boxes, "boxes that are there already left out"),
         (report.exif_turned_images, "images turned as their EXIF orientation says"),
+        (report.xmp_turned_images, "of these by XMP alone"),
         (report.exif_ignored_images, "EXIF orientations ignored, as the annotated sizes ask"),
+        (report.deep_images, f"images of 16 bits a sample, of which {report.sample_bits} are used"),
+        (report.transparent_images, "transparent images seen on white"),
+        (report.flat_images, "images with boxes that are all but of one colour"),
+        (len(report.dropped_images), "images left out"),
     )
     told = "".join(f"; {what}: {count}" for count, what in notes if count)
     classes = listed([f"{name} {count}" for name, count in report.boxes_per_class.items()], _CLASSES_SHOWN)

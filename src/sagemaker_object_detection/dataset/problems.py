@@ -9,6 +9,7 @@ import msgspec
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files.whole import whole_file
+from sagemaker_object_detection.images.headers import SAMPLE_BITS
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,18 @@ class ChannelReport:
     exif_turned_images: int
     exif_ignored_images: int
     """Carry an EXIF orientation, but their annotations are for the pixels as stored."""
+    xmp_turned_images: int = 0
+    """Of those that are turned: their orientation is in XMP data alone."""
+    deep_images: int = 0
+    """Have 16 bits a sample."""
+    sample_bits: int = SAMPLE_BITS
+    """How many of these 16 bits all channels use; the upper 8 of them are what is seen."""
+    transparent_images: int = 0
+    """Are transparent in part, and seen on white."""
+    flat_images: int = 0
+    """Have boxes, but are all but of one colour."""
+    dropped_images: tuple[str, ...] = ()
+    """What is wrong with images that were left out, a sentence each."""
     ignored_regions: int = 0
     """Crowds, and what is marked so: neither learned nor counted as mistakes."""
     repeated_boxes: int = 0

@@ -34,6 +34,7 @@ class ImageReader:
             for number in range(1, MAX_HALVINGS + 1):
                 halvings[jpeg & (dataset.sizes.min(axis=1) >= 2**number * KEPT_SIDES * input_size)] = number
         in_bytes = 3 * halved(dataset.sizes, halvings[:, np.newaxis]).astype(np.int64).prod(axis=1)
+        self._sample_bits = dataset.sample_bits
         self._decoded = dataset.decoded or DecodedImages(0)
         paths = [dataset.images / file for file in files]
         keys, kept = self._decoded.reserve(paths, halvings.tolist(), in_bytes.tolist())
@@ -78,7 +79,7 @@ class ImageReader:
         path = tf.strings.join([self._folder, self._files[index]], separator="/")
         contents = tf.io.read_file(path)
         halvings = tf.where(tf.io.is_jpeg(contents), self._halvings[index], 0)
-        image = decode(contents, self._orientations[index], halvings)
+        image = decode(contents, self._orientations[index], halvings, self._sample_bits)
         # The boxes are for the image that was checked. Another one in its place would be trained on without a word.
         expected = halved(self._full_sizes[index], halvings)
         same = tf.debugging.assert_equal(tf.shape(image)[:2], expected, "not the image that was checked")

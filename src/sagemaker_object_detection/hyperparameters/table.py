@@ -328,6 +328,13 @@ class Hyperparameters:
         default="error",
         on_resume="compared",
     )
+    invalid_images: str = extension(
+        Choice(("error", "drop")),
+        "What happens to images whose files are missing, empty, damaged, too large or of another format: drop leaves "
+        "them out with their boxes and lists them, up to a tenth of a channel.",
+        default="error",
+        on_resume="compared",
+    )
     max_detections: int | None = extension(
         Integer(1, MAX_DETECTIONS, auto=True),
         "The most detections of an image, in the model's answers and in validation. Auto: the least of 100, 200, 300, "

@@ -86,7 +86,7 @@ def room_for_pixels(largest: int) -> int:
         largest: pixels of the largest image; decoding several like it at once must fit beside what is kept.
     """
     available = available_memory()
-    return max(0, min(int(SHARE * available), available - (os.cpu_count() or 1) * BYTES_PER_PIXEL * largest))
+    return max(0, min(int(SHARE * available), available - int((os.cpu_count() or 1) * BYTES_PER_PIXEL * largest)))
 
 
 def may_be_halved(file_name: str) -> bool:

@@ -3,26 +3,45 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
-from sagemaker_object_detection.images.headers import Header, UnusableImageError, unreadable
+from sagemaker_object_detection.images.headers import (
+    DAMAGED,
+    SAMPLE_BITS,
+    Header,
+    UnusableImageError,
+    undecodable,
+    unreadable,
+)
+from sagemaker_object_detection.images.signatures import PNG_SIGNATURE
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
 MAX_HALVINGS = 3
 """How often libjpeg can halve both sides of an image while it decodes, at a fraction of the cost."""
+MIN_SPAN = 16
+"""Levels of 256: an image whose channels all span fewer is all but of one colour."""
+DARK = 3
+"""Bits that an image uses less than others, from which on it is dark: an eighth of the levels is left."""
+_BIT_DEPTH_AT = 24
+"""Where a PNG file has its bits per sample (ISO/IEC 15948, 11.2.2)."""
 
 
-def decode_stored(contents: tf.Tensor, halvings: int = 0) -> tf.Tensor:
+def decode_stored(contents: tf.Tensor, halvings: int = 0, sample_bits: int = SAMPLE_BITS) -> tf.Tensor:
     """Decode a JPEG or PNG as its pixels are stored, ignoring EXIF.
 
-    Grey, palette and CMYK images become RGB, alpha is left out, 16-bit samples keep their high byte.
+    Grey, palette and CMYK images become RGB. What is transparent is seen on white, as a browser's page shows it: the
+    colours that a file has there are hidden, and arbitrary. Colour profiles and gamma are ignored.
 
     Args:
         contents: scalar string, the bytes of the file.
         halvings: how often both sides of a JPEG are halved, up to MAX_HALVINGS; pixels are averaged. A PNG stays whole.
+        sample_bits: how many of the 16 bits of a sample the data uses, from 8 to 16, where a PNG has so many: the upper
+            8 of these are kept, and larger samples are 255. Cameras of 10 to 14 bits leave the others 0.
 
     Returns:
         uint8 [H, W, 3]; halved sides are rounded up.
@@ -30,11 +49,17 @@ def decode_stored(contents: tf.Tensor, halvings: int = 0) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: the bytes are damaged or of another format.
     """
-    # The JPEG op recognises PNG by its signature. Its default, faster DCT differs from other decoders by a few levels.
-    return tf.io.decode_jpeg(contents, channels=3, ratio=2**halvings, dct_method="INTEGER_ACCURATE")
+    return tf.cond(
+        _is_png(contents), lambda: _decode_png(contents, sample_bits), lambda: _decode_plain(contents, halvings)
+    )
 
 
-def decode(contents: tf.Tensor, orientation: tf.Tensor, halvings: tf.Tensor | None = None) -> tf.Tensor:
+def decode(
+    contents: tf.Tensor,
+    orientation: tf.Tensor,
+    halvings: tf.Tensor | None = None,
+    sample_bits: int = SAMPLE_BITS,
+) -> tf.Tensor:
     """As `decode_stored`, but upright: uint8 [H, W, 3], H and W as displayed.
 
     Args:
@@ -42,9 +67,49 @@ def decode(contents: tf.Tensor, orientation: tf.Tensor, halvings: tf.Tensor | No
         halvings: scalar int32.
     """
     if halvings is None:
-        return apply_orientation(decode_stored(contents), orientation)
-    branches = [partial(decode_stored, contents, number) for number in range(MAX_HALVINGS + 1)]
-    return apply_orientation(tf.switch_case(halvings, branches), orientation)
+        return apply_orientation(decode_stored(contents, sample_bits=sample_bits), orientation)
+    branches = [partial(_decode_plain, contents, number) for number in range(MAX_HALVINGS + 1)]
+    image = tf.cond(
+        _is_png(contents), lambda: _decode_png(contents, sample_bits), lambda: tf.switch_case(halvings, branches)
+    )
+    return apply_orientation(image, orientation)
+
+
+def _is_png(contents: tf.Tensor) -> tf.Tensor:
+    return tf.strings.substr(contents, 0, len(PNG_SIGNATURE)) == PNG_SIGNATURE
+
+
+def _decode_plain(contents: tf.Tensor, halvings: int = 0) -> tf.Tensor:
+    """A JPEG, or a PNG of 8 bits that is opaque; of another PNG alpha is left out, and samples keep their high byte."""
+    # The JPEG op recognises PNG by its signature. Its default, faster DCT differs from other decoders by a few levels.
+    return tf.io.decode_jpeg(contents, channels=3, ratio=2**halvings, dct_method="INTEGER_ACCURATE")
+
+
+def _decode_png(contents: tf.Tensor, sample_bits: int) -> tf.Tensor:
+    depth = tf.cast(tf.io.decode_raw(tf.strings.substr(contents, _BIT_DEPTH_AT, 1), tf.uint8)[0], tf.int32)
+    layers = tf.cond(
+        depth == 16,
+        lambda: _upper_bits(tf.io.decode_png(contents, channels=4, dtype=tf.uint16), sample_bits),
+        lambda: tf.io.decode_png(contents, channels=4),
+    )
+    # Where a file of fewer bits than 8 has no transparency, TensorFlow writes their largest number as alpha.
+    opaque = tf.cast(tf.minimum(tf.bitwise.left_shift(1, depth) - 1, 255), tf.uint8)
+    return tf.cond(tf.reduce_all(layers[..., 3] == opaque), lambda: layers[..., :3], lambda: _on_white(layers))
+
+
+def _upper_bits(samples: tf.Tensor, sample_bits: int) -> tf.Tensor:
+    """Colours of so many bits, and alpha of 16, in 8: uint16 [H, W, 4] to uint8 [H, W, 4]."""
+    colours = tf.minimum(tf.bitwise.right_shift(samples[..., :3], tf.constant(sample_bits - 8, tf.uint16)), 255)
+    alpha = tf.bitwise.right_shift(samples[..., 3:], tf.constant(8, tf.uint16))
+    return tf.concat([tf.cast(colours, tf.uint8), tf.cast(alpha, tf.uint8)], axis=-1)
+
+
+def _on_white(image: tf.Tensor) -> tf.Tensor:
+    """Colours and alpha, not premultiplied, uint8 [H, W, 4], composited over white: uint8 [H, W, 3]."""
+    # In integers, to the nearest level: (x + 128) * 257 / 2^16 is x / 255 rounded, for every x up to 255 * 255.
+    alpha, eight = tf.cast(image[..., 3:], tf.uint16), tf.constant(8, tf.uint16)
+    scaled = tf.cast(image[..., :3], tf.uint16) * alpha + ((255 - alpha) * 255 + 128)
+    return tf.cast(tf.bitwise.right_shift(scaled + tf.bitwise.right_shift(scaled, eight), eight), tf.uint8)
 
 
 def apply_orientation(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -69,37 +134,103 @@ def apply_orientation(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(image, [None, None, 3])
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """What the pixels of a good image are like.
+
+    span: how many levels the channel spans that varies most, of the samples as they are stored; of 8 bits at least as
+    far as that is less than MIN_SPAN. sample_bits: how many
+    bits the largest sample takes, at least 8; None for an image of 8 bits. see_through: not all of it is opaque.
+    """
+
+    span: int
+    sample_bits: int | None = None
+    see_through: bool = False
+
+    def fits(self, sample_bits: int) -> bool:
+        """Whether the samples of an image of 16 bits use about so many: no more, and not so few that it is dark."""
+        bits = self.sample_bits or sample_bits
+        return sample_bits - DARK < bits <= sample_bits
+
+    def is_flat(self, sample_bits: int) -> bool:
+        """Whether there is all but nothing to see, where 16 bits are decoded with so many in use."""
+        return self.span >> (sample_bits - 8 if self.sample_bits is not None else 0) < MIN_SPAN
+
+
 def check_decoding(
     paths: Sequence[Path],
     headers: Sequence[Header],
     stop: StopSignal = NEVER,
     keep: Callable[[Path, tf.Tensor], None] = lambda path, image: None,
-) -> list[UnusableImageError | None]:
-    """Decode every file once, as training will, on all cores: what is wrong with each, or None.
+) -> list[UnusableImageError | Pixels]:
+    """Decode every file once, as training will, on all cores: what its pixels are like, or what is wrong with it.
 
     Args:
-        keep: is handed the pixels of every good image that no EXIF orientation turns, uint8 [H, W, 3], by all threads.
+        keep: is handed the pixels of every good image that no EXIF orientation turns, uint8 [H, W, 3], by all threads;
+            not of images of 16 bits, whose pixels depend on what the others use.
 
     Raises:
         StoppedError: `stop` was requested.
     """
 
-    def examine(index: int) -> UnusableImageError | None:
+    def examined(index: int) -> UnusableImageError | Pixels:
         stop.check()
+        header = headers[index]
         try:
             contents = paths[index].read_bytes()
             with tf.device("CPU:0"):
-                image = decode_stored(tf.constant(contents))
+                image, pixels = _examined(tf.constant(contents), header)
         except OSError as error:
             return unreadable(error)
         except (tf.errors.OpError, ValueError):
-            text = "cannot be decoded: the file is cut short or damaged. Replace it."
-            return UnusableImageError("damaged images", text)
-        if tuple(image.shape[:2]) != headers[index].stored:
-            return UnusableImageError("damaged images", "decodes to another size than its header says. Replace it.")
-        if headers[index].orientation == 1:
+            return undecodable()
+        if tuple(image.shape[:2]) != header.stored:
+            return UnusableImageError(DAMAGED, "decodes to another size than its header says. Replace it.")
+        if header.orientation == 1 and pixels.sample_bits is None:
             keep(paths[index], image)
-        return None
+        return pixels
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(examine, range(len(paths))))
+        return list(pool.map(examined, range(len(paths))))
+
+
+def examine(contents: bytes, header: Header) -> Pixels:
+    """What the pixels of a file that decodes are like."""
+    with tf.device("CPU:0"):
+        return _examined(tf.constant(contents), header)[1]
+
+
+def _examined(encoded: tf.Tensor, header: Header) -> tuple[tf.Tensor, Pixels]:
+    """Pixels as `decode_stored` has them, and what they are like; of 16 bits the samples, [H, W, 4]."""
+    if header.deep:
+        samples = tf.io.decode_png(encoded, channels=4, dtype=tf.uint16)
+        stored = _view(samples)
+        bits = max(8, int(stored[..., :3].max()).bit_length())
+        return samples, Pixels(_span(stored[..., :3]), bits, bool(stored[..., 3].min() < 2**16 - 1))
+    if header.has_transparency:
+        layers = tf.io.decode_png(encoded, channels=4)
+        see_through = bool(_view(layers)[..., 3].min() < 255)
+        image = _on_white(layers) if see_through else layers[..., :3]
+        return image, Pixels(_span(_view(image)), see_through=see_through)
+    image = _decode_plain(encoded)
+    return image, Pixels(_span(_view(image)))
+
+
+def _view(image: tf.Tensor) -> np.ndarray:
+    """Without a copy; the tensor must outlive it."""
+    return np.asarray(memoryview(image))
+
+
+def _span(image: np.ndarray) -> int:
+    """How many levels the channel spans that varies most, [H, W, C]. Of 8 bits no more than MIN_SPAN of them are looked
+    for: a few places tell of nearly every image, in microseconds, that it is not flat."""
+    count = image.shape[-1]
+    if image.dtype == np.uint8:
+        for places in (8, 64):
+            rows, columns = (max(1, side // places) for side in image.shape[:2])
+            few = image[::rows, ::columns].tobytes()  # which costs half of what NumPy takes for so little
+            span = max(max(few[channel::count]) - min(few[channel::count]) for channel in range(count))
+            if span >= MIN_SPAN:
+                return span
+    channels = np.ascontiguousarray(image.reshape(-1, count).T)
+    return int((channels.max(axis=1) - channels.min(axis=1)).max())

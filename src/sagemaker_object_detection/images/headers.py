@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import threading
 import warnings
 import zlib
@@ -9,56 +10,52 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from sagemaker_object_detection.files.regular import open_regular
+from sagemaker_object_detection.images.signatures import JPEG, PNG, START, kind_of
 
 MAX_PIXELS = 2**26
 """Larger images are refused: a small file can claim any size ("decompression bomb"). At BYTES_PER_PIXEL the largest
-takes 1.7 GB, on every core at once, and no training instance of SageMaker has less than 2 GB for each of its cores. The
+takes 1.9 GB, on every core at once, and no training instance of SageMaker has less than 2 GB for each of its cores. The
 largest full-frame cameras make 61 million pixels."""
-BYTES_PER_PIXEL = 26
-"""Measured, what a pixel takes on its way to the network's input at most (a photograph that has to be turned); it is 9
-where it is only decoded (a progressive JPEG)."""
+BYTES_PER_PIXEL = 28.5
+"""Measured, what a pixel takes on its way to the network's input at most (a transparent image, or one of 16 bits a
+sample); it is 23 for a photograph that has to be turned, and 6 where a JPEG is only decoded."""
 MAX_SIDE = 10**6
 """What libpng takes, and so TensorFlow."""
 
+SAMPLE_BITS = 16
+"""Of the samples of a PNG of 16 bits, as long as it is not known how many of them the data uses."""
+DAMAGED, EMPTY, OTHER_FORMAT = "damaged images", "empty image files", "images of other formats"
 TOO_LARGE = "too large images"
 """What kind of problem an image beyond these limits is."""
 MISSING = "missing images"
+UNREADABLE = "unreadable images"
+UNUSABLE = frozenset((DAMAGED, EMPTY, MISSING, OTHER_FORMAT, TOO_LARGE))
+"""Kinds of problems of files that stay as they are, however often one tries: not UNREADABLE, which may pass."""
 _EXIF_ORIENTATION = 0x0112
 _MAX_WORKERS = 32
-# First bytes of what people put into a folder of images; offset, bytes, name.
-_SIGNATURES = (
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"GIF8", "a GIF image"),
-    (0, b"BM", "a BMP image"),
-    (0, b"II*\x00", "a TIFF image"),
-    (0, b"MM\x00*", "a TIFF image"),
-    (8, b"WEBP", "a WebP image"),
-    (4, b"ftypavif", "an AVIF image"),
-    (4, b"ftyphei", "a HEIC image"),
-    (4, b"ftypmif1", "a HEIC image"),
-    (0, b"\x00\x00\x00\x0cjP", "a JPEG 2000 image"),
-    (0, b"%PDF", "a PDF file"),
-    (0, b"<svg", "an SVG image"),
-    (0, b"<?xml", "an XML file"),
-    (0, b"<!DOCTYPE html", "a web page"),
-    (0, b"<html", "a web page"),
-    (0, b"PK\x03\x04", "a zip archive"),
-    (0, b"version https://git-lfs", "a Git LFS pointer, not the image itself"),
-)
-
+_UNUSUAL_BITS = re.compile(r"cannot handle (\d+)-bit layers")
+"""As Pillow says it."""
 _ONE_AT_A_TIME = threading.Lock()
 """Python's filter of warnings is the process's."""
 # Colour type -> bit depths.
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_PALETTE = 3
+_PNG_WITH_ALPHA = (4, 6)
 _MAX_PNG_EXIF_BYTES = 2**16
 _MAX_PNG_CHUNKS = 10_000
+MAX_XMP_BYTES = 2**16
+"""A JPEG's segment holds no more. Longer ones in a PNG are not looked at."""
+XMP_CHUNK = b"XML:com.adobe.xmp\0\0"
+"""How XMP data begins in a PNG's chunk iTXt that is not compressed (XMP specification, part 3)."""
+XMP_ORIENTATION = r"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\s*["'<]"""
+"""As an attribute or as an element; in what Python's regular expressions and TensorFlow's have in common."""
+_XMP_ORIENTATION = re.compile(XMP_ORIENTATION.encode())
 
 
 class UnusableImageError(Exception):
@@ -79,6 +76,12 @@ class Header:
     width: int
     orientation: int
     file_size: int
+    from_xmp: bool = False
+    """Whether the orientation is said in XMP data alone, which not every program reads."""
+    deep: bool = False
+    """16 bits a sample."""
+    has_transparency: bool = False
+    """There is an alpha channel, or a colour that stands for transparent; all may be opaque."""
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -103,37 +106,61 @@ def header_of(contents: bytes) -> Header:
 def _header_of(file: BinaryIO) -> Header:
     file_size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    start = file.read(32)
+    start = file.read(START)
     if not start:
-        raise UnusableImageError("empty image files", "is an empty file. Upload it again.")
-    names = (name for offset, signature, name in _SIGNATURES if start[offset : offset + len(signature)] == signature)
-    name = next(names, "not an image of a known format")
-    if name not in ("JPEG", "PNG"):
-        raise UnusableImageError("images of other formats", f"is {name}. Expected a JPEG or PNG image: convert it.")
+        raise UnusableImageError(EMPTY, "is an empty file. Upload it again.")
+    name, remedy = kind_of(start)
+    if name not in (JPEG, PNG):
+        raise UnusableImageError(OTHER_FORMAT, f"is {name}. Expected a JPEG or PNG image: {remedy}.")
     file.seek(0)
     try:
-        if name == "PNG":
-            width, height, exif = _png_size_and_exif(file)
-        else:
-            with Image.open(file, formats=("JPEG",)) as image:
-                width, height, exif = *image.size, image.info.get("exif")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        found = _png_header(file) if name == PNG else _jpeg_header(file)
+    except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the disk's, not the file's
             raise
         text = f"is a damaged {name} file: its header cannot be read. Replace it."
-        raise UnusableImageError("damaged images", text) from error
-    except Image.DecompressionBombError:
-        raise _too_large(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)}") from None
+        if bits := _UNUSUAL_BITS.search(str(error)):
+            text = f"is a JPEG of {bits[1]} bits a sample. Expected 8: convert it."
+        raise UnusableImageError(DAMAGED, text) from error
+    width, height = found.width, found.height
     if width * height > MAX_PIXELS:
-        raise _too_large(f"{width} x {height} = {width * height}")
+        pixels = f"{width} x {height} = {width * height}"
+        text = f"has too many pixels ({pixels}); at most {MAX_PIXELS} are accepted. Shrink it."
+        raise UnusableImageError(TOO_LARGE, text)
     if max(width, height) > MAX_SIDE:
         text = f"is {width} wide and {height} high; at most {MAX_SIDE} pixels on a side are accepted. Shrink it."
         raise UnusableImageError(TOO_LARGE, text)
-    return Header(height, width, _orientation(exif), file_size)
+    by_exif = _exif_orientation(found.exif)
+    orientation = by_exif or _xmp_orientation(found.xmp) or 1
+    return Header(
+        height=height,
+        width=width,
+        orientation=orientation,
+        file_size=file_size,
+        from_xmp=not by_exif and orientation > 1,
+        deep=found.deep,
+        has_transparency=found.has_transparency,
+    )
 
 
-def _png_size_and_exif(file: BinaryIO) -> tuple[int, int, bytes | None]:
-    """Width, height and EXIF data of a PNG file (ISO/IEC 15948), from all that stands before its pixels.
+class _Found(NamedTuple):
+    """What stands before the pixels of a file."""
+
+    width: int
+    height: int
+    exif: bytes | None
+    xmp: bytes | None
+    deep: bool = False
+    has_transparency: bool = False
+
+
+def _jpeg_header(file: BinaryIO) -> _Found:
+    with JpegImageFile(file) as image:
+        return _Found(*image.size, image.info.get("exif"), image.info.get("xmp"))
+
+
+def _png_header(file: BinaryIO) -> _Found:
+    """Of a PNG file (ISO/IEC 15948).
 
     Pillow reads every chunk before the pixels, and refuses files that every decoder takes: those with a damaged
     comment, or with one of more than a megabyte, as image editors write them.
@@ -152,19 +179,25 @@ def _png_size_and_exif(file: BinaryIO) -> tuple[int, int, bytes | None]:
         raise ValueError("pixels of an unknown kind")
     if not (0 < width < 2**31 and 0 < height < 2**31):
         raise ValueError("no pixels")
-    exif, has_palette = None, False
+    exif, xmp = None, None
+    has_palette, has_transparency = False, colours in _PNG_WITH_ALPHA
     for _ in range(_MAX_PNG_CHUNKS):
         length, kind = _begin_chunk(file)
         if kind == b"IDAT":
             if colours == _PNG_PALETTE and not has_palette:
                 raise ValueError("no palette")
-            return width, height, exif
+            return _Found(width, height, exif, xmp, deep=depth == 16, has_transparency=has_transparency)
         if kind == b"PLTE":
             has_palette = True
         elif not kind[0] & 0x20:  # a chunk that no decoder may skip
             raise ValueError("a chunk out of place")
+        has_transparency |= kind == b"tRNS"
         if kind == b"eXIf" and length <= _MAX_PNG_EXIF_BYTES:
             exif = file.read(length)
+            length = 0
+        elif kind == b"iTXt" and length <= MAX_XMP_BYTES:
+            text = file.read(length)
+            xmp = text if text.startswith(XMP_CHUNK) else xmp
             length = 0
         file.seek(length + 4, 1)
     raise ValueError("no pixels after ten thousand chunks")
@@ -178,28 +211,34 @@ def _begin_chunk(file: BinaryIO) -> tuple[int, bytes]:
     return int.from_bytes(start[:4], "big"), start[4:]
 
 
+def undecodable() -> UnusableImageError:
+    """A file whose header is good, but not its pixels, as a sentence."""
+    return UnusableImageError(DAMAGED, "cannot be decoded: the file is cut short or damaged. Replace it.")
+
+
 def unreadable(error: OSError) -> UnusableImageError:
     """A file that is there and cannot be read, as a sentence."""
     return UnusableImageError(
-        "unreadable images", f"cannot be read ({error.strerror}). Expected a JPEG or PNG file that may be read.", error
+        UNREADABLE, f"cannot be read ({error.strerror}). Expected a JPEG or PNG file that may be read.", error
     )
 
 
-def _too_large(pixels: str) -> UnusableImageError:
-    text = f"has too many pixels ({pixels}); at most {MAX_PIXELS} are accepted. Shrink it."
-    return UnusableImageError(TOO_LARGE, text)
-
-
-def _orientation(exif: bytes | None) -> int:
+def _exif_orientation(exif: bytes | None) -> int:
+    """0 where there is none that can be read."""
     if not exif:
-        return 1
+        return 0
     tags = Image.Exif()
     try:
         tags.load(exif)
-        value = tags.get(_EXIF_ORIENTATION, 1)
+        value = tags.get(_EXIF_ORIENTATION, 0)
     except Exception:  # Pillow raises many kinds for damaged EXIF, which no decoder minds
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        return 0
+    return value if isinstance(value, int) and 1 <= value <= 8 else 0
+
+
+def _xmp_orientation(xmp: bytes | None) -> int:
+    found = _XMP_ORIENTATION.search(xmp) if xmp else None
+    return int(found[1]) if found else 0
 
 
 def read_headers(paths: Sequence[Path]) -> list[Header | UnusableImageError]:

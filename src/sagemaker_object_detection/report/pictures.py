@@ -54,7 +54,8 @@ def draw_worst(dataset: Dataset, figures: Figures) -> list[Picture]:
 
 def _drawn(dataset: Dataset, bad: BadImage) -> Image.Image:
     contents = tf.io.read_file(str(dataset.path(bad.index)))
-    image = Image.fromarray(decode(contents, tf.constant(dataset.orientations[bad.index])).numpy())
+    orientation = tf.constant(dataset.orientations[bad.index])
+    image = Image.fromarray(decode(contents, orientation, sample_bits=dataset.sample_bits).numpy())
     longer = max(image.size)
     scale = min(max(longer, _SIDES[0]), _SIDES[1]) / longer
     if scale != 1:

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,16 @@ from PIL import Image
 from sagemaker_object_detection.artifact.inference import respond
 from sagemaker_object_detection.devices.prepare import prepare_to_answer
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.images.decoding import decode
-from sagemaker_object_detection.images.headers import Header, UnusableImageError, read_headers, unreadable
+from sagemaker_object_detection.images.decoding import decode, examine
+from sagemaker_object_detection.images.headers import (
+    Header,
+    UnusableImageError,
+    read_headers,
+    undecodable,
+    unreadable,
+)
 from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
+from sagemaker_object_detection.sentences import shortlist
 from sagemaker_object_detection.serving.coco_results import array_lines, coco_results, image_ids
 from sagemaker_object_detection.serving.image_files import ImageFile, find_images
 from sagemaker_object_detection.serving.predictor import Predictor
@@ -39,8 +46,11 @@ def predict_files(
     *,
     format: str = "jsonl",
     annotations: Path | None = None,
+    failed: Callable[[str], None] = log.warning,
 ) -> Iterator[str]:
     """The lines that answer images, one after the other as they are answered.
+
+    An image that cannot be answered ends nothing: its line says why, and COCO results leave it out.
 
     Images are turned as their EXIF orientation says, and so are boxes and drawings. They are answered one at a time, in
     the memory of the largest: on two cores, batches of two to sixteen photographs took no less time for each (SSD
@@ -53,10 +63,11 @@ def predict_files(
             folders may have the same name.
         format: "jsonl" for a JSON object in each line, or "coco" for one JSON array of COCO results.
         annotations: for "coco", says the ids of the images: see `image_ids`.
+        failed: is handed a sentence for each image that cannot be answered, as soon as that is known.
 
     Raises:
-        UserError: the folder is no model, or a file is no image that can be decoded, or `drawings` cannot be written,
-            or images have no ids. Nothing is answered then, unless only the decoder or the disk can tell.
+        UserError: the folder is no model, or none of the files is an image, or `drawings` cannot be written, or images
+            have no ids. Nothing is answered then, unless only the disk can tell.
     """
     if annotations is not None and format != "coco":
         raise UserError(
@@ -73,27 +84,37 @@ def predict_files(
     if drawings is not None:
         with writing("--draw", drawings):
             (drawings.parent if targets == [drawings] else drawings).mkdir(parents=True, exist_ok=True)
-    answers = _answers(predictor, files, headers, targets, min_score, named=targets == [drawings])
+    answers = _answers(predictor, files, headers, targets, min_score, failed, named=targets == [drawings])
     if format == "coco":
         yield from array_lines(
             result
             for answer, image_id, header in zip(answers, ids, headers, strict=True)
+            if isinstance(answer, dict) and isinstance(header, Header)
             for result in coco_results(answer, image_id, header.turned, predictor.labels.ids)
         )
         return
     for answer, file, target in zip(answers, files, targets, strict=True):
-        drawing = {"drawing": str(target)} if target is not None else {}
-        yield json.dumps({"image": str(file.path), **answer, "labels": predictor.labels.names, **drawing})
-
-
-def _headers(files: Sequence[ImageFile]) -> list[Header]:
-    headers, problems = [], []
-    for file, header in zip(files, read_headers([file.path for file in files]), strict=True):
-        if isinstance(header, UnusableImageError):
-            problems.append(f"image {str(file.path)!r} {header}")
+        image = {"image": str(file.path)}
+        if isinstance(answer, UnusableImageError):
+            yield json.dumps({**image, "error": _sentence(file, answer)})
         else:
-            headers.append(header)
-    if problems:
+            drawing = {"drawing": str(target)} if target is not None else {}
+            yield json.dumps({**image, **answer, "labels": predictor.labels.names, **drawing})
+
+
+def _sentence(file: ImageFile, error: UnusableImageError) -> str:
+    return f"image {str(file.path)!r} {error}"
+
+
+def _headers(files: Sequence[ImageFile]) -> list[Header | UnusableImageError]:
+    """Raises UserError where none of the files is an image."""
+    headers = read_headers([file.path for file in files])
+    problems = [
+        _sentence(file, header)
+        for file, header in zip(files, headers, strict=True)
+        if isinstance(header, UnusableImageError)
+    ]
+    if len(problems) == len(files):
         raise UserError(problems, listed=_MAX_LISTED)
     return headers
 
@@ -101,36 +122,62 @@ def _headers(files: Sequence[ImageFile]) -> list[Header]:
 def _answers(
     predictor: Predictor,
     files: Sequence[ImageFile],
-    headers: Sequence[Header],
+    headers: Sequence[Header | UnusableImageError],
     drawings: Sequence[Path | None],
     min_score: float,
+    failed: Callable[[str], None],
     *,
     named: bool,
-) -> Iterator[dict[str, Any]]:
-    """Of each image what `artifact.inference.respond` says, once it is drawn. named: whether somebody named the drawing
-    itself, and not a folder for it."""
+) -> Iterator[dict[str, Any] | UnusableImageError]:
+    """Of each image what `artifact.inference.respond` says, once it is drawn, or why there is no answer. named: whether
+    somebody named the drawing itself, and not a folder for it."""
     highest, drawn = 0.0, drawings[0] is None
+    unlike: list[str] = []
     for file, header, drawing in zip(files, headers, drawings, strict=True):
         try:
-            contents = file.path.read_bytes()
-            (outputs,) = predictor([contents])
-        except OSError as error:
-            raise UserError(f"image {str(file.path)!r} {unreadable(error)}") from error
-        except DamagedImageError as error:
-            raise UserError(f"image {str(file.path)!r}: cannot be decoded: cut short or damaged; replace it") from error
+            if isinstance(header, UnusableImageError):
+                raise header
+            contents, outputs = _answer(predictor, file)
+        except UnusableImageError as error:
+            failed(_sentence(file, error))
+            yield error
+            continue
+        if header.deep and not examine(contents, header).fits(predictor.sample_bits):
+            unlike.append(str(file.path))
         answer = respond(outputs, predictor.labels.names)
         if drawing is not None:
-            pixels = decode(tf.constant(contents), tf.constant(header.orientation)).numpy()
+            encoded, orientation = tf.constant(contents), tf.constant(header.orientation)
+            pixels = decode(encoded, orientation, sample_bits=predictor.sample_bits).numpy()
             marks = _marks(answer, predictor.labels.names, min_score)
             highest, drawn = max([highest, *answer["scores"]]), drawn or bool(marks)
             picture = draw(Image.fromarray(pixels), marks)
             with whole_file("--draw", drawing, named=named) as unfinished, writing("--draw", drawing):
                 picture.save(unfinished, format=_PICTURES[drawing.suffix.lower()])
         yield answer
+    if unlike:
+        log.warning(
+            "%d images of 16 bits a sample (%s) use other bits than the %d of the model's training images: they are "
+            "seen dark, or white where they are bright. Scale them as those were.",
+            len(unlike),
+            shortlist(unlike),
+            predictor.sample_bits,
+        )
     if not drawn:
         log.warning(
             "--draw: no box is drawn, because no score reaches --min-score %g; the highest is %.3g", min_score, highest
         )
+
+
+def _answer(predictor: Predictor, file: ImageFile) -> tuple[bytes, dict[str, Any]]:
+    """The file's contents and the model's outputs. Raises UnusableImageError where there are none."""
+    try:
+        contents = file.path.read_bytes()
+        (outputs,) = predictor([contents])
+    except OSError as error:
+        raise unreadable(error) from error
+    except DamagedImageError as error:
+        raise undecodable() from error
+    return contents, outputs
 
 
 def _marks(answer: Mapping[str, Any], labels: Sequence[str], min_score: float) -> list[Mark]:

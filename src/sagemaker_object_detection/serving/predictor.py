@@ -13,6 +13,7 @@ from sagemaker_object_detection.artifact.inference import SIGNATURE
 from sagemaker_object_detection.artifact.model_info import FILE_NAME, ModelInfo, read_model_info
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError, first_line
+from sagemaker_object_detection.images.headers import SAMPLE_BITS
 from sagemaker_object_detection.sentences import printable
 from sagemaker_object_detection.serving.published import find_model, load_published
 from sagemaker_object_detection.serving.queue import DamagedImageError, Outputs
@@ -39,6 +40,7 @@ class Predictor:
     def __init__(self, model: Path) -> None:
         found = find_model(model)
         self.labels: Labels
+        self.sample_bits = SAMPLE_BITS
         if not isinstance(found, ModelInfo):
             weights = found.fetch()
             assert weights is not None
@@ -47,7 +49,7 @@ class Predictor:
                 self._module, self._detect, self._detect_pixels = module, module.detect_encoded, module.detect
                 return
             model, found = weights.artifact, read_model_info(weights.artifact)
-        self.labels = found.labels
+        self.labels, self.sample_bits = found.labels, found.sample_bits
         self._module, self._detect = _load(model / SAVED_MODEL, found)
         self._detect_pixels = self._module.signatures.get(_PIXELS)
 
