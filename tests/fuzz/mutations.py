@@ -12,6 +12,8 @@ from damaged_checkpoints import KINDS as CHECKPOINTS
 from damaged_checkpoints import below, damaged_checkpoint
 from damaged_files import Random, bytes_change, garbage, image, some, special
 from damaged_json import NUMBERS, TEXTS, VALUES, json_file
+from damaged_requests import requests
+from damaged_sources import manifests, sources
 from fuzzed_job import CONFIG, TRAINING, VALIDATION, Content, Folder, Job, Link, Pipe, dumped, packed, valid_job
 
 from sagemaker_object_detection.hyperparameters.table import ROWS
@@ -21,13 +23,16 @@ TREES: dict[str, Mapping[str, bytes]] = {}
 TensorFlow."""
 
 
-def mutate(number: int, seed: str) -> tuple[str, Job]:
-    """The input of this number: what was done, and the job."""
+Kinds = tuple[tuple[str, Callable[[Random, list[str]], Job]], ...]
+
+
+def mutate(number: int, seed: str, kinds: "Kinds") -> tuple[str, str, Job]:
+    """The input of this number: its kind, what was done, and the files."""
     rng = Random(f"{seed}:{number}")
-    name, make = KINDS[number % len(KINDS)]
+    name, make = kinds[number % len(kinds)]
     done: list[str] = []
     job = make(rng, done)
-    return f"{name}: {'; '.join(done)}", job
+    return name, "; ".join(done), job
 
 
 def hyperparameters(rng: Random, done: list[str]) -> Job:
@@ -178,7 +183,7 @@ def checkpoints(rng: Random, done: list[str]) -> Job:
     return valid_job(weights=weights)
 
 
-KINDS: tuple[tuple[str, Callable[[Random, list[str]], Job]], ...] = (
+JOBS: Kinds = (
     ("hyperparameters", hyperparameters),
     ("annotations", annotations),
     ("configuration", configuration),
@@ -188,5 +193,11 @@ KINDS: tuple[tuple[str, Callable[[Random, list[str]], Job]], ...] = (
     ("checkpoints", checkpoints),
     ("hyperparameters", hyperparameters),
     ("images", images),
+    ("manifests", manifests),
 )
 """In turns."""
+KINDS: Kinds = (
+    *JOBS,
+    *(("sources", sources), ("requests", requests), ("handler", requests), ("sources", sources)),
+    *(("requests", requests), ("handler", requests)),
+)

@@ -117,7 +117,7 @@ def test_the_real_tools_ask_and_list(
     tmp_path: Path, vulnerable: tuple[str, ...], status: int, code: int, sentence: str
 ) -> None:
     with osv(vulnerable, status) as address:
-        command = [SCRIPTS / "audit.sh", tmp_path / "sbom", "--", "--osv-url", address]
+        command = [str(SCRIPTS / "audit.sh"), str(tmp_path / "sbom"), "--", "--osv-url", address]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, sentence in done.stdout + done.stderr) == (code, True), done
     written = json.loads((tmp_path / "sbom/gpu.cdx.json").read_text())

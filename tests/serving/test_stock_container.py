@@ -18,7 +18,7 @@ from servers import serving
 from stock_container import Container, find_models, tensorflow_serving
 
 from sagemaker_object_detection.artifact import inference
-from sagemaker_object_detection.images.headers import MAX_PIXELS
+from sagemaker_object_detection.images.headers import MAX_PIXELS, MAX_SIDE
 
 pytestmark = pytest.mark.slow
 
@@ -160,6 +160,8 @@ def flat(value):
         (b"x", "text/html", None, "Content-Type: got 'text/html'; expected application/x-image or"),
         (b"x", "image/png", "text/csv", "Accept: got 'text/csv'; expected application/json"),
         (b"x", "image/png", "application/json;n_predictions=-1", "Accept: n_predictions: got '-1'"),
+        (b"x", "image/png", "x" * 5000, f"Accept: got '{'x' * 300}'; expected"),
+        (b"x", "image/png", f"*/*;n_predictions={'9' * 5000}", f"Accept: n_predictions: got '{'9' * 300}'; expected"),
         (b"", "image/png", None, "the body is empty; expected one JPEG or PNG file"),
         (b"no image", "image/png", None, "the body is no JPEG or PNG file: send one, or convert the image"),
         (b"\xff\xd8\xff\xd9", "image/png", None, "the image cannot be decoded: it is cut short or damaged"),
@@ -183,7 +185,7 @@ def test_an_image_that_would_fill_the_memory_is_refused_before_it_is_decoded(con
     status, content = container.invoke(file.getvalue(), "image/png", None)
     assert status == 500
     assert content["error"].startswith("the body has too many pixels (9000 x 9000); at most 67108864 are accepted")
-    assert inference.MAX_PIXELS == MAX_PIXELS
+    assert (inference.MAX_PIXELS, inference.MAX_SIDE) == (MAX_PIXELS, MAX_SIDE)
 
 
 PIXELS = """

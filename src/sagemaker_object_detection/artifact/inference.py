@@ -31,6 +31,7 @@ SIGNATURE = "encoded_images"
 """Of the SavedModel: file contents in, detections out."""
 LABELS_FILE = "labels.json"
 MAX_PIXELS = 2**26
+MAX_SIDE = 10**6
 """Of an image, as everywhere in this package (images/headers.py)."""
 _MAX_SEGMENTS = 4096
 _SHOWN = 300
@@ -120,7 +121,8 @@ def parse_accept(header: str | None) -> Accept:
             return _accepted(parameters)
     raise RequestError(
         406,
-        f"Accept: got {header!r}; expected {_JSON} with ;verbose, ;n_predictions=k, both or none: the answer is JSON",
+        f"Accept: got {(header or '')[:_SHOWN]!r}; expected {_JSON} with ;verbose, ;n_predictions=k, both or none: the "
+        "answer is JSON",
     )
 
 
@@ -132,7 +134,9 @@ def _accepted(parameters: Sequence[str]) -> Accept:
             accept = accept._replace(verbose=True)
         elif name == "n_predictions":
             if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS and int(value) > 0):
-                raise RequestError(400, f"Accept: n_predictions: got {value!r}; expected a whole number from 1 on")
+                raise RequestError(
+                    400, f"Accept: n_predictions: got {value[:_SHOWN]!r}; expected a whole number from 1 on"
+                )
             accept = accept._replace(n_predictions=int(value))
     return accept
 
@@ -384,6 +388,11 @@ def _check_image(contents: bytes, place: str) -> None:
     if height * width > MAX_PIXELS:
         raise RequestError(
             413, f"{place} has too many pixels ({width} x {height}); at most {MAX_PIXELS} are accepted. Shrink it."
+        )
+    if max(height, width) > MAX_SIDE:
+        raise RequestError(
+            413,
+            f"{place} is {width} wide and {height} high; at most {MAX_SIDE} pixels on a side are accepted. Shrink it.",
         )
 
 

@@ -203,7 +203,7 @@ def _values(entry: object, fields: tuple[FieldInfo, ...]) -> dict[str, Any]:
             value = int(given)
         try:
             value = msgspec.convert(value, field.type)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeEncodeError):  # the second for half a surrogate pair
             value = None
         if (value is None and given is not None) or (name == "bbox" and not all(map(math.isfinite, value))):
             hint = ""
