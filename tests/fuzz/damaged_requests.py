@@ -14,6 +14,7 @@ from typing import Any
 from damaged_files import Random, bytes_change, garbage, image, some
 from damaged_json import TEXTS, json_file
 from fuzzed_job import ACCEPTED, REFUSED_REQUEST, Job, dumped
+from long_images import long_image
 
 _BODY, _HEADERS = "input/body", "input/headers.json"
 MAX_ANSWER = 4096
@@ -37,7 +38,7 @@ _ACCEPTS = (
 
 def requests(rng: Random, done: list[str]) -> Job:
     headers = {"content-type": rng.choice(_TYPES[:2]), "accept": _ACCEPTS[0]}
-    contents = image(rng, done)
+    contents = long_image(rng, done)[0] if rng.random() < 0.3 else image(rng, done)
     if rng.random() < 0.3:
         changed = bytearray(contents)
         some(rng, [bytes_change], changed, done)
@@ -66,16 +67,27 @@ def requests(rng: Random, done: list[str]) -> Job:
     return {_BODY: body, _HEADERS: dumped(headers)}
 
 
-def _detect(images: Sequence[bytes]) -> list[dict[str, Any]]:
+@functools.cache
+def _decoder() -> Any:
+    """Decodes as an exported model does, which is a graph."""
     import tensorflow as tf
 
     from sagemaker_object_detection.images.decoding import decode
     from sagemaker_object_detection.images.exif import exif_orientation
+
+    return tf.function(
+        lambda contents: decode(contents, exif_orientation(contents)), input_signature=[tf.TensorSpec([], tf.string)]
+    )
+
+
+def _detect(images: Sequence[bytes]) -> list[dict[str, Any]]:
+    import tensorflow as tf
+
     from sagemaker_object_detection.serving.queue import DamagedImageError
 
     for contents in images:
         try:
-            decode(tf.constant(contents), exif_orientation(tf.constant(contents)))
+            _decoder()(tf.constant(contents))
         except tf.errors.InvalidArgumentError as error:
             raise DamagedImageError(str(error)) from error
     return [_OUTPUTS] * len(images)

@@ -14,7 +14,8 @@ from damaged_files import Random, bytes_change, garbage, image, some, special
 from damaged_json import NUMBERS, TEXTS, VALUES, json_file
 from damaged_requests import requests
 from damaged_sources import manifests, sources
-from fuzzed_job import CONFIG, TRAINING, VALIDATION, Content, Folder, Job, Link, Pipe, dumped, packed, valid_job
+from fuzzed_job import CONFIG, TRAINING, VALIDATION, Content, Folder, Job, Link, Pipe, dumped, packed, parsed, valid_job
+from long_images import long_image
 
 from sagemaker_object_detection.hyperparameters.table import ROWS
 
@@ -124,6 +125,13 @@ def images(rng: Random, done: list[str]) -> Job:
             changed = bytearray(content)
             some(rng, [bytes_change], changed, done)
             job[path] = bytes(changed)
+        elif dice < 0.65:
+            job[path], (width, height) = long_image(rng, done)
+            folder, _, name = path.partition("/images/")
+            table = parsed(job[f"{folder}/annotations.json"])
+            row = next(row for row in table["images"] if row["file_name"] == name)
+            row |= {"width": width, "height": height}
+            job[f"{folder}/annotations.json"] = dumped(table)
         elif dice < 0.85:
             changed = bytearray(image(rng, done))
             if rng.random() < 0.25:

@@ -42,7 +42,7 @@ from fuzzed_job import (
 from mutations import JOBS, KINDS, mutate
 from tiny_models import TINY, add_backbones, add_telltales, add_to_catalogue
 
-SECONDS = float(os.environ.get("SOD_FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("SOD_FUZZ_SECONDS", "30"))
 LEAST = 50
 """Inputs that a run takes however slow the machine is: several of every kind."""
 SEED = os.environ.get("SOD_FUZZ_SEED", "2026")
@@ -127,8 +127,8 @@ def detector() -> Any:
 
 @pytest.fixture(scope="module")
 def trees(detector: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Data sets that are right, and weights: a Model Garden checkpoint, a SavedModel of the same, and an artifact; all of
-    zeros, which take no room in an archive."""
+    """Data sets that are right, and weights: a Model Garden checkpoint, a SavedModel of the same, and an artifact; all
+    of zeros, which take no room in an archive."""
     import tensorflow as tf
 
     from sagemaker_object_detection.artifact.model_info import model_info
