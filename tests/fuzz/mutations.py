@@ -199,9 +199,9 @@ JOBS: Kinds = (
     ("annotations", annotations),
     ("archives", archives),
     ("checkpoints", checkpoints),
+    ("manifests", manifests),
     ("hyperparameters", hyperparameters),
     ("images", images),
-    ("manifests", manifests),
 )
 """In turns."""
 KINDS: Kinds = (
