@@ -5,6 +5,7 @@
 #   test.lock            the test tools and what they test: no sagemaker-training, which would need a C compiler
 #   sdk2.lock, sdk3.lock the SageMaker Python SDKs that tests/clients uses
 #   peers.lock           what tests/benchmarks/speed.py measures this package against
+#   audit.lock           what scripts/audit.sh runs
 # tf_keras asks for `tensorflow`, whose place tensorflow-cpu takes in two of them: it is left out of the file, and so the
 # locks are installed with --no-deps, as scripts/setup.sh does. KerasHub asks for it through tensorflow-text, which
 # no detector needs: both are left out of the peers' lock.
@@ -30,3 +31,4 @@ resolve_for() { # FOLDER NAME [OPTIONS]
 resolve_for tests/clients sdk2
 resolve_for tests/clients sdk3
 resolve_for tests/benchmarks peers --no-emit-package tensorflow --no-emit-package tensorflow-text
+resolve_for scripts audit

@@ -19,7 +19,7 @@ if [ -z "$all" ]; then
 fi
 # A failure of one part does not keep the others from running. 5: the arguments select none of its tests.
 failed=0
-export SOD_FUZZ_SECONDS="${SOD_FUZZ_SECONDS:-200}"
+export SOD_FUZZ_SECONDS="${SOD_FUZZ_SECONDS:-300}"
 .venv/bin/python -m pytest -m "not docker and not clients and not gpu_wheels" "$@" || [ $? = 5 ] || failed=1
 .venv/bin/python -m pytest -m docker "$@" -n 0 || [ $? = 5 ] || failed=1
 if [ $# -eq 0 ]; then

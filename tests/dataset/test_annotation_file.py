@@ -249,6 +249,12 @@ ENTRIES = [
     ("categories.0.id", "7\r", f'training categories[0]: id is the text "7\\r"; {PRINTABLE}'),
     ("images.0.id", "\udfff", f'training images[0]: id is the text "\\udfff"; {PRINTABLE}'),
     (
+        "images.0.height",
+        "\ud800",
+        'training images[0]: height is the text "\\ud800"; expected a whole number of pixels, 1 or more, or 0 for '
+        "unknown. Correct it in annotations.json.",
+    ),
+    (
         "annotations.1.image_id",
         "1\x85",
         f'training annotations[1]: image_id is the text "1\\u0085"; {PRINTABLE}',

@@ -22,8 +22,11 @@ from PIL import Image
 
 INPUT_SECONDS = 10.0
 """How long one input may take. The slowest take a second; the bound is for those that hang."""
-CODES = (0, 2, 3)
+ACCEPTED, REFUSED, REFUSED_BY_PLATFORM, REFUSED_REQUEST = 0, 2, 3, 4
+"""How a run may end: exit codes, and for a request the last."""
+CODES = (ACCEPTED, REFUSED, REFUSED_BY_PLATFORM, REFUSED_REQUEST)
 MAX_FAILURE = 1024
+MAX_LOG = 100_000
 INPUT_MEMORY = 4 * 2**30
 """Bytes that one input may take: what has no end (a device) fails within seconds, and not the machine with it."""
 TRAINING, VALIDATION, MODEL = "input/data/training", "input/data/validation", "input/data/model"
@@ -227,8 +230,10 @@ class Guard:
         }
 
 
-def judge(code: int | None, log: str, guard: Guard, before: Mapping[str, tuple[int, int, int]]) -> Outcome:
-    """Holds a finished run against what every run owes its user."""
+def judge(
+    code: int | None, log: str, guard: Guard, before: Mapping[str, tuple[int, int, int]], *, is_job: bool = True
+) -> Outcome:
+    """Holds a finished run against what every run owes its user. is_job: what is refused leaves a failure file."""
     faults = []
     failure_file = guard.root / "output/failure"
     failure = failure_file.read_text(encoding="utf-8") if failure_file.is_file() else ""
@@ -237,7 +242,14 @@ def judge(code: int | None, log: str, guard: Guard, before: Mapping[str, tuple[i
     for name, text in (("log", log), ("failure file", failure)):
         if "Traceback (most recent" in text or "Logging error" in text:
             faults.append(f"traceback in the {name}")
-    if code in (2, 3):
+    if len(log) > MAX_LOG:
+        faults.append(f"a log of {len(log)} characters")
+    if raw := {character for character in log + failure if not character.isprintable() and character not in "\n\t"}:
+        faults.append(f"{sorted(raw)} in the log or the failure file, as it came")
+    if not is_job:
+        if code == REFUSED and not log:
+            faults.append("no sentence")
+    elif code in (REFUSED, REFUSED_BY_PLATFORM):
         blame = {2: "UserError: ", 3: "PlatformError: "}[code]
         if not failure.startswith(blame) or len(failure) > MAX_FAILURE or len(failure) < len(blame) + 10:
             faults.append(f"failure file {failure[:80]!r}, {len(failure)} characters")
@@ -274,9 +286,10 @@ def _data_bytes() -> int:
 
 
 def run_in_process(
-    main: Callable[[list[str]], int], job: Job, guard: Guard, verb: str = "train", seconds: float = INPUT_SECONDS
+    call: Callable[[Path], int], job: Job, guard: Guard, *, is_job: bool = True, seconds: float = INPUT_SECONDS
 ) -> Outcome:
-    """`main` on the job, with everything it writes looked at. The caller has seen to it that no training begins."""
+    """`call` on the root where the job lies, with everything it writes looked at. The caller has seen to it that no
+    training begins."""
     before = guard.prepare(job)
     # As strict as a real process's streams: what cannot be encoded is an error there.
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
@@ -288,7 +301,7 @@ def run_in_process(
     tempfile.tempdir = str(guard.place / "tmp")
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), _bounded(seconds):
-            code = main([verb, "--root", str(guard.root)])
+            code = call(guard.root)
     except ReachedError:
         code = 0
     except TooLongError:
@@ -297,7 +310,7 @@ def run_in_process(
     except SystemExit as error:
         faults.append(f"SystemExit({error.code!r})")
     except BaseException as error:
-        faults.append(f"{type(error).__name__} came out of main: {error}")
+        faults.append(f"{type(error).__name__} came out: {error}")
     finally:
         os.chdir(here)
         os.umask(umask)
@@ -305,7 +318,7 @@ def run_in_process(
     out.flush()
     log = out.buffer.getvalue().decode()
     left = {thread for thread in threading.enumerate() if thread.is_alive()} - threads
-    outcome = judge(code, log, guard, before)
+    outcome = judge(code, log, guard, before, is_job=is_job)
     own = () if code is None and faults else outcome.faults
     stuck = [f"thread {thread.name} still runs" for thread in left if not thread.daemon]
     return Outcome(code, (*faults, *own, *stuck), outcome.failure, log)

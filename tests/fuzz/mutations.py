@@ -12,7 +12,10 @@ from damaged_checkpoints import KINDS as CHECKPOINTS
 from damaged_checkpoints import below, damaged_checkpoint
 from damaged_files import Random, bytes_change, garbage, image, some, special
 from damaged_json import NUMBERS, TEXTS, VALUES, json_file
-from fuzzed_job import CONFIG, TRAINING, VALIDATION, Content, Folder, Job, Link, Pipe, dumped, packed, valid_job
+from damaged_requests import requests
+from damaged_sources import manifests, sources
+from fuzzed_job import CONFIG, TRAINING, VALIDATION, Content, Folder, Job, Link, Pipe, dumped, packed, parsed, valid_job
+from long_images import long_image
 
 from sagemaker_object_detection.hyperparameters.table import ROWS
 
@@ -21,13 +24,16 @@ TREES: dict[str, Mapping[str, bytes]] = {}
 TensorFlow."""
 
 
-def mutate(number: int, seed: str) -> tuple[str, Job]:
-    """The input of this number: what was done, and the job."""
+Kinds = tuple[tuple[str, Callable[[Random, list[str]], Job]], ...]
+
+
+def mutate(number: int, seed: str, kinds: "Kinds") -> tuple[str, str, Job]:
+    """The input of this number: its kind, what was done, and the files."""
     rng = Random(f"{seed}:{number}")
-    name, make = KINDS[number % len(KINDS)]
+    name, make = kinds[number % len(kinds)]
     done: list[str] = []
     job = make(rng, done)
-    return f"{name}: {'; '.join(done)}", job
+    return name, "; ".join(done), job
 
 
 def hyperparameters(rng: Random, done: list[str]) -> Job:
@@ -119,6 +125,13 @@ def images(rng: Random, done: list[str]) -> Job:
             changed = bytearray(content)
             some(rng, [bytes_change], changed, done)
             job[path] = bytes(changed)
+        elif dice < 0.65:
+            job[path], (width, height) = long_image(rng, done)
+            folder, _, name = path.partition("/images/")
+            table = parsed(job[f"{folder}/annotations.json"])
+            row = next(row for row in table["images"] if row["file_name"] == name)
+            row |= {"width": width, "height": height}
+            job[f"{folder}/annotations.json"] = dumped(table)
         elif dice < 0.85:
             changed = bytearray(image(rng, done))
             if rng.random() < 0.25:
@@ -178,7 +191,7 @@ def checkpoints(rng: Random, done: list[str]) -> Job:
     return valid_job(weights=weights)
 
 
-KINDS: tuple[tuple[str, Callable[[Random, list[str]], Job]], ...] = (
+JOBS: Kinds = (
     ("hyperparameters", hyperparameters),
     ("annotations", annotations),
     ("configuration", configuration),
@@ -186,7 +199,13 @@ KINDS: tuple[tuple[str, Callable[[Random, list[str]], Job]], ...] = (
     ("annotations", annotations),
     ("archives", archives),
     ("checkpoints", checkpoints),
+    ("manifests", manifests),
     ("hyperparameters", hyperparameters),
     ("images", images),
 )
 """In turns."""
+KINDS: Kinds = (
+    *JOBS,
+    *(("sources", sources), ("requests", requests), ("handler", requests), ("sources", sources)),
+    *(("requests", requests), ("handler", requests)),
+)

@@ -21,7 +21,7 @@ from conftest import child_environment
 from damaged_checkpoints import HARMLESS, KINDS, MIXED, below, damaged_checkpoint
 from fuzzed_job import write
 
-SECONDS = float(os.environ.get("SOD_FUZZ_SECONDS", "20")) / 3
+SECONDS = float(os.environ.get("SOD_FUZZ_SECONDS", "30")) / 3
 SEED = os.environ.get("SOD_FUZZ_SEED", "2026")
 LEAST = 2 * len(KINDS)
 MEMORY = 2 * 2**30

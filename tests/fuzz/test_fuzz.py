@@ -1,4 +1,5 @@
-"""Thousands of changed jobs through the container's own entry: each is accepted, or refused with a sentence.
+"""Thousands of changed jobs, data sets to convert and requests, each through its own entry: it is accepted, or refused
+with a sentence; within seconds and bytes, with nothing left over and nothing touched beside it.
 
 All that happens before a detector is built is real: configuration, hyperparameters, data sets, weights and what model
 they are of. Weights of a tiny base model are also installed, in a detector that is built once. The inputs of a seed
@@ -23,17 +24,38 @@ import mutations
 import numpy as np
 import pytest
 from conftest import child_environment
-from fuzzed_job import CODES, INPUT_SECONDS, Guard, Outcome, ReachedError, judge, run_in_process, valid_job
-from mutations import mutate
+from damaged_requests import handle, serve
+from damaged_sources import SOURCES, convert, unchanged_source, write_sources
+from fuzzed_job import (
+    ACCEPTED,
+    INPUT_SECONDS,
+    REFUSED,
+    REFUSED_BY_PLATFORM,
+    REFUSED_REQUEST,
+    Guard,
+    Outcome,
+    ReachedError,
+    judge,
+    run_in_process,
+    valid_job,
+)
+from mutations import JOBS, KINDS, mutate
 from tiny_models import TINY, add_backbones, add_telltales, add_to_catalogue
 
-SECONDS = float(os.environ.get("SOD_FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("SOD_FUZZ_SECONDS", "30"))
 LEAST = 50
 """Inputs that a run takes however slow the machine is: several of every kind."""
 SEED = os.environ.get("SOD_FUZZ_SEED", "2026")
 ONLY = os.environ.get("SOD_FUZZ_ONLY")
 PROCESSES = max(6, round(SECONDS / 4))
-NAMES = {0: "accepted", 2: "UserError", 3: "PlatformError"}
+NAMES = {
+    ACCEPTED: "accepted",
+    REFUSED: "UserError",
+    REFUSED_REQUEST: "RequestError",
+    REFUSED_BY_PLATFORM: "PlatformError",
+}
+CALLS = {"sources": convert, "requests": serve, "handler": handle}
+"""What takes the inputs of a kind; those of all others are jobs."""
 # As `python -m sagemaker_object_detection`, but for what is stopped in this process as well.
 _PROGRAM = """
 import runpy, sys
@@ -105,14 +127,16 @@ def detector() -> Any:
 
 @pytest.fixture(scope="module")
 def trees(detector: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Weights that are right: a Model Garden checkpoint, a SavedModel of the same, and an artifact; all of zeros, which
-    take no room in an archive."""
+    """Data sets that are right, and weights: a Model Garden checkpoint, a SavedModel of the same, and an artifact; all
+    of zeros, which take no room in an archive."""
     import tensorflow as tf
 
     from sagemaker_object_detection.artifact.model_info import model_info
     from sagemaker_object_detection.dataset.annotations import Labels
     from sagemaker_object_detection.weights.checkpoint import SUFFIX
     from sagemaker_object_detection.weights.model_garden import checkpoint_variables
+
+    write_sources(tmp_path_factory.mktemp("sources"))
 
     def saved(variables: dict[str, Any], prefix: str) -> dict[str, bytes]:
         folder = tmp_path_factory.mktemp("weights")
@@ -145,7 +169,7 @@ def trees(detector: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.mark.slow
-def test_whatever_the_input_the_job_is_accepted_or_refused_with_a_sentence(
+def test_whatever_the_input_it_is_accepted_or_refused_with_a_sentence(
     tmp_path: Path,
     trees: None,
     detector: Any,
@@ -154,6 +178,9 @@ def test_whatever_the_input_the_job_is_accepted_or_refused_with_a_sentence(
 ) -> None:
     from sagemaker_object_detection.__main__ import main
 
+    def train(root: Path) -> int:
+        return main(["train", "--root", str(root)])
+
     guard = Guard(tmp_path / "guard")
     for name, value in guard.environment.items():
         monkeypatch.setenv(name, value)
@@ -161,23 +188,27 @@ def test_whatever_the_input_the_job_is_accepted_or_refused_with_a_sentence(
     add_telltales(monkeypatch.setitem)
     stop_after_the_checks(monkeypatch.setattr, detector)
     for weights in (None, *mutations.TREES.values()):
-        unchanged = run_in_process(main, valid_job(weights=weights), guard, seconds=60)
+        unchanged = run_in_process(train, valid_job(weights=weights), guard, seconds=60)
         assert (unchanged.code, unchanged.faults) == (0, ()), unchanged
+    for name in SOURCES:
+        unchanged = run_in_process(convert, unchanged_source(name), guard, is_job=False)
+        assert (unchanged.code, unchanged.faults) == (0, ()), unchanged
+    assert _begin_threads(guard) == ACCEPTED
     counts: Counter[tuple[str, str]] = Counter()
     bad: list[str] = []
     slowest, begun = (0.0, 0, ""), time.monotonic()
     for number in [int(ONLY)] if ONLY else itertools.count():
         if number >= LEAST and not ONLY and time.monotonic() - begun > SECONDS:
             break
-        what, job = mutate(number, SEED)
+        kind, what, job = mutate(number, SEED, KINDS)
         started = time.monotonic()
-        outcome = run_in_process(main, job, guard)
-        slowest = max(slowest, (time.monotonic() - started, number, what))
-        counts[what.partition(":")[0], NAMES.get(outcome.code or 0, "?") if not outcome.faults else "FAULT"] += 1
+        outcome = run_in_process(CALLS.get(kind, train), job, guard, is_job=kind not in CALLS)
+        slowest = max(slowest, (time.monotonic() - started, number, f"{kind}: {what}"))
+        counts[kind, NAMES[outcome.code or 0] if not outcome.faults else "FAULT"] += 1
         if outcome.faults:
-            bad.append(f"input {number} ({what}): {', '.join(outcome.faults)}")
+            bad.append(f"input {number} ({kind}: {what}): {', '.join(outcome.faults)}")
         if ONLY:
-            print(what, outcome.code, outcome.log, outcome.failure, sep="\n")
+            print(kind, what, outcome.code, outcome.log, outcome.failure, sep="\n")
     seconds = time.monotonic() - begun
     with capsys.disabled():
         print(
@@ -190,9 +221,9 @@ def test_whatever_the_input_the_job_is_accepted_or_refused_with_a_sentence(
 
 @pytest.mark.slow
 def test_some_of_them_as_real_processes(tmp_path: Path, trees: None, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(number: int) -> tuple[str, Outcome]:
+    def run(number: int) -> tuple[str, str, Outcome]:
         guard = Guard(tmp_path / str(number))
-        what, job = mutate(number, f"{SEED} processes")
+        kind, what, job = mutate(number, f"{SEED} processes", JOBS)
         before = guard.prepare(job)
         done = subprocess.run(
             [sys.executable, "-B", "-c", _PROGRAM, guard.root],
@@ -204,20 +235,30 @@ def test_some_of_them_as_real_processes(tmp_path: Path, trees: None, capsys: pyt
             timeout=9 * INPUT_SECONDS,
             check=False,
         )
-        return what, judge(done.returncode, done.stdout.decode(), guard, before)
+        return kind, what, judge(done.returncode, done.stdout.decode(), guard, before)
 
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(run, range(PROCESSES)))
     counts = Counter(
-        (what.partition(":")[0], NAMES[outcome.code or 0] if not outcome.faults else "FAULT")
-        for what, outcome in outcomes
-        if outcome.code in CODES or outcome.faults
+        (kind, NAMES[outcome.code or 0] if not outcome.faults else "FAULT") for kind, _, outcome in outcomes
     )
-    bad = [f"{what}: {', '.join(outcome.faults)}\n{outcome.log}" for what, outcome in outcomes if outcome.faults]
+    bad = [
+        f"{kind}: {what}: {', '.join(outcome.faults)}\n{outcome.log}"
+        for kind, what, outcome in outcomes
+        if outcome.faults
+    ]
     with capsys.disabled():
         print(f"\nfuzz: {PROCESSES} inputs as processes of their own")
         print(_table(counts))
     assert not bad, f"{len(bad)} of {PROCESSES}, the first: {bad[0]}"
+
+
+def _begin_threads(guard: Guard) -> int:
+    """Answers a request, so that the threads which live as long as the process are there."""
+    picture = next(content for name, content in valid_job().items() if name.endswith(".png"))
+    files = {"input/body": picture, "input/headers.json": b'{"content-type": "image/png", "accept": "*/*"}'}
+    guard.prepare(files)
+    return serve(guard.root)
 
 
 def _table(counts: Counter[tuple[str, str]]) -> str:

@@ -102,6 +102,7 @@ def test_a_wrong_call_ends_with_a_sentence_before_anything_is_done(call, script,
 
 
 USAGES = {
+    "audit.sh": ["scripts/audit.sh [FOLDER] [-- PIP-AUDIT OPTIONS]"],
     "benchmark.sh": ["scripts/benchmark.sh [--only ROW,...] [--repeat N] [--json FILE] [--work DIR] [--quick]"],
     "build_image.sh": [
         "scripts/build_image.sh [--variant gpu|cpu] [--tag TAG] [--bake MODEL_ID]... [--bake-from ADDRESS] "

@@ -16,7 +16,7 @@ from sagemaker_object_detection.artifact.inference import (
     parse_accept,
     respond,
 )
-from sagemaker_object_detection.images.walk import MAX_PIXELS
+from sagemaker_object_detection.images.walk import MAX_PIXELS, MAX_SIDE
 
 LABELS = ["cat", "dog"]
 
@@ -81,6 +81,13 @@ def test_handler_takes_as_many_pixels_as_serve_and_no_more(file_of: Callable[[in
     ) as caught:
         input_handler(io.BytesIO(file_of(2**11 + 1, MAX_PIXELS // 2**11)), context)
     assert caught.value.status == 413
+
+
+def test_handler_takes_no_longer_sides_than_serve():
+    context = SimpleNamespace(request_content_type="image/png", accept_header=None)
+    input_handler(io.BytesIO(png_of(1, MAX_SIDE)), context)
+    with pytest.raises(RequestError, match=r"^the body is 1000001 wide and 1 high; at most 1000000 pixels on a side"):
+        input_handler(io.BytesIO(png_of(MAX_SIDE + 1, 1)), context)
 
 
 @pytest.mark.parametrize(

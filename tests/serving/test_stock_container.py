@@ -160,6 +160,8 @@ def flat(value):
         (b"x", "text/html", None, "Content-Type: got 'text/html'; expected application/x-image or"),
         (b"x", "image/png", "text/csv", "Accept: got 'text/csv'; expected application/json"),
         (b"x", "image/png", "application/json;n_predictions=-1", "Accept: n_predictions: got '-1'"),
+        (b"x", "image/png", "x" * 5000, f"Accept: got '{'x' * 300}'; expected"),
+        (b"x", "image/png", f"*/*;n_predictions={'9' * 5000}", f"Accept: n_predictions: got '{'9' * 300}'; expected"),
         (b"", "image/png", None, "the body is empty; expected one JPEG or PNG file"),
         (b"no image", "image/png", None, "the body is no JPEG or PNG file: send one, or convert the image"),
         (b"\xff\xd8\xff\xd9", "image/png", None, "the body cannot be decoded: it is cut short or damaged"),

@@ -119,7 +119,8 @@ def parse_accept(header: str | None) -> Accept:
             return _accepted(parameters)
     raise RequestError(
         406,
-        f"Accept: got {header!r}; expected {_JSON} with ;verbose, ;n_predictions=k, both or none: the answer is JSON",
+        f"Accept: got {(header or '')[:_SHOWN]!r}; expected {_JSON} with ;verbose, ;n_predictions=k, both or none: the "
+        "answer is JSON",
     )
 
 
@@ -131,7 +132,9 @@ def _accepted(parameters: Sequence[str]) -> Accept:
             accept = accept._replace(verbose=True)
         elif name == "n_predictions":
             if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS and int(value) > 0):
-                raise RequestError(400, f"Accept: n_predictions: got {value!r}; expected a whole number from 1 on")
+                raise RequestError(
+                    400, f"Accept: n_predictions: got {value[:_SHOWN]!r}; expected a whole number from 1 on"
+                )
             accept = accept._replace(n_predictions=int(value))
     return accept
 
