@@ -293,6 +293,24 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "lambda: layers[..., :3], lambda: layers[..., :3])",
     ),
     Fault(
+        "scans-hidden-by-a-scan-header",
+        f"{_SRC}/images/walk.py",
+        "place = file.tell() + length",
+        "place = file.tell()",
+    ),
+    Fault(
+        "texts-behind-the-pixels-not-counted",
+        f"{_SRC}/images/walk.py",
+        'elif kind == b"IEND":',
+        'elif kind == b"IDAT":',
+    ),
+    Fault(
+        "image-of-unknown-size-let-through",
+        f"{_SRC}/images/walk.py",
+        "if frame is None or marker != START_OF_SCAN:",
+        "if frame is None:",
+    ),
+    Fault(
         "16-bits-scaled-by-their-own-channel",
         f"{_SRC}/dataset/load.py",
         "used_bits(pixels for channel in channels.values() for pixels in channel.pixels.values())",
@@ -595,7 +613,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "model-copied-into-its-place",
         f"{_SRC}/artifact/export.py",
         "(temporary / _UNFINISHED).rename(model / SAVED_MODEL)",
-        "shutil.copytree(temporary / _UNFINISHED, model / SAVED_MODEL)",
+        "__import__('shutil').copytree(temporary / _UNFINISHED, model / SAVED_MODEL)",
     ),
     Fault(
         "labels-in-alphabetical-order",

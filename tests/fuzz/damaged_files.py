@@ -100,6 +100,7 @@ def image(rng: Random, done: list[str]) -> bytes:
             "mpo",
             "header",
             "text",
+            "parts",
         )
     )
     done.append(kind)
@@ -138,6 +139,16 @@ def image(rng: Random, done: list[str]) -> bytes:
         data = rng.choice((b"zTXtx\x00\x00", b"iTXtx\x00\x01\x00\x00\x00", b"iCCPx\x00\x00")) + compressed
         extra = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
         return _png(32, 24, 8, 2, (b"\x00" + rng.randbytes(96)) * 24, extra)
+    if kind == "parts":  # so many that they would hold a decoder, or a reader of headers
+        count, progressive = rng.choice((10, 5000)), encoded(coarse, format="JPEG", progressive=True)
+        scan, chunk = progressive[progressive.rindex(b"\xff\xda") : -2], struct.pack(">I4sI", 0, b"abCd", 0)
+        return rng.choice(
+            (
+                progressive[:-2] + scan * count + progressive[-2:],
+                jpeg[:2] + rng.choice((b"\xff", b"\xff\x01", b"\xff\xe5\0\2")) * count + jpeg[2:],
+                _png(32, 24, 8, 2, (b"\x00" + rng.randbytes(96)) * 24, chunk * count),
+            )
+        )
     marker = jpeg.index(b"\xff\xc0")
     header = bytearray(jpeg)
     for _ in range(rng.choice((1, 2))):

@@ -59,6 +59,8 @@ def of_size(contents: bytes, height: int, width: int) -> bytes:
 
 JPEG = saved("JPEG")
 PROGRESSIVE = saved("JPEG", progressive=True)
+FIRST_SCAN = PROGRESSIVE[PROGRESSIVE.index(b"\xff\xda") :][:9]
+"""Marker, length, number of layers, and of each its name and tables."""
 HUGE_JPEG = of_size(JPEG, 13_000, 13_000)
 TEXT = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(7_900_000), 9))
 BEFORE = f"has more than {MAX_PARTS} segments and fill bytes before its pixels"
@@ -77,7 +79,7 @@ SLOW = {
         f"has more than {MAX_SCANS} scans",
     ),
     "scans behind a marker in a scan header": (
-        with_scans(PROGRESSIVE.replace(b"\xff\xda\0\x0c\3\1", b"\xff\xda\0\x0c\3\xff\xe1"), 300),
+        with_scans(PROGRESSIVE.replace(FIRST_SCAN, FIRST_SCAN[:5] + b"\xff\xe1\xff\xff"), 300),
         f"has more than {MAX_SCANS} scans",
     ),
     "tables between scans": (
