@@ -296,3 +296,23 @@ def test_turns_in_unknown_units_and_other_notations_are_refused(beside, told, tm
     edit(tmp_path, beside)
     (problem,) = refused(capsys, [*arguments, "--polygons", "enclosing"], tmp_path)
     assert problem.startswith(f"{tmp_path}/instances.json{told}")
+
+
+def test_what_images_have_in_common_is_written_too(source, tmp_path, capsys):
+    arguments, document = source
+    document["images"][0]["video_id"] = 5
+    document["images"][1]["group"] = "patient 1"
+    write_json(tmp_path / "instances.json", document)
+    converted(capsys, arguments, tmp_path / "new")
+    written = json.loads((tmp_path / "new/annotations.json").read_text())["images"]
+    assert [entry.get("group") for entry in written] == [5, "patient 1"]
+    assert all("video_id" not in entry for entry in written)
+
+
+def test_so_many_invalid_boxes_are_not_left_out(source, tmp_path, capsys):
+    arguments, document = source
+    good = document["annotations"][0]
+    document["annotations"] = [good] * 90 + [{**good, "bbox": [60, 40, 20, 20]}] * 10
+    write_json(tmp_path / "instances.json", document)
+    problems = refused(capsys, [*arguments, "--invalid-boxes", "drop"], tmp_path / "new")
+    assert any("10 of 100 boxes are invalid, which is more than --invalid-boxes drop leaves out" in p for p in problems)

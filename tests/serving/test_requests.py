@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_channels import picture
 
 from sagemaker_object_detection.artifact import inference
 from sagemaker_object_detection.artifact.inference import (
@@ -197,8 +198,11 @@ def test_answers_have_the_form_of_their_request():
 def test_the_handler_answers_in_the_form_of_the_request(form: str, tmp_path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "labels.json").write_text('{"labels": ["cat", "dog"]}')
     monkeypatch.setattr(inference, "__file__", str(tmp_path / "code/inference.py"))
-    images = [{"b64": B64}, {"b64": JPEG_B64}]
-    body = PNG if form == "image" else encoded({form: images})
+    file = io.BytesIO()
+    picture(3, 2).save(file, "PNG")
+    photo = file.getvalue()
+    images = [{"b64": base64.b64encode(photo).decode()}] * 2
+    body = photo if form == "image" else encoded({form: images})
     context = SimpleNamespace(request_content_type="image/png" if form == "image" else JSON, accept_header=JSON)
     asked = json.loads(input_handler(io.BytesIO(body), context))
     assert asked == {

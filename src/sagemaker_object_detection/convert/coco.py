@@ -3,6 +3,7 @@
 It is the container's own format but for the boxes, so the container's own reader reads it, and finds what is wrong.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,12 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
             )
             data.add_problem(OTHER_FORMAT, text)
     turned = find_degrees(raw.removeprefix(b"\xef\xbb\xbf"))
-    for row, name, size in zip(table.image_rows.tolist(), table.file_names, table.image_sizes.tolist(), strict=True):
+    origins = table.origins or [None] * len(table.file_names)
+    rows = zip(table.image_rows.tolist(), table.file_names, table.image_sizes.tolist(), origins, strict=True)
+    for row, name, size, origin in rows:
         place = f"{annotations} images[{row}]"
-        data.images.append(data.image(place, name, images if has_images else None, *size))
+        image = data.image(place, name, images if has_images else None, *size)
+        data.images.append(replace(image, group=origin))
     columns = (table.box_rows, table.box_images, table.box_categories, table.bboxes)
     ignored = set(table.ignored.tolist())
     for number, (row, image, code, numbers) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):

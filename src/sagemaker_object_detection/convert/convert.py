@@ -12,7 +12,7 @@ from sagemaker_object_detection.convert.foreign import ForeignDataSet
 from sagemaker_object_detection.convert.outlines import OVERHANGING
 from sagemaker_object_detection.convert.write import check_target, write_data_set
 from sagemaker_object_detection.dataset.annotation_entries import AnnotationEntry, CategoryEntry, Document, ImageEntry
-from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, judge_boxes
+from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, judge_boxes, too_many_invalid
 from sagemaker_object_detection.dataset.check_classes import check_names
 from sagemaker_object_detection.dataset.check_images import CheckedImages, examine_images
 from sagemaker_object_detection.dataset.conventions import judge_conventions
@@ -65,7 +65,7 @@ def checked_document(data: ForeignDataSet, *, drop: bool, enclose: bool = False)
         told = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
         raise DataError(data.problems, listed=MAX_LISTED, rest=f"In all: {told}.")
     images = [
-        ImageEntry(image.file_name, number, height, width)
+        ImageEntry(image.file_name, number, height, width, image.group)
         for number, (image, (height, width)) in enumerate(zip(data.images, sizes.tolist(), strict=True), 1)
     ]
     boxes = [(data.boxes[row], corners[row]) for row in np.flatnonzero(kept)]
@@ -130,6 +130,14 @@ def check(data: ForeignDataSet, *, drop: bool, enclose: bool = False) -> tuple[n
         )
         data.add_problem(OTHER_FORMAT, text)
     else:
+        if drop and too_many_invalid(int(judged.invalid.sum()), len(known)):
+            drop = False
+            text = (
+                f"{data.format}: {int(judged.invalid.sum())} of {len(known)} boxes are invalid, which is more than "
+                f"--invalid-boxes drop leaves out: the boxes are likely written in another way than {data.format} has. "
+                "Expected " + data.notation.expected + ". Correct the file."
+            )
+            data.add_problem(OTHER_FORMAT, text)
         for position in np.flatnonzero(judged.invalid).tolist():
             kind, fault = judged.fault(position, data.notation.inverted)
             if drop:

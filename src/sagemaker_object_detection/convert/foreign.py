@@ -69,7 +69,7 @@ class ForeignImage:
     place: where the source lists it, for sentences. file_name: its path below images/, "/" between folders, or another
     name that is to be looked for. path: the file by this name, or None where it has none. height, width: as the source
     has them, 0 where it has not. folder: where to look for the file if it is not there; None: nowhere, since a problem
-    says already why there is none.
+    says already why there is none. group: what it has in common with others of one origin, None where not given.
     """
 
     place: str
@@ -78,6 +78,7 @@ class ForeignImage:
     height: int = 0
     width: int = 0
     folder: Path | None = None
+    group: Id | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ Flag = Literal[0, 1, "0", "1", "true", "false", "True", "False"] | bool | None
 """As JSON writers and those who turn CSV into JSON write it."""
 
 
-class ImageEntry(msgspec.Struct, gc=False):
+class ImageEntry(msgspec.Struct, gc=False, omit_defaults=True):
     file_name: str
     id: Id
     height: Side = None
