@@ -46,7 +46,9 @@ def lay_out(request: dict[str, Any], root: Path, s3: Any) -> None:
             **{key: channel[key] for key in ("ContentType",) if key in channel},
         }
         _fetch(source["S3Uri"], root / "input/data" / name, s3)
-    kind, host, group = request["ResourceConfig"]["InstanceType"], "algo-1", "homogeneousCluster"
+    machines = request.get("ResourceConfig") or request["HyperParameterTuningResourceConfig"]
+    kind = machines.get("InstanceType") or machines["InstanceConfigs"][0]["InstanceType"]
+    host, group = "algo-1", "homogeneousCluster"
     resources = {
         "current_host": host,
         "current_instance_type": kind,

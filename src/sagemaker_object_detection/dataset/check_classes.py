@@ -1,10 +1,15 @@
-"""Whether classes can be told apart by their names, by one rule for channels and converters."""
+"""The classes of a job, and whether they can be told apart by their names: one rule for channels and converters."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_entries import Id
+from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
+from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.dataset.problems import Problem
-from sagemaker_object_detection.sentences import listed, quoted
+from sagemaker_object_detection.sentences import MAX_TEXT, listed, quoted, shortlist
 
 SAME_NAMES = "duplicate class names"
 _SHOWN = 10
@@ -32,4 +37,86 @@ def check_names(source: str, categories: Mapping[Id, str], boxes: Mapping[Id, in
                 f"category_id in all their annotations; else give each a name of its own."
             )
             problems.append(Problem(source, SAME_NAMES, text))
+    return problems
+
+
+def find_labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
+    """The classes of a job: the training channel's categories, or the ids its annotations use where it has none.
+
+    No two have the same name: those that do in the file get their ids appended, and there is a warning for each name
+    (`check_names` refuses it where more than one of them has boxes).
+    """
+    categories = table.categories or {id_: str(id_) for id_ in table.category_ids}
+    ids = sorted(categories, key=lambda id_: (isinstance(id_, str), id_))
+    names = [categories[id_] for id_ in ids]
+    sharing: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        sharing.setdefault(name, []).append(number)
+    # 1 and "1" are two ids that look the same.
+    write = str if len({str(id_) for id_ in ids}) == len(ids) else repr
+    holders = {name: list(numbers) for name, numbers in sharing.items()}
+    shared = [name for name, numbers in holders.items() if len(numbers) > 1]
+    while shared:  # again where a name with its id is another's name
+        renamed = [number for name in shared for number in holders.pop(name)]
+        for number in renamed:
+            names[number] = f"{names[number]} ({write(ids[number])})"
+            holders.setdefault(names[number], []).append(number)
+        shared = [name for name in dict.fromkeys(names[number] for number in renamed) if len(holders[name]) > 1]
+    warnings = [
+        f"{table.channel}: the categories {shortlist([ids[number] for number in numbers])} have the same name "
+        f"{quoted(name)} and are told apart as {shortlist([names[number] for number in numbers])}. Give every category "
+        f"a name of its own, or merge them."
+        for name, numbers in sharing.items()
+        if len(numbers) > 1
+    ]
+    for group in _alike(list(categories.values())):
+        warnings.append(
+            f"{table.channel}: the categories {shortlist(sorted(set(group)))} differ in case or blanks alone, and are "
+            f"learnt as different classes. If they are one, give their boxes one category."
+        )
+    return Labels(tuple(ids), tuple(names)), warnings
+
+
+def check_blank_names(table: AnnotationTable) -> list[Problem]:
+    """Every class has a name."""
+    blank = [id_ for id_, name in (table.categories or {}).items() if not name.strip()]
+    if not blank:
+        return []
+    text = f"{table.channel} categories: {shortlist(blank)} have an empty name. Give every category a name."
+    return [Problem(table.channel, "categories without a name", text)]
+
+
+def _alike(names: Sequence[str]) -> list[list[str]]:
+    """Groups of names that differ in case, blanks or the form of Unicode alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        # Of a long row of combining characters the plain form takes a time that grows with its square.
+        plain = name if len(name) > MAX_TEXT else "".join(unicodedata.normalize("NFKC", name).casefold().split())
+        groups.setdefault(plain, []).append(name)
+    return [group for group in groups.values() if len(set(group)) > 1]
+
+
+def check_validation(validation: AnnotationTable, training: AnnotationTable, labels: Labels) -> list[Problem]:
+    """A class of the validation channel must be one of training's, and be called the same."""
+    problems = []
+    known = set(labels.ids)
+    for id_, name in (validation.categories or {}).items():
+        in_training = (training.categories or {}).get(id_, name)
+        if in_training != name:
+            text = (
+                f"validation categories: id {quoted(id_)} is {quoted(name)}, but training calls it "
+                f"{quoted(in_training)}. Use the same categories in both channels."
+            )
+            problems.append(Problem("validation", "contradicting categories", text))
+    codes, first, uses = np.unique(validation.box_categories, return_index=True, return_counts=True)
+    for code, box, count in zip(codes.tolist(), first.tolist(), uses.tolist(), strict=True):
+        id_ = validation.category_ids[code]
+        if id_ in known:
+            continue
+        text = (
+            f"validation: category_id {quoted(id_)} ({count} times) is unknown to training, which has "
+            f"{shortlist(labels.ids)}; first: {validation.box(box)}. Add the class to "
+            f"training or remove those boxes."
+        )
+        problems.append(Problem("validation", "classes unknown to training", text))
     return problems

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 import time
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,12 @@ from sagemaker_object_detection.dataset.alike import Pictures, find_groups, find
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, read_annotations
 from sagemaker_object_detection.dataset.annotations import Dataset, IgnoredRegions, Labels
 from sagemaker_object_detection.dataset.check_boxes import CheckedBoxes, check_boxes
-from sagemaker_object_detection.dataset.check_classes import check_names
+from sagemaker_object_detection.dataset.check_classes import (
+    check_blank_names,
+    check_names,
+    check_validation,
+    find_labels,
+)
 from sagemaker_object_detection.dataset.check_images import CheckedImages, check_images, images_folder
 from sagemaker_object_detection.dataset.check_pixels import drop_unusable, flat_images, pixel_warnings, used_bits
 from sagemaker_object_detection.dataset.leaks import cut_sentence, find_likenesses, leak_warning, split_sentence
@@ -35,7 +39,7 @@ from sagemaker_object_detection.images.decoding import Pixels, check_decoding
 from sagemaker_object_detection.images.headers import UNUSABLE, UnusableImageError
 from sagemaker_object_detection.images.likeness import Looks
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
-from sagemaker_object_detection.sentences import MAX_TEXT, listed, quoted, shortlist
+from sagemaker_object_detection.sentences import listed, shortlist
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +127,7 @@ def load_splits(
         warnings += pixel_warnings(channel.table, channel.images, channel.pixels, channel.with_boxes, sample_bits)
     labels = None
     if "training" in channels:
-        labels, warned = _labels(channels["training"].table)
+        labels, warned = find_labels(channels["training"].table)
         warnings += warned
         uses = Counter[int | str]()
         for channel in channels.values():
@@ -131,7 +135,7 @@ def load_splits(
             uses.update({channel.table.category_ids[code]: int(n) for code, n in enumerate(np.bincount(codes))})
         problems += check_names("training", channels["training"].table.categories or {}, uses)
     if labels is not None and "validation" in channels:
-        problems += _check_classes(channels["validation"].table, channels["training"].table, labels)
+        problems += check_validation(channels["validation"].table, channels["training"].table, labels)
     if problems or labels is None:
         if report_folder is not None:
             write_report(report_folder, problems, DataReport((), tuple(warnings)))
@@ -209,7 +213,7 @@ def _check_channel(
     if table is None:
         return None
     warnings += table.notes
-    problems += _check_names(table)
+    problems += check_blank_names(table)
     images, found = check_images(table)
     sizes = images.sizes
     if hyperparameters.invalid_images == "drop":
@@ -297,87 +301,6 @@ def _judge_decoding(
     problems += [*found, *passing.values()]
     warnings += warned
     return replace(channel, dropped={} if found else dict(sorted(unusable.items())))
-
-
-def _labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
-    """The classes of a job: the training channel's categories, or the ids its annotations use where it has none.
-
-    No two have the same name: those that do in the file get their ids appended, and there is a warning for each name
-    (`check_names` refuses it where more than one of them has boxes).
-    """
-    categories = table.categories or {id_: str(id_) for id_ in table.category_ids}
-    ids = sorted(categories, key=lambda id_: (isinstance(id_, str), id_))
-    names = [categories[id_] for id_ in ids]
-    sharing: dict[str, list[int]] = {}
-    for number, name in enumerate(names):
-        sharing.setdefault(name, []).append(number)
-    # 1 and "1" are two ids that look the same.
-    write = str if len({str(id_) for id_ in ids}) == len(ids) else repr
-    holders = {name: list(numbers) for name, numbers in sharing.items()}
-    shared = [name for name, numbers in holders.items() if len(numbers) > 1]
-    while shared:  # again where a name with its id is another's name
-        renamed = [number for name in shared for number in holders.pop(name)]
-        for number in renamed:
-            names[number] = f"{names[number]} ({write(ids[number])})"
-            holders.setdefault(names[number], []).append(number)
-        shared = [name for name in dict.fromkeys(names[number] for number in renamed) if len(holders[name]) > 1]
-    warnings = [
-        f"{table.channel}: the categories {shortlist([ids[number] for number in numbers])} have the same name "
-        f"{quoted(name)} and are told apart as {shortlist([names[number] for number in numbers])}. Give every category "
-        f"a name of its own, or merge them."
-        for name, numbers in sharing.items()
-        if len(numbers) > 1
-    ]
-    for group in _alike(list(categories.values())):
-        warnings.append(
-            f"{table.channel}: the categories {shortlist(sorted(set(group)))} differ in case or blanks alone, and are "
-            f"learnt as different classes. If they are one, give their boxes one category."
-        )
-    return Labels(tuple(ids), tuple(names)), warnings
-
-
-def _check_names(table: AnnotationTable) -> list[Problem]:
-    blank = [id_ for id_, name in (table.categories or {}).items() if not name.strip()]
-    if not blank:
-        return []
-    text = f"{table.channel} categories: {shortlist(blank)} have an empty name. Give every category a name."
-    return [Problem(table.channel, "categories without a name", text)]
-
-
-def _alike(names: Sequence[str]) -> list[list[str]]:
-    """Groups of names that differ in case, blanks or the form of Unicode alone."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        # Of a long row of combining characters the plain form takes a time that grows with its square.
-        plain = name if len(name) > MAX_TEXT else "".join(unicodedata.normalize("NFKC", name).casefold().split())
-        groups.setdefault(plain, []).append(name)
-    return [group for group in groups.values() if len(set(group)) > 1]
-
-
-def _check_classes(validation: AnnotationTable, training: AnnotationTable, labels: Labels) -> list[Problem]:
-    """A class of the validation channel must be one of training's, and be called the same."""
-    problems = []
-    known = set(labels.ids)
-    for id_, name in (validation.categories or {}).items():
-        in_training = (training.categories or {}).get(id_, name)
-        if in_training != name:
-            text = (
-                f"validation categories: id {quoted(id_)} is {quoted(name)}, but training calls it "
-                f"{quoted(in_training)}. Use the same categories in both channels."
-            )
-            problems.append(Problem("validation", "contradicting categories", text))
-    codes, first, uses = np.unique(validation.box_categories, return_index=True, return_counts=True)
-    for code, box, count in zip(codes.tolist(), first.tolist(), uses.tolist(), strict=True):
-        id_ = validation.category_ids[code]
-        if id_ in known:
-            continue
-        text = (
-            f"validation: category_id {quoted(id_)} ({count} times) is unknown to training, which has "
-            f"{shortlist(labels.ids)}; first: {validation.box(box)}. Add the class to "
-            f"training or remove those boxes."
-        )
-        problems.append(Problem("validation", "classes unknown to training", text))
-    return problems
 
 
 def _dataset(
