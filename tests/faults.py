@@ -282,7 +282,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "category-ids-in-the-order-of-the-file",
-        f"{_SRC}/dataset/load.py",
+        f"{_SRC}/dataset/check_classes.py",
         "ids = sorted(categories, key=lambda id_: (isinstance(id_, str), id_))",
         "ids = list(categories)",
     ),
