@@ -77,6 +77,24 @@ def stay_at_home(monkeypatch: pytest.MonkeyPatch, folder: Path, endpoint: str = 
 
 
 @contextlib.contextmanager
+def aws_on_this_machine(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Any]:
+    """moto in the place of AWS, with settings that lead there; boto3's default session."""
+    import boto3
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        stay_at_home(monkeypatch, folder, f"http://{host}:{port}")
+        session = boto3.Session()
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+        yield session
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
 def no_container_left(folder: Path) -> Iterator[None]:
     """Removes the containers that docker-compose made for files below `folder`, however a test ends."""
     try:

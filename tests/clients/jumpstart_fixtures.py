@@ -7,7 +7,7 @@ from typing import Any
 
 import jumpstart_bucket
 import pytest
-from client_tests import stay_at_home
+from client_tests import aws_on_this_machine
 
 _MAKE_ARCHIVE = Path(__file__).parents[1] / "published_archive.py"
 
@@ -28,18 +28,8 @@ def base_model(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def jumpstart(sample_root: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of S3, which has JumpStart's bucket and the user's own, `mine`."""
-    import boto3
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    stay_at_home(monkeypatch, tmp_path, f"http://{host}:{port}")
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session())
-    try:
-        client = boto3.client("s3")
+    with aws_on_this_machine(monkeypatch, tmp_path) as session:
+        client = session.client("s3")
         jumpstart_bucket.fill(client, sample_root / "input/data/training", base_model)
         client.create_bucket(Bucket="mine")
         yield client
-    finally:
-        server.stop()

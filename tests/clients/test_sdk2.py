@@ -17,6 +17,7 @@ from client_tests import (
     TYPED,
     Sent,
     assert_is_trained,
+    aws_on_this_machine,
     described_ranges,
     members,
     need_compose,
@@ -192,19 +193,8 @@ def test_a_script_that_fails_ends_the_job_with_its_own_exit_code(
 @pytest.fixture
 def moto(sdk: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
     """AWS on this machine, and the requests that go there through boto3's default session."""
-    import boto3
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    stay_at_home(monkeypatch, tmp_path, f"http://{host}:{port}")
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session())
-    try:
-        with requests_as_sent(boto3.DEFAULT_SESSION) as sent:
-            yield sent
-    finally:
-        server.stop()
+    with aws_on_this_machine(monkeypatch, tmp_path) as session, requests_as_sent(session) as sent:
+        yield sent
 
 
 def test_the_readmes_estimator_sends_a_training_job(moto: Sent) -> None:

@@ -12,6 +12,7 @@ from client_tests import (
     TYPED,
     Sent,
     assert_is_trained,
+    aws_on_this_machine,
     need_compose,
     need_sdk,
     no_container_left,
@@ -71,19 +72,8 @@ def test_a_model_trainer_in_local_container_mode_trains_with_the_values_of_pytho
 @pytest.fixture
 def moto(sdk: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
     """AWS on this machine, and the requests that go there through boto3's default session."""
-    import boto3
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    stay_at_home(monkeypatch, tmp_path, f"http://{host}:{port}")
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session())
-    try:
-        with requests_as_sent(boto3.DEFAULT_SESSION) as sent:
-            yield sent
-    finally:
-        server.stop()
+    with aws_on_this_machine(monkeypatch, tmp_path) as session, requests_as_sent(session) as sent:
+        yield sent
 
 
 def test_the_readmes_model_trainer_sends_a_training_job(moto: Sent) -> None:
