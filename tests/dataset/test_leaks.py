@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, ImageOps
 from shared import shared
 
-from sagemaker_object_detection.dataset.load import Splits, load_splits
+from sagemaker_object_detection.dataset.annotations import Labels
+from sagemaker_object_detection.dataset.load import Splits, load_channel, load_splits
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.sample_data import draw, write_sample_data
@@ -167,3 +168,34 @@ def test_real_sets_split_near_the_ratio(name, images, most):
 def both(splits: Splits):
     assert splits.validation is not None
     return splits.training, splits.validation
+
+
+def test_a_test_channel_is_held_against_training_and_holds_nothing_out(tmp_path):
+    channel = write(tmp_path / "training", augmented(20))
+    test = write(tmp_path / "test", {"seen.jpg": 3, "new.jpg": 40})
+    alone = load(channel)
+    splits = load_splits(channel, None, read({}), test=test)
+    assert splits.validation is not None
+    assert alone.validation is not None
+    assert splits.test is not None
+    assert splits.training.fingerprint == alone.training.fingerprint
+    assert splits.validation.fingerprint == alone.validation.fingerprint
+    assert splits.test.file_names == ("seen.jpg", "new.jpg")
+    (said,) = leaks(splits)
+    assert said.startswith("test: 1 of 2 images have a copy or a neighbour in training")
+
+
+def test_a_channel_for_a_model_has_its_classes(tmp_path):
+    channel = write(tmp_path / "new", {"a.jpg": 0})
+    labels = Labels(ids=(0, 1), names=("other", "shape"))
+    dataset, report = load_channel("test", channel, labels, read({}), sample_bits=12)
+    assert dataset.classes.tolist() == [1]
+    assert dataset.sample_bits == 12
+    assert "test has no box of 'other', which cannot be measured." in report.warnings
+    with pytest.raises(UserError) as caught:
+        load_channel("test", channel, Labels(ids=(1, 2), names=("cat", "dog")), read({}), sample_bits=16)
+    assert caught.value.problems == (
+        "test categories: id 1 is 'shape', but the model calls it 'cat'. Use the same categories in both.",
+    )
+    with pytest.raises(UserError, match=r"unknown to the model, which has 2; .* Train a model that knows the class"):
+        load_channel("test", channel, Labels(ids=(2,), names=("cat",)), read({}), sample_bits=16)

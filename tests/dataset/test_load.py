@@ -678,8 +678,7 @@ def test_everything_wrong_in_both_channels_is_one_error(tmp_path: Path) -> None:
         "Correct it or remove the annotation.",
         "validation images[0] 'a.jpg' does not exist. Add the file or remove its entry.",
         "training images[1] 'b.png' cannot be decoded: the file is cut short or damaged. Replace it.",
-        "validation categories: id 42 is 'hound', but training calls it 'dog'. "
-        "Use the same categories in both channels.",
+        "validation categories: id 42 is 'hound', but training calls it 'dog'. Use the same categories in both.",
         "validation: category_id 8 (1 times) is unknown to training, which has 7, 42; first: validation "
         "annotations[0], image 'a.jpg'. Add the class to training or remove those boxes.",
     ]

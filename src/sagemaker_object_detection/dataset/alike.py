@@ -138,8 +138,8 @@ def _named(pictures: Pictures, origins: Sequence[Origin], has_look: np.ndarray) 
             namesakes: dict[str, list[int]] = defaultdict(list)
             for i in indices:
                 namesakes[pictures.file_names[i]].append(i)
-            both = [pair for pair in namesakes.values() if len(pair) == 2]
-            if len(namesakes) > 1 and all(_similar(pictures.looks, pair[0], pair[1], has_look) for pair in both):
+            both = [each for each in namesakes.values() if len(each) > 1]
+            if len(namesakes) > 1 and all(_similar(pictures.looks, each[0], each[1], has_look) for each in both):
                 shared.add(picture)
     copied = {(origin.picture, channel) for origin, channel in zip(origins, channels, strict=True) if origin.derived}
     keys: list[Hashable | None] = []

@@ -96,27 +96,33 @@ def _alike(names: Sequence[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(set(group)) > 1]
 
 
-def check_validation(validation: AnnotationTable, training: AnnotationTable, labels: Labels) -> list[Problem]:
-    """A class of the validation channel must be one of training's, and be called the same."""
-    problems = []
+def check_known(table: AnnotationTable, labels: Labels, names: Mapping[Id, str], whom: str) -> list[Problem]:
+    """A class of a channel that measures must be one of `whom` it measures, and be called the same.
+
+    Args:
+        labels: the classes of whom.
+        names: as whom calls them in its categories, by id.
+        whom: "training" or "the model".
+    """
+    channel, problems = table.channel, []
     known = set(labels.ids)
-    for id_, name in (validation.categories or {}).items():
-        in_training = (training.categories or {}).get(id_, name)
-        if in_training != name:
+    for id_, name in (table.categories or {}).items():
+        known_as = names.get(id_, name)
+        if known_as != name:
             text = (
-                f"validation categories: id {quoted(id_)} is {quoted(name)}, but training calls it "
-                f"{quoted(in_training)}. Use the same categories in both channels."
+                f"{channel} categories: id {quoted(id_)} is {quoted(name)}, but {whom} calls it {quoted(known_as)}. "
+                f"Use the same categories in both."
             )
-            problems.append(Problem("validation", "contradicting categories", text))
-    codes, first, uses = np.unique(validation.box_categories, return_index=True, return_counts=True)
+            problems.append(Problem(channel, "contradicting categories", text))
+    codes, first, uses = np.unique(table.box_categories, return_index=True, return_counts=True)
     for code, box, count in zip(codes.tolist(), first.tolist(), uses.tolist(), strict=True):
-        id_ = validation.category_ids[code]
+        id_ = table.category_ids[code]
         if id_ in known:
             continue
+        way_out = "Add the class to training" if whom == "training" else "Train a model that knows the class"
         text = (
-            f"validation: category_id {quoted(id_)} ({count} times) is unknown to training, which has "
-            f"{shortlist(labels.ids)}; first: {validation.box(box)}. Add the class to "
-            f"training or remove those boxes."
+            f"{channel}: category_id {quoted(id_)} ({count} times) is unknown to {whom}, which has "
+            f"{shortlist(labels.ids)}; first: {table.box(box)}. {way_out} or remove those boxes."
         )
-        problems.append(Problem("validation", "classes unknown to training", text))
+        problems.append(Problem(channel, f"classes unknown to {whom}", text))
     return problems

@@ -10,7 +10,6 @@ from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.sentences import listed, shown
 
 _EXAMPLES = 3
-BOTH = "training and validation"
 
 
 def find_likenesses(
@@ -19,7 +18,7 @@ def find_likenesses(
     """What each rule finds within each part of N images, and across them.
 
     Args:
-        parts: "training" and, if there is one, "validation": int64 indices.
+        parts: "training" and, if there are any, "validation" and "test": int64 indices.
     """
     found = []
     for name, members in parts.items():
@@ -31,43 +30,53 @@ def find_likenesses(
                 examples = _examples(file_names, [members[labels == label][:2] for label in several[:_EXAMPLES]])
                 images = int(counts[counts > 1].sum())
                 found.append(Likeness(name, rule.name, images, len(several), examples))
-    if "validation" in parts:
+    for name, members in parts.items():
+        if name == "training":
+            continue
         for rule in rules:
-            training, validation = (rule.labels[parts[name]] for name in ("training", "validation"))
-            common = np.intersect1d(training, validation)
+            training, held_out = rule.labels[parts["training"]], rule.labels[members]
+            common = np.intersect1d(training, held_out)
             common = common[common >= 0]
             if len(common):
                 pairs = [
-                    (parts["validation"][validation == label][0], parts["training"][training == label][0])
+                    (members[held_out == label][0], parts["training"][training == label][0])
                     for label in common[:_EXAMPLES]
                 ]
-                images = int(np.isin(validation, common).sum())
-                found.append(Likeness(BOTH, rule.name, images, len(common), _examples(file_names, pairs)))
+                images = int(np.isin(held_out, common).sum())
+                found.append(Likeness(_both(name), rule.name, images, len(common), _examples(file_names, pairs)))
     return tuple(found)
 
 
-def leak_warning(
+def leak_warnings(
     rules: Sequence[Rule], likenesses: Sequence[Likeness], parts: Mapping[str, np.ndarray], cause: str | None
-) -> str | None:
-    """The sentence about validation images of the same origin as training images, None where there are none.
+) -> list[str]:
+    """A sentence for each part with images of the same origin as training images.
 
     Args:
         cause: why a split that we made has them, and what to do; None for channels that are somebody else's.
     """
-    shared = [likeness for likeness in likenesses if likeness.channel == BOTH]
-    if not shared:
-        return None
-    held_out = parts["validation"]
-    leaked = np.zeros(len(held_out), bool)
-    for rule in rules:
-        seen = rule.labels[parts["training"]]
-        leaked |= np.isin(rule.labels[held_out], seen[seen >= 0])
-    kinds = "; ".join(f"{one.rule}: {one.images}, such as {_named(one.examples)}" for one in shared)
-    advice = cause or "Keep all copies of a picture, and all frames of a video, in one channel."
-    return (
-        f"validation: {leaked.sum()} of {len(held_out)} images have a copy or a neighbour in training ({kinds}), so "
-        f"that validation finds the model better than it is. {advice}"
-    )
+    warnings = []
+    for name, held_out in parts.items():
+        shared = [likeness for likeness in likenesses if likeness.channel == _both(name)]
+        if not shared:
+            continue
+        leaked = np.zeros(len(held_out), bool)
+        for rule in rules:
+            seen = rule.labels[parts["training"]]
+            leaked |= np.isin(rule.labels[held_out], seen[seen >= 0])
+        kinds = "; ".join(f"{one.rule}: {one.images}, such as {_named(one.examples)}" for one in shared)
+        advice = "Keep all copies of a picture, and all frames of a video, in one channel."
+        if name == "validation" and cause is not None:
+            advice = cause
+        warnings.append(
+            f"{name}: {leaked.sum()} of {len(held_out)} images have a copy or a neighbour in training ({kinds}), so "
+            f"that {name} finds the model better than it is. {advice}"
+        )
+    return warnings
+
+
+def _both(name: str) -> str:
+    return f"training and {name}"
 
 
 def split_sentence(

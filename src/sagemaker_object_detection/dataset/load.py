@@ -17,17 +17,18 @@ from sagemaker_object_detection.dataset.annotations import Dataset, IgnoredRegio
 from sagemaker_object_detection.dataset.check_boxes import CheckedBoxes, check_boxes
 from sagemaker_object_detection.dataset.check_classes import (
     check_blank_names,
+    check_known,
     check_names,
-    check_validation,
     find_labels,
 )
 from sagemaker_object_detection.dataset.check_images import CheckedImages, check_images, images_folder
 from sagemaker_object_detection.dataset.check_pixels import drop_unusable, flat_images, pixel_warnings, used_bits
-from sagemaker_object_detection.dataset.leaks import cut_sentence, find_likenesses, leak_warning, split_sentence
+from sagemaker_object_detection.dataset.leaks import cut_sentence, find_likenesses, leak_warnings, split_sentence
 from sagemaker_object_detection.dataset.problems import (
     ChannelReport,
     DataError,
     DataReport,
+    Likeness,
     Problem,
     write_report,
 )
@@ -51,6 +52,7 @@ class Splits:
     training: Dataset
     validation: Dataset | None
     report: DataReport
+    test: Dataset | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +93,7 @@ def load_splits(
     validation: Path | None,
     hyperparameters: Hyperparameters,
     *,
+    test: Path | None = None,
     report_folder: Path | None = None,
     stop: StopSignal = NEVER,
 ) -> Splits:
@@ -102,6 +105,7 @@ def load_splits(
         training: the channel's folder, with `annotations.json` and `images/`.
         validation: likewise, or None.
         hyperparameters: for what boxes mean, what becomes of invalid ones, and which images are held out.
+        test: likewise; nothing is learnt from it or chosen by it.
         report_folder: `data_report.json` is written here, whether the data is good or not; None: nowhere.
         stop: heard while the images are decoded, which takes minutes where there are many.
 
@@ -112,19 +116,13 @@ def load_splits(
         UserError: anything is wrong with the data: of all channels together, and everything that is.
         StoppedError: `stop` was requested.
     """
-    problems: list[Problem] = []
-    warnings: list[str] = []
-    folders = {"training": training} | ({"validation": validation} if validation is not None else {})
-    checked = [_check_channel(name, folder, hyperparameters, problems, warnings) for name, folder in folders.items()]
-    channels = {channel.table.channel: channel for channel in checked if channel is not None}
-    lenient = hyperparameters.invalid_images == "drop"
-    looks = Looks(sum(len(channel.table.file_names) for channel in channels.values()))
-    decoded, outcomes = _check_decoding(list(channels.values()), stop, looks)
-    for channel, outcome in zip(list(channels.values()), outcomes, strict=True):
-        channels[channel.table.channel] = _judge_decoding(channel, outcome, lenient, problems, warnings)
-    sample_bits = used_bits(pixels for channel in channels.values() for pixels in channel.pixels.values())
-    for channel in channels.values():
-        warnings += pixel_warnings(channel.table, channel.images, channel.pixels, channel.with_boxes, sample_bits)
+    folders = {"training": training, "validation": validation, "test": test}
+    checked = _check({name: folder for name, folder in folders.items() if folder is not None}, hyperparameters, stop)
+    channels, problems, warnings = checked.channels, checked.problems, checked.warnings
+    sample_bits = used_bits(
+        pixels for name, channel in channels.items() if name != "test" for pixels in channel.pixels.values()
+    )
+    warnings += _pixel_warnings(checked, sample_bits)
     labels = None
     if "training" in channels:
         labels, warned = find_labels(channels["training"].table)
@@ -134,21 +132,24 @@ def load_splits(
             codes = np.delete(channel.table.box_categories, channel.table.ignored)
             uses.update({channel.table.category_ids[code]: int(n) for code, n in enumerate(np.bincount(codes))})
         problems += check_names("training", channels["training"].table.categories or {}, uses)
-    if labels is not None and "validation" in channels:
-        problems += check_validation(channels["validation"].table, channels["training"].table, labels)
+        for name, channel in channels.items():
+            if name != "training":
+                known = channels["training"].table.categories or {}
+                problems += check_known(channel.table, labels, known, "training")
     if problems or labels is None:
         if report_folder is not None:
             write_report(report_folder, problems, DataReport((), tuple(warnings)))
         raise DataError(problems)
 
     parts = {name: (channel, channel.used) for name, channel in channels.items()}
-    pictures = _pictures(list(channels.values()), looks)
+    pictures = _pictures(list(channels.values()), checked.looks)
     rules, decisions, cause = find_rules(pictures), list[str](), None
     ratio = hyperparameters.validation_split_ratio
     if validation is None and ratio > 0:
         whole = channels["training"]
         names, used = whole.table.file_names, whole.used
-        groups = find_groups(rules, len(names)).of(used)
+        of_training = [replace(rule, labels=rule.labels[: len(names)]) for rule in rules]
+        groups = find_groups(of_training, len(names)).of(used)
         names, has_boxes = [names[index] for index in used], whole.with_boxes[used]
         if hyperparameters.split_by == "image" or not groups.any:
             kept, held_out = split_images(names, has_boxes, ratio, hyperparameters.seed)
@@ -159,24 +160,69 @@ def load_splits(
             cause = "They are of different groups in the annotation file: see that these are right."
             if split.cut:
                 cause = cut_sentence(split.cut, names)
-        parts = {"training": (whole, used[kept]), "validation": (whole, used[held_out])}
+        parts |= {"training": (whole, used[kept]), "validation": (whole, used[held_out])}
         of_used = [replace(rule, labels=rule.labels[used]) for rule in rules]
         decisions.append(split_sentence(of_used, names, groups, held_out, hyperparameters))
     elif hyperparameters.split_by != AUTO:
         logger.info("split_by: has no effect, because no images are held out of training.")
-    first = {
-        name: 0 if channel is channels["training"] else len(channels["training"].table.file_names)
-        for name, (channel, _) in parts.items()
-    }
-    places = {name: first[name] + chosen for name, (_, chosen) in parts.items()}
+    counts = [len(channel.table.file_names) for channel in channels.values()]
+    first = dict(zip((id(channel) for channel in channels.values()), np.cumsum([0, *counts]).tolist(), strict=False))
+    places = {name: first[id(channel)] + chosen for name, (channel, chosen) in parts.items()}
     likenesses = find_likenesses(rules, pictures.file_names, places)
-    if (warning := leak_warning(rules, likenesses, places, cause)) is not None:
-        warnings.append(warning)
+    warnings += leak_warnings(rules, likenesses, places, cause)
 
     datasets = {
-        name: _dataset(channel, chosen, labels, decoded, sample_bits) for name, (channel, chosen) in parts.items()
+        name: _dataset(channel, chosen, labels, checked.decoded, sample_bits)
+        for name, (channel, chosen) in parts.items()
     }
     reports = [_channel_report(name, channels.get(name), dataset) for name, dataset in datasets.items()]
+    report = _tell(reports, warnings, decisions, likenesses, report_folder)
+    return Splits(datasets["training"], datasets.get("validation"), report, datasets.get("test"))
+
+
+def load_channel(
+    name: str,
+    folder: Path,
+    labels: Labels,
+    hyperparameters: Hyperparameters,
+    *,
+    sample_bits: int,
+    report_folder: Path | None = None,
+    stop: StopSignal = NEVER,
+) -> tuple[Dataset, DataReport]:
+    """Read and check one channel whose objects are to be held against those that a model finds.
+
+    Args:
+        name: what the channel is called in sentences.
+        labels: the model's classes. The channel may have less of them, by the same ids and names, and no others.
+        hyperparameters, report_folder, stop: as in `load_splits`.
+        sample_bits: how many of the 16 bits of a sample the model takes for used.
+
+    Raises:
+        UserError, StoppedError: as `load_splits`.
+    """
+    checked = _check({name: folder}, hyperparameters, stop)
+    problems, warnings = checked.problems, checked.warnings
+    for channel in checked.channels.values():
+        problems += check_known(channel.table, labels, dict(zip(labels.ids, labels.names, strict=True)), "the model")
+    if problems:
+        if report_folder is not None:
+            write_report(report_folder, problems, DataReport((), tuple(warnings)))
+        raise DataError(problems)
+    warnings += _pixel_warnings(checked, sample_bits)
+    channel = checked.channels[name]
+    dataset = _dataset(channel, channel.used, labels, checked.decoded, sample_bits)
+    return dataset, _tell([_channel_report(name, channel, dataset)], warnings, [], (), report_folder)
+
+
+def _tell(
+    reports: Sequence[ChannelReport],
+    warnings: list[str],
+    decisions: Sequence[str],
+    likenesses: tuple[Likeness, ...],
+    folder: Path | None,
+) -> DataReport:
+    """Logs what is known of the data, and writes it into `folder`."""
     for report in reports:
         missing = [label for label, count in report.boxes_per_class.items() if count == 0]
         if missing:
@@ -190,10 +236,43 @@ def load_splits(
         logger.info("%s", _summary(report))
         if report.conventions:
             logger.info("%s: %s.", report.channel, report.conventions)
-    whole_report = DataReport(tuple(reports), tuple(warnings), tuple(decisions), likenesses)
-    if report_folder is not None:
-        write_report(report_folder, [], whole_report)
-    return Splits(datasets["training"], datasets.get("validation"), whole_report)
+    whole = DataReport(tuple(reports), tuple(warnings), tuple(decisions), likenesses)
+    if folder is not None:
+        write_report(folder, [], whole)
+    return whole
+
+
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    """The channels that could be read, by name, and what is wrong and to be told so far. looks: of all images, one
+    channel after the other."""
+
+    channels: dict[str, _Channel]
+    decoded: DecodedImages | None
+    looks: Looks
+    problems: list[Problem]
+    warnings: list[str]
+
+
+def _check(folders: Mapping[str, Path], hyperparameters: Hyperparameters, stop: StopSignal) -> _Checked:
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    checked = [_check_channel(name, folder, hyperparameters, problems, warnings) for name, folder in folders.items()]
+    channels = {channel.table.channel: channel for channel in checked if channel is not None}
+    lenient = hyperparameters.invalid_images == "drop"
+    looks = Looks(sum(len(channel.table.file_names) for channel in channels.values()))
+    decoded, outcomes = _check_decoding(list(channels.values()), stop, looks)
+    for channel, outcome in zip(list(channels.values()), outcomes, strict=True):
+        channels[channel.table.channel] = _judge_decoding(channel, outcome, lenient, problems, warnings)
+    return _Checked(channels, decoded, looks, problems, warnings)
+
+
+def _pixel_warnings(checked: _Checked, sample_bits: int) -> list[str]:
+    return [
+        warning
+        for channel in checked.channels.values()
+        for warning in pixel_warnings(channel.table, channel.images, channel.pixels, channel.with_boxes, sample_bits)
+    ]
 
 
 def _pictures(channels: Sequence[_Channel], looks: Looks) -> Pictures:
