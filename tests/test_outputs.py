@@ -83,9 +83,12 @@ def test_the_report_comes_with_thresholds_in_the_metrics_and_the_log(write, tmp_
     with caplog.at_level(logging.INFO):
         metrics = write()
     assert metrics["score_thresholds"] == {"cat": pytest.approx(0.9)}
+    info = json.loads((tmp_path / "model/model_info.json").read_text())
+    assert info["score_thresholds"] == {"cat": 0.899999}  # rounded down, of the float32 below 0.9
+    assert info["per_class"]["cat"].keys() == {"mAP", "mAP_50"}
     assert [epoch["epoch"] for epoch in metrics["epochs"]] == [0, 1, 2]
     assert (
-        "Suggested score thresholds, by the best F1 at IoU 0.5 (all are in metrics.json): 'cat' 0.900."
+        "Suggested score thresholds, by the best F1 at IoU 0.5 (all are in model_info.json): 'cat' 0.900."
         in caplog.messages
     )
     assert f"The report is in {tmp_path}/output/data/report.html." in caplog.messages
@@ -161,7 +164,7 @@ def test_the_log_says_if_no_detection_is_right(write, monkeypatch, caplog):
     monkeypatch.setattr(outputs, "compute_figures", all_wrong)
     with caplog.at_level(logging.INFO):
         assert write()["score_thresholds"] == {}
-    assert "(all are in metrics.json): none, as no detection is right." in caplog.text
+    assert "(all are in model_info.json): none, as no detection is right." in caplog.text
 
 
 def test_a_collapse_is_told_in_the_epoch_in_which_it_happens(tmp_path, caplog):

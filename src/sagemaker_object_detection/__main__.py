@@ -37,6 +37,7 @@ from sagemaker_object_detection.sentences import as_lines
 
 log = logging.getLogger("sagemaker_object_detection")
 
+_MIN_SCORE = 0.3
 UNANSWERED = 4
 """Of `predict`: some images could not be answered, and all others were."""
 
@@ -103,7 +104,8 @@ def _predict(options: argparse.Namespace) -> int:
         options.model,
         options.images,
         options.draw,
-        options.min_score,
+        options.min_score if options.min_score is not None else _MIN_SCORE if options.threshold is None else 0.0,
+        threshold=options.threshold,
         format=options.format,
         annotations=options.annotations,
         failed=failures.append,
@@ -118,13 +120,17 @@ def _predict(options: argparse.Namespace) -> int:
     return UNANSWERED if failures else 0
 
 
-def _score(text: str) -> float:
+def _threshold(text: str) -> float | str:
+    return text if text == "auto" else _score(text, "a number from 0 to 1, or auto")
+
+
+def _score(text: str, expected: str = "a number from 0 to 1") -> float:
     try:
         score = float(text)
     except ValueError:
         score = -1.0
     if not 0.0 <= score <= 1.0:
-        raise argparse.ArgumentTypeError(f"got {text!r}; expected a number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected {expected}")
     return score
 
 
@@ -192,8 +198,15 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--min-score",
         type=_score,
-        default=0.3,
-        help="draw detections from this score on (0.3); the results have all, which COCO's figures need",
+        help=f"draw detections from this score on ({_MIN_SCORE}, or what --threshold leaves); the results have all, "
+        "which COCO's figures need",
+    )
+    predict.add_argument(
+        "--threshold",
+        type=_threshold,
+        metavar="SCORE",
+        help="leave out detections with a lower score, in the results too; auto: lower than the model's own threshold "
+        "of the class",
     )
     predict.add_argument(
         "--format",

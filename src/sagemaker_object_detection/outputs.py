@@ -1,9 +1,11 @@
 """What a job leaves behind: the model, its figures, the last lines of the log, and then what it can do without."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from sagemaker_object_detection.artifact.export import export
-from sagemaker_object_detection.artifact.model_info import model_info
+from sagemaker_object_detection.artifact.model_info import add_thresholds, model_info
 from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
@@ -88,6 +90,7 @@ def write_outputs(
         },
         epoch=saved.number if saved else None,
         metrics=result.metrics if result else {},
+        per_class=result.coco.per_class if result else None,
         sample_bits=training.sample_bits,
     )
     assert hyperparameters.max_detections is not None
@@ -112,7 +115,7 @@ def write_outputs(
         # Late: what draws takes a second to import, and training does not wait for it.
         from sagemaker_object_detection.report.page import PageContent, write_page
 
-        figures, pictures, looks = _find_mistakes(progress, validation, evaluator, paths)
+        figures, pictures, looks = _find_mistakes(progress, validation, evaluator, info, paths)
         if saved is not None:
             board.write_pictures(saved.number, pictures)
         if looks:
@@ -133,9 +136,18 @@ def write_outputs(
 
 
 def _find_mistakes(
-    progress: Progress, validation: Dataset | None, evaluator: Evaluator | None, paths: Paths
+    progress: Progress,
+    validation: Dataset | None,
+    evaluator: Evaluator | None,
+    info: Mapping[str, Any],
+    paths: Paths,
 ) -> tuple[Figures | None, list[Picture], list[SecondLook]]:
-    """What the saved weights get wrong on the validation images, where that can be known; tells the thresholds."""
+    """What the saved weights get wrong on the validation images, where that can be known; tells the thresholds, and
+    writes them into the model and the metrics.
+
+    Args:
+        info: the content of model_info.json.
+    """
     result = progress.saved.validation if progress.saved else None
     if validation is None or evaluator is None or result is None:
         return None, [], []
@@ -147,9 +159,11 @@ def _find_mistakes(
     thresholds = {name: one.threshold.score for name, one in named if one.threshold is not None}
     write_metrics(progress.epochs, progress.saved, paths.output_data, thresholds)
     if len(validation.boxes):
+        add_thresholds(info, thresholds, paths.model)
+    if len(validation.boxes):
         scores = [f"{quoted(name)} {score:.3f}" for name, score in thresholds.items()]
         shown = listed(scores, _CLASSES_SHOWN, none="none, as no detection is right")
-        log.info("Suggested score thresholds, by the best F1 at IoU 0.5 (all are in metrics.json): %s.", shown)
+        log.info("Suggested score thresholds, by the best F1 at IoU 0.5 (all are in model_info.json): %s.", shown)
         if verdict.shy(result):
             log.info(
                 "No score is above %.1f, which is how focal loss leaves them and no fault: go by these thresholds.",

@@ -62,6 +62,8 @@ def test_the_report_and_the_event_files_lie_beside_the_metrics(trained):
     assert {"losses.png", "map.png", "box_sizes.png"} < {path.name for path in (output / "data/report").iterdir()}
     assert metrics["score_thresholds"].keys() <= {"circle", "square", "triangle"}
     assert "Suggested score thresholds" in trained.output
+    info = json.loads((trained.root / "model/model_info.json").read_text())
+    assert info["score_thresholds"] == pytest.approx(metrics["score_thresholds"], abs=1e-6)
 
     import tensorflow as tf
 

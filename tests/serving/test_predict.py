@@ -20,6 +20,7 @@ from pycocotools.cocoeval import COCOeval
 
 from sagemaker_object_detection.__main__ import main
 from sagemaker_object_detection.artifact.inference import SIGNATURE
+from sagemaker_object_detection.artifact.model_info import FILE_NAME, add_thresholds
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.images.decoding import decode_stored
@@ -345,6 +346,20 @@ def test_a_drawing_that_fails_leaves_nothing(
     with pytest.raises(OSError, match="No space left"):
         list(predict_files(model, [image], tmp_path / "drawings", 0.3))
     assert os.listdir(tmp_path / "drawings") == []
+
+
+def test_a_threshold_leaves_detections_out_of_the_results(model: Path, image: Path) -> None:
+    def scores(threshold: float | str) -> list[float]:
+        (line,) = predict_files(model, [image], None, 0.0, threshold=threshold)
+        return list(json.loads(line)["scores"])
+
+    assert (scores(0.5), scores(0.51)) == ([0.5], [])
+    with pytest.raises(UserError, match=r"--threshold: got auto, but the model has no score thresholds"):
+        scores("auto")
+    info = json.loads((model / FILE_NAME).read_text())
+    for threshold in (0.5, 0.51):
+        add_thresholds(info, {"dog": threshold}, model)
+        assert scores("auto") == [0.5] * (threshold <= 0.5)
 
 
 @pytest.mark.parametrize("min_score", [0.5, 0.51])

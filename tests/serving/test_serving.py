@@ -12,6 +12,7 @@ import pytest
 from sagemaker_object_detection.artifact.inference import (
     RequestError,
     check_content_type,
+    class_thresholds,
     input_handler,
     parse_accept,
     respond,
@@ -43,12 +44,12 @@ def test_no_detection_is_an_empty_answer():
 
 @pytest.mark.parametrize("verbose", ["verbose", "Verbose", "verbose=true", "VERBOSE = TRUE", "verbose=1"])
 def test_verbose_in_every_spelling(verbose: str):
-    assert parse_accept(f"application/json; n_predictions=3;{verbose}") == (True, 3)
+    assert parse_accept(f"application/json; n_predictions=3;{verbose}") == (True, 3, None)
 
 
 @pytest.mark.parametrize("other", ["verbose=false", "verbose=0", "verbosely", "q=0.5", "charset=utf-8"])
 def test_other_parameters_ask_for_nothing(other: str):
-    assert parse_accept(f"application/json;{other}") == (False, None)
+    assert parse_accept(f"application/json;{other}") == (False, None, None)
 
 
 def test_jpeg_has_two_names_as_a_content_type():
@@ -88,6 +89,47 @@ def test_handler_takes_no_longer_sides_than_serve():
     input_handler(io.BytesIO(png_of(1, MAX_SIDE)), context)
     with pytest.raises(RequestError, match=r"^the body is 1000001 wide and 1 high; at most 1000000 pixels on a side"):
         input_handler(io.BytesIO(png_of(MAX_SIDE + 1, 1)), context)
+
+
+ROWS = {
+    "num_detections": 2.0,
+    "detection_boxes": [[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8], [0.0] * 4],
+    "detection_scores": [0.9, 0.8, 0.0],
+    "detection_classes": [2.0, 1.0, 0.0],
+}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "scores"),
+    [("0.8", [0.9, 0.8]), ("0.81", [0.9]), ("1", []), ("0", [0.9, 0.8]), (".85", [0.9]), ("AUTO", [0.8])],
+)
+def test_threshold_leaves_out_what_has_a_lower_score(threshold: str, scores: list[float]):
+    thresholds = class_thresholds({"score_thresholds": {LABELS[1]: 0.95}}, LABELS)
+    assert thresholds == [0.5, 0.95]
+    answer = respond(ROWS, LABELS, parse_accept(f"application/json;threshold={threshold}"), thresholds)
+    assert answer["scores"] == scores
+    assert len(answer["normalized_boxes"]) == len(answer["classes"]) == len(scores)
+
+
+def test_the_best_of_those_above_the_threshold():
+    answer = respond(ROWS, LABELS, parse_accept("application/json;threshold=auto;n_predictions=1"), [0.1, 0.95])
+    assert answer == {"normalized_boxes": [[0.6, 0.5, 0.8, 0.7]], "classes": [0], "scores": [0.8]}
+
+
+@pytest.mark.parametrize("value", ["", ".", "-1", "1.01", "nan", "inf", "1e-3", "0_5", "9" * 400, "automatic"])
+def test_a_threshold_that_is_none(value: str):
+    with pytest.raises(
+        RequestError, match=r"^Accept: threshold: got .*; expected a number from 0 to 1, or auto"
+    ) as caught:
+        parse_accept(f"application/json;threshold={value}")
+    assert caught.value.status == 400
+
+
+def test_a_model_without_thresholds_says_so():
+    accept = parse_accept("application/json;threshold=auto")
+    assert class_thresholds({}, LABELS) is None
+    with pytest.raises(RequestError, match=r"the model has no score thresholds.* Give a number from 0 to 1$"):
+        respond(ROWS, LABELS, accept)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,9 @@ def test_the_handler_answers_as_serve_does(container, server, images, name, acce
 
 
 @pytest.mark.parametrize("form", ["instances", "inputs"])
-@pytest.mark.parametrize("accept", [None, "application/json;verbose;n_predictions=2"])
+@pytest.mark.parametrize(
+    "accept", [None, "application/json;verbose;n_predictions=2", "application/json;threshold=auto"]
+)
 def test_the_handler_answers_json_as_serve_does(container, server, images, form, accept):
     encoded = [{"b64": base64.b64encode(image).decode()} for image in images.values()]
     body = json.dumps({"signature_name": "serving_default", form: encoded}).encode()

@@ -6,7 +6,6 @@ model/labels.json        class names and category ids; their position is the cla
 model/model_info.json    written last: where it stands, the model is whole
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ import tensorflow as tf
 from sagemaker_object_detection.artifact import inference
 from sagemaker_object_detection.artifact.handler import handler_source
 from sagemaker_object_detection.artifact.inference import LABELS_FILE
-from sagemaker_object_detection.artifact.model_info import FILE_NAME
+from sagemaker_object_detection.artifact.model_info import FILE_NAME, write_info
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.geometry.box_coder import decode_boxes
@@ -130,8 +129,8 @@ def export(
         module = ServingModel(detector, max_detections, info.get("sample_bits", SAMPLE_BITS))
         signatures = {"serving_default": module.detect, inference.SIGNATURE: module.detect_encoded}
         tf.saved_model.save(module, str(temporary / _UNFINISHED), signatures=signatures)
-        _write_json(temporary / LABELS_FILE, {"labels": list(labels.names), "category_ids": list(labels.ids)})
-        _write_json(temporary / FILE_NAME, info)
+        write_info(temporary / LABELS_FILE, {"labels": list(labels.names), "category_ids": list(labels.ids)})
+        write_info(temporary / FILE_NAME, info)
         (temporary / CODE).mkdir()
         (temporary / CODE / _HANDLER).write_bytes(handler_source())
         for path in (temporary, *temporary.rglob("*")):
@@ -143,7 +142,3 @@ def export(
         (temporary / _UNFINISHED).rename(model / SAVED_MODEL)
         for name in (CODE, LABELS_FILE, FILE_NAME):
             (temporary / name).rename(model / name)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -32,6 +32,11 @@ MAX_IMAGES = 32
 SIGNATURE = "encoded_images"
 """Of the SavedModel: file contents in, detections out."""
 LABELS_FILE = "labels.json"
+INFO_FILE = "model_info.json"
+AUTO = "auto"
+"""In place of a score threshold: those of the model, one for each class."""
+_CONFIDENT = 0.5
+"""The threshold of a class for which the model has none."""
 _SHOWN = 300
 _STRIPPED = 2000
 """Bytes of an image file, among which there are all kinds unless somebody has taken some out."""
@@ -101,16 +106,20 @@ class Accept(NamedTuple):
     """Also the labels, and the model's outputs as they are."""
     n_predictions: int | None = None
     """At most so many detections, the best ones; None for all."""
+    threshold: float | str | None = None
+    """Only detections with this score at least, or with that of their class (AUTO); None for all."""
 
 
 _EVERYTHING = Accept()
 
 
 def parse_accept(header: str | None) -> Accept:
-    """The Accept header: `application/json`, with `;verbose` and `;n_predictions=k` in any order and any case.
+    """The Accept header: `application/json`, with `;verbose`, `;n_predictions=k` and `;threshold=t` in any order and
+    any case.
 
     Raises:
-        RequestError: it takes no JSON (406), or n_predictions is not a whole number from 1 on (400).
+        RequestError: it takes no JSON (406), or n_predictions is not a whole number from 1 on, or threshold is neither
+            a number from 0 to 1 nor auto (400).
     """
     offers = [offer for offer in (header or _JSON).split(",") if offer.strip()]
     for offer in offers or [_JSON]:
@@ -119,8 +128,8 @@ def parse_accept(header: str | None) -> Accept:
             return _accepted(parameters)
     raise RequestError(
         406,
-        f"Accept: got {(header or '')[:_SHOWN]!r}; expected {_JSON} with ;verbose, ;n_predictions=k, both or none: the "
-        "answer is JSON",
+        f"Accept: got {(header or '')[:_SHOWN]!r}; expected {_JSON}, with any of ;verbose, ;n_predictions=k and "
+        ";threshold=t or none: the answer is JSON",
     )
 
 
@@ -136,7 +145,37 @@ def _accepted(parameters: Sequence[str]) -> Accept:
                     400, f"Accept: n_predictions: got {value[:_SHOWN]!r}; expected a whole number from 1 on"
                 )
             accept = accept._replace(n_predictions=int(value))
+        elif name == "threshold":
+            accept = accept._replace(threshold=_threshold(value))
     return accept
+
+
+def _threshold(value: str) -> float | str:
+    if value == AUTO:
+        return AUTO
+    if not (re.fullmatch(r"[0-9]{0,9}[.]?[0-9]{0,99}", value) and value.strip(".") and float(value) <= 1.0):
+        expected = f"a number from 0 to 1, or {AUTO} for the model's own"
+        raise RequestError(400, f"Accept: threshold: got {value[:_SHOWN]!r}; expected {expected}")
+    return float(value)
+
+
+def class_thresholds(info: Mapping[str, Any], labels: Sequence[str]) -> list[float] | None:
+    """The score threshold of each class, of the content of model_info.json; None where the model has none.
+
+    A class has the one with the best F1 at IoU 0.5 on the validation images of the job, or else 0.5.
+    """
+    found = info.get("score_thresholds")
+    return None if found is None else [float(found.get(name, _CONFIDENT)) for name in labels]
+
+
+def check_threshold(accept: Accept, thresholds: Sequence[float] | None) -> None:
+    """Raises RequestError (400) where the model's own thresholds are asked for and it has none."""
+    if accept.threshold == AUTO and thresholds is None:
+        raise RequestError(
+            400,
+            "Accept: threshold: got 'auto', but the model has no score thresholds: its job validated nothing, or was "
+            "of an earlier version. Give a number from 0 to 1",
+        )
 
 
 class Request(NamedTuple):
@@ -321,15 +360,20 @@ def _keys(content: Mapping[str, Any]) -> str:
 
 
 def answer(
-    outputs: Sequence[Mapping[str, Any]], labels: Sequence[str], accept: Accept = _EVERYTHING, form: str = IMAGE
+    outputs: Sequence[Mapping[str, Any]],
+    labels: Sequence[str],
+    accept: Accept = _EVERYTHING,
+    form: str = IMAGE,
+    thresholds: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """The answer to a request, of what `respond` says of each of its images.
 
     Args:
         outputs: for each image, as `respond` takes them.
         form: of the request.
+        thresholds: of each class, as `class_thresholds` gives them.
     """
-    answers = [respond(image, labels, accept) for image in outputs]
+    answers = [respond(image, labels, accept, thresholds) for image in outputs]
     if form == INSTANCES:
         return {"predictions": answers}
     if form == INPUTS:
@@ -337,13 +381,19 @@ def answer(
     return answers[0]
 
 
-def respond(outputs: Mapping[str, Any], labels: Sequence[str], accept: Accept = _EVERYTHING) -> dict[str, Any]:
+def respond(
+    outputs: Mapping[str, Any],
+    labels: Sequence[str],
+    accept: Accept = _EVERYTHING,
+    thresholds: Sequence[float] | None = None,
+) -> dict[str, Any]:
     """The answer for one image, as the built-in algorithm words it.
 
     Args:
         outputs: of the SavedModel for this image, by name, as numbers and nested lists; boxes ymin xmin ymax xmax,
             classes from 1 on.
         labels: the classes' names, in the model's order.
+        thresholds: theirs, where `accept` asks for the model's own.
 
     Returns:
         normalized_boxes: [xmin, ymin, xmax, ymax] from the top left corner, in [0, 1], best first. The developer guide
@@ -354,13 +404,18 @@ def respond(outputs: Mapping[str, Any], labels: Sequence[str], accept: Accept = 
             are asked for.
     """
     count = int(outputs["num_detections"])
-    if accept.n_predictions is not None:
-        count = min(count, accept.n_predictions)
-    boxes = outputs["detection_boxes"][:count]
+    classes = [int(index) - 1 for index in outputs["detection_classes"][:count]]
+    boxes, scores = outputs["detection_boxes"], outputs["detection_scores"]
+    kept = range(count)
+    if accept.threshold is not None:
+        check_threshold(accept, thresholds)
+        cuts = thresholds if accept.threshold == AUTO else [accept.threshold] * len(labels)
+        kept = [place for place in kept if scores[place] >= cuts[classes[place]]]
+    kept = kept[: accept.n_predictions]
     answer = {
-        "normalized_boxes": _rounded([[xmin, ymin, xmax, ymax] for ymin, xmin, ymax, xmax in boxes]),
-        "classes": [int(index) - 1 for index in outputs["detection_classes"][:count]],
-        "scores": _rounded(outputs["detection_scores"][:count]),
+        "normalized_boxes": _rounded([[boxes[place][side] for side in (1, 0, 3, 2)] for place in kept]),
+        "classes": [classes[place] for place in kept],
+        "scores": _rounded([scores[place] for place in kept]),
     }
     if accept.verbose:
         answer["labels"] = list(labels)
@@ -415,6 +470,12 @@ def output_handler(response: Any, context: Any) -> tuple[bytes, str]:
         form = INSTANCES if _media_type(context.request_content_type) == _JSON else IMAGE
         rows = content["predictions"]
     model = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    with open(os.path.join(model, LABELS_FILE), encoding="utf-8") as file:
-        labels = json.load(file)["labels"]
-    return json.dumps(answer(rows, labels, parse_accept(context.accept_header), form)).encode("utf-8"), _JSON
+    labels = _read_object(model, LABELS_FILE)["labels"]
+    accept = parse_accept(context.accept_header)
+    thresholds = class_thresholds(_read_object(model, INFO_FILE), labels) if accept.threshold == AUTO else None
+    return json.dumps(answer(rows, labels, accept, form, thresholds)).encode("utf-8"), _JSON
+
+
+def _read_object(model: str, name: str) -> Any:
+    with open(os.path.join(model, name), encoding="utf-8") as file:
+        return json.load(file)

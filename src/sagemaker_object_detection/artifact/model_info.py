@@ -1,19 +1,23 @@
 """`model_info.json`: what a model is, how it was made and how good it was. Written last, it marks a whole model."""
 
+import json
+import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
 from sagemaker_object_detection import __version__, catalogue
+from sagemaker_object_detection.artifact.inference import class_thresholds
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import read_regular
+from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.images.headers import SAMPLE_BITS
 from sagemaker_object_detection.sentences import printable, shown
 from sagemaker_object_detection.weights.tree import ARTIFACT_MARK, MAX_MARK_BYTES
@@ -21,6 +25,7 @@ from sagemaker_object_detection.weights.tree import ARTIFACT_MARK, MAX_MARK_BYTE
 FILE_NAME = ARTIFACT_MARK
 FORMAT = 1
 """Raised when a reader of the old files would misread the new ones."""
+_DECIMALS = 10**6
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,10 @@ class ModelInfo:
     labels: Labels
     sample_bits: int = SAMPLE_BITS
     """How many of the 16 bits of a sample its signature `encoded_images` takes for used."""
+    thresholds: tuple[float, ...] | None = None
+    """The score threshold of each class; None where the model has none."""
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    """As the job ran with them, without Auto."""
 
 
 class _Written(msgspec.Struct):
@@ -45,6 +54,8 @@ class _WrittenNow(_Written, kw_only=True):
     labels: list[str]
     category_ids: list[int | str]
     sample_bits: Annotated[int, msgspec.Meta(ge=8, le=SAMPLE_BITS)] = SAMPLE_BITS
+    score_thresholds: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)]] | None = None
+    hyperparameters: dict[str, Any] = {}
 
 
 def model_info(
@@ -56,6 +67,7 @@ def model_info(
     fingerprints: Mapping[str, str],
     epoch: int | None,
     metrics: Mapping[str, float],
+    per_class: Mapping[str, Mapping[str, float]] | None = None,
     sample_bits: int = SAMPLE_BITS,
 ) -> dict[str, Any]:
     """The content of the file.
@@ -67,6 +79,7 @@ def model_info(
         fingerprints: of each data set the job read, by channel.
         epoch: whose weights these are, 0-based; None for a first epoch that a stop cut short.
         metrics: of those weights, by the keys of `job.metrics`; empty where nothing was validated.
+        per_class: mAP and mAP_50 of each class, by its name; likewise.
         sample_bits: how many bits the samples of images of 16 bits used.
     """
     import keras  # late, because readers of the file need neither
@@ -84,6 +97,7 @@ def model_info(
         "data_fingerprints": dict(fingerprints),
         "epoch": epoch,
         "metrics": dict(metrics),
+        "per_class": {name: dict(figures) for name, figures in (per_class or {}).items()},
         "sample_bits": sample_bits,
         "versions": {
             "sagemaker-object-detection": __version__,
@@ -92,6 +106,20 @@ def model_info(
             "keras": keras.__version__,
         },
     }
+
+
+def add_thresholds(info: Mapping[str, Any], thresholds: Mapping[str, float], model: Path) -> None:
+    """Writes the file of the model in folder `model` anew, with score thresholds by class name.
+
+    They are rounded down, so that the detection whose score a threshold is reaches it in any server's decimals.
+    """
+    rounded = {name: math.floor(score * _DECIMALS) / _DECIMALS for name, score in thresholds.items()}
+    with whole_file(model / FILE_NAME) as unfinished:
+        write_info(unfinished, {**info, "score_thresholds": rounded})
+
+
+def write_info(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_model_info(model: Path) -> ModelInfo:
@@ -127,7 +155,14 @@ def read_model_info(model: Path) -> ModelInfo:
     if not ids or len(names) != len(ids) or len(set(ids)) != len(ids):
         counts = f"{len(names)} labels for {len(ids)} category_ids, {len(set(ids))} of them different"
         raise _no_description(path, counts)
-    return ModelInfo(base, Labels(ids=ids, names=names), classes.sample_bits)
+    thresholds = class_thresholds({"score_thresholds": classes.score_thresholds}, names)
+    return ModelInfo(
+        base,
+        Labels(ids=ids, names=names),
+        classes.sample_bits,
+        None if thresholds is None else tuple(thresholds),
+        classes.hyperparameters,
+    )
 
 
 def _no_description(path: Path, reason: str) -> UserError:

@@ -22,7 +22,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sagemaker_object_detection.artifact import inference
-from sagemaker_object_detection.artifact.inference import IMAGE, RequestError, parse_accept, parse_json, read_request
+from sagemaker_object_detection.artifact.inference import (
+    IMAGE,
+    RequestError,
+    check_threshold,
+    parse_accept,
+    parse_json,
+    read_request,
+)
 from sagemaker_object_detection.images.headers import TOO_LARGE, UnusableImageError, header_of
 from sagemaker_object_detection.serving.model import Model
 from sagemaker_object_detection.serving.models import Models
@@ -174,6 +181,7 @@ class Service:
         asked, pixels = await _in_thread(_read_images, body.take(), request.headers.get("content-type"))
         if model is None:
             raise RequestError(503, "the model is not loaded yet")
+        check_threshold(accept, model.thresholds)
         waiting: list[asyncio.Future[Outputs]] = []
         try:
             for image, size in zip(asked.images, pixels, strict=True):
@@ -189,7 +197,7 @@ class Service:
             if isinstance(output, BaseException):
                 raise output
             rows.append(output)
-        answer = partial(inference.answer, rows, model.labels.names, accept, asked.form)
+        answer = partial(inference.answer, rows, model.labels.names, accept, asked.form, model.thresholds)
         if asked.form == IMAGE:
             return JSONResponse(answer())
         return await _in_thread(lambda: JSONResponse(answer()))  # of many images it takes its time

@@ -30,6 +30,8 @@ class Model:
     detect: Detect
     """Takes the contents of JPEG and PNG files."""
     labels: Labels
+    thresholds: tuple[float, ...] | None = None
+    """The score threshold of each class, None where the model has none."""
     handler: "UserHandler | None" = None
     """The script that answers in the place of this server."""
     work: "WorkFolder | None" = None
@@ -106,9 +108,10 @@ class Loader:
         script = find_script(folder, self._environment, work)
         if script is None:
             work.cleanup()
-            return Model(predictor, predictor.labels)
+            return Model(predictor, predictor.labels, predictor.thresholds)
         from sagemaker_object_detection.serving.handlers.processes import UserHandler
         from sagemaker_object_detection.serving.handlers.rest import RestInterface
 
         rest = RestInterface(self._queue, predictor, predictor.pixels)
-        return Model(predictor, predictor.labels, UserHandler(script, rest, self._workers, work), work)
+        handler = UserHandler(script, rest, self._workers, work)
+        return Model(predictor, predictor.labels, predictor.thresholds, handler, work)

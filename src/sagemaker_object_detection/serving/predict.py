@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 from PIL import Image
 
-from sagemaker_object_detection.artifact.inference import respond
+from sagemaker_object_detection.artifact.inference import AUTO, Accept, respond
 from sagemaker_object_detection.devices.prepare import prepare_to_answer
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.images.decoding import decode, examine
@@ -45,6 +45,7 @@ def predict_files(
     drawings: Path | None,
     min_score: float,
     *,
+    threshold: float | str | None = None,
     format: str = "jsonl",
     annotations: Path | None = None,
     failed: Callable[[str], None] = log.warning,
@@ -62,6 +63,7 @@ def predict_files(
         drawings: a folder for copies with the boxes drawn whose score is at least `min_score`, or with a single image
             the file to draw. A drawing's name begins with the position of its image, because images of different
             folders may have the same name.
+        threshold: leaves out detections whose score is lower; AUTO for the model's own of each class; None for none.
         format: "jsonl" for a JSON object in each line, or "coco" for one JSON array of COCO results.
         annotations: for "coco", says the ids of the images: see `image_ids`.
         failed: is handed a sentence for each image that cannot be answered, as soon as that is known.
@@ -85,7 +87,14 @@ def predict_files(
     if drawings is not None:
         with writing("--draw", drawings):
             (drawings.parent if targets == [drawings] else drawings).mkdir(parents=True, exist_ok=True)
-    answers = _answers(predictor, files, headers, targets, min_score, failed, named=targets == [drawings])
+    if threshold == AUTO and predictor.thresholds is None:
+        raise UserError(
+            f"--threshold: got {AUTO}, but the model has no score thresholds: its job validated nothing, or was of an "
+            "earlier version. Give a number from 0 to 1"
+        )
+    answers = _answers(
+        predictor, files, headers, targets, min_score, Accept(threshold=threshold), failed, named=targets == [drawings]
+    )
     if format == "coco":
         yield from array_lines(
             result
@@ -126,6 +135,7 @@ def _answers(
     headers: Sequence[Header | UnusableImageError],
     drawings: Sequence[Path | None],
     min_score: float,
+    accept: Accept,
     failed: Callable[[str], None],
     *,
     named: bool,
@@ -145,7 +155,7 @@ def _answers(
             continue
         if header.deep and not examine(contents, header).fits(predictor.sample_bits):
             unlike.append(str(file.path))
-        answer = respond(outputs, predictor.labels.names)
+        answer = respond(outputs, predictor.labels.names, accept, predictor.thresholds)
         if drawing is not None:
             encoded, orientation = tf.constant(contents), tf.constant(header.orientation)
             pixels = decode(encoded, orientation, sample_bits=predictor.sample_bits).numpy()

@@ -40,6 +40,7 @@ class Predictor:
     def __init__(self, model: Path) -> None:
         found = find_model(model)
         self.labels: Labels
+        self.thresholds: tuple[float, ...] | None = None
         self.sample_bits = SAMPLE_BITS
         if not isinstance(found, ModelInfo):
             weights = found.fetch()
@@ -49,7 +50,7 @@ class Predictor:
                 self._module, self._detect, self._detect_pixels = module, module.detect_encoded, module.detect
                 return
             model, found = weights.artifact, read_model_info(weights.artifact)
-        self.labels, self.sample_bits = found.labels, found.sample_bits
+        self.labels, self.sample_bits, self.thresholds = found.labels, found.sample_bits, found.thresholds
         self._module, self._detect = _load(model / SAVED_MODEL, found)
         self._detect_pixels = self._module.signatures.get(_PIXELS)
 
