@@ -313,8 +313,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "16-bits-scaled-by-their-own-channel",
         f"{_SRC}/dataset/load.py",
-        "used_bits(pixels for channel in channels.values() for pixels in channel.pixels.values())",
-        'used_bits(channels["training"].pixels.values())',
+        'if name != "test" for pixels',
+        'if name == "training" for pixels',
     ),
     Fault(
         "orientation-in-xmp-missed-by-the-exported-model",
@@ -629,10 +629,22 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     # Answers.
     Fault(
+        "evaluate-leaves-the-class-predictor-new",
+        f"{_SRC}/artifact/restore.py",
+        "_install_artifact(_prefix(artifact), range(len(info.labels)), detector)",
+        "_install_artifact(_prefix(artifact), None, detector)",
+    ),
+    Fault(
+        "thresholds-of-another-class",
+        f"{_SRC}/artifact/inference.py",
+        "scores[place] >= cuts[classes[place]]",
+        "scores[place] >= cuts[0]",
+    ),
+    Fault(
         "n-predictions-pads-the-answer",
         f"{_SRC}/artifact/inference.py",
-        "count = min(count, accept.n_predictions)",
-        "count = accept.n_predictions",
+        "kept = list(range(count))",
+        "kept = list(range(max(count, accept.n_predictions or 0)))",
     ),
     Fault(
         "any-accept-refused",

@@ -2,22 +2,23 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from made_detections import make_dataset, nothing
 from PIL import Image
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
 from sagemaker_object_detection.dataset.annotations import Dataset
-from sagemaker_object_detection.dataset.load import Splits
 from sagemaker_object_detection.dataset.problems import ChannelReport, DataReport
 from sagemaker_object_detection.evaluation.coco import DetectionSet, coco_figures
 from sagemaker_object_detection.evaluation.evaluation import Evaluation
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.report.figures import compute_figures
-from sagemaker_object_detection.report.page import PageContent
+from sagemaker_object_detection.report.page import PageContent, Run
 from sagemaker_object_detection.report.pictures import draw_worst
 from sagemaker_object_detection.report.second_look import find_second_looks
 from sagemaker_object_detection.training.progress import Epoch, Slice
+from sagemaker_object_detection.training.recipe import recorded
 
 CORNERS = [[[10, 10, 60, 60], [70, 20, 110, 70]], [[20, 20, 90, 90]], []]
 CLASSES = [[0, 1], [1], []]
@@ -53,8 +54,15 @@ def evaluation(dataset: Dataset, mean: float, confident: int = 2) -> Evaluation:
     return Evaluation(metrics, 1.5, coco_figures(dataset, found_in(dataset)), confident, 0.5, 0.0625)
 
 
-def findings(folder: Path, names: tuple[str, ...] = NAMES, files: tuple[str, ...] = FILES, **changes) -> PageContent:
-    """Everything a job can come to; the second of three epochs was saved."""
+def findings(
+    folder: Path,
+    names: tuple[str, ...] = NAMES,
+    files: tuple[str, ...] = FILES,
+    *,
+    run: dict[str, Any] | None = None,
+    **changes: Any,
+) -> PageContent:
+    """Everything a job can come to; the second of three epochs was saved. run: what of its run is to be otherwise."""
     dataset = data(folder, names, files)
     figures = compute_figures(dataset, found_in(dataset))
     steps = (Slice(2, 1.0, (2.0, 4.0, 0.0, 8.0)), Slice(1, 0.5, (1.0, 2.0, 0.0, 4.0)))
@@ -63,21 +71,22 @@ def findings(folder: Path, names: tuple[str, ...] = NAMES, files: tuple[str, ...
         for n, mean in enumerate((0.125, 0.5, 0.25))
     )
     report = DataReport((channel("training", dataset), channel("validation", dataset)), ("A <b>warning</b>.",))
+    hyperparameters = read(
+        {"epochs": "3", "passes_per_epoch": "1", "learning_rate_schedule": "cosine", "recipe": "plain"}
+        | {"max_detections": "100"}
+    )
     return replace(
         PageContent(
             base=DEFAULT_MODEL,
-            hyperparameters=read(
-                {"epochs": "3", "passes_per_epoch": "1", "learning_rate_schedule": "cosine", "recipe": "plain"}
-                | {"max_detections": "100"}
-            ),
-            fault=None,
             versions={"python": "3.11.0"},
-            splits=Splits(dataset, dataset, report),
-            epochs=epochs,
-            saved=epochs[1],
+            report=report,
+            evaluated=dataset,
+            result=epochs[1].validation,
             figures=figures,
             pictures=draw_worst(dataset, figures),
             second_looks=find_second_looks(dataset, found_in(dataset), figures),
+            values=recorded(hyperparameters, DEFAULT_MODEL),
+            run=replace(Run(dataset, hyperparameters, None, epochs, epochs[1]), **(run or {})),
         ),
         **changes,
     )

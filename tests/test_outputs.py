@@ -13,6 +13,7 @@ from made_findings import data, findings, found_in
 
 from sagemaker_object_detection import outputs
 from sagemaker_object_detection.artifact.restore import Start
+from sagemaker_object_detection.dataset.load import Splits
 from sagemaker_object_detection.evaluation import verdict
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.job.paths import Paths, prepare_outputs
@@ -65,10 +66,10 @@ def write(tmp_path, monkeypatch, exported):
         evaluator: Any = Evaluator(dataset, stop)
         outputs.write_outputs(
             detector,
-            Progress(replace(BEST, epoch=1), found.epochs if saved else ()),
-            found.hyperparameters,
+            Progress(replace(BEST, epoch=1), found.run.epochs if saved else ()),
+            found.run.hyperparameters,
             Start(found.base, lambda detector: None, None, "random weights", new_top_layer=True),
-            found.splits,
+            Splits(dataset, dataset, found.report),
             evaluator,
             TensorBoard(tmp_path / "board"),
             stop,
@@ -171,8 +172,8 @@ def test_a_collapse_is_told_in_the_epoch_in_which_it_happens(tmp_path, caplog):
     found = findings(tmp_path / "images")
     board = TensorBoard(None)
     hyperparameters = read({"recipe": "plain", "relative_learning_rate": "1"})
-    start = found.epochs[0].validation
-    first, second, third = found.epochs[0], collapsed(found.epochs[1]), collapsed(found.epochs[2])
+    start = found.run.epochs[0].validation
+    first, second, third = found.run.epochs[0], collapsed(found.run.epochs[1]), collapsed(found.run.epochs[2])
     for epochs, count in (((first,), 0), ((first, second), 1), ((first, second, third), 1)):
         outputs.tell_epoch(Progress(BEST, epochs=epochs, start=start), board, hyperparameters)
         assert len(caplog.messages) == count

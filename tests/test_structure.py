@@ -27,7 +27,7 @@ FLOW = [
     {"report"},
     {"serving"},
     {"preflight", "outputs", "convert"},
-    {"train", "check", "fetch_weights", "launch"},
+    {"train", "check", "evaluate", "fetch_weights", "launch"},
     {"__main__"},
 ]
 """Rooms from first to last. A room imports from those before it, and from itself."""

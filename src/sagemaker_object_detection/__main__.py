@@ -56,9 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
         else:  # where it happened matters to whom it is reported to, not to whom the disk was too small for
             log.error("%s", failure_text(error), exc_info=exit_code(error) == AlgorithmError.exit_code)
         if options.verb == "train" and not isinstance(error, RootError):
-            write_failure(Paths.find(options.root), error)
+            write_failure(Paths.find(options.root).failure, error)
+        if options.verb == "evaluate" and (paths := Paths.find(options.root)).processing.is_dir():
+            write_failure(paths.exit_message, error)
 
-    return run_guarded(lambda: options.run(options), tell, prints=options.verb not in ("train", "serve"))
+    return run_guarded(lambda: options.run(options), tell, prints=options.verb not in ("train", "serve", "evaluate"))
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -81,6 +83,15 @@ def _check(options: argparse.Namespace) -> int:
     result = check(Paths.find(options.root))
     print(result.as_json() if options.json else result.as_text())
     return 2 if result.problems else 0
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from sagemaker_object_detection.evaluate import Places, evaluate
+
+    usual = Places.below(Paths.find(options.root))
+    places = Places(options.model or usual.model, options.data or usual.data, options.output or usual.output)
+    given = {name: getattr(options, name) for name in ("bbox_format", "invalid_boxes", "invalid_images")}
+    evaluate(places, {name: text for name, text in given.items() if text is not None})
 
 
 def _describe(options: argparse.Namespace) -> None:
@@ -184,6 +195,33 @@ def _parser() -> argparse.ArgumentParser:
         default="recommended",
         help="of a tuning job, in JSON; the tables show both",
     )
+
+    evaluate = add(
+        "evaluate",
+        _evaluate,
+        parents=[rooted],
+        help="measure a trained model on a labelled channel, also as a SageMaker Processing job",
+    )
+    evaluate.add_argument(
+        "--model",
+        type=Path,
+        help="the model directory, its model.tar.gz or a folder with that (default: processing/model below the root)",
+    )
+    evaluate.add_argument(
+        "--data",
+        type=Path,
+        metavar="CHANNEL",
+        help="a folder with annotations.json and images/ (default: processing/test below the root)",
+    )
+    evaluate.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="gets evaluation.json, images.jsonl, report.html and data_report.json (default: processing/evaluation "
+        "below the root)",
+    )
+    for name in ("bbox-format", "invalid-boxes", "invalid-images"):
+        evaluate.add_argument(f"--{name}", help="as the hyperparameter (default: as the model's own job had it)")
 
     predict = add("predict", _predict, help="run a trained model on images, one JSON line each or as COCO results")
     predict.add_argument("--model", type=Path, required=True, help="the model directory that a training job wrote")

@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sagemaker_object_detection.artifact.export import export
-from sagemaker_object_detection.artifact.model_info import add_thresholds, model_info
+from sagemaker_object_detection.artifact.model_info import add_thresholds, model_info, read_model_info, versions
 from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
-from sagemaker_object_detection.dataset.problems import SecondLook, write_report
+from sagemaker_object_detection.dataset.problems import DataReport, SecondLook, write_report
 from sagemaker_object_detection.evaluation import verdict
 from sagemaker_object_detection.evaluation.evaluation import CONFIDENT
 from sagemaker_object_detection.evaluation.evaluator import Evaluator
@@ -19,6 +20,7 @@ from sagemaker_object_detection.job import metrics
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.report.evaluation_files import write_evaluation
 from sagemaker_object_detection.report.figures import Figures, compute_figures
 from sagemaker_object_detection.report.metrics_file import write_metrics
 from sagemaker_object_detection.report.pictures import Picture, draw_worst
@@ -113,7 +115,7 @@ def write_outputs(
             log.warning("There is no report: %.0f seconds are left before the process is killed.", stop.seconds_left)
             return
         # Late: what draws takes a second to import, and training does not wait for it.
-        from sagemaker_object_detection.report.page import PageContent, write_page
+        from sagemaker_object_detection.report.page import PageContent, Run, write_page
 
         figures, pictures, looks = _find_mistakes(progress, validation, evaluator, info, paths)
         if saved is not None:
@@ -122,17 +124,53 @@ def write_outputs(
             write_report(paths.output_data, [], splits.report, looks)
         findings = PageContent(
             base=detector.base,
-            hyperparameters=hyperparameters,
-            fault=fault,
             versions=info["versions"],
-            splits=splits,
-            epochs=progress.epochs,
-            saved=saved,
+            report=splits.report,
+            evaluated=validation,
+            result=result,
             figures=figures,
             pictures=pictures,
             second_looks=looks,
+            values=info["hyperparameters"],
+            run=Run(training, hyperparameters, fault, progress.epochs, saved),
         )
         log.info("The report is in %s.", write_page(findings, paths.output_data))
+    if splits.test is not None:
+        with optional("The figures of the test channel", "the model is whole; evaluate can make them"):
+            _measure(detector, splits.test, splits.report, hyperparameters, stop, paths)
+
+
+def _measure(
+    detector: Detector,
+    test: Dataset,
+    report: DataReport,
+    hyperparameters: Hyperparameters,
+    stop: StopSignal,
+    paths: Paths,
+) -> None:
+    """The saved weights on the test channel, by the thresholds that validation found."""
+    limit = hyperparameters.max_detections
+    assert limit is not None
+    evaluator = Evaluator(detector, test, l2=hyperparameters.regularizers_l2, max_detections=limit, stop=stop)
+    evaluation = evaluator() if not stop.requested else None
+    found = evaluator.detections(evaluation, REPORT_SECONDS) if evaluation is not None else None
+    if evaluation is None or found is None:
+        log.warning("The test channel was not measured, because the job was stopped: evaluate can do it.")
+        return
+    info = read_model_info(paths.model)
+    folder = paths.output_data / "test"
+    folder.mkdir(exist_ok=True)
+    write_evaluation(
+        folder,
+        detector.base,
+        test,
+        replace(report, channels=tuple(each for each in report.channels if each.channel == "test")),
+        evaluation,
+        found,
+        thresholds=info.thresholds,
+        values=info.hyperparameters,
+        versions=versions(),
+    )
 
 
 def _find_mistakes(

@@ -78,7 +78,9 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     if hyperparameters.split_by == AUTO and "split_by" in kept:
         hyperparameters = replace(hyperparameters, split_by=kept["split_by"])
         log.info("split_by is %s, as the checkpoint has it.", hyperparameters.split_by)
-    splits = load_splits(job.training, job.validation, hyperparameters, report_folder=report_folder, stop=early)
+    splits = load_splits(
+        job.training, job.validation, hyperparameters, test=job.test, report_folder=report_folder, stop=early
+    )
     data, validation = splits.training, splits.validation
     batch_size, count = hyperparameters.batch_size, len(data.file_names)
     if batch_size > count:

@@ -117,7 +117,7 @@ def test_a_long_sentence_is_cut(error):
 
 def test_the_file_is_whole_utf8_and_nothing_else_is_left(tmp_path):
     paths = Paths(tmp_path)
-    write_failure(paths, UserError("bild-ü-\udcff.png " + "界" * 2000))
+    write_failure(paths.failure, UserError("bild-ü-\udcff.png " + "界" * 2000))
     text = paths.failure.read_bytes().decode()
     assert text.startswith("UserError: bild-ü-\\udcff.png 界")
     assert len(text) == MAX_CHARACTERS
@@ -138,7 +138,7 @@ def test_the_file_is_whole_utf8_and_nothing_else_is_left(tmp_path):
     ],
 )
 def test_the_file_and_the_platforms_prefix_fit_into_what_sagemaker_shows(tmp_path, error):
-    write_failure(Paths(tmp_path), error)
+    write_failure(Paths(tmp_path).failure, error)
     text = (tmp_path / "output/failure").read_bytes().decode()
     assert 200 < len(text) <= 1024 - 64  # characters, of any number of bytes
 
@@ -150,19 +150,19 @@ def test_a_disk_that_fills_up_leaves_no_half_of_the_file(tmp_path, monkeypatch, 
         raise os_error(errno.ENOSPC)
 
     monkeypatch.setattr(Path, "write_bytes", write_half)
-    write_failure(Paths(tmp_path), UserError("x" * 100))
+    write_failure(Paths(tmp_path).failure, UserError("x" * 100))
     assert not (tmp_path / "output/failure").exists()
     assert caplog.messages == [f"cannot write {tmp_path}/output/failure: No space left on device"]
 
 
 def test_preparing_a_run_removes_the_failure_file_of_an_earlier_one(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "umask", lambda mask: 0)
-    write_failure(Paths(tmp_path), UserError("x"))
+    write_failure(Paths(tmp_path).failure, UserError("x"))
     prepare_outputs(Paths(tmp_path))
     assert list((tmp_path / "output").iterdir()) == [tmp_path / "output/data"]
 
 
 def test_a_failure_file_that_cannot_be_written_is_only_logged(tmp_path, caplog):
     (tmp_path / "output").touch()
-    write_failure(Paths(tmp_path), UserError("x"))
+    write_failure(Paths(tmp_path).failure, UserError("x"))
     assert caplog.messages == [f"cannot write {tmp_path}/output/failure: File exists"]

@@ -181,7 +181,7 @@ def test_every_problem_of_every_file_is_reported_at_once(paths):
         'ROOT/input/config/resourceconfig.json: current_host is "algo-3" and hosts is ["algo-2", "algo-1"]; '
         "expected a list of different names with the current one among them, as in "
         '{"current_host": "algo-1", "hosts": ["algo-1"]}',
-        "channel 'train': unknown; did you mean training? The channels are training, validation, model",
+        "channel 'train': unknown; did you mean training? The channels are training, validation, test, model",
         "channel 'training': missing; expected the images in images/ and their boxes in annotations.json, "
         'as in fit({"training": "s3://bucket/folder/"})',
         'ROOT/input/config/checkpointconfig.json: LocalPath is a list ["x"]; expected the path of a folder outside of '
@@ -257,11 +257,17 @@ def test_a_listed_channel_without_content(paths, make, state):
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("Training", "did you mean training?"), ("valid", "did you mean validation?"), ("test", "remove it.")],
+    [
+        ("Training", "did you mean training?"),
+        ("valid", "did you mean validation?"),
+        ("tests", "did you mean test?"),
+        ("eval", "remove it."),
+    ],
 )
 def test_a_channel_that_nobody_reads_is_refused(paths, name, advice):
     write(paths, "inputdataconfig", {"training": {}, name: {}})
-    assert problems(paths) == [f"channel {name!r}: unknown; {advice} The channels are training, validation, model"]
+    known = "The channels are training, validation, test, model"
+    assert problems(paths) == [f"channel {name!r}: unknown; {advice} {known}"]
 
 
 def test_the_source_code_channels_of_the_sdk_are_let_be(paths):

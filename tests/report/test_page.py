@@ -102,10 +102,8 @@ def test_box_tables_are_of_training_boxes_as_the_network_sees_them(tmp_path, und
     monkeypatch.setattr(charts, "box_sizes", lambda found, *_: sizes.append(found) or b"")
     cats, dogs = [[244, 244, 276, 276], [244, 252, 276, 268], [0, 0, 4, 4]], [[10, 10, 14, 16]] * 5
     training = make_dataset([cats, dogs], [[0] * 3, [1] * 5], [(512, 512), (256, 512)], ("cat", "dog"))
-    found = findings(tmp_path / "images")
-    splits = replace(found.splits, training=training)
     base = find("ssd_efficientdet_d0_512x512")
-    text = written(replace(found, splits=splits, base=base), tmp_path / "data").text
+    text = written(findings(tmp_path / "images", run={"training": training}, base=base), tmp_path / "data").text
     assert "cat 3 1 1.000" in text
     assert "dog 5 2 0.000" in text
     assert "cat 3 66.7% 0.50 dog 5 0.0% 0.02" in text
@@ -156,15 +154,15 @@ def test_names_are_text_whatever_they_hold(tmp_path):
 
 def test_what_is_wrong_with_a_model_is_said_loudly(tmp_path, undrawn):
     fault = "The model has collapsed: its scores hardly depend on the image. The cause: a rate."
-    page = written(findings(tmp_path / "images", fault=fault), tmp_path / "data")
+    page = written(findings(tmp_path / "images", run={"fault": fault}), tmp_path / "data")
     assert f"The model has collapsed. {fault}" in page.text
     assert ("div", {"class": "loud"}) in page.tags
 
 
 def test_low_scores_of_a_good_model_are_no_fault(tmp_path, undrawn):
     found = findings(tmp_path / "images")
-    shy = replace(found.epochs[1], validation=evaluation(found.splits.validation, 0.5, confident=0))
-    page = written(replace(found, saved=shy), tmp_path / "data")
+    shy = evaluation(found.evaluated, 0.5, confident=0)
+    page = written(replace(found, result=shy), tmp_path / "data")
     assert "No score is above 0.5, which is how focal loss leaves them and no fault: go by the thresholds" in page.text
     assert ("div", {"class": "loud"}) not in page.tags
 
@@ -187,9 +185,9 @@ def test_the_charts_of_training_show_each_part_of_the_network_that_moves(tmp_pat
 
 def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path, undrawn):
     found = findings(tmp_path / "images", figures=None, pictures=[], second_looks=[])
-    epochs = tuple(replace(epoch, validation=None) for epoch in found.epochs)
-    splits = replace(found.splits, validation=None)
-    page = written(replace(found, epochs=epochs, saved=epochs[2], splits=splits), tmp_path / "data")
+    epochs = tuple(replace(epoch, validation=None) for epoch in found.run.epochs)
+    run = replace(found.run, epochs=epochs, saved=epochs[2])
+    page = written(replace(found, run=run, evaluated=None, result=None), tmp_path / "data")
     assert "There is no validation set: the job has no validation channel and validation_split_ratio is 0." in page.text
     assert [path.stem for path in sorted((tmp_path / "data/report").iterdir())] == [
         *("box_sizes", "gradients", "losses", "movement", "rate"),
@@ -200,7 +198,8 @@ def test_without_a_validation_set_it_has_the_rest_and_says_why(tmp_path, undrawn
 
 
 def test_without_a_finished_epoch_it_has_the_data_and_says_why(tmp_path, undrawn):
-    found = findings(tmp_path / "images", figures=None, pictures=[], second_looks=[], epochs=(), saved=None)
+    run = {"epochs": (), "saved": None}
+    found = findings(tmp_path / "images", figures=None, pictures=[], second_looks=[], run=run, result=None)
     page = written(found, tmp_path / "data")
     assert "No epoch was finished before the job was stopped." in page.text
     assert [path.stem for path in sorted((tmp_path / "data/report").iterdir())] == ["box_sizes"]
@@ -272,8 +271,8 @@ def test_pictures_are_as_large_as_letters_need(tmp_path):
 def test_the_data_section_tells_what_images_have_in_common_and_how_they_were_split(tmp_path, undrawn):
     found = findings(tmp_path / "images")
     alike = Likeness("training and validation", "equal <files>", 1234, 2, (("a&b.jpg", "<c>.jpg"), ("d.jpg", "e.jpg")))
-    report = replace(found.splits.report, decisions=("Held out by <group>.",), alike=(alike,))
-    page = written(replace(found, splits=replace(found.splits, report=report)), tmp_path / "data")
+    report = replace(found.report, decisions=("Held out by <group>.",), alike=(alike,))
+    page = written(replace(found, report=report), tmp_path / "data")
     assert "Held out by <group>." in page.text
     assert "training and validation equal <files> 1,234 2 a&b.jpg and <c>.jpg; d.jpg and e.jpg" in page.text
 

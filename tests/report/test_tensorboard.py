@@ -32,7 +32,7 @@ def found(tmp_path_factory):
 
 def test_scalars_are_there_as_soon_as_their_epoch_is_finished(found, tmp_path):
     board = TensorBoard(tmp_path / "board")
-    board.write(found.epochs[0])
+    board.write(found.run.epochs[0])
     seen = scalars(tmp_path / "board")
     assert {tag: values for tag, values in seen.items() if not tag.startswith("AP/")} == {
         "train/loss": [(0, 2.0)],
@@ -49,27 +49,27 @@ def test_scalars_are_there_as_soon_as_their_epoch_is_finished(found, tmp_path):
         "validation/mAP_50": [(0, 0.75)],
     }
     assert seen["AP/dog"] == [(0, 0.0)]
-    board.write(found.epochs[1])
+    board.write(found.run.epochs[1])
     assert scalars(tmp_path / "board")["validation/mAP"] == [(0, 0.125), (1, 0.5)]
 
 
 def test_classes_have_their_average_precision_over_all_thresholds(found, tmp_path):
     coco = CocoFigures({}, {"cat": {"mAP": 0.25, "mAP_50": 0.75}})
-    validation = replace(found.epochs[1].validation, coco=coco)
-    TensorBoard(tmp_path).write(replace(found.epochs[1], validation=validation))
+    validation = replace(found.run.epochs[1].validation, coco=coco)
+    TensorBoard(tmp_path).write(replace(found.run.epochs[1], validation=validation))
     assert {tag: values for tag, values in scalars(tmp_path).items() if tag.startswith("AP")} == {"AP/cat": [(1, 0.25)]}
 
 
 def test_a_resumed_job_writes_the_earlier_epochs_and_replaces_its_own_files(found, tmp_path):
-    TensorBoard(tmp_path).write(found.epochs[0])
+    TensorBoard(tmp_path).write(found.run.epochs[0])
     (tmp_path / "events.out.tfevents.1.of-another-program").touch()
-    TensorBoard(tmp_path, found.epochs[:2]).write(found.epochs[2])
+    TensorBoard(tmp_path, found.run.epochs[:2]).write(found.run.epochs[2])
     assert scalars(tmp_path)["train/loss"] == [(0, 2.0), (1, 1.0), (2, 0.0)]
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_an_epoch_without_validation_has_its_loss(found, tmp_path):
-    TensorBoard(tmp_path).write(replace(found.epochs[1], validation=None, slices=(), movement=()))
+    TensorBoard(tmp_path).write(replace(found.run.epochs[1], validation=None, slices=(), movement=()))
     assert scalars(tmp_path) == {"train/loss": [(1, 1.0)], "train/samples_per_second": [(1, 10.0)]}
 
 
@@ -89,8 +89,8 @@ def test_pictures_are_those_of_the_report(found, tmp_path):
 
 
 def test_a_host_without_a_folder_writes_nothing(found):
-    board = TensorBoard(None, found.epochs)
-    board.write(found.epochs[0])
+    board = TensorBoard(None, found.run.epochs)
+    board.write(found.run.epochs[0])
     board.write_pictures(0, found.pictures)
 
 
@@ -100,11 +100,11 @@ def test_what_goes_wrong_costs_one_warning(found, tmp_path, monkeypatch, caplog,
     if broken == "at the start":
         folder.touch()
     with caplog.at_level(logging.INFO):
-        board = TensorBoard(folder, found.epochs[:1])
+        board = TensorBoard(folder, found.run.epochs[:1])
         if broken == "on the way":
             monkeypatch.setattr(tf.summary.experimental, "write_raw_pb", lambda *_, **__: 1 / 0)
-        board.write(found.epochs[1])
-        board.write(found.epochs[2])
+        board.write(found.run.epochs[1])
+        board.write(found.run.epochs[2])
     (message,) = caplog.messages
     assert message.startswith("TensorBoard's event files could not be written (")
     assert message.endswith("): the job goes on without them.")

@@ -226,7 +226,7 @@ def test_the_failure_file_of_the_script_is_kept(tmp_path):
     paths = Paths(tmp_path)
     paths.failure.parent.mkdir()
     paths.failure.write_text("mine")
-    write_failure(paths, judged(1, "last word"))
+    write_failure(paths.failure, judged(1, "last word"))
     assert paths.failure.read_text() == "mine"
 
 

@@ -168,6 +168,14 @@ def class_thresholds(info: Mapping[str, Any], labels: Sequence[str]) -> list[flo
     return None if found is None else [float(found.get(name, _CONFIDENT)) for name in labels]
 
 
+def _cuts(accept: Accept, thresholds: Sequence[float] | None, classes: int) -> Sequence[float]:
+    """The least score of each class that is asked for."""
+    check_threshold(accept, thresholds)
+    if accept.threshold == AUTO:
+        return thresholds or ()
+    return [float(accept.threshold or 0.0)] * classes
+
+
 def check_threshold(accept: Accept, thresholds: Sequence[float] | None) -> None:
     """Raises RequestError (400) where the model's own thresholds are asked for and it has none."""
     if accept.threshold == AUTO and thresholds is None:
@@ -406,10 +414,9 @@ def respond(
     count = int(outputs["num_detections"])
     classes = [int(index) - 1 for index in outputs["detection_classes"][:count]]
     boxes, scores = outputs["detection_boxes"], outputs["detection_scores"]
-    kept = range(count)
+    kept = list(range(count))
     if accept.threshold is not None:
-        check_threshold(accept, thresholds)
-        cuts = thresholds if accept.threshold == AUTO else [accept.threshold] * len(labels)
+        cuts = _cuts(accept, thresholds, len(labels))
         kept = [place for place in kept if scores[place] >= cuts[classes[place]]]
     kept = kept[: accept.n_predictions]
     answer = {

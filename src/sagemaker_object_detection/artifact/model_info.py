@@ -82,9 +82,6 @@ def model_info(
         per_class: mAP and mAP_50 of each class, by its name; likewise.
         sample_bits: how many bits the samples of images of 16 bits used.
     """
-    import keras  # late, because readers of the file need neither
-    import tensorflow as tf
-
     return {
         "format": FORMAT,
         "base_model": base.name,
@@ -99,12 +96,20 @@ def model_info(
         "metrics": dict(metrics),
         "per_class": {name: dict(figures) for name, figures in (per_class or {}).items()},
         "sample_bits": sample_bits,
-        "versions": {
-            "sagemaker-object-detection": __version__,
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what computes."""
+    import keras  # late, because readers of the file need neither
+    import tensorflow as tf
+
+    return {
+        "sagemaker-object-detection": __version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
     }
 
 

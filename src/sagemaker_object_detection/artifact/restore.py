@@ -10,12 +10,12 @@ import keras
 
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.artifact.export import SAVED_MODEL
-from sagemaker_object_detection.artifact.model_info import read_model_info
+from sagemaker_object_detection.artifact.model_info import ModelInfo, read_model_info
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
-from sagemaker_object_detection.models.detector import Detector
+from sagemaker_object_detection.models.detector import Detector, build_detector
 from sagemaker_object_detection.sentences import listed
 from sagemaker_object_detection.weights import coco_classes
 from sagemaker_object_detection.weights.checkpoint import (
@@ -113,9 +113,29 @@ def find_start(weights: Weights | None, hyperparameters: Hyperparameters, labels
         )
     columns = None if anew is True else _matched(weights.origin, info.labels, labels)
     log.info("Starting %s from the model of %s.", info.base.name, weights.origin)
-    prefix = artifact / SAVED_MODEL / "variables" / "variables"
+    prefix = _prefix(artifact)
     install_own = partial(_install_artifact, prefix, columns)
     return Start(info.base, install_own, weights, fingerprint(prefix), new_top_layer=anew is True)
+
+
+def restore_detector(artifact: Path, info: ModelInfo, number_format: str) -> Detector:
+    """The detector of the model in folder `artifact`, with its weights.
+
+    Args:
+        info: what its model_info.json says.
+        number_format: that of `devices.number_format`.
+
+    Raises:
+        UserError: the variables do not fit.
+    """
+    detector = build_detector(info.base, len(info.labels), dtype=number_format)
+    _install_artifact(_prefix(artifact), range(len(info.labels)), detector)
+    return detector
+
+
+def _prefix(artifact: Path) -> Path:
+    """Of the files of a model's variables."""
+    return artifact / SAVED_MODEL / "variables" / "variables"
 
 
 def _class_columns(origin: str, count: int | None, labels: Labels) -> list[int]:

@@ -30,11 +30,12 @@ SHARED_MEMORY_PER_GPU = 64 * 2**20
 too few for four of them (NVIDIA/nccl#342, #525)."""
 
 
-def prepare_devices(stop: StopSignal = NEVER) -> tuple[int, int] | None:
-    """Turns memory growth on, and logs what is trained on in one line.
+def prepare_devices(stop: StopSignal = NEVER, doing: str = "Training") -> tuple[int, int] | None:
+    """Turns memory growth on, and logs on what is computed in one line.
 
     Args:
         stop: once it is requested nothing is waited for.
+        doing: what is done there, in the log.
 
     Returns:
         The compute capability of the GPUs, of the oldest one; None on a CPU.
@@ -44,13 +45,14 @@ def prepare_devices(stop: StopSignal = NEVER) -> tuple[int, int] | None:
     """
     gpus, tensorflow = tf.config.list_physical_devices("GPU"), tensorflow_build()
     if not gpus:
-        log.info("Training on the CPU: %s.", why_no_gpu(tensorflow))
+        log.info("%s on the CPU: %s.", doing, why_no_gpu(tensorflow))
         return None
     _check(gpus, stop)
     _let_memory_grow(gpus)
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     names = ", ".join(f"{detail.get('device_name')} ({_capability(detail)})" for detail in details)
-    log.info("Training on %s: %s; TensorFlow %s for CUDA %s.", _count(gpus), names, tensorflow.version, tensorflow.cuda)
+    build = tensorflow.version, tensorflow.cuda
+    log.info("%s on %s: %s; TensorFlow %s for CUDA %s.", doing, _count(gpus), names, *build)
     _warn_of_little_shared_memory(len(gpus), shared_memory())
     return min(detail.get("compute_capability", (0, 0)) for detail in details)
 

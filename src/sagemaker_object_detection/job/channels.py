@@ -19,6 +19,7 @@ _DATA = ("application/x-image", "image/jpeg", "image/png", "application/json")
 CHANNELS = (
     Channel("training", "the images in images/ and their boxes in annotations.json", _DATA, required=True),
     Channel("validation", "like training; without it a share of the training images is held out", _DATA),
+    Channel("test", "like validation; the saved model is measured on it once, at the end of the job", _DATA),
     Channel(
         "model",
         "the weights to start from, as a .tar.gz or unpacked: a published base model or a model of this container",

@@ -44,6 +44,7 @@ class Job:
     script: str | None
     training: Path
     validation: Path | None
+    test: Path | None
     model: Path | None
     hosts: tuple[str, ...]
     current_host: str
@@ -83,6 +84,7 @@ def read_job(paths: Paths) -> Job:
         script=script,
         training=paths.channel("training"),
         validation=channels.get("validation"),
+        test=channels.get("test"),
         model=channels.get("model"),
         hosts=hosts,
         current_host=current_host,
@@ -203,7 +205,7 @@ def _channels(
                     f'as in fit({{"{channel.name}": "s3://bucket/folder/"}})'
                 )
             continue
-        problem = _unserved(config[channel.name], several_hosts) or _unreadable(folder, channel.help)
+        problem = _unserved(config[channel.name], several_hosts) or channel_problem(folder, channel.help)
         if problem:
             problems.append(f"channel {channel.name!r}: {problem}")
         else:
@@ -222,7 +224,8 @@ def _unserved(entry: Any, several_hosts: bool) -> str | None:
     return f"{', '.join(got)}: {', and '.join(advice)}"
 
 
-def _unreadable(folder: Path, expected: str) -> str | None:
+def channel_problem(folder: Path, expected: str) -> str | None:
+    """Why a folder is no channel, None where it holds anything. expected: in it."""
     try:
         with os.scandir(folder) as entries:
             if any(not entry.name.startswith(".") for entry in entries):

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import traceback
+from pathlib import Path
 
 from sagemaker_object_detection.errors import (
     AlgorithmError,
@@ -15,7 +16,6 @@ from sagemaker_object_detection.errors import (
 )
 from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS
 from sagemaker_object_detection.files.whole import whole_file
-from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.sentences import as_lines
 
 logger = logging.getLogger(__name__)
@@ -35,19 +35,19 @@ def exit_code(error: BaseException) -> int:
     return error.exit_code if isinstance(error, ScriptError) else _blame(error).exit_code
 
 
-def write_failure(paths: Paths, error: BaseException) -> None:
-    """Write the failure file, whole or not at all. That it cannot be written is logged and hides nothing.
+def write_failure(file: Path, error: BaseException) -> None:
+    """Write the file that SageMaker reads, whole or not at all. That it cannot be written is logged and hides nothing.
 
     A script of the job's own may have written the file itself: then it knows best.
     """
-    if isinstance(error, ScriptError) and paths.failure.exists():
+    if isinstance(error, ScriptError) and file.exists():
         return
     try:
-        paths.failure.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(paths.failure) as unfinished:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as unfinished:
             unfinished.write_bytes(failure_text(error).encode(errors="replace"))
     except OSError as obstacle:
-        logger.warning("cannot write %s: %s", paths.failure, obstacle.strerror)
+        logger.warning("cannot write %s: %s", file, obstacle.strerror)
 
 
 def failure_text(error: BaseException) -> str:

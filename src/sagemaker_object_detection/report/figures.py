@@ -50,8 +50,7 @@ class Threshold:
 
 @dataclass(frozen=True, eq=False)
 class ClassFigures:
-    """One class on the validation set. `curve` is None without ground truth, `threshold` also where no detection is
-    right."""
+    """One class on the images. `curve` is None without ground truth, `threshold` also where no detection is right."""
 
     boxes: int
     curve: Curve | None
@@ -133,8 +132,13 @@ class Figures:
     worst: tuple[BadImage, ...]
 
 
-def compute_figures(dataset: Dataset, detections: DetectionSet) -> Figures:
-    """The figures of N validation images with K classes; a class without a threshold of its own is cut at 0.5."""
+def compute_figures(dataset: Dataset, detections: DetectionSet, thresholds: Sequence[float] | None = None) -> Figures:
+    """The figures of N images with K classes.
+
+    Args:
+        thresholds: of each class, which were chosen elsewhere. None: those with the best F1 here, and 0.5 for a class
+            that has none.
+    """
     labels, images = dataset.labels, len(dataset.file_names)
     columns = []
     for index in range(images):
@@ -146,8 +150,12 @@ def compute_figures(dataset: Dataset, detections: DetectionSet) -> Figures:
     for index in range(len(labels)):
         boxes, own = int((dataset.classes == index).sum()), predicted == index
         curve = precision_recall(scores[own], right[own], boxes) if boxes else None
-        classes.append(ClassFigures(boxes, curve, best_threshold(curve) if curve else None))
-    cuts = np.array([one.threshold.score if one.threshold else CONFIDENT for one in classes], np.float32)
+        threshold = None
+        if curve:
+            threshold = best_threshold(curve) if thresholds is None else threshold_at(curve, thresholds[index])
+        classes.append(ClassFigures(boxes, curve, threshold))
+    chosen = thresholds or [one.threshold.score if one.threshold else CONFIDENT for one in classes]
+    cuts = np.array(chosen, np.float32)
 
     confusion = np.zeros((len(labels) + 1, len(labels) + 1), np.int64)
 
@@ -204,6 +212,13 @@ def best_threshold(curve: Curve) -> Threshold | None:
         return None
     best = int(f1.argmax())
     return Threshold(float(curve.scores[last][best]), float(precision[best]), float(recall[best]), float(f1[best]))
+
+
+def threshold_at(curve: Curve, score: float) -> Threshold:
+    """What a threshold comes to that was chosen elsewhere; precision is 0 where nothing reaches it."""
+    reached = int((curve.scores >= score).sum())
+    precision, recall = (float(values[reached - 1]) if reached else 0.0 for values in (curve.precision, curve.recall))
+    return Threshold(score, precision, recall, 2 * precision * recall / max(precision + recall, 1e-12))
 
 
 def _missed(image: Compared, matches: np.ndarray) -> np.ndarray:

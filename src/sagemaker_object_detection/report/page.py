@@ -12,8 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
 from sagemaker_object_detection.dataset.annotations import Dataset
-from sagemaker_object_detection.dataset.load import Splits
-from sagemaker_object_detection.dataset.problems import SecondLook
+from sagemaker_object_detection.dataset.problems import DataReport, SecondLook
 from sagemaker_object_detection.evaluation.evaluation import CONFIDENT, Evaluation
 from sagemaker_object_detection.evaluation.verdict import shy
 from sagemaker_object_detection.files.whole import work_folder
@@ -28,7 +27,7 @@ from sagemaker_object_detection.report.place import FILE_NAME, PICTURES, remove_
 from sagemaker_object_detection.step.optimizer import learning_rate
 from sagemaker_object_detection.step.readings import PARTS
 from sagemaker_object_detection.training.progress import Epoch
-from sagemaker_object_detection.training.recipe import recorded, steps_per_epoch, total_steps
+from sagemaker_object_detection.training.recipe import steps_per_epoch, total_steps
 
 _TEMPLATE = "report.html.j2"
 MAX_CONFUSION = 30
@@ -39,19 +38,35 @@ _RATE_POINTS = 200
 
 @dataclass(frozen=True, eq=False)
 class PageContent:
-    """All that the page shows. `figures`, and the `pictures` and `second_looks` that go with them, are of the saved
-    weights; None where there are none."""
+    """All that the page shows. `result`, `figures`, and the `pictures` and `second_looks` that go with them, are of the
+    saved weights; None where there are none."""
 
     base: BaseModel
-    hyperparameters: Hyperparameters
-    fault: str | None
     versions: Mapping[str, str]
-    splits: Splits
-    epochs: tuple[Epoch, ...]
-    saved: Epoch | None
+    report: DataReport
+    evaluated: Dataset | None
+    """What `result` is of, None where nothing was validated."""
+    result: Evaluation | None
     figures: Figures | None
     pictures: Sequence[Picture]
     second_looks: Sequence[SecondLook]
+    values: Mapping[str, object]
+    """Hyperparameters by name, as they were used."""
+    run: "Run | None" = None
+    """The job that trained the model; None where it is only evaluated."""
+    suggested: bool = True
+    """Whether the figures' thresholds were chosen on these images; else they are the model's own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What only the job itself knows."""
+
+    training: Dataset
+    hyperparameters: Hyperparameters
+    fault: str | None
+    epochs: tuple[Epoch, ...]
+    saved: Epoch | None
 
 
 def write_page(findings: PageContent, folder: Path) -> Path:
@@ -81,13 +96,14 @@ def render(findings: PageContent, drawn: Mapping[str, bytes]) -> str:
     jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     jinja.filters["figure"] = lambda value, digits=3: "-" if value is None else f"{value:.{digits}f}"
     jinja.filters["number"] = lambda value: f"{value:,}"
-    splits = findings.splits
-    result = findings.saved.validation if findings.saved else None
+    result, run = findings.result, findings.run
     shown = {
-        "result": result,
+        "channel": "test" if run is None else "validation",
+        "thresholds": "the suggested score" if findings.suggested else "the model's score",
+        "threshold": "suggested threshold" if findings.suggested else "threshold of the model",
         "shy": result is not None and shy(result),
         "confident": CONFIDENT,
-        "validation_images": len(splits.validation.file_names) if splits.validation else 0,
+        "evaluated_images": len(findings.evaluated.file_names) if findings.evaluated else 0,
         "missing": _missing(findings),
         "charts": {name: _data_uri("png", png) for name, png in drawn.items()},
         "pictures": [(picture, _data_uri("jpeg", picture.encoded("JPEG"))) for picture in findings.pictures],
@@ -95,29 +111,28 @@ def render(findings: PageContent, drawn: Mapping[str, bytes]) -> str:
         "confusion": _confusion(findings),
         "anchors": _anchor_sides(findings.base),
         "anchor_iou": MATCH_IOU,
-        "advice": [finding.text for finding in find_coverage(splits.training, findings.base) if finding.bad],
-        "hyperparameters": recorded(findings.hyperparameters, findings.base),
-        "effective": findings.hyperparameters.effective(),
+        "advice": [each.text for each in find_coverage(run.training, findings.base) if each.bad] if run else [],
+        "effective": run.hyperparameters.effective() if run else findings.values,
     }
     return jinja.get_template(_TEMPLATE).render(vars(findings) | shown)
 
 
 def _missing(findings: PageContent) -> list[str]:
     """What the page cannot show, and why."""
-    if findings.splits.validation is None:
+    if findings.evaluated is None:
         return [
             "There is no validation set: the job has no validation channel and validation_split_ratio is 0. So nobody "
             "knows how good the model is: there are no mAP, no curves, no score thresholds and no pictures of mistakes."
         ]
-    if findings.saved is None:
+    if findings.run is not None and findings.run.saved is None:
         return [
             "No epoch was finished before the job was stopped. The model has the weights of that moment, which were "
             "never validated: there are no losses, no mAP, no curves, no score thresholds and no pictures of mistakes."
         ]
-    if not len(findings.splits.validation.boxes):
+    if not len(findings.evaluated.boxes):
         return [
-            "No validation image has a box, so that there is nothing to find: there are no mAP, no curves and no score "
-            "thresholds."
+            f"No {'test' if findings.run is None else 'validation'} image has a box, so that there is nothing to find: "
+            "there are no mAP, no curves and no score thresholds."
         ]
     if findings.figures is None:
         return [
@@ -128,9 +143,20 @@ def _missing(findings: PageContent) -> list[str]:
 
 
 def _charts(findings: PageContent) -> dict[str, bytes]:
-    """PNG by name. A line without a finite value is left out, and so is a chart without a line."""
-    h, epochs, training, base = findings.hyperparameters, findings.epochs, findings.splits.training, findings.base
-    saved = findings.saved.number if findings.saved else None
+    """PNG by name."""
+    drawn = _charts_of_run(findings.run, findings.base) if findings.run else {}
+    ranked = sorted(enumerate(findings.figures.classes if findings.figures else ()), key=lambda pair: -pair[1].boxes)
+    curves = {index: one.curve.interpolated for index, one in ranked if one.curve}
+    cuts = {index: (one.threshold.recall, one.threshold.precision) for index, one in ranked if one.threshold}
+    if curves:
+        drawn["precision_recall"] = charts.precision_recall(curves, _names(findings), cuts)
+    return drawn
+
+
+def _charts_of_run(run: Run, base: BaseModel) -> dict[str, bytes]:
+    """A line without a finite value is left out, and so is a chart without a line."""
+    h, epochs, training = run.hyperparameters, run.epochs, run.training
+    saved = run.saved.number if run.saved else None
     results = [epoch.validation for epoch in epochs]
     losses = {
         "training": [epoch.loss for epoch in epochs],
@@ -166,11 +192,6 @@ def _charts(findings: PageContent) -> dict[str, bytes]:
         drawn["gradients"] = charts.over_steps("Norm of the gradient", gradients, logarithmic=True)
     if moves:
         drawn["movement"] = charts.over_steps("Weights' movement in an epoch", _by_part(moves), logarithmic=True)
-    ranked = sorted(enumerate(findings.figures.classes if findings.figures else ()), key=lambda pair: -pair[1].boxes)
-    curves = {index: one.curve.interpolated for index, one in ranked if one.curve}
-    cuts = {index: (one.threshold.recall, one.threshold.precision) for index, one in ranked if one.threshold}
-    if curves:
-        drawn["precision_recall"] = charts.precision_recall(curves, training.labels.names, cuts)
     boxes = boxes_in_input(training.boxes, _image_sizes(training), base) * base.input_size
     sizes, names = np.asarray(boxes[:, 2:] - boxes[:, :2]), training.labels.names
     drawn["box_sizes"] = charts.box_sizes(sizes, training.classes, names, _anchor_sides(base), base.input_size)
@@ -202,20 +223,20 @@ def _anchor_sides(base: BaseModel) -> tuple[float, float]:
 
 def _classes(findings: PageContent) -> list[dict[str, Any]]:
     """A row of the tables for each class. What is not known is None."""
-    training, validation = findings.splits.training, findings.splits.validation
-    result = findings.saved.validation if findings.saved else None
-    anchors = best_anchor_iou(training.boxes, _image_sizes(training), findings.base)
+    training = findings.run.training if findings.run else None
+    evaluated, result = findings.evaluated, findings.result
+    anchors = best_anchor_iou(training.boxes, _image_sizes(training), findings.base) if training else np.zeros(0)
     rows = []
-    for index, name in enumerate(training.labels.names):
+    for index, name in enumerate(_names(findings)):
         one = findings.figures.classes[index] if findings.figures else None
         figures = result.coco.per_class.get(name, {}) if result else {}
-        found = anchors[training.classes == index]
+        found = anchors[training.classes == index] if training else anchors
         rows.append(
             {
                 "name": name,
                 "colour": colour_of(index),
                 "training": len(found),
-                "validation": int((validation.classes == index).sum()) if validation else None,
+                "evaluated": int((evaluated.classes == index).sum()) if evaluated else None,
                 "mAP": figures.get("mAP"),
                 "mAP_50": figures.get("mAP_50"),
                 "threshold": one.threshold if one else None,
@@ -230,7 +251,7 @@ def _confusion(findings: PageContent) -> dict[str, Any] | None:
     """Rows of (name, [(count, share of the row)]), or the pairs that are confused most where classes are many."""
     if findings.figures is None:
         return None
-    names, counts = findings.splits.training.labels.names, findings.figures.confusion
+    names, counts = _names(findings), findings.figures.confusion
     if len(names) > MAX_CONFUSION:
         wrong = counts[:-1, :-1] * ~np.eye(len(names), dtype=bool)
         most = np.argsort(-wrong, axis=None, kind="stable")[:_MAX_PAIRS]
@@ -240,6 +261,13 @@ def _confusion(findings: PageContent) -> dict[str, Any] | None:
     cells = (zip(*both, strict=True) for both in zip(counts.tolist(), shares.tolist(), strict=True))
     rows = [(name, list(row)) for name, row in zip((*names, None), cells, strict=True)]
     return {"pairs": None, "rows": rows, "columns": names}
+
+
+def _names(findings: PageContent) -> tuple[str, ...]:
+    """Of the classes."""
+    dataset = findings.run.training if findings.run else findings.evaluated
+    assert dataset is not None
+    return dataset.labels.names
 
 
 def _data_uri(kind: str, content: bytes) -> str:

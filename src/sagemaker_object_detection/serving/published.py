@@ -16,6 +16,7 @@ from sagemaker_object_detection.weights.sources import Source, Weights, source_a
 
 if TYPE_CHECKING:
     from sagemaker_object_detection.artifact.export import ServingModel
+    from sagemaker_object_detection.models.detector import Detector
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,22 @@ def find_model(folder: Path) -> ModelInfo | Source:
 def load_published(weights: Weights) -> "tuple[ServingModel, Labels]":
     """The module that answers with a published base model (`artifact.export.ServingModel`), and COCO's classes.
 
+    Raises:
+        UserError: as `published_detector`.
+    """
+    from sagemaker_object_detection.artifact.export import ServingModel
+
+    return ServingModel(published_detector(weights)), COCO
+
+
+def published_detector(weights: Weights, number_format: str = "float32") -> "Detector":
+    """The detector of a published base model, which tells COCO's classes apart.
+
     Only variables are read: no graph of the files is loaded, and nothing of theirs is executed.
 
     Raises:
         UserError: the files are of no base model, damaged, or tell other classes apart than COCO's.
     """
-    from sagemaker_object_detection.artifact.export import ServingModel
     from sagemaker_object_detection.models.detector import build_detector
     from sagemaker_object_detection.weights.checkpoint import read_model_garden
     from sagemaker_object_detection.weights.install import install_model_garden, stored_classes
@@ -66,7 +77,7 @@ def load_published(weights: Weights) -> "tuple[ServingModel, Labels]":
     assert weights.checkpoint is not None
     stored = read_model_garden(weights.checkpoint)
     base = choose_size(recognise_variables(stored), weights, _named(), MODEL_ID)
-    detector = build_detector(base, len(COCO))
+    detector = build_detector(base, len(COCO), dtype=number_format)
     count = stored_classes(detector, stored)
     if count != coco_classes.COLUMNS:
         raise UserError(
@@ -76,7 +87,7 @@ def load_published(weights: Weights) -> "tuple[ServingModel, Labels]":
         )
     install_model_garden(detector, stored, class_columns=[int(index) - 1 for index in COCO.ids])
     log.info("%s is %s as it was published, with COCO's %d classes.", weights.origin, base.name, len(COCO))
-    return ServingModel(detector), COCO
+    return detector
 
 
 def _named() -> catalogue.BaseModel | None:

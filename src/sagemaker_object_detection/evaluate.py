@@ -1,0 +1,129 @@
+"""The `evaluate` verb: how good a model is on a labelled channel that it was not trained on.
+
+The detector is built anew from the model's variables, and measured as a job's validation is: same images, same figures.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files.disk import DISK_FAULTS
+from sagemaker_object_detection.hyperparameters.kinds import written
+from sagemaker_object_detection.hyperparameters.read import Hyperparameters, read, read_what_is_right
+from sagemaker_object_detection.job.config import channel_problem
+from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.job.stop import StoppedError, StopSignal
+from sagemaker_object_detection.weights.sources import source_at
+
+log = logging.getLogger(__name__)
+
+READ_AS_TRAINED = ("invalid_boxes", "invalid_images", "max_detections", "mixed_precision")
+"""Hyperparameters of the job that hold for an evaluation too, unless they are given."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie in a SageMaker Processing job, as AWS's examples mount them."""
+
+    model: Path
+    data: Path
+    output: Path
+
+    @classmethod
+    def below(cls, paths: Paths) -> "Places":
+        return cls(*(paths.processing / name for name in ("model", "test", "evaluation")))
+
+
+def evaluate(places: Places, given: Mapping[str, str]) -> None:
+    """Measures the model at `places.model` on the channel at `places.data`, and writes figures, page and each image's
+    detections into `places.output`.
+
+    Args:
+        places: the model is a model directory, a model.tar.gz or a folder that holds one, or a published base model.
+        given: hyperparameters that say how the channel is read, text by name.
+
+    Raises:
+        UserError: there is no model, or anything is wrong with the data, which may have no classes but the model's.
+        StoppedError: a signal came. Nothing is left that looks like an evaluation.
+    """
+    problems = []
+    if (problem := channel_problem(places.data, "images in images/ and their boxes in annotations.json")) is not None:
+        problems.append(f"--data: {problem}")
+    try:
+        source = source_at(str(places.model), f"--model {places.model}")
+    except UserError as error:
+        problems += error.problems
+    if problems:
+        raise UserError(problems)
+    _make(places.output)
+    with StopSignal() as stop:
+        from sagemaker_object_detection.artifact.model_info import read_model_info, versions
+        from sagemaker_object_detection.artifact.restore import restore_detector
+        from sagemaker_object_detection.dataset.load import load_channel
+        from sagemaker_object_detection.devices.number_format import choose_number_format
+        from sagemaker_object_detection.devices.prepare import prepare_devices
+        from sagemaker_object_detection.evaluation.collapse import Channels
+        from sagemaker_object_detection.evaluation.evaluator import Evaluator
+        from sagemaker_object_detection.images.headers import SAMPLE_BITS
+        from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS
+        from sagemaker_object_detection.report.evaluation_files import write_evaluation
+        from sagemaker_object_detection.serving.published import COCO, published_detector
+
+        capability = prepare_devices(stop, doing="Evaluating")
+        weights = source.fetch(stop)
+        assert weights is not None
+        info = read_model_info(weights.artifact) if weights.artifact is not None else None
+        labels, values = (info.labels, info.hyperparameters) if info else (COCO, {})
+        hyperparameters = _reading(values, given)
+        dataset, report = load_channel(
+            "test",
+            places.data,
+            labels,
+            hyperparameters,
+            sample_bits=info.sample_bits if info else SAMPLE_BITS,
+            report_folder=places.output,
+            stop=stop,
+        )
+        policy = choose_number_format(bool(hyperparameters.mixed_precision), capability)
+        if info is not None and weights.artifact is not None:
+            detector = restore_detector(weights.artifact, info, policy)
+        else:
+            detector = published_detector(weights, policy)
+        limit = hyperparameters.max_detections or MAX_DETECTIONS
+        evaluator = Evaluator(detector, dataset, l2=None, max_detections=limit, stop=stop, channels=Channels(detector))
+        evaluation = evaluator()
+        found = evaluator.detections(evaluation, 0.0) if evaluation is not None else None
+        if evaluation is None or found is None:
+            raise StoppedError
+        write_evaluation(
+            places.output,
+            detector.base,
+            dataset,
+            report,
+            evaluation,
+            found,
+            thresholds=info.thresholds if info else None,
+            values=values,
+            versions=versions(),
+        )
+
+
+def _reading(recorded: Mapping[str, Any], given: Mapping[str, str]) -> Hyperparameters:
+    """How the channel is read: as the model's own job did it, unless something else is given."""
+    kept = {name: written(recorded[name]) for name in READ_AS_TRAINED if name in recorded}
+    kept = {name: text for name, text in kept.items() if not read_what_is_right({name: text})[1]}
+    return read({**kept, **given})
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in DISK_FAULTS:
+            raise
+        raise UserError(
+            f"--output: {folder} cannot be made ({error.strerror}); expected a folder that this process may write to"
+        ) from None
