@@ -629,6 +629,12 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     # Answers.
     Fault(
+        "best-anchors-settle-every-image",
+        f"{_SRC}/models/postprocess.py",
+        "tf.cond(tf.reduce_all(sure),",
+        "tf.cond(tf.reduce_any(found.count >= 0),",
+    ),
+    Fault(
         "evaluate-leaves-the-class-predictor-new",
         f"{_SRC}/artifact/restore.py",
         "_install_artifact(_prefix(artifact), range(len(info.labels)), detector)",

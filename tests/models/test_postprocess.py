@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL
 from sagemaker_object_detection.geometry.box_coder import decode_boxes, encode_boxes
 from sagemaker_object_detection.images.network_input import to_input_frame, to_network_input
+from sagemaker_object_detection.models import postprocess
 from sagemaker_object_detection.models.detector import Predictions
 from sagemaker_object_detection.models.postprocess import Detections, detections
 
@@ -93,6 +94,40 @@ def test_equals_the_rules_followed_one_by_one(num_anchors, num_classes, true_sha
     np.testing.assert_allclose(found.boxes[0, :count], rows, atol=1e-6)
     for field in (found.boxes, found.scores, found.classes, found.anchor_indices):
         assert not field[0, count:].numpy().any()
+
+
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize(
+    ("spread", "levels", "all_looked_at"),
+    [
+        (1.0, None, False),
+        (1.0, 50, False),  # equal scores, also between anchors that are looked at and others
+        (0.0, None, True),  # so crowded that the best anchors keep too few
+        (0.0, 3, True),
+    ],
+)
+def test_the_best_anchors_give_what_all_anchors_give(images, spread, levels, all_looked_at, monkeypatch):
+    random = np.random.default_rng(images)
+    corner = 0.5 + spread * random.uniform(-0.5, 0.4, (images, 900, 2))
+    boxes = np.concatenate([corner, corner + random.uniform(0.15, 0.2, (images, 900, 2))], -1)
+    scores = random.uniform(0.001, 0.999, (images, 900, 4))
+    if levels is not None:
+        scores = np.ceil(scores * levels) / (levels + 1)
+    predictions, anchors = predict(boxes, scores)
+    shapes = np.tile(WHOLE, (images, 1))
+    looks = []
+    original = postprocess._best
+    monkeypatch.setattr(postprocess, "_best", lambda *given: looks.append(given[0].shape[1]) or original(*given))
+    found = detections(predictions, anchors, shapes, BASE, 20)
+    assert looks == ([400, 900] if all_looked_at else [400])
+    monkeypatch.setattr(postprocess, "_LOOKED_AT", 900)
+    expected = detections(predictions, anchors, shapes, BASE, 20)
+    assert looks[-1] == 900
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(found.count, expected.count)
+    if levels is None:
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_overlap_is_of_boxes_before_clipping():

@@ -13,6 +13,8 @@ MAX_DETECTIONS = 100
 _AT_ONCE = 100
 """Detections whose anchors are looked for at a time: for each, every anchor is held against it."""
 _SCORE_THRESHOLD = 1e-8
+_LOOKED_AT = 20
+"""Anchors for each detection that suppression begins with, the best: with 90 classes it takes a third of the time."""
 
 
 class Detections(NamedTuple):
@@ -35,6 +37,9 @@ def detections(
 ) -> Detections:
     """The detections in each image of a batch. Made of operations that TensorFlow Serving has had since 1.15.
 
+    The best anchors are looked at first. If they do not settle the matter for every image, all are; the result is the
+    same, but for the order of equal scores.
+
     1. Decode the boxes; they may reach outside the image and are not clipped yet.
     2. Per class, drop every box that overlaps a better one by more than `family.nms_iou`; keep D.
     3. Over all classes, best first: clip to the true image, drop what has no area left, keep D.
@@ -49,6 +54,29 @@ def detections(
     """
     raw_boxes = decode_boxes(predictions.box_encodings, tf.convert_to_tensor(anchors), base.family.box_code_scale)
     raw_scores = tf.sigmoid(predictions.class_logits)[..., base.family.background_column :]  # [B, A, classes]
+    size = tf.cast(true_shapes[:, :2], tf.float32) / base.input_size
+    frame = tf.concat([size, size], axis=-1)[:, None, :]
+
+    def best_of_all() -> Detections:
+        return _best(raw_boxes, raw_scores, frame, base.family.nms_iou, max_detections)
+
+    looked_at = _LOOKED_AT * max_detections
+    if raw_boxes.shape[1] <= looked_at:
+        return best_of_all()
+    # Suppression takes boxes by falling score, and drops one only for a better one. So if D detections come of the best
+    # anchors, all of them better than any other anchor could be, they are the D best of all.
+    of_anchors = tf.reduce_max(raw_scores, axis=2)  # [B, A]
+    least, places = tf.math.top_k(of_anchors, looked_at, sorted=False)
+    places = tf.sort(places, axis=1)  # equal scores stay in the order of the anchors
+    boxes, scores = (tf.gather(rows, places, batch_dims=1) for rows in (raw_boxes, raw_scores))
+    found = _best(boxes, scores, frame, base.family.nms_iou, max_detections)
+    found = found._replace(anchor_indices=tf.gather(places, found.anchor_indices, batch_dims=1))
+    sure = (found.count == max_detections) & (found.scores[:, -1] > tf.reduce_min(least, axis=1))
+    return Detections(*tf.cond(tf.reduce_all(sure), lambda: tuple(found), lambda: tuple(best_of_all())))
+
+
+def _best(raw_boxes: Any, raw_scores: Any, frame: Any, nms_iou: float, max_detections: int) -> Detections:
+    """Steps 2 to 4 of `detections`, of boxes [B, A, 4] and scores [B, A, classes]; frame: [B, 1, 4], of each image."""
     with tf.device("CPU:0"):  # no GPU can
         boxes, scores, classes, valid = tf.image.combined_non_max_suppression(
             raw_boxes[:, :, None, :],
@@ -56,13 +84,10 @@ def detections(
             max_output_size_per_class=max_detections,
             # All of them, because step 3 may drop any number before it keeps D.
             max_total_size=max_detections * raw_scores.shape[-1],
-            iou_threshold=base.family.nms_iou,
+            iou_threshold=nms_iou,
             score_threshold=_SCORE_THRESHOLD,
             clip_boxes=False,
         )
-
-    size = tf.cast(true_shapes[:, :2], tf.float32) / base.input_size
-    frame = tf.concat([size, size], axis=-1)[:, None, :]
     clipped = tf.clip_by_value(boxes, 0.0, frame)
     area = (clipped[..., 2] - clipped[..., 0]) * (clipped[..., 3] - clipped[..., 1])
     keep = (tf.range(tf.shape(scores)[1]) < valid[:, None]) & (area > 0.0)
