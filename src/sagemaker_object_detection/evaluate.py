@@ -93,7 +93,9 @@ def evaluate(places: Places, given: Mapping[str, str]) -> None:
         else:
             detector = published_detector(weights, policy)
         limit = hyperparameters.max_detections or MAX_DETECTIONS
-        evaluator = Evaluator(detector, dataset, l2=None, max_detections=limit, stop=stop, channels=Channels(detector))
+        evaluator = Evaluator(
+            detector, dataset, l2=None, max_detections=limit, stop=stop, channels=Channels(detector), name="test"
+        )
         evaluation = evaluator()
         found = evaluator.detections(evaluation, 0.0) if evaluation is not None else None
         if evaluation is None or found is None:

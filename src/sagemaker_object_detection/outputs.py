@@ -151,7 +151,8 @@ def _measure(
     """The saved weights on the test channel, by the thresholds that validation found."""
     limit = hyperparameters.max_detections
     assert limit is not None
-    evaluator = Evaluator(detector, test, l2=hyperparameters.regularizers_l2, max_detections=limit, stop=stop)
+    l2 = hyperparameters.regularizers_l2
+    evaluator = Evaluator(detector, test, l2=l2, max_detections=limit, stop=stop, name="test")
     evaluation = evaluator() if not stop.requested else None
     found = evaluator.detections(evaluation, REPORT_SECONDS) if evaluation is not None else None
     if evaluation is None or found is None:

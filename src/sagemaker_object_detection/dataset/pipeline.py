@@ -206,10 +206,14 @@ def training_batches(
     return _batched(stream.map(read, num_parallel_calls=_workers(), deterministic=True), (high - low) // parts, parts)
 
 
-def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int) -> tf.data.Dataset:
-    """Every image once, in order, as ceil(N / B) batches of `Batch`; blank images of weight 0 fill up the last."""
+def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, name: str = "validation") -> tf.data.Dataset:
+    """Every image once, in order, as ceil(N / B) batches of `Batch`; blank images of weight 0 fill up the last.
+
+    Args:
+        name: what the data set is called in the log.
+    """
     count = len(dataset.file_names)
-    read_columns = _column_reader(dataset, "validation")
+    read_columns = _column_reader(dataset, name)
 
     @_as_written
     def load(index: tf.Tensor) -> Batch:

@@ -36,6 +36,7 @@ class Evaluator:
         max_detections: how many detections of an image are kept, and counted if they are more than 100.
         stop: ends a validation between two batches.
         channels: looked at as well, where it is not None.
+        name: what the data set is called in the log.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Evaluator:
         max_detections: int = MAX_DETECTIONS,
         stop: StopSignal = NEVER,
         channels: Channels | None = None,
+        name: str = "validation",
     ) -> None:
         self._max_detections = max_detections
         if max_detections > COCO_DETECTIONS:
@@ -59,11 +61,12 @@ class Evaluator:
             )
         self._stop = stop
         self._channels = channels
+        self._name = name
         self._extremes = np.zeros((2, 0), np.float32)
         self._detector = detector
         self._dataset = dataset
         self._batch_size = min(BATCH_SIZE, len(dataset.file_names))
-        self._batches = prefetched(evaluation_batches(dataset, detector.base, self._batch_size))
+        self._batches = prefetched(evaluation_batches(dataset, detector.base, self._batch_size, name))
         self._l2 = l2
         self._last: tuple[Evaluation, DetectionSet] | None = None
         self._compiled = tf.function(
@@ -84,7 +87,7 @@ class Evaluator:
         total_loss = sum(losses.values()) + float(regularization_loss(self._detector, self._l2))
         best_score = np.where(np.arange(found.scores.shape[1]) < found.count[:, None], found.scores, 0.0).max(axis=1)
         confident = int((best_score > CONFIDENT).sum())
-        log.info("%d of %d validation images have a detection above %.1f.", confident, images, CONFIDENT)
+        log.info("%d of %d %s images have a detection above %.1f.", confident, images, self._name, CONFIDENT)
         dead = self._channels.dead(self._extremes) if self._channels else None
         evaluation = Evaluation(metrics, total_loss, coco, confident, spread.share, dead)
         self._last = evaluation, found
