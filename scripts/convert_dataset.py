@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sagemaker_object_detection.convert.boxes import OWN
 from sagemaker_object_detection.convert.coco import read_coco
 from sagemaker_object_detection.convert.convert import convert
 from sagemaker_object_detection.convert.csv_table import read_csv
@@ -37,6 +38,7 @@ from sagemaker_object_detection.convert.yolo import read_yolo
 from sagemaker_object_detection.files.disk import PLATFORM_ERRNOS, blaming
 from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.guard import run_guarded
+from sagemaker_object_detection.hyperparameters.table import BBOX_FORMATS
 from sagemaker_object_detection.job.stop import StopSignal
 
 
@@ -51,7 +53,8 @@ def _convert(options: argparse.Namespace) -> None:
     data: ForeignDataSet
     with options.read(options) as data:
         choices = {"drop": options.invalid_boxes == "drop", "enclose": options.polygons == "enclosing"}
-        summary = convert(data, options.to, copy=options.copy, **choices)
+        bbox_format = getattr(options, "bbox_format", None)  # a manifest's is known
+        summary = convert(data, options.to, copy=options.copy, bbox_format=bbox_format, **choices)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of classes that the terminal has no letters for
     try:
@@ -205,6 +208,15 @@ def _parser() -> argparse.ArgumentParser:
             "--names",
             metavar="NAMES",
             help="the classes, such as cat,dog; their ids are 0, 1, ... in this order (default: alphabetical order)",
+        )
+    for format_parser in (coco, pascal, darknet, labelme, studio, table, records):
+        format_parser.add_argument(
+            "--bbox-format",
+            choices=(OWN, *BBOX_FORMATS),
+            metavar="WAY",
+            help="how boxes are written that are not written as the format has it, such as xyxy_normalized, by the "
+            f"values of the hyperparameter bbox_format; {OWN}: as the format has it, even if they look like something "
+            "else (default: as the format has it; boxes that look like something else are refused)",
         )
     for format_parser in (coco, pascal, darknet, manifest, labelme, studio, table, records):
         format_parser.allow_abbrev = False

@@ -264,14 +264,14 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     # The data.
     Fault(
         "xywh-read-as-xyxy",
-        f"{_SRC}/dataset/conventions.py",
+        f"{_SRC}/dataset/check_boxes.py",
         'declared = BY_SETTING["xyxy" if bbox_format == AUTO else bbox_format]',
         'declared = BY_SETTING["xyxy"]',
     ),
     Fault(
         "any-share-of-boxes-left-out",
         f"{_SRC}/dataset/check_boxes.py",
-        "return invalid > max(_FEW_DROPPED, _MOST_DROPPED * count) and invalid < count",
+        "return invalid > max(FEW_DROPPED, _MOST_DROPPED * count) and invalid < count",
         "return False",
     ),
     Fault(

@@ -71,8 +71,11 @@ def objects(count: int = 400, sizes: np.ndarray = SIZES, seed: int = 0) -> BoxSe
 
 def write(convention: Convention, corners: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Corners in pixels, float64 [M, 4], as the convention writes them; undoes `Convention.to_xyxy_pixels`."""
-    sides = np.tile(sizes[:, ::-1].astype(np.float64), 2)
-    return np.linalg.solve(convention.order.matrix, (corners / convention.unit.pixels(sides)).T).T.round(4)
+    unit, sizes = convention.unit, sizes.astype(np.float64)
+    drawn = [
+        corners[:, side] / unit.scale(sizes, axis) + unit.padding(sizes, axis) for side, axis in enumerate((1, 0, 1, 0))
+    ]
+    return np.linalg.solve(convention.order.matrix, np.stack(drawn)).T.round(4)
 
 
 def strong(convention: Convention, base: BoxSet) -> BoxSet:

@@ -155,11 +155,15 @@ def test_corner_boxes_are_recognised_and_never_dropped(mode, source, tmp_path, c
         annotation["bbox"] = box
     write_json(tmp_path / "instances.json", document)
     assert refused(capsys, [*arguments, *mode], tmp_path) == [
-        "coco: these boxes look like [xmin, ymin, xmax, ymax] in pixels, and COCO has [x, y, width, height] in pixels: "
-        f"2 of 3 boxes do not fit their images so; first: {tmp_path}/instances.json annotations[1], image 'b.jpg': the "
-        "box x 5, y 40, width 60, height 44. Training takes a file with such boxes as annotations.json, with "
-        'bbox_format="xyxy"; else correct them.'
+        "coco: these boxes look like [xmin, ymin, xmax, ymax] in pixels, but coco has COCO's [xmin, ymin, width, "
+        "height] in pixels: 2 of 3 boxes do not fit their images so, none the other way. First: "
+        f"{tmp_path}/instances.json annotations[1], image 'b.jpg': the box x 5, y 40, width 60, height 44 would be "
+        f"[5, 40, 60, 44]; {tmp_path}/instances.json annotations[2], image 'b.jpg': the box x 50, y 2, width 60, "
+        'height 30 would be [50, 2, 60, 30]. Convert it with --bbox-format "xyxy", or correct the boxes in the source.'
     ]
+    converted(capsys, [*arguments, *mode, "--bbox-format", "xyxy"], tmp_path / "new")
+    written = json.loads((tmp_path / "new/annotations.json").read_text())["annotations"]
+    assert [entry["bbox"] for entry in written] == corners
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,9 @@ def test_a_size_or_a_unit_that_contradicts_is_told(source, tmp_path, capsys):
         f"{place} 5: the size of 'a.jpg' is another than in {place} 2. Correct it there."
     ]
     assert refused(capsys, source("TRAIN,gs://b/a.jpg,cat,16,12,,,32,24,,\n"), tmp_path)[0] == (
-        f"{place} 1: got 16 12 32 24, which cannot be shares of the image's width and height; expected numbers from 0 "
-        "to 1. Divide pixels by the image's size."
+        f"{place} 1, image 'a.jpg': the box xmin 16, ymin 12, xmax 32, ymax 24 has numbers that cannot be shares of "
+        "the image's width and height; expected xmin < xmax and ymin < ymax, as shares of the image's sides, inside "
+        "the image. Correct it, or leave such boxes out with --invalid-boxes drop."
     )
 
 

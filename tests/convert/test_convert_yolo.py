@@ -84,7 +84,11 @@ def test_lines_that_are_no_boxes_are_told_together(source, tmp_path, capsys):
     file = tmp_path / "labels/a.txt"
     file.write_text("\r\n".join(lines))
     known = "Correct it, or add its name to the class names."
-    shares = "which cannot be shares of the image's width and height; expected numbers from 0 to 1."
+    expected = (
+        "expected a centre x, y and a width and a height above 0, as shares of the image's, inside the image. Correct "
+        "it, or leave such boxes out with --invalid-boxes drop."
+    )
+    shares = f"has numbers that cannot be shares of the image's width and height; {expected}"
     assert refused(capsys, source, tmp_path) == [
         f"{file} line 1: has 4 values; expected the five of class x y width height. Correct it there.",
         f"{file} line 2: has 6 values; expected the five of class x y width height. It looks like a detection with its "
@@ -94,14 +98,13 @@ def test_lines_that_are_no_boxes_are_told_together(source, tmp_path, capsys):
         f"{file} line 6: the class is 0.5; expected one of 0, 1. {known}",
         f"{file} line 7: the class is 2; expected one of 0, 1. {known}",
         f"{file} line 8: the class is -1; expected one of 0, 1. {known}",
-        f"{file} line 9: got 32 24 16 12, {shares} Divide pixels by the image's size.",
         f"{file} line 10: has 8 values; expected the five of class x y width height. Correct it there.",
-        f"{file} line 12: got 2.1 0.5 0.2 0.5, {shares} Divide pixels by the image's size.",
         f"{file} line 3, image 'a.jpg': is a polygon; expected an upright box. --polygons enclosing takes the box "
         "around each such outline.",
+        f"{file} line 9, image 'a.jpg': the box x 32, y 24, width 16, height 12 {shares}",
         f"{file} line 11, image 'a.jpg': the box x 1.9, y 0.5, width 0.2, height 0.5 reaches outside its image, which "
-        "is 64 wide and 48 high; expected a centre x, y and a width and a height above 0, as shares of the image's, "
-        "inside the image. Correct it, or leave such boxes out with --invalid-boxes drop.",
+        f"is 64 wide and 48 high; {expected}",
+        f"{file} line 12, image 'a.jpg': the box x 2.1, y 0.5, width 0.2, height 0.5 {shares}",
     ]
 
 

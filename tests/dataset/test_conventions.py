@@ -10,12 +10,13 @@ from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, check_b
 from sagemaker_object_detection.dataset.conventions import (
     BY_SETTING,
     CONVENTIONS,
+    CORNERS,
     ORDERS,
     UNITS,
     Convention,
     Unit,
-    judge_conventions,
 )
+from sagemaker_object_detection.dataset.judgement import judge_conventions
 from sagemaker_object_detection.hyperparameters.table import BBOX_FORMATS
 
 
@@ -98,9 +99,9 @@ def test_boxes_of_smaller_copies_that_do_not_reach_their_edges_are_a_warning():
     base = objects()
     sizes = base.sizes[base.images].astype(np.float64)
     within = (base.boxes[:, 2:] <= 0.97 * sizes[:, ::-1]).all(axis=1)
-    judgement = judge_conventions(base.boxes[within] / 2, sizes[within], "Auto")
+    judgement = judge_conventions(base.boxes[within] / 2, sizes[within], CORNERS, base.images[within])
     assert judgement.likely is not None
-    assert "copies 0.48" in str(judgement.likely)
+    assert "copies 0.5 times" in str(judgement.likely)
     assert (judgement.sure, judgement.confined) == (False, True)
 
 
@@ -125,15 +126,15 @@ def test_published_sets_are_as_they_are_declared(name, invalid, part):
 def test_judging_many_boxes_works_on_a_sample_and_counts_all():
     base = objects(200_000)
     sizes = base.sizes[base.images].astype(np.float64)
-    judgement = judge_conventions(strong(BY_SETTING["cxcywh"], base).boxes, sizes, "Auto")
+    judgement = judge_conventions(strong(BY_SETTING["cxcywh"], base).boxes, sizes, CORNERS, base.images)
     assert str(judgement.likely) == "YOLO's [centre x, centre y, width, height] in pixels"
     assert len(judgement.fits) == 200_000
 
 
 def test_numbers_beyond_float64_are_no_warning_of_numpy(recwarn):
     boxes = np.array([[1e308, -1e308, 1e308, 1e308]] * 30)
-    judge_conventions(boxes, np.full((30, 2), 100.0), "Auto")
-    judge_conventions(np.zeros((0, 4)), np.zeros((0, 2)), "Auto")
+    judge_conventions(boxes, np.full((30, 2), 100.0), CORNERS, np.arange(30) // 3)
+    judge_conventions(np.zeros((0, 4)), np.zeros((0, 2)), CORNERS, np.zeros(0, np.int64))
     assert not recwarn.list
 
 

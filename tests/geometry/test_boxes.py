@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sagemaker_object_detection.geometry.boxes import (
-    cxcywh_to_xyxy,
     from_pixel_indices,
     from_xyxy_pixels,
     to_xyxy_pixels,
@@ -20,11 +19,6 @@ def test_corner_pixels_become_y_first_and_normalised() -> None:
 
 def test_coco_pixels_are_corner_and_extent() -> None:
     np.testing.assert_array_equal(xywh_to_xyxy(np.array([[10, 20, 20, 30]])), [[10, 20, 30, 50]])
-
-
-def test_centres_and_extents_become_corners() -> None:
-    np.testing.assert_array_equal(cxcywh_to_xyxy(np.array([[0.5, 0.25, 1, 0.5]])), [[0, 0, 1, 0.5]])
-    assert cxcywh_to_xyxy(np.zeros((0, 4))).shape == (0, 4)
 
 
 def test_the_first_pixel_and_the_last_one_are_both_inside() -> None:

@@ -13,6 +13,7 @@ from sagemaker_object_detection.convert.outlines import ROTATED, around, rotated
 from sagemaker_object_detection.dataset.annotation_file import parse_annotations
 from sagemaker_object_detection.dataset.box_keys import DEGREES_KEYS, find_degrees
 from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT
+from sagemaker_object_detection.dataset.conventions import BY_SETTING
 from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
 from sagemaker_object_detection.sentences import quoted
 
@@ -20,7 +21,7 @@ COCO = "coco"
 NOTATION = Notation(
     fields=("x", "y", "width", "height"),
     expected="a width and a height above 0, in pixels, inside the image",
-    to_corners=lambda numbers, sizes: xywh_to_xyxy(numbers),
+    convention=BY_SETTING["xywh"],
 )
 
 
@@ -64,6 +65,8 @@ def read_coco(annotations: Path, images: Path) -> ForeignDataSet:
         image = data.image(place, name, images if has_images else None, *size)
         data.images.append(replace(image, group=origin))
     columns = (table.box_rows, table.box_images, table.box_categories, table.bboxes)
+    linked = np.flatnonzero(table.box_images >= 0)  # which become the boxes
+    data.witnesses = table.witnesses.of(linked)
     ignored = set(table.ignored.tolist())
     for number, (row, image, code, numbers) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
         if image >= 0:

@@ -11,19 +11,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from sagemaker_object_detection.convert.class_names import number_classes
 from sagemaker_object_detection.convert.foreign import (
     ForeignBox,
     ForeignDataSet,
     InvalidError,
     Notation,
-    check_shares,
     is_image,
     parse_number,
 )
 from sagemaker_object_detection.convert.outlines import POLYGON, around
+from sagemaker_object_detection.dataset.conventions import BY_SETTING
 from sagemaker_object_detection.sentences import printable, quoted, shortlist, shown
 
 CSV = "csv"
@@ -31,14 +29,12 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 PIXELS = Notation(
     fields=_CORNERS,
     expected="xmin < xmax and ymin < ymax, in pixels, inside the image",
-    to_corners=lambda numbers, sizes: numbers,
-    inverted="is inverted",
+    convention=BY_SETTING["xyxy"],
 )
 SHARES = Notation(
     fields=_CORNERS,
     expected="xmin < xmax and ymin < ymax, as shares of the image's sides, inside the image",
-    to_corners=lambda numbers, sizes: numbers * np.tile(sizes[:, ::-1], 2),
-    inverted="is inverted",
+    convention=BY_SETTING["xyxy_normalized"],
 )
 
 
@@ -217,8 +213,6 @@ def _add_box(place: str, row: dict[str, str], image: int, layout: _Layout, data:
         xmin, ymin, xmax, ymax = corners
         is_upright = {*points} == {(xmin, ymin), (xmax, ymin), (xmax, ymax), (xmin, ymax)}
         outline = "" if is_upright else POLYGON
-    if layout.notation is SHARES:
-        check_shares(place, corners)
     is_group = bool(layout.group) and row.get(layout.group) == "1"
     data.counts["made regions to ignore, boxes around groups (IsGroupOf)"] += is_group
     if data.is_name(place, label):

@@ -5,7 +5,7 @@ import os
 import posixpath
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,22 +15,22 @@ import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.dataset.annotation_file import MAX_BYTES
+from sagemaker_object_detection.dataset.conventions import PIXELS, Convention
 from sagemaker_object_detection.dataset.ground_truth import numbered_lines
 from sagemaker_object_detection.dataset.image_names import Match, find_files, is_file_name, leads_elsewhere
 from sagemaker_object_detection.dataset.problems import Problem
+from sagemaker_object_detection.dataset.witnesses import NO_WITNESSES, Witnesses
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.files.walk import files_below
 from sagemaker_object_detection.hyperparameters.kinds import Number
-from sagemaker_object_detection.sentences import MAX_TEXT, is_name, is_printable, printable, quoted, shortlist, shown
+from sagemaker_object_detection.sentences import MAX_TEXT, is_name, is_printable, quoted, shortlist, shown
 
 _IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif")
 )
 """Also of formats that are refused: an image that silently was not there would be worse."""
-_MAX_SHARE = 2.0
-"""What is larger is no share of an image, of which a box that only reaches outside does not have as much."""
 _NAME = f"one line of at most {MAX_TEXT} characters"
 _MOST = 2.0**31
 _FINITE = Number(-sys.float_info.max, sys.float_info.max)
@@ -51,15 +51,27 @@ class InvalidError(Exception):
 class Notation:
     """How a format writes a box.
 
-    fields: what its four numbers are called. expected: completes "expected ...". to_corners: numbers as written,
-    float64 [M, 4], and sizes of their images, float64 [M, 2], height and width -> xmin ymin xmax ymax in pixels,
-    float64 [M, 4]. inverted: what sentences say of a box that ends before it begins.
+    fields: what its four numbers are called. expected: completes "expected ...". convention: what they are.
+    any_corners: whether the two corners may be any two opposite ones. is_known: whether they can be nothing else, so
+    that nobody is asked.
     """
 
     fields: tuple[str, str, str, str]
     expected: str
-    to_corners: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    inverted: str = "has a negative width or height"
+    convention: Convention
+    any_corners: bool = False
+    is_known: bool = False
+
+    def to_corners(self, numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Numbers as written, float64 [M, 4], and sizes of their images, float64 [M, 2], height and width, to xmin ymin
+        xmax ymax in pixels, float64 [M, 4]."""
+        corners = self.convention.to_xyxy_pixels(numbers, sizes)
+        if self.any_corners:
+            ends = corners.reshape(-1, 2, 2)
+            corners = np.concatenate([ends.min(axis=1), ends.max(axis=1)], axis=1)
+        if self.convention.unit == PIXELS:
+            return corners
+        return np.asarray(np.round(corners, 9))  # of whole pixels, shares lose the last digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +114,7 @@ class ForeignDataSet:
     folders: those that hold it, which nothing is to be written into. addresses: whether images are named by addresses
     in a bucket. categories: the name of each class by its id, in
     the source's order. notes: what the summary says besides, in words, and how often; those of 0 it leaves out. counts:
-    the same, of what is met one by one.
+    the same, of what is met one by one. witnesses: what stands beside some of the boxes.
     """
 
     format: str
@@ -115,6 +127,7 @@ class ForeignDataSet:
     notes: list[tuple[str, int]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
+    witnesses: Witnesses = NO_WITNESSES
     _unlisted: set[str] = field(default_factory=set, init=False)
 
     def add_problem(self, kind: str, text: str) -> None:
@@ -272,17 +285,6 @@ def coordinate(value: Any) -> float | None:
 def is_point(value: Any) -> bool:
     """Whether a JSON file has a pair of coordinates here."""
     return isinstance(value, list) and len(value) == 2 and all(coordinate(each) is not None for each in value)
-
-
-def check_shares(place: str, numbers: Sequence[float]) -> None:
-    """Raises an InvalidError where numbers are too large for shares of an image's width and height."""
-    if max(map(abs, numbers)) > _MAX_SHARE:
-        got = printable(" ".join(f"{number:.15g}" for number in numbers))
-        text = (
-            f"{place}: got {got}, which cannot be shares of the image's width and height; expected "
-            f"numbers from 0 to 1. Divide pixels by the image's size."
-        )
-        raise InvalidError("boxes that are not shares", text)
 
 
 def is_image(name: str) -> bool:

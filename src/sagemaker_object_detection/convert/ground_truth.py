@@ -12,7 +12,7 @@ from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSe
 from sagemaker_object_detection.dataset.ground_truth import NUMBERS, numbered_lines, read_manifest
 
 GROUND_TRUTH = "ground-truth"
-NOTATION = replace(coco.NOTATION, fields=NUMBERS)
+NOTATION = replace(coco.NOTATION, fields=NUMBERS, is_known=True)
 FindImage = Callable[[str, str], tuple[str, Path | None]]
 """Place of a line and its s3://bucket/key -> the image's path below images/, and the file, if it is on this machine.
 Raises an InvalidError where there is no image."""

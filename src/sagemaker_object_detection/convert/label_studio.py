@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import numpy as np
-
 from sagemaker_object_detection.convert.class_names import number_classes
 from sagemaker_object_detection.convert.foreign import (
     ForeignBox,
@@ -23,22 +21,17 @@ from sagemaker_object_detection.convert.foreign import (
     is_point,
 )
 from sagemaker_object_detection.convert.outlines import MASK, POLYGON, ROTATED, ROUND, around, rotated
+from sagemaker_object_detection.dataset.conventions import BY_SETTING
 from sagemaker_object_detection.dataset.image_names import MAX_LENGTH
-from sagemaker_object_detection.geometry.boxes import xywh_to_xyxy
 from sagemaker_object_detection.sentences import described, listed, shortlist, shown
 
 LABEL_STUDIO = "label-studio"
 
 
-def _to_corners(numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    corners = xywh_to_xyxy(numbers) / 100 * np.tile(sizes[:, ::-1], 2)
-    return np.asarray(np.round(corners, 9))  # of whole pixels, hundredths of a side lose the last digits
-
-
 NOTATION = Notation(
     fields=("x", "y", "width", "height"),
     expected="a width and a height above 0, in hundredths of the image's, inside the image",
-    to_corners=_to_corners,
+    convention=BY_SETTING["xywh_percent"],
 )
 _FILE = "the JSON export of Label Studio, a list of tasks (not JSON-MIN)"
 _BOX, _POLYGON, _ELLIPSE, _BRUSH = "rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels"

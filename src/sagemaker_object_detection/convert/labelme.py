@@ -20,14 +20,15 @@ from sagemaker_object_detection.convert.foreign import (
 )
 from sagemaker_object_detection.convert.outlines import MASK, POLYGON, ROTATED, ROUND, around
 from sagemaker_object_detection.convert.pictures import find_picture
+from sagemaker_object_detection.dataset.conventions import CORNERS
 from sagemaker_object_detection.sentences import described
 
 LABELME = "labelme"
 NOTATION = Notation(
     fields=("xmin", "ymin", "xmax", "ymax"),
     expected="xmin < xmax and ymin < ymax, in pixels, inside the image",
-    to_corners=lambda numbers, sizes: numbers,
-    inverted="is inverted",
+    convention=CORNERS,
+    any_corners=True,
 )
 _FILE = "a JSON file of LabelMe, with the list shapes"
 _OUTLINES = {"polygon": (3, POLYGON), "rotation": (4, ROTATED), "circle": (2, ROUND), "mask": (2, MASK)}
@@ -127,7 +128,9 @@ def _add_shapes(path: Path, shapes: list[Any], data: ForeignDataSet) -> None:
                 parts[label, group] = points
             boxes.append((place, label, points, outline))
     for place, label, points, outline in boxes:
-        data.boxes.append(ForeignBox(place, len(data.images), label, around(points), outline=outline))
+        is_written = len(points) == 2 and not outline  # two corners as they come, which may be something else
+        numbers = (*points[0], *points[1]) if is_written else around(points)
+        data.boxes.append(ForeignBox(place, len(data.images), label, numbers, outline=outline))
 
 
 def _points(place: str, kind: Any, points: Any) -> tuple[list[tuple[float, float]], str]:

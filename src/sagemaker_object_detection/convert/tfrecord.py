@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from sagemaker_object_detection.convert.class_names import number_classes
 from sagemaker_object_detection.convert.csv_table import SHARES
-from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSet, InvalidError, check_shares
+from sagemaker_object_detection.convert.foreign import ForeignBox, ForeignDataSet, InvalidError
 from sagemaker_object_detection.files.regular import open_regular
 from sagemaker_object_detection.job.stop import StopSignal
 from sagemaker_object_detection.sentences import is_printable, quoted, shown
@@ -170,7 +170,6 @@ def _add_record(
             if not all(isinstance(each, float) and abs(each) < 2**31 for each in corners):
                 told = f"{inner}: its corners are {corners}; expected four finite numbers. Write the file again."
                 raise InvalidError("unreadable records", told)
-            check_shares(inner, corners)
             label = _label(inner, text, number, known)
             is_group = crowd == 1 or group == 1
             data.counts["made regions to ignore, boxes around groups (is_crowd, group_of)"] += is_group

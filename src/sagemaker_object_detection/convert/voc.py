@@ -25,6 +25,7 @@ from sagemaker_object_detection.convert.outlines import POLYGON, ROTATED, around
 from sagemaker_object_detection.convert.pictures import find_picture
 from sagemaker_object_detection.convert.xml_tree import Element, UnreadableXmlError, parse_xml
 from sagemaker_object_detection.dataset.box_keys import DEGREES_KEYS, ROTATION_KEYS
+from sagemaker_object_detection.dataset.conventions import CORNERS, PIXELS, Convention
 from sagemaker_object_detection.geometry.boxes import from_pixel_indices
 from sagemaker_object_detection.sentences import printable, quoted, shown
 
@@ -32,8 +33,7 @@ VOC = "voc"
 NOTATION = Notation(
     fields=("xmin", "ymin", "xmax", "ymax"),
     expected="xmin <= xmax and ymin <= ymax, in pixels counted from 1, inside the image",
-    inverted="is inverted",
-    to_corners=lambda numbers, sizes: from_pixel_indices(numbers),
+    convention=Convention(CORNERS.order, PIXELS, first=1),
 )
 _FILE = "an XML file of Pascal VOC"
 _OTHER_ROOTS = {

@@ -11,22 +11,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from sagemaker_object_detection.convert.class_names import read_names, split_names
 from sagemaker_object_detection.convert.foreign import (
     ForeignBox,
     ForeignDataSet,
     InvalidError,
     Notation,
-    check_shares,
     did_you_mean,
     is_image,
     parse_number,
 )
 from sagemaker_object_detection.convert.outlines import POLYGON, around
 from sagemaker_object_detection.dataset.annotation_entries import Id
-from sagemaker_object_detection.geometry.boxes import cxcywh_to_xyxy
+from sagemaker_object_detection.dataset.conventions import BY_SETTING
 from sagemaker_object_detection.sentences import printable, quoted, shortlist, shown
 
 YOLO = "yolo"
@@ -42,14 +39,10 @@ _CORRECT = "Correct it there."
 _LABELS = f"a text file with a line {_LINE} for each box"
 
 
-def _to_corners(numbers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    return cxcywh_to_xyxy(numbers * np.tile(sizes[:, ::-1], 2))
-
-
 NOTATION = Notation(
     fields=("x", "y", "width", "height"),
     expected="a centre x, y and a width and a height above 0, as shares of the image's, inside the image",
-    to_corners=_to_corners,
+    convention=BY_SETTING["cxcywh_normalized"],
 )
 
 
@@ -274,7 +267,6 @@ def _box(place: str, words: list[str], image: int, classes: Mapping[Id, str]) ->
             raise InvalidError("unreadable lines", text)
         numbers.append(value)
     number, *box = numbers
-    check_shares(place, box)
     if not number.is_integer() or number < 0 or (classes and int(number) not in classes):
         known = f"one of {shortlist(classes)}" if classes else "a whole number, 0 or more"
         advice = "Correct it, or add its name to the class names."

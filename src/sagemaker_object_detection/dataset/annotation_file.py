@@ -33,6 +33,7 @@ from sagemaker_object_detection.dataset.box_keys import ROTATED, BoxKey, find_bo
 from sagemaker_object_detection.dataset.channel_contents import CONVERTER, find_manifests, missing_annotations
 from sagemaker_object_detection.dataset.ground_truth import START_BYTES, is_manifest, numbered_lines, read_manifest
 from sagemaker_object_detection.dataset.problems import Problem
+from sagemaker_object_detection.dataset.witnesses import NO_WITNESSES, Witnesses, find_witnesses
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import TooLargeFileError, read_regular
 from sagemaker_object_detection.sentences import quoted, shortlist
@@ -54,7 +55,7 @@ class AnnotationTable:
     name. addresses: whether `file_names` are the images' addresses in a bucket, and not paths below images/.
     bbox_format: what the numbers of a box are, where the file's format says it. notes: sentences on what is not read.
     said_formats: keys of boxes that say what their numbers are. origins [N]: what images of one origin have in common,
-    None where not given; without any, empty.
+    None where not given; without any, empty. witnesses: what stands beside some of the M boxes.
     """
 
     channel: str
@@ -75,6 +76,7 @@ class AnnotationTable:
     notes: tuple[str, ...] = ()
     said_formats: tuple[BoxKey, ...] = ()
     origins: Sequence[Id | None] = ()
+    witnesses: Witnesses = NO_WITNESSES
 
     def image(self, index: int) -> str:
         """How sentences name an image's entry."""
@@ -200,15 +202,17 @@ def parse_annotations(
         except UnreadableFileError as error:
             return None, [Problem(channel, "unreadable annotation files", f"{channel}: {file_name} {error}")]
     keys = find_box_keys(raw)
-    del raw
     table, unlinked = _link(channel, folder, document, image_rows, box_rows, refused)
+    witnesses = find_witnesses(raw, table.box_rows)
+    del raw
     unsized = sum(image.height == 0 or image.width == 0 for image in document.images)
     notes = [_told_beside(channel, key) for key in keys if not key.says]
     if unsized:
         notes.append(f"{channel}: {unsized} images have a height or width of 0, which is unknown: their files say it.")
     rotated = [_rotated(channel, key, file_name) for key in keys if key.says == ROTATED and key.name not in turns]
     formats = tuple(key for key in keys if key.says and key.says != ROTATED)
-    return replace(table, notes=tuple(notes), said_formats=formats), problems + rotated + unlinked
+    table = replace(table, notes=tuple(notes), said_formats=formats, witnesses=witnesses)
+    return table, problems + rotated + unlinked
 
 
 def _rotated(channel: str, key: BoxKey, file_name: str) -> Problem:

@@ -1,37 +1,46 @@
 """Holds a channel's boxes against the sizes of its images."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
 from sagemaker_object_detection.dataset.box_keys import BoxKey
+from sagemaker_object_detection.dataset.convention_sentences import (
+    FIRST_FEW,
+    Wording,
+    no_extent,
+    numbers_of,
+    other_convention,
+    other_part,
+    two_conventions,
+)
 from sagemaker_object_detection.dataset.conventions import (
     BY_SETTING,
+    CORNERS,
     MAX_OVERHANG,
     PIXELS,
     Convention,
-    Judgement,
-    judge_conventions,
     look_like_shares,
 )
+from sagemaker_object_detection.dataset.conventions import SHARES as UNIT_OF_SHARES
+from sagemaker_object_detection.dataset.judgement import Judgement, judge_conventions
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.geometry.boxes import from_xyxy_pixels
 from sagemaker_object_detection.hyperparameters.kinds import AUTO
 
 INVERTED, EMPTY, OUTSIDE = "inverted boxes", "empty boxes", "boxes outside their image"
-SHARES = "boxes in shares of their image"
+SHARES, NO_SHARES = "boxes in shares of their image", "boxes that are not shares"
 OTHER_FORMAT, MANY_INVALID = "boxes in another format", "channels with many invalid boxes"
 MIXED = "channels in several formats"
-_FIRST_FEW = 3
-_MOST_DROPPED, _FEW_DROPPED = 0.05, 5
+_MOST_DROPPED, FEW_DROPPED = 0.05, 5
 """Published data sets have some invalid boxes in a thousand; where one in twenty is invalid, what is left is in doubt
 too. Of a few boxes no share can be told, so that five may always be left out."""
+_LARGEST_SHARE = 2.0
+"""What is larger is no share of an image, of which a box that only reaches outside does not have as much."""
 _FACTORS = np.array([0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9, 0x14D049BB133111EB, 0x5851F42D4C957F2D], np.int64)
 """Odd numbers that scatter bits; they are SplitMix64's and Knuth's."""
-_CONFINED = "the boxes keep to the upper left part of their images, and reach to its edges"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +77,13 @@ class JudgedBoxes:
         begins."""
         kind, (height, width) = str(self.kinds[number]), self.sizes[number]
         outside = f"reaches outside its image, which is {width:g} wide and {height:g} high"
-        shares = "has no number above 1, as shares of the image have"
-        return kind, {INVERTED: inverted, EMPTY: "is empty", OUTSIDE: outside, SHARES: shares}[kind]
+        return kind, {
+            INVERTED: inverted,
+            EMPTY: "is empty",
+            OUTSIDE: outside,
+            SHARES: "has no number above 1, as shares of the image have",
+            NO_SHARES: "has numbers that cannot be shares of the image's width and height",
+        }[kind]
 
 
 def check_boxes(
@@ -88,35 +102,28 @@ def check_boxes(
     known = np.flatnonzero(table.box_images >= 0)
     known = known[(sizes[table.box_images[known]] > 0).all(axis=1)]
     written, box_sizes = table.bboxes[known], sizes[table.box_images[known]].astype(np.float64)
-    judgement = judge_conventions(written, box_sizes, bbox_format)
-    declared, explicit = judgement.declared, bbox_format != AUTO
+    declared = BY_SETTING["xyxy" if bbox_format == AUTO else bbox_format]
+    judgement = judge_conventions(
+        written,
+        box_sizes,
+        declared,
+        table.box_images[known],
+        explicit=bbox_format != AUTO and table.bbox_format is None,
+        witnesses=table.witnesses.of(known),
+    )
     nothing = CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), conventions=judgement.line)
     said = [
         _contradiction(table, key, declared, bbox_format) for key in table.said_formats if key.says != declared.setting
     ]
     if said:
         return nothing, said, []
-    warnings = []
-    if judgement.likely is not None and table.bbox_format is None:
-        text = _other_convention(table, known, box_sizes, judgement, bbox_format)
-        if judgement.sure and not (judgement.confined and explicit):
-            return nothing, [Problem(table.channel, OTHER_FORMAT, text)], []
-        warnings.append(text)
-    elif judgement.ties and not explicit:
-        ways = " and as ".join(map(str, judgement.ties))
-        values = " or ".join(f'"{tie.setting}"' for tie in judgement.ties)
-        warnings.append(
-            f"{table.channel}: every box ({len(written)}) fits its image as {declared}, but also as {ways}; they are "
-            f'read as {declared}. If that is wrong, set bbox_format={values}; if it is right, "xyxy".'
-        )
-
+    found, warnings = _of_all(table, known, box_sizes, judgement, bbox_format)
+    if found:
+        return nothing, found, []
     corners = declared.to_xyxy_pixels(written, box_sizes)
-    judged = judge_boxes(corners, box_sizes)
-    if declared.unit == PIXELS:
-        shares = look_like_shares(written, box_sizes) & (written % 1).any(axis=1)
-        judged = replace(judged, kinds=np.where(shares, SHARES, judged.kinds))
+    judged = judge_boxes(written, corners, box_sizes, declared)
     invalid = np.flatnonzero(judged.invalid)
-    problems, warned = _invalid_boxes(table, known, judged, invalid, declared, lenient=lenient)
+    problems, warned = _invalid_boxes(table, known, judged, invalid, judgement, lenient=lenient)
     kept = np.flatnonzero(~judged.invalid)
     warnings += warned + _thin_boxes(table, known[kept], judged.clipped[kept])
     kept, repeated, warned = _first_of_each(table, known[kept], kept, judged.clipped)
@@ -134,38 +141,51 @@ def _contradiction(table: AnnotationTable, key: BoxKey, declared: Convention, bb
     return Problem(table.channel, OTHER_FORMAT, text)
 
 
-def _other_convention(
+def _of_all(
     table: AnnotationTable, known: np.ndarray, sizes: np.ndarray, judgement: Judgement, bbox_format: str
-) -> str:
-    """That boxes are likely in another convention: the evidence, three examples, and the setting that decides."""
-    declared, likely, written = judgement.declared, judgement.likely, table.bboxes[known]
-    assert likely is not None
-    misfits, total = np.flatnonzero(~judgement.fits), len(written)
-    others = int((~likely.fits(written, sizes)).sum())
-    if judgement.confined:
-        first = np.argsort(-written.max(axis=1), kind="stable")[:_FIRST_FEW]  # far from the corner, where all agree
-        evidence = f"every box but {len(misfits)} of {total} fits so too, but {_CONFINED}"
-    else:
-        first = misfits[:_FIRST_FEW]
-        evidence = f"{len(misfits)} of {total} boxes do not fit their images so, {others or 'none'} the other way"
-    corners = likely.to_xyxy_pixels(written[first], sizes[first])
-    examples = "; ".join(
-        f"{_box(table, known[row])} would be {_numbers(box.round(2))}" for row, box in zip(first, corners, strict=True)
+) -> tuple[list[Problem], list[str]]:
+    """What is to be said of all boxes together: a problem if they may not be trained on, or warnings."""
+    written, declared, explicit = table.bboxes[known], judgement.declared, bbox_format != AUTO
+    is_choice = table.bbox_format is None
+    wording = Wording(
+        table.channel,
+        reads=f"bbox_format={bbox_format!r} reads" if is_choice else f"{table.file} has",
+        box=lambda number: _box(table, known[number]),
+        choose="Set bbox_format={}" if is_choice else "",
+        keep="" if explicit else f'set bbox_format="{declared.setting}"',
+        otherwise=f"convert the file to {CORNERS}" if is_choice else f"correct {table.file}",
     )
-    ways = [way for way in (likely, *judgement.others) if way.setting is not None]
-    plain = BY_SETTING["xyxy"]
-    advice = f"Convert the file to {plain}."
-    if likely.setting is not None:
-        values = " or ".join(f'"{way.setting}"' for way in ways)
-        advice = f"Set bbox_format={values}, or convert the file to {plain}."
-    if judgement.others:
-        advice += f" It may as well be {' or '.join(map(str, judgement.others))}: look at pictures to tell."
-    if judgement.confined and bbox_format == AUTO:
-        advice += f' If the boxes are right as {declared}, set bbox_format="{declared.setting}".'
-    looks = "look like" if judgement.sure else "may be"
+    warnings = [f"{table.channel}: {judgement.contradiction}."] if judgement.contradiction else []
+    if judgement.likely is not None:
+        text = other_convention(judgement, written, sizes, wording)
+        if judgement.sure and not (judgement.confined and explicit):
+            return [Problem(table.channel, OTHER_FORMAT, text)], []
+        warnings.append(text)
+    elif judgement.part is not None and judgement.mixed:
+        text = two_conventions(judgement, written, sizes, wording)
+        if not (judgement.part.confined and explicit):
+            return [Problem(table.channel, MIXED, text)], []
+        warnings.append(text)
+    elif judgement.empty.sum() > max(FEW_DROPPED, len(written) / 2):
+        return [Problem(table.channel, EMPTY, no_extent(judgement, wording))], []
+    elif judgement.ties and not explicit:
+        warnings.append(_ties(table, judgement, written, sizes))
+    return [], warnings
+
+
+def _ties(table: AnnotationTable, judgement: Judgement, written: np.ndarray, sizes: np.ndarray) -> str:
+    declared, fitting = judgement.declared, int(judgement.fits.sum())
+    ways = " and as ".join(map(str, judgement.ties))
+    counts = [int(tie.fits(written, sizes).sum()) for tie in judgement.ties]
+    if fitting == len(written) == min(counts):
+        fit = f"every box ({fitting}) fits its image as {declared}, but also as {ways}"
+    else:
+        told = " and ".join(map(str, counts))
+        fit = f"{fitting} of {len(written)} boxes fit their images as {declared}, but about as many ({told}) as {ways}"
+    values = " or ".join(f'"{tie.setting}"' for tie in judgement.ties)
     return (
-        f"{table.channel}: these boxes {looks} {likely}, but bbox_format={bbox_format!r} reads {declared}: {evidence}. "
-        f"First: {examples}. {advice}"
+        f"{table.channel}: {fit}; they are read as {declared}. If that is wrong, set bbox_format={values}; if it is "
+        f'right, "{declared.setting}".'
     )
 
 
@@ -174,18 +194,21 @@ def _invalid_boxes(
     known: np.ndarray,
     judged: JudgedBoxes,
     invalid: np.ndarray,
-    declared: Convention,
+    judgement: Judgement,
     *,
     lenient: bool,
 ) -> tuple[list[Problem], list[str]]:
     """Problems, or warnings, of the boxes that may not be trained on."""
     if not len(invalid):
         return [], []
-    many, mixed = too_many_invalid(len(invalid), len(known)), _mixed(table, known, judged, invalid, declared)
+    declared, mixed = judgement.declared, other_part(judgement)
+    many = too_many_invalid(len(invalid), len(known))
+    fitting = judgement.fits.sum()
+    better = [tie for tie in judgement.ties if tie.fits(table.bboxes[known], judged.sizes).sum() > fitting]
     if lenient and not many:
         kinds = Counter(judged.kinds[invalid].tolist())
         counts = ", ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
-        first = "; ".join(_box(table, known[number]) for number in invalid[:_FIRST_FEW])
+        first = "; ".join(_box(table, known[number]) for number in invalid[:FIRST_FEW])
         asked = f'{table.channel}: left out {len(invalid)} of {len(known)} boxes, as invalid_boxes="drop" asks'
         return [], [f"{asked}: {counts}. First: {first}.{mixed}"]
     problems: list[Problem] = []
@@ -199,42 +222,19 @@ def _invalid_boxes(
     elif mixed:
         problems.append(Problem(table.channel, MIXED, f"{share} as {declared}.{mixed} Write all boxes in one way."))
     way_out = "Correct it." if many or mixed else 'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
-    inverted = "has a negative width or height" if "width" in declared.order.fields else "is inverted"
-    expected = _expected(declared)
+    if better:
+        value = f'bbox_format="{better[0].setting}"'
+        way_out = f"More boxes fit as {better[0]}: if the file is written so, set {value}; else correct the box."
     for number in invalid.tolist():
-        kind, what = judged.fault(number, inverted)
-        text = f"{_box(table, known[number])} {what}; expected {expected}. {way_out}"
+        kind, what = judged.fault(number, declared.inverted)
+        text = f"{_box(table, known[number])} {what}; expected {declared.expected}. {way_out}"
         problems.append(Problem(table.channel, kind, text))
     return problems, []
 
 
 def too_many_invalid(invalid: int, count: int) -> bool:
     """Whether so large a share of the boxes is invalid that leaving them out would hide what is wrong."""
-    return invalid > max(_FEW_DROPPED, _MOST_DROPPED * count) and invalid < count
-
-
-def _mixed(
-    table: AnnotationTable, known: np.ndarray, judged: JudgedBoxes, invalid: np.ndarray, declared: Convention
-) -> str:
-    """A sentence if most invalid boxes fit one other convention, so that a part of the file is written in it."""
-    if len(invalid) < _FEW_DROPPED:
-        return ""
-    written, sizes = table.bboxes[known[invalid]], judged.sizes[invalid]
-    for way in BY_SETTING.values():
-        fitting = int(way.fits(written, sizes).sum())
-        if way != declared and fitting >= 0.9 * len(invalid):
-            return (
-                f" {fitting} of them fit as {way}: a part of the file may be written so, and more of its boxes be read "
-                f"wrongly than those that show it."
-            )
-    return ""
-
-
-def _expected(declared: Convention) -> str:
-    if declared == BY_SETTING["xyxy"]:
-        return "xmin < xmax and ymin < ymax, in pixels, inside the image"
-    sizes = ", with width and height above 0" if "width" in declared.order.fields else ""
-    return f"[{', '.join(declared.order.fields)}] {declared.unit.text}{sizes}, inside the image"
+    return invalid > max(FEW_DROPPED, _MOST_DROPPED * count) and invalid < count
 
 
 def _thin_boxes(table: AnnotationTable, rows: np.ndarray, corners: np.ndarray) -> list[str]:
@@ -244,7 +244,7 @@ def _thin_boxes(table: AnnotationTable, rows: np.ndarray, corners: np.ndarray) -
         return []
     return [
         f"{table.channel}: {len(thin)} of {len(rows)} boxes are thinner than a pixel of their image, and will "
-        f"hardly be learnt. First: {'; '.join(_box(table, rows[number]) for number in thin[:_FIRST_FEW])}."
+        f"hardly be learnt. First: {'; '.join(_box(table, rows[number]) for number in thin[:FIRST_FEW])}."
     ]
 
 
@@ -274,31 +274,30 @@ def _first_of_each(
         (relabelled, "boxes are there already, with another class; training gives a place one class, so correct them"),
     ):
         if len(numbers):
-            first = "; ".join(_box(table, rows[number]) for number in numbers[:_FIRST_FEW])
+            first = "; ".join(_box(table, rows[number]) for number in numbers[:FIRST_FEW])
             warnings.append(f"{table.channel}: {len(numbers)} of {len(rows)} {what}. First: {first}.")
     return np.delete(kept, repeated), len(repeated), warnings
 
 
-def judge_boxes(corners: np.ndarray, sizes: np.ndarray) -> JudgedBoxes:
+def judge_boxes(written: np.ndarray, corners: np.ndarray, sizes: np.ndarray, declared: Convention) -> JudgedBoxes:
     """Which boxes may not be trained on.
 
     Args:
-        corners: float64 [M, 4], xmin ymin xmax ymax, pixels.
+        written: float64 [M, 4], the numbers as written.
+        corners: float64 [M, 4], what they are as declared: xmin ymin xmax ymax, pixels.
         sizes: float64 [M, 2], height and width of each box's image, above 0.
     """
     clipped = np.clip(corners, 0.0, np.tile(sizes[:, ::-1], 2))
     boxes = from_xyxy_pixels(clipped, sizes)
     faults = {
+        SHARES: look_like_shares(written, sizes) & (written % 1).any(axis=1) & (declared.unit == PIXELS),
+        NO_SHARES: (np.abs(written).max(axis=1, initial=0) > _LARGEST_SHARE) & (declared.unit == UNIT_OF_SHARES),
         INVERTED: (corners[:, 2:] < corners[:, :2]).any(axis=1),
-        OUTSIDE: np.abs(corners - clipped).max(axis=1, initial=0) > MAX_OVERHANG,
+        OUTSIDE: ~(np.abs(corners - clipped).max(axis=1, initial=0) <= MAX_OVERHANG),
         EMPTY: (boxes[:, 2:] <= boxes[:, :2]).any(axis=1),  # also what vanishes when clipped, or in float32
     }
     return JudgedBoxes(sizes, clipped, boxes, np.select(list(faults.values()), list(faults), ""))
 
 
 def _box(table: AnnotationTable, row: int) -> str:
-    return f"{table.box(row)}: bbox {_numbers(table.bboxes[row])}"
-
-
-def _numbers(box: Sequence[float]) -> str:
-    return f"[{', '.join(f'{number:.15g}' for number in box)}]"
+    return f"{table.box(row)}: bbox {numbers_of(table.bboxes[row])}"

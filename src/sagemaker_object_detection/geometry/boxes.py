@@ -33,13 +33,6 @@ def xywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
         return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
-def cxcywh_to_xyxy(boxes: np.ndarray) -> np.ndarray:
-    """Centre x, centre y, width, height to xmin ymin xmax ymax, float64 [M, 4]; any unit."""
-    boxes = np.asarray(boxes, np.float64)
-    halves = boxes[:, 2:] / 2
-    return np.asarray(np.concatenate([boxes[:, :2] - halves, boxes[:, :2] + halves], axis=1))
-
-
 def from_pixel_indices(boxes: np.ndarray) -> np.ndarray:
     """First and last column and row of pixels, counted from 1, both inside the box, as Pascal VOC has them (xmin ymin
     xmax ymax), to corners along the edges between pixels, float64 [M, 4]."""
