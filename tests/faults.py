@@ -281,6 +281,18 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "_THINNEST = 0.0",
     ),
     Fault(
+        "images-in-percent-let-through",
+        f"{_SRC}/dataset/judgement.py",
+        "mixed = part is not None\n",
+        "mixed = False\n",
+    ),
+    Fault(
+        "contradicting-segmentations-not-heard",
+        f"{_SRC}/dataset/testimony.py",
+        "_AGREE = 0.9",
+        "_AGREE = 1.1",
+    ),
+    Fault(
         "category-ids-in-the-order-of-the-file",
         f"{_SRC}/dataset/check_classes.py",
         "ids = sorted(categories, key=lambda id_: (isinstance(id_, str), id_))",
@@ -731,9 +743,9 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "yolo-centre-read-as-corner",
-        f"{_SRC}/geometry/boxes.py",
-        "[boxes[:, :2] - halves, boxes[:, :2] + halves]",
-        "[boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]",
+        f"{_SRC}/dataset/conventions.py",
+        "return part[centre] - part[size] / 2, part[centre] + part[size] / 2",
+        "return part[centre], part[centre] + part[size]",
     ),
     Fault(
         "regions-to-ignore-learned-as-background",

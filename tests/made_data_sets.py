@@ -4,6 +4,7 @@ All are made from the pictures of `sample-data`, whose boxes are right.
 """
 
 import contextlib
+import io
 import json
 import logging
 import re
@@ -38,6 +39,8 @@ class Job:
         self.document: Entry = json.loads((self.training / "annotations.json").read_text())
         self.raw: bytes | None = None
         """What is written instead of the document; none if empty."""
+        self.summary = ""
+        """What the converter says."""
 
     @property
     def images(self) -> list[Entry]:
@@ -80,8 +83,9 @@ class Job:
     def converted(self, arguments: Sequence[str]) -> None:
         """The channel is what the converter makes of a source. Raises a UserError where it refuses."""
         options = PROGRAM._parser().parse_args([*arguments, "--to", str(self.root / "converted")])
-        with contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
             PROGRAM._convert(options)
+        self.summary = said.getvalue()
         shutil.rmtree(self.training)
         shutil.rmtree(self.validation)
         (self.root / "converted").rename(self.training)
@@ -139,7 +143,7 @@ def judge(data_set: DataSet, sample: Path, root: Path) -> Verdict:
         job.save()
         write_job(root, {**job.hyperparameters, **data_set.values})
         found = check(Paths(root))
-    return Verdict(found.problems, (*words, *found.notes, *found.anchors), data_set)
+    return Verdict(found.problems, (*words, *found.notes, *found.anchors, job.summary), data_set)
 
 
 def write_sample(folder: Path) -> Path:
@@ -187,6 +191,99 @@ def written(order: str, unit: float | None = None, share: float = 1.0) -> Change
     return change
 
 
+def written_in_images(order: str, unit: float | None = None, every: int = 2) -> Change:
+    """The boxes of every second image, or third, in another way."""
+
+    def change(job: Job) -> None:
+        chosen = [box for box in job.boxes if box["image_id"] % every == 0]
+        kept, job.document["annotations"] = job.boxes, chosen
+        written(order, unit)(job)
+        job.document["annotations"] = kept
+
+    return change
+
+
+def of_boxes(make: Callable[[list[float], Entry], Entry]) -> Change:
+    """Keys beside each box, made of its corners and its image."""
+
+    def change(job: Job) -> None:
+        for box in job.boxes:
+            box.update(make(box["bbox"], job.image(box)))
+
+    return change
+
+
+def outlined(factor: float = 1.0, shares: bool = False) -> Change:
+    """A polygon beside each box, that touches its sides if it is drawn at this size; in shares of the image."""
+
+    def polygon(box: list[float], image: Entry) -> Entry:
+        x0, y0, x1, y1 = (factor * number for number in box)
+        sides = (image["width"], image["height"]) * 4 if shares else (1,) * 8
+        points = [x0, (y0 + y1) / 2, (x0 + x1) / 2, y0, x1, (y0 + y1) / 2, (x0 + x1) / 2, y1]
+        return {"segmentation": [[number / side for number, side in zip(points, sides, strict=True)]]}
+
+    return of_boxes(polygon)
+
+
+def measured(factor: float = 1.0) -> Change:
+    """The area of each box beside it, times a factor."""
+    return of_boxes(lambda box, image: {"area": factor * (box[2] - box[0]) * (box[3] - box[1])})
+
+
+def resized(factor: float) -> Change:
+    """Images are resized, and boxes are not."""
+
+    def change(job: Job, image: Entry) -> None:
+        with Image.open(job.path(image)) as picture:
+            made = picture.resize((round(picture.width * factor), round(picture.height * factor)))
+        made.save(job.path(image))
+        image["width"], image["height"] = made.size
+
+    return of_images(change)
+
+
+def on_canvas(side: float, *, letterboxed: bool = False, border: float = 0.0) -> Change:
+    """Boxes of the images as they are in the middle of a square, scaled to it first if letterboxed; or in a border."""
+
+    def change(job: Job) -> None:
+        for box in job.boxes:
+            sides = job.image(box)["width"], job.image(box)["height"]
+            scale = side / max(sides) if letterboxed else 1.0
+            padding = [border or (side - length * scale) / 2 for length in sides] * 2
+            box["bbox"] = [number * scale + more for number, more in zip(box["bbox"], padding, strict=True)]
+
+    return change
+
+
+def squared(job: Job) -> None:
+    """Every image is a square of 380 pixels."""
+    for image in job.images:
+        with Image.open(job.path(image)) as picture:
+            larger = Image.new("RGB", (380, 380), (90, 90, 90))
+            larger.paste(picture)
+        image["width"], image["height"] = larger.size
+        larger.save(job.path(image), quality=90)
+
+
+def in_turn(*changes: Change) -> Change:
+    def change(job: Job) -> None:
+        for each in changes:
+            each(job)
+
+    return change
+
+
+def as_coco(*changes: Change) -> Change:
+    """The channel, changed, as COCO, converted."""
+
+    def change(job: Job) -> None:
+        in_turn(*changes)(job)
+        write_json(job.root / "coco.json", job.document)
+        job.converted(["coco", str(job.root / "coco.json"), "--images", str(job.training / "images")])
+
+    return change
+
+
 def scaled(factor: float) -> Change:
     """Boxes of the images before, or after, they were resized."""
 
@@ -195,11 +292,6 @@ def scaled(factor: float) -> Change:
             box["bbox"] = [factor * number for number in box["bbox"]]
 
     return change
-
-
-def scaled_to(side: float) -> Change:
-    """Boxes of this width and height, where the others begin."""
-    return lambda job: [box.update(bbox=[*box["bbox"][:2], *(x + side for x in box["bbox"][:2])]) for box in job.boxes]
 
 
 def beside(share: float = 1.0, **keys: Any) -> Change:
@@ -244,6 +336,30 @@ def other_file(content: Callable[[bytes], bytes]) -> Change:
 def sides(width: int, height: int) -> Change:
     """What the annotations say of every image's size."""
     return of_images(lambda job, image: image.update(width=width, height=height))
+
+
+def sides_times(factor: float) -> Change:
+    """The annotations say other sizes of the images than the files."""
+    return of_images(lambda job, image: image.update({key: round(factor * image[key]) for key in ("width", "height")}))
+
+
+def extents(width: float, height: float) -> Change:
+    """Boxes of this width and height, where the others begin."""
+    return lambda job: [
+        box.update(bbox=[*box["bbox"][:2], box["bbox"][0] + width, box["bbox"][1] + height]) for box in job.boxes
+    ]
+
+
+def in_first_pixels(every: int) -> Change:
+    """The boxes of every second image, or all, lie in its first 90 pixels."""
+
+    def change(job: Job) -> None:
+        for number, box in enumerate(job.boxes):
+            if box["image_id"] % every == 0:
+                x, y = 7 * number % 50, 11 * number % 50
+                box["bbox"] = [x, y, x + 20 + number % 20, y + 20 + number % 20]
+
+    return change
 
 
 def padded(job: Job) -> None:
@@ -358,7 +474,7 @@ def alone(change: Change) -> Change:
     return both
 
 
-def _pictures(job: Job, count: int = 6) -> list[Picture]:
+def pictures_of(job: Job, count: int = 6) -> list[Picture]:
     names = {category["id"]: number for number, category in enumerate(job.document["categories"])}
     return [
         Picture(
@@ -372,7 +488,7 @@ def _pictures(job: Job, count: int = 6) -> list[Picture]:
     ]
 
 
-def _names(job: Job) -> list[str]:
+def class_names(job: Job) -> list[str]:
     return [category["name"] for category in job.document["categories"]]
 
 
@@ -380,13 +496,13 @@ def converted_voc(edit: Callable[[str], str], *options: str) -> Change:
     """Each picture's XML file is edited, and the whole converted."""
 
     def change(job: Job) -> None:
-        source, pictures = job.root / "voc", _pictures(job)
+        source, pictures = job.root / "voc", pictures_of(job)
         for picture in pictures:
             picture.save(source / "JPEGImages")
             path = (source / "Annotations" / picture.name).with_suffix(".xml")
             path.parent.mkdir(exist_ok=True)
-            path.write_text(edit(voc_xml(picture, _names(job))))
-        job.converted(["voc", str(source), "--names", ",".join(_names(job)), *options])
+            path.write_text(edit(voc_xml(picture, class_names(job))))
+        job.converted(["voc", str(source), "--names", ",".join(class_names(job)), *options])
 
     return change
 
@@ -395,8 +511,8 @@ def converted_yolo(edit: Callable[[str], str], *options: str) -> Change:
     """The first picture's labels are edited, and the whole converted."""
 
     def change(job: Job) -> None:
-        pictures = _pictures(job)
-        arguments = write_yolo(job.root / "yolo", pictures, _names(job))
+        pictures = pictures_of(job)
+        arguments = write_yolo(job.root / "yolo", pictures, class_names(job))
         path = (job.root / "yolo/labels" / pictures[0].name).with_suffix(".txt")
         path.write_text(edit(path.read_text()))
         job.converted([*arguments, *options])
@@ -409,15 +525,15 @@ def converted_csv(edit: Callable[[str], str]) -> Change:
 
     def change(job: Job) -> None:
         lines = ["ImageID,LabelName,XMin,YMin,XMax,YMax,IsGroupOf"]
-        for picture in _pictures(job):
+        for picture in pictures_of(job):
             picture.save(job.root / "pictures")
             sides = picture.width, picture.height, picture.width, picture.height
             for code, *box in picture.boxes:
                 shares = ",".join(str(number / side) for number, side in zip(box, sides, strict=True))
-                lines.append(f"{Path(picture.name).stem},{_names(job)[code]},{shares},0")
+                lines.append(f"{Path(picture.name).stem},{class_names(job)[code]},{shares},0")
         (job.root / "boxes.csv").write_text(edit("\n".join(lines)))
         arguments = ["csv", str(job.root / "boxes.csv"), "--images", str(job.root / "pictures")]
-        job.converted([*arguments, "--names", ",".join(_names(job))])
+        job.converted([*arguments, "--names", ",".join(class_names(job))])
 
     return change
 
@@ -436,26 +552,26 @@ def converted_coco(*options: str, **keys: Any) -> Change:
 
 def converted_label_studio(*options: str, image_rotation: int = 0, **value: Any) -> Change:
     def change(job: Job) -> None:
-        tasks = [studio_task(picture, _names(job)) for picture in _pictures(job)]
+        tasks = [studio_task(picture, class_names(job)) for picture in pictures_of(job)]
         result = tasks[0]["annotations"][0]["result"][0]
         result["image_rotation"] = image_rotation
         result["value"].update(value)
         write_json(job.root / "project.json", tasks)
         arguments = ["label-studio", str(job.root / "project.json"), "--images", str(job.training / "images")]
-        job.converted([*arguments, "--names", ",".join(_names(job)), *options])
+        job.converted([*arguments, "--names", ",".join(class_names(job)), *options])
 
     return change
 
 
 def converted_labelme(shape_type: str, points: list[list[float]], *options: str, stale: bool = False) -> Change:
     def change(job: Job) -> None:
-        source, pictures = job.root / "labelme", _pictures(job)
+        source, pictures = job.root / "labelme", pictures_of(job)
         for picture, other in zip(pictures, [*pictures[1:], pictures[0]], strict=True):
             picture.save(source)
-            shapes = [{"label": _names(job)[0], "shape_type": shape_type, "points": points}]
+            shapes = [{"label": class_names(job)[0], "shape_type": shape_type, "points": points}]
             document = {"shapes": shapes, "imagePath": other.name if stale else picture.name}
             write_json((source / picture.name).with_suffix(".json"), document)
-        job.converted(["labelme", str(source), "--names", ",".join(_names(job)), *options])
+        job.converted(["labelme", str(source), "--names", ",".join(class_names(job)), *options])
 
     return change
 

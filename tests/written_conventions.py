@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
-from sagemaker_object_detection.dataset.conventions import BY_SETTING, ORDERS, UNITS, Convention, Unit
+from sagemaker_object_detection.dataset.conventions import (
+    BY_SETTING,
+    CORNERS,
+    ORDERS,
+    UNITS,
+    Convention,
+    PaddedUnit,
+    Unit,
+)
 
 SIZES = np.array([[480, 640], [640, 480], [375, 500], [600, 800]])
 """Height and width of images, in turns."""
@@ -20,14 +28,20 @@ COPIES = (
     Unit("in the pixels of copies 0.5 times as wide and high as the images", factor=0.5),
     Unit("in the pixels of copies 2 times as wide and high as the images", factor=2.0),
 )
-REFUSED, TOLD, PASSED = "refused", "told", "passed"
+PADDINGS = (
+    PaddedUnit("in the pixels of copies scaled to 640 x 640, and padded on both sides", side=640.0, scaled=True),
+    PaddedUnit("in the pixels of copies padded to 1024 x 1024 on all sides", side=1024.0),
+    PaddedUnit("in the pixels of copies padded to squares, on both sides"),
+    PaddedUnit("in the pixels of copies with a border, of 90 pixels on the left and 70 above", border=(70.0, 90.0)),
+)
+REFUSED, TOLD, PASSED, MIXED = "refused", "told", "passed", "mixed"
 
 
 @dataclass(frozen=True, eq=False)
 class BoxSet:
     """boxes: float64 [M, 4], as written. sizes: int64 [N, 2], height and width of the images; images: int64 [M], the
-    image of each box. verdict: REFUSED as a whole, TOLD of single boxes, or PASSED. likely: how refused ones are
-    written."""
+    image of each box. verdict: REFUSED as a whole, MIXED of two ways, TOLD of single boxes, or PASSED. likely: how
+    refused ones, or a part of them, are written."""
 
     name: str
     boxes: np.ndarray
@@ -91,6 +105,13 @@ def mild(convention: Convention, base: BoxSet) -> BoxSet:
     return replace(base, name=f"some {convention}", boxes=boxes, verdict=PASSED if fits.all() else TOLD)
 
 
+def mixed(convention: Convention, base: BoxSet, every: int) -> BoxSet:
+    """With every second image, or fifth, in the other convention."""
+    boxes, part = base.boxes.copy(), base.images % every == 0
+    boxes[part] = write(convention, base.boxes, base.sizes[base.images])[part]
+    return replace(base, name=f"1/{every} {convention}", boxes=boxes, verdict=MIXED, likely=convention)
+
+
 def innocent() -> list[BoxSet]:
     """Corners in pixels, as they are declared."""
     random = np.random.default_rng(1)
@@ -103,6 +124,11 @@ def innocent() -> list[BoxSet]:
     few = [replace(objects(4 * number, seed=number), name=f"{4 * number} boxes") for number in range(1, 6)]
     singles = replace(objects(100), images=np.arange(100), sizes=SIZES[np.arange(100) % 4])
     limits = singles.sizes[:, ::-1]
+    half, signs, larger, outside = base.images % 2 == 0, base.boxes.copy(), base.boxes.copy(), base.boxes.copy()
+    starts = random.integers(0, 40, (400, 2)).astype(np.float64)
+    signs[half] = np.concatenate([starts, starts + 50], axis=1)[half]
+    larger[half] = np.concatenate([starts, starts + 90], axis=1)[half]
+    outside[::25, 2:] += 9
     invalid = base.boxes.copy()
     invalid[[7, 99]] = [[50, 60, 50, 90], [80, 90, 40, 120]]
     return [
@@ -118,14 +144,22 @@ def innocent() -> list[BoxSet]:
         replace(singles, name="a box an image", boxes=np.minimum(singles.boxes, np.tile(limits, 2) - [4, 4, 0, 0])),
         replace(base, name="overhangs of a pixel", boxes=np.add(base.boxes, [-1, -1, 1, 1])),
         replace(base, name="two invalid boxes", boxes=invalid, verdict=TOLD),
+        replace(base, name="signs in the first 90 pixels of half of the images", boxes=signs),
+        replace(base, name="signs in the first 130 pixels of half of the images", boxes=larger),
+        replace(base, name="a few boxes that reach outside", boxes=outside, verdict=TOLD),
+        replace(base, name="one class in the left half", boxes=(base.boxes * [0.5, 1, 0.5, 1]).round()),
         replace(base, name="one class in the upper half", boxes=(base.boxes * [1, 0.5, 1, 0.5]).round()),
     ]
 
 
 _BASE = objects()
+_CROWDED = replace(objects(sizes=SIZES[:1]), images=np.arange(400) // 8, sizes=SIZES[:1].repeat(50, axis=0))
+_PARTS = [BY_SETTING[name] for name in ("xywh", "cxcywh", "yxyx", "xyxy_normalized", "xywh_normalized", "xyxy_percent")]
 _OTHERS = [Convention(order, unit) for order in ORDERS for unit in (*UNITS, *COPIES) if order.name or unit in UNITS[:2]]
 SETS = [
     *innocent(),
     *(strong(convention, _BASE) for convention in _OTHERS if convention.setting != "xyxy"),
+    *(strong(Convention(CORNERS.order, unit), _BASE) for unit in PADDINGS),
+    *(mixed(convention, _CROWDED, every) for convention in _PARTS for every in (2, 3, 5)),
     *(mild(convention, _BASE) for convention in _OTHERS if convention.setting != "xyxy"),
 ]

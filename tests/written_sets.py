@@ -235,6 +235,23 @@ def write_csv(folder: Path, pictures=PICTURES, names=NAMES) -> list[str]:
     return ["csv", str(folder / "labels.csv"), "--images", str(folder / "pictures")]
 
 
+def save_records(path: Path, records: list[dict[str, list[Any]]], compression: str = "") -> None:
+    """A TFRecord file of tf.train.Examples with these features."""
+    import tensorflow as tf  # late, because it takes seconds
+
+    def feature(values: list[Any]) -> Any:
+        if all(isinstance(value, int) for value in values):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+        if all(isinstance(value, float) for value in values):
+            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+    with tf.io.TFRecordWriter(str(path), compression) as writer:
+        for record in records:
+            features = tf.train.Features(feature={key: feature(values) for key, values in record.items()})
+            writer.write(tf.train.Example(features=features).SerializeToString())
+
+
 WRITERS = {
     "coco": write_coco,
     "voc": write_voc,

@@ -26,6 +26,7 @@ from made_data_sets import (
     Job,
     Verdict,
     alone,
+    as_coco,
     beside,
     converted_coco,
     converted_csv,
@@ -35,27 +36,39 @@ from made_data_sets import (
     converted_yolo,
     copied,
     crowded,
+    extents,
     grey_16,
+    in_first_pixels,
+    in_turn,
     judge,
     layout,
+    measured,
     of_categories,
     of_images,
+    on_canvas,
     other_file,
+    outlined,
     padded,
     renamed,
     repainted,
     replaced,
+    resized,
     scaled,
-    scaled_to,
     shared_pictures,
     sides,
+    sides_times,
+    squared,
     turned,
     with_alpha,
     with_box,
     write_sample,
     written,
+    written_in_images,
 )
+from made_notations import OWN_WAYS, Way, manifest_channel, noted
 from PIL import Image
+
+from sagemaker_object_detection.dataset.conventions import BY_SETTING
 
 _MAX_SHOWN = 200
 DROP = {"invalid_boxes": "drop"}
@@ -64,6 +77,11 @@ TURNED = "rotat|turned|upright"
 HELD_TOGETHER = "stay together, which makes 24 groups"
 ENCLOSING = ("--polygons", "enclosing")
 CVAT = "<attributes><attribute><name>rotation</name><value>{}</value></attribute></attributes></object>"
+PART, INVALID = "a part of the file is written in another way", "boxes .*are invalid"
+SEGMENTED = "agree with their segmentations so"
+DROPPED = ("--invalid-boxes", "drop")
+XYXY: Way = ("xyxy", None)
+BAD_BOX = with_box([90, 90, 30, 95])
 POLYGON = [[10.0, 20.0], [60.0, 30.0], [20.0, 80.0]]
 
 
@@ -102,9 +120,126 @@ SETTINGS = [
     for order in ORDERS
     for unit, suffix in ((None, ""), (1, "_normalized"), (100, "_percent"), (1000, "_thousandths"))
 ]
+NAMES_OF_WAYS: dict[float | None, str] = {None: "", 1: "_normalized", 100: "_percent"}
+
+
+def wrong_ways(name: str) -> list[Way]:
+    """Other orders in the format's unit, and its order in other units. In shares x and y look alike."""
+    own, unit = OWN_WAYS[name]
+    orders = [(order, unit) for order in ORDERS if order not in (own, "xxyy", *(["yxyx"] if unit else []))]
+    return orders + [(own, other) for other in NAMES_OF_WAYS if other != unit]
+
+
+def setting(way: Way) -> str:
+    return way[0] + NAMES_OF_WAYS[way[1]]
+
+
+def look_like(way: Way) -> str:
+    return re.escape(f"look like {BY_SETTING[setting(way)]}")
+
+
+NOTATIONS = [
+    *(DataSet("1", f"{name} as it should be", noted(name, way)) for name, way in OWN_WAYS.items()),
+    *(
+        DataSet("1", f"{name} in {setting(way)}", noted(name, way), REFUSED, look_like(way))
+        for name in OWN_WAYS
+        for way in wrong_ways(name)
+        if (name, way[1]) != ("ground-truth", 100)
+    ),
+    *(
+        DataSet(
+            "1",
+            f"{name} in {setting(way)}, and --bbox-format says so",
+            noted(name, way, options=("--bbox-format", setting(way))),
+        )
+        for name in OWN_WAYS
+        for way in wrong_ways(name)
+        if name != "ground-truth"
+    ),
+    *(
+        DataSet("1", f"a part of {name} in {setting(way)}", noted(name, way, share=0.4), REFUSED, f"{PART}|{INVALID}")
+        for name in OWN_WAYS
+        for way in wrong_ways(name)[:2]
+    ),
+    DataSet("1", "ground-truth in percent", noted("ground-truth", ("xywh", 100)), TOLD, "in percent"),
+    DataSet("1", "ground-truth in xyxy, drop", noted("ground-truth", XYXY, options=DROPPED), REFUSED, look_like(XYXY)),
+    DataSet("1", "yolo in pixels, drop", noted("yolo", ("cxcywh", None), options=DROPPED), REFUSED, "look like"),
+    DataSet("1", "a manifest as it should be", alone(manifest_channel(("xywh", None)))),
+    *(
+        DataSet("1", f"a manifest in {setting(way)}", alone(manifest_channel(way)), REFUSED, look_like(way))
+        for way in wrong_ways("ground-truth")
+        if way[1] != 100
+    ),
+    DataSet("1", "a manifest in percent", alone(manifest_channel(("xywh", 100))), TOLD, "in percent"),
+]
+COPIES = [
+    DataSet("1", "boxes at half their size", scaled(0.5), TOLD, "copies 0.5 times"),
+    DataSet("1", "images at twice their size, boxes not", resized(2), TOLD, "copies 0.5 times"),
+    DataSet("1", "images at half their size, boxes not", resized(0.5), REFUSED, "copies 2 times"),
+    DataSet("1", "COCO: boxes at half their size", as_coco(scaled(0.5), written("xywh")), TOLD, "copies 0.5 times"),
+    DataSet("1", "COCO: boxes at twice their size", as_coco(scaled(2), written("xywh")), REFUSED, "copies 2 times"),
+    DataSet("1", "COCO: images at half their size", as_coco(resized(0.5), written("xywh")), REFUSED, "copies 2 times"),
+    DataSet("1", "images at twice their size, boxes too", in_turn(resized(2), scaled(2))),
+    DataSet("1", "sizes of images at half their size", sides_times(0.5), REFUSED, "0.5 times as much"),
+    DataSet("1", "letterboxed to 640", on_canvas(640, letterboxed=True), REFUSED, "letterboxed"),
+    DataSet("1", "padded to 512", on_canvas(512), REFUSED, "padded to 512 x 512"),
+    DataSet("1", "padded to 512, drop", on_canvas(512), REFUSED, "padded to 512 x 512", DROP),
+    DataSet("1", "a border of 60 pixels", on_canvas(0, border=60), REFUSED, "border, of 60 pixels"),
+    DataSet("1", "COCO: padded to 512", as_coco(on_canvas(512), written("xywh")), REFUSED, "padded to 512 x 512"),
+    DataSet("1", "a border of half a pixel", on_canvas(0, border=0.5)),
+]
+WITNESSES = [
+    DataSet("1", "half size, segmentations not", in_turn(outlined(), scaled(0.5)), REFUSED, SEGMENTED),
+    DataSet("1", "half size, areas not", in_turn(measured(), scaled(0.5)), REFUSED, "with their areas so"),
+    DataSet("1", "xywh beside segmentations", in_turn(outlined(), written("xywh")), REFUSED, SEGMENTED),
+    DataSet("1", "xywh beside areas", in_turn(measured(), written("xywh")), REFUSED, "with their areas so"),
+    DataSet("1", "yxyx beside segmentations", in_turn(squared, outlined(), written("yxyx")), REFUSED, SEGMENTED),
+    DataSet("1", "COCO: corners beside segmentations", as_coco(outlined()), REFUSED, SEGMENTED),
+    DataSet("1", "COCO: half size, segmentations not", as_coco(outlined(), scaled(0.5)), REFUSED, "copies 0.5 times"),
+    DataSet("1", "segmentations at half their size", outlined(0.5), TOLD, "lie elsewhere"),
+    DataSet("1", "areas of images at twice their size", measured(4), TOLD, "are larger than these"),
+    DataSet("1", "COCO: segmentations at twice their size", as_coco(outlined(2), written("xywh")), TOLD, "elsewhere"),
+    DataSet("1", "segmentations that are right", outlined()),
+    DataSet("1", "segmentations in shares", outlined(shares=True)),
+    DataSet("1", "areas that are right", measured()),
+    DataSet("1", "areas of ellipses", measured(0.785)),
+    DataSet("1", "areas of images at half their size", measured(0.25)),
+    DataSet("1", "areas of 0", measured(0)),
+    DataSet("1", "COCO: segmentations and areas", as_coco(outlined(), measured(0.5), written("xywh"))),
+]
+PARTS = [
+    DataSet("1", "every second image in percent", written_in_images("xyxy", 100), REFUSED, PART),
+    DataSet("1", "every third image in percent", written_in_images("xyxy", 100, every=3), REFUSED, PART),
+    DataSet("1", "every second image in xywh", written_in_images("xywh"), REFUSED, f"{PART}.*xmin, ymin, width"),
+    DataSet(
+        "1",
+        "every third image in xywh",
+        written_in_images("xywh", every=3),
+        REFUSED,
+        f"({PART}|{INVALID}).*ymin, width",
+    ),
+    DataSet("1", "every second image in cxcywh", written_in_images("cxcywh"), REFUSED, f"{PART}.*centre x"),
+    DataSet("1", "every second image in shares", written_in_images("xyxy", 1), REFUSED, f"({PART}|{INVALID}).*shares"),
+    DataSet("1", "every second image in percent, drop", written_in_images("xyxy", 100), REFUSED, PART, DROP),
+    DataSet("1", "points", extents(0, 0), REFUSED, "62 of 62 boxes are empty"),
+    DataSet("1", "points, drop", extents(0, 0), REFUSED, "62 of 62 boxes are empty", DROP),
+    DataSet("1", "boxes without width", extents(0, 20), REFUSED, "62 of 62 boxes are empty"),
+    DataSet("1", "squares, yxyx", in_turn(squared, written("yxyx")), TOLD, "but also as TensorFlow's"),
+    DataSet(
+        "1", "squares, yxyx, a bad box, drop", in_turn(squared, written("yxyx"), BAD_BOX), TOLD, "about as many", DROP
+    ),
+    DataSet("1", "a sign in the first pixels of every second image", in_first_pixels(2)),
+    DataSet("1", "a sign in the first pixels of every image", in_first_pixels(1)),
+]
+
+
 DATA_SETS = [
     *CONVENTIONS,
     *SETTINGS,
+    *NOTATIONS,
+    *COPIES,
+    *WITNESSES,
+    *PARTS,
     DataSet("1", "half of the boxes are xywh", written("xywh", share=0.5), REFUSED, NO_CONVENTION),
     DataSet("1", "half of the boxes are shares", written("xyxy", 1, share=0.5), REFUSED, NO_CONVENTION),
     DataSet("1", "half of the boxes are shares, drop", written("xyxy", 1, share=0.5), REFUSED, NO_CONVENTION, DROP),
@@ -121,7 +256,7 @@ DATA_SETS = [
     DataSet("1", "one invalid box of many, drop", with_box([90, 90, 30, 95]), values=DROP),
     DataSet("1", "objects in the upper left quarter alone", padded),
     DataSet("1", "the same, fractions", lambda job: (padded(job), scaled(0.999)(job))),
-    DataSet("1", "small objects alone", scaled_to(8)),
+    DataSet("1", "small objects alone", extents(8, 8)),
     DataSet("1", "one object in the whole set", lambda job: job.boxes.__delitem__(slice(1, None))),
     DataSet("2", "rotation of every box", beside(rotation=30), REFUSED, TURNED),
     DataSet("2", "rotation of one box, in attributes", beside(0, attributes={"rotation": 12.5}), REFUSED, TURNED),

@@ -10,9 +10,9 @@ from sagemaker_object_detection.dataset.box_keys import BoxKey
 from sagemaker_object_detection.dataset.check_boxes import (
     INVERTED,
     MANY_INVALID,
-    MIXED,
     OTHER_FORMAT,
     SHARES,
+    TWO_FORMATS,
     check_boxes,
 )
 
@@ -35,7 +35,7 @@ CORNERS, EXTENTS, BOTH, NEITHER = (60, 60, 90, 90), (50, 50, 20, 20), (10, 10, 6
         ([NEITHER] * 6 + [CORNERS] * 15, True, {INVERTED, MANY_INVALID}),
         ([NEITHER] * 6 + [CORNERS] * 114, True, set()),
         ([NEITHER] * 7 + [CORNERS] * 114, True, {INVERTED, MANY_INVALID}),
-        ([EXTENTS] * 5 + [CORNERS] * 95, False, {INVERTED, MIXED}),
+        ([EXTENTS] * 5 + [CORNERS] * 95, False, {INVERTED, TWO_FORMATS}),
         ([NEITHER] * 6, True, {OTHER_FORMAT}),
     ],
 )

@@ -1,12 +1,14 @@
 """What is made of boxes in every known convention, and of those that only look like it (`written_conventions.py`)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from shared import shared
-from written_conventions import PASSED, REFUSED, SETS, TOLD, objects, strong, write
+from written_conventions import MIXED, PASSED, REFUSED, SETS, TOLD, objects, strong, write
 
 from sagemaker_object_detection.dataset.annotation_file import read_annotations
-from sagemaker_object_detection.dataset.check_boxes import OTHER_FORMAT, check_boxes
+from sagemaker_object_detection.dataset.check_boxes import EMPTY, OTHER_FORMAT, TWO_FORMATS, check_boxes
 from sagemaker_object_detection.dataset.conventions import (
     BY_SETTING,
     CONVENTIONS,
@@ -28,6 +30,10 @@ def test_verdict_on_a_set(boxes, lenient):
     if boxes.verdict == REFUSED:
         assert kinds == {OTHER_FORMAT}
         assert str(boxes.likely) in problems[0].text
+        assert problems[0].text.count("would be") == 3
+    elif boxes.verdict == MIXED:
+        assert [problem.kind for problem in problems] == [TWO_FORMATS]
+        assert f"look like {boxes.likely}" in problems[0].text
         assert problems[0].text.count("would be") == 3
     elif boxes.verdict == TOLD:
         assert OTHER_FORMAT not in kinds
@@ -141,3 +147,54 @@ def test_numbers_beyond_float64_are_no_warning_of_numpy(recwarn):
 def test_unit_of_a_copy_has_no_setting():
     assert Convention(ORDERS[0], Unit("in the pixels of copies of 9 x 9", full=9.0)).setting is None
     assert Convention(ORDERS[-1], UNITS[0]).setting is None
+
+
+@pytest.mark.parametrize("name", ["bccd", "cards"])
+@pytest.mark.parametrize("setting", ["xywh", "cxcywh", "yxyx", "xyxy_percent", "xyxy_thousandths", "xywh_normalized"])
+def test_part_of_a_published_set_in_another_way_is_named(name, setting):
+    table, _ = read_annotations("training", shared(f"datasets/{name}/training"))
+    sizes = table.image_sizes[table.box_images].astype(np.float64)
+    boxes, part = table.bboxes.copy(), table.box_images % 3 == 0
+    boxes[part] = write(BY_SETTING[setting], boxes, sizes)[part]
+    _, problems, _ = check_boxes(replace(table, bboxes=boxes), table.image_sizes, "Auto", lenient=True)
+    assert [problem.kind for problem in problems] == [TWO_FORMATS]
+    assert f"look like {BY_SETTING[setting]}" in problems[0].text
+
+
+def test_part_in_percent_is_believed_to_be_pixels_if_that_is_set():
+    boxes = next(each for each in SETS if each.name == f"1/2 {BY_SETTING['xyxy_percent']}")
+    _, problems, warnings = check_boxes(boxes.table, boxes.sizes, "xyxy", lenient=False)
+    assert problems == []
+    assert "in percent of the image" in warnings[0]
+    _, problems, _ = check_boxes(boxes.table, boxes.sizes, "Auto", lenient=False)
+    assert problems[0].text.endswith('set bbox_format="xyxy".')
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize("setting", ["Auto", "xywh", "cxcywh_normalized"])
+def test_points_are_told_as_empty_boxes(setting, lenient):
+    base = objects()
+    extent = base.boxes[:, :2] if setting == "Auto" else np.zeros((400, 2))
+    points = replace(base, boxes=np.concatenate([base.boxes[:, :2], extent], axis=1))
+    _, problems, _ = check_boxes(points.table, points.sizes, setting, lenient=lenient)
+    assert [problem.kind for problem in problems] == [EMPTY]
+    assert "400 of 400 boxes are empty" in problems[0].text
+
+
+def test_ties_survive_a_bad_box_and_drop_is_not_offered_for_what_fits_another_order():
+    square = objects(sizes=np.array([[512, 512]]))
+    boxes = square.boxes.copy()
+    boxes[7] = [90, 90, 30, 95]
+    _, problems, warnings = check_boxes(replace(square, boxes=boxes).table, square.sizes, "Auto", lenient=False)
+    assert "399 of 400 boxes fit their images as [xmin, ymin, xmax, ymax] in pixels" in warnings[0]
+    assert "about as many (399) as TensorFlow's" in warnings[0]
+    assert "or set invalid_boxes" in problems[0].text
+    sizes = square.sizes.copy()
+    sizes[square.images[7]] = [600, 512]
+    boxes[7] = [400, 300, 590, 500]
+    boxes[4:7] = [100, 100, 200, 200]
+    _, problems, _ = check_boxes(replace(square, boxes=boxes).table, sizes, "Auto", lenient=False)
+    assert len(problems) == 1
+    assert "invalid_boxes" not in problems[0].text
+    _, problems, _ = check_boxes(replace(square, boxes=boxes[:, [1, 0, 3, 2]]).table, sizes, "Auto", lenient=False)
+    assert problems == []

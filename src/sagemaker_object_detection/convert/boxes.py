@@ -10,8 +10,8 @@ from sagemaker_object_detection.convert.outlines import OVERHANGING
 from sagemaker_object_detection.dataset.check_boxes import (
     EMPTY,
     FEW_DROPPED,
-    MIXED,
     OTHER_FORMAT,
+    TWO_FORMATS,
     JudgedBoxes,
     judge_boxes,
     too_many_invalid,
@@ -102,9 +102,10 @@ def _judge(
         )
 
     judgement = judge(numbers)
-    if data.notation.any_corners and judgement.likely is None and not judgement.mixed and len(rows) >= FEW:
+    if data.notation.any_corners and len(rows) >= FEW:
         written = judge(np.array([box.numbers for box in data.boxes], np.float64))
-        if written.sure and written.likely is not None and "width" in written.likely.order.fields:
+        way = written.likely or (written.part.convention if written.mixed and written.part is not None else None)
+        if (written.sure or written.mixed) and way is not None and "width" in way.order.fields:
             return written
     misfits = int((~judgement.fits).sum())
     if len(rows) < FEW and (misfits < _FEWEST or misfits <= len(rows) / 2):
@@ -142,7 +143,7 @@ def _add_problem_of_all(
     elif judgement.part is not None and judgement.mixed:
         text = two_conventions(judgement, numbers[rows], sizes[rows], wording)
         if not (judgement.part.confined and believed):
-            data.add_problem(MIXED, text)
+            data.add_problem(TWO_FORMATS, text)
             return True
         data.notes.append((text.removesuffix("."), len(judgement.part.boxes)))
     elif judgement.empty.sum() > max(FEW_DROPPED, len(rows) / 2):

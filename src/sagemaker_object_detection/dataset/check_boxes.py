@@ -33,7 +33,7 @@ from sagemaker_object_detection.hyperparameters.kinds import AUTO
 INVERTED, EMPTY, OUTSIDE = "inverted boxes", "empty boxes", "boxes outside their image"
 SHARES, NO_SHARES = "boxes in shares of their image", "boxes that are not shares"
 OTHER_FORMAT, MANY_INVALID = "boxes in another format", "channels with many invalid boxes"
-MIXED = "channels in several formats"
+TWO_FORMATS = "channels in several formats"
 _MOST_DROPPED, FEW_DROPPED = 0.05, 5
 """Published data sets have some invalid boxes in a thousand; where one in twenty is invalid, what is left is in doubt
 too. Of a few boxes no share can be told, so that five may always be left out."""
@@ -164,7 +164,7 @@ def _of_all(
     elif judgement.part is not None and judgement.mixed:
         text = two_conventions(judgement, written, sizes, wording)
         if not (judgement.part.confined and explicit):
-            return [Problem(table.channel, MIXED, text)], []
+            return [Problem(table.channel, TWO_FORMATS, text)], []
         warnings.append(text)
     elif judgement.empty.sum() > max(FEW_DROPPED, len(written) / 2):
         return [Problem(table.channel, EMPTY, no_extent(judgement, wording))], []
@@ -220,7 +220,9 @@ def _invalid_boxes(
         )
         problems.append(Problem(table.channel, MANY_INVALID, text))
     elif mixed:
-        problems.append(Problem(table.channel, MIXED, f"{share} as {declared}.{mixed} Write all boxes in one way."))
+        problems.append(
+            Problem(table.channel, TWO_FORMATS, f"{share} as {declared}.{mixed} Write all boxes in one way.")
+        )
     way_out = "Correct it." if many or mixed else 'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
     if better:
         value = f'bbox_format="{better[0].setting}"'

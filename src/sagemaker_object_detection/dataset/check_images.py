@@ -207,6 +207,9 @@ def _size_mismatch(header: Header, annotated: np.ndarray) -> str:
     height, width = header.turned
     turn = f" (turned as its EXIF orientation {header.orientation} says)" if header.orientation > 1 else ""
     annotated_size = f"{annotated[1] or 'nothing'} and {annotated[0] or 'nothing'}"
+    times = np.divide(header.turned, annotated) if annotated.all() else np.array([1.0, 2.0])
+    if abs(times[0] / times[1] - 1) < 0.02:
+        annotated_size += f", {1 / times.mean():.3g} times as much"
     return (
         f"is {width} wide and {height} high{turn}, but the annotations say {annotated_size}, so its boxes would be "
         f"misplaced. Correct width and height there, or use the image that was annotated."

@@ -51,14 +51,11 @@ def other_convention(judgement: Judgement, written: np.ndarray, sizes: np.ndarra
         evidence = f"every box but {len(misfits)} of {total} fits so too, but {_CONFINED}"
     elif judgement.testimony:
         first = first if len(first) else np.arange(min(FIRST_FEW, total))
-        evidence = (
-            f"{judgement.testimony}; {len(misfits) or 'none'} of {total} boxes do not fit their images as declared"
-        )
+        evidence = judgement.testimony
     else:
         others = int((~likely.fits(written, sizes)).sum())
         evidence = f"{len(misfits)} of {total} boxes do not fit their images so, {others or 'none'} the other way"
-    likely_value = [likely] if likely.setting is None else [likely, *judgement.others]
-    advice = wording.choice(likely_value)
+    advice = wording.choice([likely] if likely.setting is None else [likely, *judgement.others])
     if judgement.others:
         advice += f" It may as well be {' or '.join(map(str, judgement.others))}: look at pictures to tell."
     if judgement.confined and wording.keep:

@@ -120,10 +120,7 @@ def judge_conventions(
     else:
         way = None if likely is None else likely.convention
         part = misfits_alike(written, sizes, images, declared, solid, solid[~fits[solid]], way)
-        # What covers the part of a file that is in another way as well as the rest is some loose way of reading.
-        loose = way is not None and way.unit not in (PIXELS, SHARES) and not isinstance(way.unit, PaddedUnit)
-        loose = loose and own.missed <= sample.count / 2
-        mixed = part is not None and violated and (part.clear or (loose and part.convention.unit in (PIXELS, SHARES)))
+        mixed = part is not None and violated and _is_mixed(part, way, declared, own.missed <= sample.count / 2)
         if part is None and declared.unit == PIXELS and (way is None or (confined and way.unit not in WIDE_UNITS)):
             part = images_in_wide_units(written, sizes, images, declared, np.flatnonzero(fits))
             mixed = part is not None
@@ -151,3 +148,19 @@ def judge_conventions(
         following=None if following is None else following.convention,
         following_fits=0 if following is None else int(following.convention.fits(written, sizes).sum()),
     )
+
+
+def _is_mixed(part: Part, likely: Convention | None, declared: Convention, most_fit: bool) -> bool:
+    """Whether misfits are a part of the file in another way, rather than all boxes in the likely one.
+
+    Args:
+        most_fit: whether most boxes fit as declared.
+    """
+    if likely is None:
+        return part.clear
+    if declared.unit in WIDE_UNITS and likely.unit in (PIXELS, SHARES):  # it is the declared way that is loose
+        return False
+    tight = {declared.unit, SHARES} if declared.unit in WIDE_UNITS else {declared.unit, SHARES, PIXELS}
+    # A loose way of reading covers the part that is in another way, and the rest as well.
+    is_loose = likely.unit not in tight and not isinstance(likely.unit, PaddedUnit)
+    return part.clear or (is_loose and part.convention.unit in tight and most_fit)

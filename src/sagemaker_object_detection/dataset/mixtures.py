@@ -13,6 +13,7 @@ _SAMPLE = 5_000
 _FEWEST_IMAGES = 5
 _SMALLEST_SIDE = 2.2
 """Of images, in units' ranges: in smaller ones there is no place beside the first to compare it with."""
+_ABOUT_ONE_SIZE = 1.5
 _MORE = 3
 """Times as many boxes as in any other place of that size: objects do not crowd so by themselves."""
 _PLACES = 5
@@ -52,6 +53,7 @@ def misfits_alike(
         return None
     some = misfits[:: max(1, -(-len(misfits) // _SAMPLE))]
     common = [each for each in CONVENTIONS if each.order.name and not each.is_like(declared)]
+    common.sort(key=lambda each: each.unit != declared.unit)
     known = common if likely is None else [*common, likely]
     counts = {each: int(each.fits(written[some], sizes[some]).sum()) for each in known}
     most = max(counts.values())
@@ -68,13 +70,14 @@ def _in_images_of_their_own(sizes: np.ndarray, images: np.ndarray, solid: np.nda
 
     If every box is a misfit with probability p, an image of k boxes has none with (1 - p) ** k. p is that of a binomial
     distribution without its zeros, fitted to the images that have a misfit; it depends on the size of the image, so
-    that each size is looked at by itself. Images of one box say nothing.
+    that images of about one width and height are looked at by themselves. Those of one box say nothing.
     """
     boxes, missed = np.bincount(images[solid]), np.bincount(images[misfits], minlength=images[solid].max() + 1)
-    size_of = np.zeros((len(boxes), 2))
+    size_of = np.ones((len(boxes), 2))
     size_of[images[solid]] = sizes[solid]
     several = np.flatnonzero(boxes >= 2)
-    _, codes = np.unique(size_of[several], axis=0, return_inverse=True)
+    alike = np.rint(np.log(size_of[several]) / np.log(_ABOUT_ONE_SIZE))
+    _, codes = np.unique(alike, axis=0, return_inverse=True)
     order = np.argsort(codes, kind="stable")
     without, expected, count = 0, 0.0, 0
     for of_size in np.split(several[order], np.flatnonzero(np.diff(codes[order])) + 1):

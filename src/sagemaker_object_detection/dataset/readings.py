@@ -32,6 +32,8 @@ WIDE_UNITS = UNITS[2:]
 _ROUND_FACTORS = (0.25, 1 / 3, 0.5, 2 / 3, 0.75, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
 _USUAL_SIDES = (224, 256, 300, 320, 384, 416, 448, 512, 600, 608, 640, 768, 800, 896, 1024, 1280, 1333, 1536)
 """Pixels, of what images are resized or padded to."""
+_SLACK = 0.1
+"""Between objects and the edges of an image, both together, as a share of its side."""
 _ROUND = 1.05
 """By how much a usual size may be larger than what objects fill that no edge cuts."""
 _ALIKE, _ALIKE_WITHOUT_CUTS = 0.985, 0.93
@@ -109,7 +111,7 @@ class Sample:
 
 
 def _usual_and_seen(usual: Sequence[float], seen: float) -> list[float]:
-    return [*(each for each in usual if seen < each <= _ROUND * seen), seen]
+    return [*(each for each in usual if 0.99 * seen < each <= _ROUND * seen and each != seen), seen]
 
 
 def as_good(missed: int, count: int) -> float:
@@ -151,7 +153,7 @@ def find_other_way(
     others = [suspect.convention] if suspect is not None and unsure else []
     if violated and (likely is None or likely.convention.unit not in (PIXELS, SHARES)):
         is_odd = likely is None or likely.convention.order != own.convention.order
-        padded = _padded(sample, own, corner=is_odd)
+        padded = _padded(sample, own, corner=is_odd and own.missed > sample.count / 3)
         if padded is not None and (likely is None or padded.missed <= as_good(likely.missed, sample.count)):
             return padded, []
     if likely is None:
@@ -235,6 +237,11 @@ def _paddings(sample: Sample, corners: np.ndarray, *, corner: bool) -> Iterator[
     drawn = "in the pixels of copies"
     if oblong:
         yield PaddedUnit(f"{drawn} padded to squares, on both sides")
+    least = np.quantile(corners[:, 2:] - sample.sizes[:, ::-1], 0.995, axis=0)
+    most = np.quantile(corners[:, :2], 0.005, axis=0)
+    if (least <= most + 2).all() and (most - least <= _SLACK * np.median(sample.sizes)).all():
+        x, y = np.rint((least + most) / 2).tolist()
+        yield PaddedUnit(f"{drawn} with a border, of {x:g} pixels on the left and {y:g} above", border=(y, x))
     for side in sorted({*_USUAL_SIDES, float(np.ceil(farthest - 0.01)), float(longest.max())}):
         size = f"{side:g} x {side:g}"
         if side < farthest - 1:
@@ -248,8 +255,3 @@ def _paddings(sample: Sample, corners: np.ndarray, *, corner: bool) -> Iterator[
             yield PaddedUnit(text, side=side, scaled=True, centred=False)
         if longest.max() <= side > shortest.min() + 2:
             yield PaddedUnit(f"{drawn} padded to {size} on all sides", side=side)
-    least = np.quantile(corners[:, 2:] - sample.sizes[:, ::-1], 0.995, axis=0)
-    most = np.quantile(corners[:, :2], 0.005, axis=0)
-    if (least <= most + 2).all() and np.isfinite(least).all():
-        x, y = np.rint((least + most) / 2).tolist()
-        yield PaddedUnit(f"{drawn} with a border, of {x:g} pixels on the left and {y:g} above", border=(y, x))

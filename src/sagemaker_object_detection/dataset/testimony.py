@@ -9,6 +9,7 @@ from sagemaker_object_detection.dataset.conventions import (
     CONVENTIONS,
     PIXELS,
     Convention,
+    Order,
     copies_by,
     look_like_shares,
 )
@@ -65,9 +66,9 @@ class _Hearing:
             shared = inner.clip(0).prod(axis=1)
             return int((fits & (shared < (areas + self.areas - shared) / 2)).sum())
 
-    def scaled(self, order_of: Convention) -> Convention | None:
-        """The order of a convention in the pixels of copies that are so many times as large that areas agree."""
-        corners = Convention(order_of.order, PIXELS).to_xyxy_pixels(self.numbers, self.sizes)
+    def scaled(self, order: Order) -> Convention | None:
+        """An order in the pixels of copies that are so many times as large that areas agree."""
+        corners = Convention(order, PIXELS).to_xyxy_pixels(self.numbers, self.sizes)
         with np.errstate(over="ignore", invalid="ignore"):
             areas = (corners[:, 2:] - corners[:, :2]).clip(0).prod(axis=1)
         usable = (areas > 1) & np.isfinite(areas) & (self.areas > 0)
@@ -75,7 +76,7 @@ class _Hearing:
             return None
         factor = float(np.sqrt(np.median(areas[usable] / self.areas[usable])))
         usual = [each for each in _USUAL_FACTORS if abs(each / factor - 1) < 0.03]
-        return Convention(order_of.order, copies_by(usual[0] if usual else factor))
+        return Convention(order, copies_by(usual[0] if usual else factor))
 
 
 def hear(written: np.ndarray, sizes: np.ndarray, declared: Convention, witnesses: Witnesses) -> Testimony:
@@ -101,18 +102,18 @@ def hear(written: np.ndarray, sizes: np.ndarray, declared: Convention, witnesses
     count, own = len(heard), hearing.agreeing(declared)
     if own >= count / 2:
         return Testimony(agrees=by_outline)
-    what, scaled = "segmentations" if by_outline else "areas", hearing.scaled(declared)
+    what, scaled = "segmentations" if by_outline else "areas", [*filter(None, map(hearing.scaled, COMMON_ORDERS))]
     known = [each for each in CONVENTIONS if each.order in COMMON_ORDERS and not each.is_like(declared)]
-    counts = {each: hearing.agreeing(each) for each in (*known, *([] if scaled is None else [scaled]))}
+    counts = {each: hearing.agreeing(each) for each in (*known, *scaled)}
     most = max(counts.values())
     close = [each for each, number in counts.items() if number >= max(_AGREE * count, most - count / 50)]
     likely = max(close, key=lambda each: int(each.fits(numbers, limits).sum()), default=None)
-    if likely is not None and likely == scaled:
+    if likely is not None and likely in scaled:
         # Tools that resize scale some of box, outline and area. The box is the one that is wrong if, scaled, it fits.
         reading = Sample(numbers, limits).read(likely)
         likely = likely if reading.fills and reading.missed <= count / 100 else None
     if likely is not None:
-        words = f"the {what} of {counts[likely]} of {count} boxes agree with that, and those of {own or 'none'} with it"
+        words = f"{counts[likely]} of {count} boxes agree with their {what} so, and {own or 'none'} as declared"
         return Testimony(likely=likely, words=words)
     apart = hearing.apart(declared)
     if apart < max(_FEWEST_APART, count / 10):
