@@ -391,8 +391,8 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     Fault(
         "validation-sees-shrunken-photographs",
         f"{_SRC}/dataset/pipeline.py",
-        '_column_reader(dataset, "validation")',
-        '_column_reader(dataset, "validation", base.input_size)',
+        "_column_reader(dataset, name)",
+        "_column_reader(dataset, name, base.input_size)",
     ),
     # What the published weights were trained with.
     Fault(
