@@ -31,8 +31,7 @@ too few for four of them (NVIDIA/nccl#342, #525)."""
 
 
 def prepare_devices(stop: StopSignal = NEVER, doing: str = "Training") -> tuple[int, int] | None:
-    """Bounds what TensorFlow takes of the machine's memory, lets that of a GPU grow, and logs on what is computed in one
-    line.
+    """Bounds what TensorFlow takes of the machine's memory, lets that of a GPU grow, and logs on what is computed.
 
     Args:
         stop: once it is requested nothing is waited for.
