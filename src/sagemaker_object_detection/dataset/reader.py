@@ -116,4 +116,5 @@ class ImageReader:
 def _decoding_bytes(sizes: np.ndarray, halvings: np.ndarray) -> np.ndarray:
     """What each image takes on its way to the network's input at most: int64 [N], for int32 [N, 2] and [N]."""
     stored, decoded = (sides.astype(np.int64).prod(axis=1) for sides in (sizes, halved(sizes, halvings[:, np.newaxis])))
-    return np.maximum(BYTES_PER_PIXEL * decoded, COEFFICIENT_BYTES * stored).astype(np.int64)
+    needed: np.ndarray = np.maximum(BYTES_PER_PIXEL * decoded, COEFFICIENT_BYTES * stored).astype(np.int64)
+    return needed
