@@ -22,8 +22,10 @@ from sagemaker_object_detection.convert.coco import read_coco
 from sagemaker_object_detection.convert.convert import checked_document
 from sagemaker_object_detection.convert.csv_table import read_csv
 from sagemaker_object_detection.convert.foreign import ForeignDataSet
+from sagemaker_object_detection.convert.ground_truth import read_ground_truth
 from sagemaker_object_detection.convert.label_studio import read_label_studio
 from sagemaker_object_detection.convert.labelme import read_labelme
+from sagemaker_object_detection.convert.tfrecord import read_tfrecord
 from sagemaker_object_detection.convert.voc import read_voc
 from sagemaker_object_detection.convert.yolo import NOTATION, read_yolo
 from sagemaker_object_detection.dataset.annotation_file import read_annotations
@@ -33,6 +35,7 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.hyperparameters.read import read
 from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.paths import Paths
+from sagemaker_object_detection.job.stop import NEVER
 from sagemaker_object_detection.weights.archive import unpack
 
 Call = Callable[[], object]
@@ -228,9 +231,54 @@ def _studio(folder: Path, n: int) -> Call:
     return lambda: checked_document(read_label_studio(path, folder / "images", None), drop=False)
 
 
+def _ground_truth(line: Callable[[int, int], dict[str, Any]]) -> Callable[[Path, int], Call]:
+    def write(folder: Path, n: int) -> Call:
+        PICTURE.save(folder / "images")
+        path = _text(folder, "output.manifest", "".join(json.dumps(line(number, n)) + "\n" for number in range(n)))
+        return lambda: checked_document(read_ground_truth(path, folder / "images"), drop=False)
+
+    return write
+
+
+def _tfrecord(records: Callable[[int], int], boxes: Callable[[int], int]) -> Callable[[Path, int], Call]:
+    """So many records of an image with so many boxes."""
+
+    def write(folder: Path, n: int) -> Call:
+        import tensorflow as tf
+
+        content = io.BytesIO()
+        picture(64, 48).save(content, "PNG")
+        count = boxes(n)
+        feature, features = tf.train.Feature, {}
+        for key, numbers in (("xmin", 0.1), ("ymin", 0.2), ("xmax", 0.6), ("ymax", 0.7)):
+            features[f"image/object/bbox/{key}"] = feature(float_list=tf.train.FloatList(value=[numbers] * count))
+        names = [f"class {number % 7}".encode() for number in range(count)]
+        features["image/object/class/text"] = feature(bytes_list=tf.train.BytesList(value=names))
+        features["image/encoded"] = feature(bytes_list=tf.train.BytesList(value=[content.getvalue()]))
+        with tf.io.TFRecordWriter(str(folder / "train.record")) as writer:
+            for number in range(records(n)):
+                features["image/filename"] = feature(bytes_list=tf.train.BytesList(value=[f"{number}.png".encode()]))
+                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+        (folder / "work").mkdir()
+        return lambda: checked_document(
+            read_tfrecord([folder / "train.record"], None, None, folder / "work", NEVER), drop=False
+        )
+
+    return write
+
+
 def _coco(folder: Path, n: int) -> Call:
     _channel(folder, boxes=_boxes(n, rotation=lambda number: 30), categories=_categories(2, str))
     return lambda: checked_document(read_coco(folder / "annotations.json", folder / "images"), drop=False)
+
+
+def _coco_images(folder: Path, n: int) -> Call:
+    images = [{"id": number, "file_name": f"x{number}.jpg", "width": 64, "height": 48} for number in range(n)]
+    _channel(folder, images=images, categories=_categories(2, str))
+    return lambda: checked_document(read_coco(folder / "annotations.json", folder / "images"), drop=False)
+
+
+_OBJECT = "<object><name>cat</name><bndbox><xmin>2</xmin><ymin>3</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>"
 
 
 def _nothing(entry: tarfile.TarInfo, n: int) -> bytes:
@@ -319,6 +367,12 @@ LARGE = (
     Large("LabelMe", "parts of one object", 2_000, _labelme),
     Large("Label Studio", "results of different kinds and sizes", 2_000, _studio),
     Large("COCO", "boxes that are turned", 2_000, _coco),
+    Large("COCO", "images", 1_000, _coco_images),
+    Large("Ground Truth", "lines", 500, _ground_truth(lambda number, n: manifest_line(PICTURE))),
+    Large("Ground Truth", "lines with unknown classes", 500, _ground_truth(_unknown_class)),
+    Large("TFRecord", "records", 60, _tfrecord(lambda n: n, lambda n: 1)),
+    Large("TFRecord", "boxes of one image", 2_000, _tfrecord(lambda n: 1, lambda n: n)),
+    Large("VOC", "objects", 1_000, _voc(lambda n: _OBJECT * n)),
     Large("manifests", "lines", 1_000, _manifest(lambda number, n: manifest_line(PICTURE))),
     Large("manifests", "lines with unknown classes", 1_000, _manifest(_unknown_class)),
     Large("manifests", "lines without a label attribute of a long name", 1_000, _manifest(_long_attribute)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import Run, run_tiny, run_verb, write_job
 
-from sagemaker_object_detection.artifact.export import export
+from sagemaker_object_detection.artifact.export import Exporter
 from sagemaker_object_detection.artifact.model_info import add_thresholds, model_info, read_model_info
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.errors import UserError
@@ -46,7 +46,7 @@ def spread(places: Places, tmp_path: Path) -> tuple[Places, Evaluation]:
     content = model_info(
         *(info.base, info.labels), hyperparameters={}, weights={}, fingerprints={}, epoch=0, metrics={}
     )
-    export(detector, info.labels, content, tmp_path / "model")
+    Exporter(detector, tmp_path / "model").write(info.labels, content)
     add_thresholds(content, {"circle": 0.75, "square": 0.25}, tmp_path / "model")
     evaluation = Evaluator(detector, splits.validation, l2=None)()
     return Places(tmp_path / "model", places.data, places.output), evaluation

@@ -198,7 +198,7 @@ def test_the_objective_of_a_tuning_job_chooses_the_best_epoch(handed):
 
 
 def test_checkpoints_tell_the_jobs_weights_and_both_of_its_data_sets_apart(finished, handed):
-    ((_, _, _, _, splits, *_),) = finished.written
+    ((_, _, _, _, _, splits, *_),) = finished.written
     names = [f"the fingerprint of the {what}" for what in ("starting weights", "training data", "validation data")]
     expected = ["random weights", splits.training.fingerprint[:16], splits.validation.fingerprint[:16]]
     assert [handed.checkpoints.identity[name] for name in names] == expected
@@ -220,7 +220,7 @@ def test_training_and_validation_have_the_same_l2_term(handed):
 
 
 def test_validation_and_the_model_have_as_many_detections(finished, handed):
-    written = finished.written[0][2]
+    written = finished.written[0][3]
     assert handed.evaluate.max_detections == written.max_detections == 150
 
 
@@ -231,7 +231,7 @@ def test_random_weights_are_those_of_the_seed(handed):
 
 
 def test_what_is_written_has_the_hyperparameters_that_the_base_model_decides(finished, handed):
-    ((detector, _, hyperparameters, *_),) = finished.written
+    ((detector, _, _, hyperparameters, *_),) = finished.written
     assert detector is handed.detector
     assert (hyperparameters.model_id, hyperparameters.epochs) == (TINY.name, TINY.default_epochs)
     assert handed.schedule.epochs == TINY.default_epochs

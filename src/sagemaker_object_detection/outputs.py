@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sagemaker_object_detection.artifact.export import export
+from sagemaker_object_detection.artifact.export import Exporter
 from sagemaker_object_detection.artifact.model_info import add_thresholds, model_info, read_model_info, versions
 from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset.annotations import Dataset
@@ -58,6 +58,7 @@ def tell_epoch(progress: Progress, board: TensorBoard, hyperparameters: Hyperpar
 
 def write_outputs(
     detector: Detector,
+    exporter: Exporter,
     progress: Progress,
     hyperparameters: Hyperparameters,
     start: Start,
@@ -95,8 +96,7 @@ def write_outputs(
         per_class=result.coco.per_class if result else None,
         sample_bits=training.sample_bits,
     )
-    assert hyperparameters.max_detections is not None
-    export(detector, training.labels, info, paths.model, max_detections=hyperparameters.max_detections)
+    exporter.write(training.labels, info)
     write_metrics(progress.epochs, saved, paths.output_data)
     if saved is not None and result is not None:
         log.info(

@@ -41,6 +41,7 @@ def train(job: Job) -> None:
 
 def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: StopSignal) -> None:
     # TensorFlow costs seconds to import, so what needs it waits until the job is known to be right.
+    from sagemaker_object_detection.artifact.export import Exporter
     from sagemaker_object_detection.artifact.restore import find_start
     from sagemaker_object_detection.dataset.anchor_coverage import log_coverage
     from sagemaker_object_detection.dataset.load import load_splits
@@ -160,9 +161,9 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
         batches = readable(replicas.distributed(stream), data, lambda number: order.batch(first + number)[low:high])
 
         # 5. Train, with a validation after every epoch; the detector comes out with the best epoch's weights.
+        assert hyperparameters.max_detections is not None
         evaluate = None
         if validation is not None and replicas.is_chief:
-            assert hyperparameters.max_detections is not None
             evaluate = Evaluator(
                 detector,
                 validation,
@@ -173,6 +174,9 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
             )
         if replicas.any(stop.requested) and not progress.begun:
             raise StoppedError
+        exporter = Exporter(detector, job.paths.model, hyperparameters.max_detections, data.sample_bits)
+        if replicas.is_chief:
+            exporter.prepare()  # now, because a stop leaves little time
         board = TensorBoard(job.tensorboard if replicas.is_chief else None, progress.epochs)
         loop = Loop(
             step,
@@ -189,5 +193,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
 
         # 6. What the job leaves behind; the other hosts wait until it is written.
         if replicas.is_chief:
-            write_outputs(detector, progress, hyperparameters, start, splits, evaluate, board, stop, job.paths)
+            write_outputs(
+                detector, exporter, progress, hyperparameters, start, splits, evaluate, board, stop, job.paths
+            )
         replicas.wait()

@@ -17,7 +17,8 @@ import tensorflow as tf
 from PIL import Image
 from tiny_models import TINY
 
-from sagemaker_object_detection.artifact.export import ServingModel, export
+from sagemaker_object_detection.artifact import export as exported
+from sagemaker_object_detection.artifact.export import Exporter, ServingModel
 from sagemaker_object_detection.artifact.model_info import read_model_info
 from sagemaker_object_detection.artifact.restore import find_start
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL
@@ -129,7 +130,7 @@ def test_an_exported_model_sees_the_pixels_of_training(trained, image, tmp_path)
     start = start_from(trained, {}, LABELS)
     detector = build_detector(start.base, 3)
     start.install(detector)
-    export(detector, LABELS, {"sample_bits": 12}, tmp_path / "model")
+    Exporter(detector, tmp_path / "model", sample_bits=12).write(LABELS, {"sample_bits": 12})
     saved = tf.saved_model.load(str(tmp_path / "model" / "1"))
     pixels = image[0].numpy().astype(np.uint16)
     alpha = np.full((*pixels.shape[:2], 1), 65535, np.uint16)
@@ -215,6 +216,34 @@ def test_half_a_model_is_no_model(tmp_path):
         read_model_info(tmp_path)
 
 
+def test_what_was_prepared_is_written_with_the_present_weights_as_tensorflow_writes_them(tmp_path):
+    detector = build_detector(TINY, 3)
+    exporter = Exporter(detector, tmp_path / "model")
+    exporter.prepare()
+    assert list((tmp_path / "model").iterdir()) == []
+    for number, variable in enumerate(detector.variables):
+        variable.assign(variable + 0.25 * (number + 1))
+    exporter.write(LABELS, {})
+    tf.saved_model.save(ServingModel(detector), str(tmp_path / "plain"))
+    ours, plain = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.glob("variables/*")}
+        for folder in (tmp_path / "model/1", tmp_path / "plain")
+    )
+    assert ours.keys() == plain.keys()
+    written, expected = (
+        {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+        for reader in (tf.train.load_checkpoint(str(tmp_path / name)) for name in _CHECKPOINTS)
+    )
+    assert written.keys() == expected.keys()
+    for key, value in expected.items():
+        if key != "_CHECKPOINTABLE_OBJECT_GRAPH":  # that with signatures has more nodes
+            np.testing.assert_array_equal(written[key], value, err_msg=key)
+    assert (tmp_path / "model/1/saved_model.pb").stat().st_size > 0
+
+
+_CHECKPOINTS = ("model/1/variables/variables", "plain/variables/variables")
+
+
 def test_a_failed_export_leaves_the_earlier_model_and_nothing_else(tmp_path, monkeypatch):
     model = tmp_path / "model"
     (model / "1").mkdir(parents=True)
@@ -225,7 +254,7 @@ def test_a_failed_export_leaves_the_earlier_model_and_nothing_else(tmp_path, mon
 
     monkeypatch.setattr(tf.saved_model, "save", fail)
     with pytest.raises(OSError, match="No space left"):
-        export(build_detector(TINY, 3), LABELS, {}, model)
+        Exporter(build_detector(TINY, 3), model).write(LABELS, {})
     assert sorted(path.name for path in model.iterdir()) == ["1", "model_info.json"]
     assert (model / "model_info.json").read_text() == "earlier"
 
@@ -238,10 +267,10 @@ def export_version(version, model, stop_before=-1):
     """
     renames = []
 
-    def save(module, folder, signatures):
-        assert not Path(folder).name.isdecimal()  # a server would take it for a version of the model
-        Path(folder).mkdir()
-        (Path(folder) / "saved_model.pb").write_text(version)
+    def write(folder):
+        assert not folder.name.isdecimal()  # a server would take it for a version of the model
+        folder.mkdir()
+        (folder / "saved_model.pb").write_text(version)
 
     def rename(path, target):
         if len(renames) == stop_before:
@@ -253,8 +282,8 @@ def export_version(version, model, stop_before=-1):
     detector: Any = SimpleNamespace(variables=(), base=TINY, anchors=np.zeros((0, 4), np.float32))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "rename", lambda path, target: rename(path, target))
-        patch.setattr(tf.saved_model, "save", save)
-        export(detector, Labels((7, 3), (version, "apple")), {"base_model": version}, model)
+        patch.setattr(exported, "ServingGraph", lambda *arguments: SimpleNamespace(write=write))
+        Exporter(detector, model).write(Labels((7, 3), (version, "apple")), {"base_model": version})
     return renames
 
 

@@ -40,7 +40,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from sagemaker_object_detection import __version__, catalogue
-from sagemaker_object_detection.artifact.export import export
+from sagemaker_object_detection.artifact.export import Exporter
 from sagemaker_object_detection.artifact.model_info import model_info
 from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Labels
@@ -371,7 +371,7 @@ def exported(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     base = _base(spec)
     labels = Labels(ids=tuple(range(CLASSES)), names=tuple(f"class {number}" for number in range(CLASSES)))
     info = model_info(base, labels, hyperparameters={}, weights={}, fingerprints={}, epoch=None, metrics={})
-    export(build_detector(base, CLASSES), labels, info, Path(spec["folder"]))
+    Exporter(build_detector(base, CLASSES), Path(spec["folder"])).write(labels, info)
     yield {}
 
 

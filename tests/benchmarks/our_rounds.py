@@ -149,14 +149,14 @@ def validation(spec: Mapping[str, Any]) -> Prepared:
 
 def export(spec: Mapping[str, Any]) -> Prepared:
     """The model directory, written by the job's own exporter."""
-    from sagemaker_object_detection.artifact.export import export as write
+    from sagemaker_object_detection.artifact.export import Exporter
 
     data = _data(Path(spec["channel"]))
     detector = stock_network.build(step_variants.find_base(spec), len(data.labels), stock=False)
 
     def take() -> int:
         with tempfile.TemporaryDirectory() as folder:
-            write(detector, data.labels, {}, Path(folder))
+            Exporter(detector, Path(folder)).write(data.labels, {})
         return 0
 
     return Prepared(take)
@@ -164,15 +164,14 @@ def export(spec: Mapping[str, Any]) -> Prepared:
 
 def inference(spec: Mapping[str, Any]) -> Prepared:
     """The exported model's default signature on decoded images of 800x600, one at a time."""
-    from sagemaker_object_detection.artifact.export import SAVED_MODEL
-    from sagemaker_object_detection.artifact.export import export as write
+    from sagemaker_object_detection.artifact.export import SAVED_MODEL, Exporter
     from sagemaker_object_detection.images.decoding import decode_stored
 
     data = _data(Path(spec["channel"]))
     detector = stock_network.build(step_variants.find_base(spec), len(data.labels), stock=False)
     folder = Path(tempfile.mkdtemp())
     try:
-        write(detector, data.labels, {}, folder)
+        Exporter(detector, folder).write(data.labels, {})
         loaded = tf.saved_model.load(str(folder / SAVED_MODEL))
     finally:
         shutil.rmtree(folder)

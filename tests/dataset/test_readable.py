@@ -210,6 +210,12 @@ def test_errors_of_other_origin_come_through_as_they_are(dataset: Dataset, error
     assert caught.value is error
 
 
+def test_the_largest_image_is_named_where_memory_has_no_room_to_decode(dataset: Dataset) -> None:
+    error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor on task:0/device:CPU:0")
+    with pytest.raises(UserError, match=r"The largest: image '00\.jpg' in \S+ is 32 wide and 24 high, and"):
+        list(readable(raising(error), dataset))
+
+
 def test_what_goes_wrong_where_batches_are_used_is_not_looked_into(dataset: Dataset) -> None:
     def step(_: Batch) -> None:
         (dataset.images / dataset.file_names[0]).write_bytes(b"")

@@ -13,6 +13,7 @@ from made_channels import picture, training_stream, write_annotations
 from PIL import Image
 
 from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.dataset import reader
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import Batch, evaluation_batches
@@ -200,5 +201,27 @@ def test_the_largest_image_can_still_be_decoded_on_every_core(monkeypatch: pytes
     monkeypatch.setattr(decoded_images, "available_memory", lambda: 8 * 2**30)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     assert room_for_pixels(1000) == 2 * 2**30
-    assert room_for_pixels(2**26) == 8 * 2**30 - int(4 * 28.5 * 2**26)
+    assert room_for_pixels(2**26) == 8 * 2**30 - int(4 * 29.5 * 2**26)
     assert room_for_pixels(2**27) == 0
+
+
+@pytest.mark.parametrize(("room", "at_once"), [(10**9, 4), (200_000, 2), (1_000, 1)])
+def test_as_many_are_read_at_a_time_as_memory_has_room_for(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, room: int, at_once: int
+) -> None:
+    monkeypatch.setattr(reader, "room_to_compute", lambda: room)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4))
+    # 29.5 bytes of 1,200 pixels, in half of the memory.
+    assert ImageReader(dataset).at_once() == at_once
+    assert ("Images are read" in caplog.text) == (at_once < 4)
+
+
+def test_what_a_photograph_takes_that_is_decoded_at_a_fraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "images").mkdir()
+    picture(260, 200).save(tmp_path / "images/a.jpg")
+    dataset = with_memory(load(tmp_path, ["a.jpg"]), 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4))
+    # A progressive one's coefficients are of its full size.
+    monkeypatch.setattr(reader, "room_to_compute", lambda: int(2 * 4 * 8.5 * 260 * 200) + 8)
+    assert ImageReader(dataset, 25).at_once() == 4
+    assert ImageReader(dataset).at_once() == 1

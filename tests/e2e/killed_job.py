@@ -24,7 +24,7 @@ MOMENTS = {
     "step": (f"{PACKAGE}.training.divergence", "DivergenceCheck.check_losses"),
     "validation": (f"{PACKAGE}.evaluation.evaluator", "coco_figures"),
     "checkpoint write": ("numpy.lib.format", "write_array"),
-    "export": (f"{PACKAGE}.artifact.export", "_write_json"),
+    "export": (f"{PACKAGE}.artifact.export", "write_info"),
 }
 
 

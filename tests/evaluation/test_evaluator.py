@@ -19,7 +19,7 @@ from conftest import StopWhen
 from PIL import Image, ImageOps
 from tiny_models import TINY, TINY_PADDED
 
-from sagemaker_object_detection.artifact.export import ServingModel, export
+from sagemaker_object_detection.artifact.export import Exporter, ServingModel
 from sagemaker_object_detection.artifact.model_info import model_info
 from sagemaker_object_detection.catalogue import CATALOGUE, BaseModel
 from sagemaker_object_detection.dataset.annotations import Dataset, IgnoredRegions, Labels
@@ -105,7 +105,7 @@ def dataset(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Datase
 def model(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     info = model_info(base, LABELS, hyperparameters={}, weights={}, fingerprints={}, epoch=None, metrics={})
-    export(brightness_detector(base), LABELS, info, folder)
+    Exporter(brightness_detector(base), folder).write(LABELS, info)
     return folder
 
 

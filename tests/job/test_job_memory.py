@@ -4,7 +4,13 @@ import shutil
 import pytest
 
 from sagemaker_object_detection.job import memory
-from sagemaker_object_detection.job.memory import available_memory, memory_limit, shared_memory
+from sagemaker_object_detection.job.memory import (
+    available_memory,
+    limit_tensorflow,
+    memory_limit,
+    room_to_compute,
+    shared_memory,
+)
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -60,3 +66,17 @@ def test_shared_memory_is_what_is_free_where_there_is_any(tmp_path):
     free = shared_memory()
     assert free is not None
     assert 0 <= free <= shutil.disk_usage(tmp_path).total
+
+
+@pytest.mark.parametrize(("free", "room"), [(10 * 10**9, 8_500_000_000), (10**9, 500_000_000)])
+def test_tensorflow_may_fill_most_of_what_is_free_when_it_begins(tmp_path, monkeypatch, free, room):
+    monkeypatch.delenv("TF_MKL_ALLOC_MAX_BYTES", raising=False)
+    monkeypatch.setattr(memory, "available_memory", lambda: free)
+    assert room_to_compute() == room
+    with monkeypatch.context() as changed:
+        changed.setenv("TF_MKL_ALLOC_MAX_BYTES", "")  # so that it is restored
+        del os.environ["TF_MKL_ALLOC_MAX_BYTES"]
+        limit_tensorflow()
+        changed.setattr(memory, "available_memory", lambda: 1)
+        assert os.environ["TF_MKL_ALLOC_MAX_BYTES"] == str(room)
+        assert room_to_compute() == room

@@ -2,10 +2,12 @@
 
 import base64
 import json
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -144,6 +146,35 @@ def test_a_script_that_hangs_is_ended_and_the_next_request_is_answered(start: St
     assert caught.value.status == 504
     monkeypatch.undo()
     assert ask(handler, b"good") == (b"", "a/b")
+
+
+def test_while_a_process_is_started_again_the_others_answer(start: Start, tmp_path: Path):
+    handler = start(
+        "import os, pathlib, time\n"
+        f"folder = pathlib.Path({str(tmp_path / 'started')!r})\n"
+        "folder.mkdir(exist_ok=True)\n"
+        "(folder / str(os.getpid())).touch()\n"
+        "if len(list(folder.iterdir())) > 2: time.sleep(600)\n"
+        "def handler(data, context):\n"
+        "    if data.read() == b'bad': os._exit(3)\n"
+        "    return b'good', 'a/b'\n",
+        count=2,
+    )
+    with pytest.raises(RequestError, match="ended its process"):
+        ask(handler, b"bad")
+    for _ in range(3):
+        assert ask(handler) == (b"good", "a/b")
+
+
+def test_who_waits_too_long_for_a_process_that_is_started_again_is_told(start: Start, monkeypatch: pytest.MonkeyPatch):
+    handler = start("import os\ndef handler(data, context):\n    os._exit(3)\n")
+    monkeypatch.setattr(handler, "_started", lambda: SimpleNamespace(imported=threading.Event().wait))
+    with pytest.raises(RequestError, match="ended its process"):
+        ask(handler)
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    with pytest.raises(RequestError, match="is being started again; try again") as caught:
+        ask(handler)
+    assert caught.value.status == 503
 
 
 def test_at_a_stop_what_is_not_answered_in_time_is_503(start: Start):

@@ -287,6 +287,29 @@ def test_several_files_that_are_no_images_are_all_said(model: Path, tmp_path: Pa
     )
 
 
+HOSTILE = "\x1b[2J\r\nERROR: forged\u2028\u202e" + "x" * 1_100_000
+
+
+def test_hostile_text_of_files_and_models_is_escaped_and_cut(
+    model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "f").mkdir()
+    good, bad = (tmp_path / "f" / f"{kind}{HOSTILE[:200]}.png" for kind in "ab")
+    shutil.copy(image, good)
+    bad.write_bytes(b"GIF89a")
+    describe(model, [HOSTILE, "dog" + HOSTILE])
+    command = ["predict", "--model", model, "--draw", tmp_path / "drawn", tmp_path / "f"]
+    assert main([str(word) for word in command]) == 4
+    answered, failed = map(json.loads, capsys.readouterr().out.splitlines())
+    assert answered["labels"] == [HOSTILE, "dog" + HOSTILE]  # JSON escapes what is not printable
+    (model / FILE_NAME).write_text(json.dumps({"format": 1, "base_model": HOSTILE}))
+    assert main([str(word) for word in command]) == 2
+    said = capsys.readouterr()
+    for text in (failed["error"], *(said.out + said.err).splitlines()):
+        assert text.isprintable()
+        assert len(text) < 3_000
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Photographs of several sizes, one of them stored turned, with one name in two folders."""

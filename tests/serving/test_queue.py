@@ -9,7 +9,7 @@ import pytest
 from sagemaker_object_detection.artifact.inference import RequestError
 from sagemaker_object_detection.images.walk import MAX_PIXELS
 from sagemaker_object_detection.serving import queue as module
-from sagemaker_object_detection.serving.queue import BatchQueue, DamagedImageError
+from sagemaker_object_detection.serving.queue import BatchQueue, DamagedImageError, NoRoomError
 
 LONG = 20.0
 """Seconds to wait for what comes at once, before a test fails."""
@@ -29,6 +29,8 @@ class HeldModel:
         assert self.go_on.acquire(timeout=LONG)
         if b"damaged" in images:
             raise DamagedImageError
+        if b"large" in images or images == [b"two", b"three"]:
+            raise NoRoomError
         if b"hopeless" in images:
             raise ValueError("a fault\nof many lines")
         return [{"contents": image} for image in images]
@@ -106,6 +108,19 @@ def test_an_image_that_cannot_be_decoded_takes_no_other_with_it(queue, model):
     with pytest.raises(RequestError, match="cannot be decoded") as caught:
         bad.result(timeout=LONG)
     assert caught.value.status == 400
+
+
+def test_an_image_that_memory_has_no_room_for_is_told_and_a_batch_that_it_has_none_for_is_taken_apart(queue, model):
+    queue.put(model, b"first", 1)
+    wait_for_batch(model)
+    two, three = (queue.put(model, contents, 1) for contents in (b"two", b"three"))
+    for _ in range(4):
+        model.go_on.release()
+    assert answers([two, three]) == [b"two", b"three"]
+    model.go_on.release()
+    with pytest.raises(RequestError, match="memory has no room to decode the image") as caught:
+        queue.put(model, b"large", 1).result(timeout=LONG)
+    assert caught.value.status == 503
 
 
 def test_a_fault_of_the_model_is_told_and_the_next_image_is_answered(queue, model, caplog):

@@ -17,6 +17,7 @@ from sagemaker_object_detection.artifact import inference
 from sagemaker_object_detection.artifact.handler import handler_source
 from sagemaker_object_detection.artifact.inference import LABELS_FILE
 from sagemaker_object_detection.artifact.model_info import FILE_NAME, write_info
+from sagemaker_object_detection.artifact.serving_graph import ServingGraph
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.geometry.box_coder import decode_boxes
@@ -35,6 +36,7 @@ _HANDLER = "inference.py"
 _HOST = "CPU:0"
 """Where images are decoded and resized, also if a GPU computes the rest: it decodes none, and would be sent the whole
 images."""
+_WORK = ".export-"
 _UNFINISHED = "saved-model"
 """No number: should the process be killed, a server would take a folder that is called so for a model."""
 
@@ -112,33 +114,57 @@ class ServingModel(tf.Module):
         }
 
 
-def export(
-    detector: Detector,
-    labels: Labels,
-    info: Mapping[str, Any],
-    model: Path,
-    *,
-    max_detections: int = MAX_DETECTIONS,
-) -> None:
-    """Writes the artifact into folder `model`: under a temporary name first, then renamed, `model_info.json` last.
+class Exporter:
+    """Writes a detector as a model.
 
-    What an earlier run left there under the same names is replaced.
+    Args:
+        model: the folder, which need not be there.
+        sample_bits: of the 16 of a sample, as `images.decoding.decode_stored` has them.
     """
-    model.mkdir(parents=True, exist_ok=True)
-    with work_folder(model, ".export-", abandoned=0.0) as temporary:
-        module = ServingModel(detector, max_detections, info.get("sample_bits", SAMPLE_BITS))
+
+    def __init__(
+        self,
+        detector: Detector,
+        model: Path,
+        max_detections: int = MAX_DETECTIONS,
+        sample_bits: int = SAMPLE_BITS,
+    ) -> None:
+        self._detector, self._model = detector, model
+        self._max_detections, self._sample_bits = max_detections, sample_bits
+        self._graph: ServingGraph | None = None
+
+    def prepare(self) -> None:
+        """Does all that can be done before the weights are known, once."""
+        if self._graph is None:
+            self._model.mkdir(parents=True, exist_ok=True)
+            with work_folder(self._model, _WORK, abandoned=0.0) as temporary:
+                self._graph = self._trace(temporary)
+
+    def write(self, labels: Labels, info: Mapping[str, Any]) -> None:
+        """Writes the artifact: under a temporary name first, then renamed, `model_info.json` last.
+
+        What an earlier run left there under the same names is replaced.
+        """
+        model = self._model
+        self.prepare()
+        assert self._graph is not None
+        with work_folder(model, _WORK, abandoned=0.0) as temporary:
+            self._graph.write(temporary / _UNFINISHED)
+            write_info(temporary / LABELS_FILE, {"labels": list(labels.names), "category_ids": list(labels.ids)})
+            write_info(temporary / FILE_NAME, info)
+            (temporary / CODE).mkdir()
+            (temporary / CODE / _HANDLER).write_bytes(handler_source())
+            for path in (temporary, *temporary.rglob("*")):
+                path.chmod(0o777 if path.is_dir() else 0o666)
+            # Without its model_info.json a model is not whole, so that this goes first and comes last.
+            for name in (FILE_NAME, SAVED_MODEL, CODE, LABELS_FILE):
+                if os.path.lexists(model / name):
+                    (model / name).rename(temporary / f"replaced-{name}")
+            (temporary / _UNFINISHED).rename(model / SAVED_MODEL)
+            for name in (CODE, LABELS_FILE, FILE_NAME):
+                (temporary / name).rename(model / name)
+
+    def _trace(self, temporary: Path) -> ServingGraph:
+        module = ServingModel(self._detector, self._max_detections, self._sample_bits)
         signatures = {"serving_default": module.detect, inference.SIGNATURE: module.detect_encoded}
-        tf.saved_model.save(module, str(temporary / _UNFINISHED), signatures=signatures)
-        write_info(temporary / LABELS_FILE, {"labels": list(labels.names), "category_ids": list(labels.ids)})
-        write_info(temporary / FILE_NAME, info)
-        (temporary / CODE).mkdir()
-        (temporary / CODE / _HANDLER).write_bytes(handler_source())
-        for path in (temporary, *temporary.rglob("*")):
-            path.chmod(0o777 if path.is_dir() else 0o666)
-        # Without its model_info.json a model is not whole, so that this goes first and comes last.
-        for name in (FILE_NAME, SAVED_MODEL, CODE, LABELS_FILE):
-            if os.path.lexists(model / name):
-                (model / name).rename(temporary / f"replaced-{name}")
-        (temporary / _UNFINISHED).rename(model / SAVED_MODEL)
-        for name in (CODE, LABELS_FILE, FILE_NAME):
-            (temporary / name).rename(model / name)
+        return ServingGraph(module, signatures, temporary / _UNFINISHED)

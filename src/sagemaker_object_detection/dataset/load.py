@@ -342,7 +342,8 @@ def _check_decoding(
             todo.append((number, index, path, header))
     if not todo:
         return None, outcomes
-    decoded = DecodedImages(room_for_pixels(max(header.height * header.width for *_, header in todo)))
+    kept = room_for_pixels(max(header.height * header.width for *_, header in todo))
+    decoded = DecodedImages(kept)
     started = time.monotonic()
     logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
     found = check_decoding(
@@ -351,6 +352,7 @@ def _check_decoding(
         stop,
         decoded.keep,
         lambda number, contents, image: looks.see(places[number], contents, image),
+        kept,
     )
     logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
     for (number, index, *_), outcome in zip(todo, found, strict=True):

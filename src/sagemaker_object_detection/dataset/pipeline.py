@@ -7,7 +7,6 @@ that starts at step s sees what the uninterrupted one would have seen.
 
 import logging
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -168,7 +167,7 @@ def training_batches(
     """
     count, batch_size = order.images, order.batch_size
     first = first_step * batch_size
-    read_columns = _column_reader(dataset, "training", base.input_size)
+    read_columns, at_once = _column_reader(dataset, "training", base.input_size)
 
     @_as_written
     def of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -203,7 +202,7 @@ def training_batches(
         return tf.cond(index == _FILLER, filler, lambda: load(index, position))
 
     read = load if high <= batch_size else load_or_fill
-    return _batched(stream.map(read, num_parallel_calls=_workers(), deterministic=True), (high - low) // parts, parts)
+    return _batched(stream.map(read, num_parallel_calls=at_once, deterministic=True), (high - low) // parts, parts)
 
 
 def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, name: str = "validation") -> tf.data.Dataset:
@@ -213,14 +212,14 @@ def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, name:
         name: what the data set is called in the log.
     """
     count = len(dataset.file_names)
-    read_columns = _column_reader(dataset, name)
+    read_columns, at_once = _column_reader(dataset, name)
 
     @_as_written
     def load(index: tf.Tensor) -> Batch:
         image, boxes, classes = read_columns(index)
         return _example(*to_network_input(image, base), boxes, classes, index, base, dataset)
 
-    images = tf.data.Dataset.range(count).map(load, num_parallel_calls=_workers(), deterministic=True)
+    images = tf.data.Dataset.range(count).map(load, num_parallel_calls=at_once, deterministic=True)
     filler = tf.data.Dataset.from_tensors(_filler(base, dataset, tf.float32))
     filled = images.concatenate(filler.repeat(-count % batch_size))
     return _batched(filled, batch_size)
@@ -228,9 +227,10 @@ def evaluation_batches(dataset: Dataset, base: BaseModel, batch_size: int, name:
 
 def _column_reader(
     dataset: Dataset, split: str, input_size: int | None = None
-) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+) -> tuple[Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]], int]:
     """Index -> image uint8 [H, W, 3], boxes float32 [n, 4], classes int32 [n] of one image, its ignored regions among
-    them with class _REGION. The data set is captured as tensors, so shared by all calls and never part of the graph."""
+    them with class _REGION. The data set is captured as tensors, so shared by all calls and never part of the graph.
+    Also how many images may be read at a time."""
     images = ImageReader(dataset, input_size)
     count, kept, megabytes = len(dataset.file_names), images.kept, images.kept_bytes / 2**20
     rest = "" if kept == count else "; the others are decoded in every epoch"
@@ -242,7 +242,7 @@ def _column_reader(
         start, stop = offsets[index], offsets[index + 1]
         return images(index), boxes[start:stop], classes[start:stop]
 
-    return read
+    return read, images.at_once()
 
 
 def _with_regions(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -309,11 +309,6 @@ def _batched(examples: tf.data.Dataset, batch_size: int, parts: int = 1) -> tf.d
     # Every buffer here has a fixed size; tuning them at run time would make the memory of a job hard to foretell.
     options.autotune.enabled = False
     return batches.map(_as_written(Batch.without_padding)).prefetch(ready).with_options(options)
-
-
-def _workers() -> int:
-    """Images that are read at once."""
-    return len(os.sched_getaffinity(0))
 
 
 def prefetched(batches: tf.data.Dataset) -> tf.data.Dataset:

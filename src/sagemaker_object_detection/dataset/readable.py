@@ -5,13 +5,21 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.errors import JobError, PlatformError, UserError
 from sagemaker_object_detection.files.regular import SpecialFileError
 from sagemaker_object_detection.images.decoding import check_decoding
-from sagemaker_object_detection.images.headers import Header, UnusableImageError, read_headers
+from sagemaker_object_detection.images.headers import (
+    BYTES_PER_PIXEL,
+    NO_ROOM,
+    Header,
+    UnusableImageError,
+    read_headers,
+    without_room,
+)
 from sagemaker_object_detection.sentences import quoted
 
 _READ_ERRORS = (
@@ -26,6 +34,8 @@ _READ_ERRORS = (
     tf.errors.UnknownError,
 )
 _USERS_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, SpecialFileError)
+_OF_HOST = "device:CPU"
+"""In an error where memory ran out: the machine's memory, and not a GPU's."""
 _AT_ONCE = 64
 _AGAIN = "Start the job again."
 
@@ -47,7 +57,8 @@ def readable(
             are known.
 
     Raises:
-        UserError: a file is gone, unreadable, damaged, or another image than was checked; it is named.
+        UserError: a file is gone, unreadable, damaged, or another image than was checked; it is named. Or: memory
+            has no room for what is decoded at a time; the largest is named.
         PlatformError: the channel is gone, or its storage fails.
         Anything else that iterating raises, as it is: also an error of reading for which no file is to blame.
     """
@@ -57,6 +68,10 @@ def readable(
             batch = next(iterator)
         except StopIteration:
             return
+        except tf.errors.ResourceExhaustedError as error:
+            if _OF_HOST in str(error):
+                raise _without_room(dataset) from error
+            raise
         except _READ_ERRORS as error:
             told = _explanation(error, dataset, [int(index) for index in upcoming(number)])
             if told is None:
@@ -64,6 +79,16 @@ def readable(
             raise told from error
         yield batch
         del batch  # else it would stay in memory while the next one is made
+
+
+def _without_room(dataset: Dataset) -> UserError:
+    largest = int(dataset.sizes.astype(np.int64).prod(axis=1).argmax())
+    height, width = dataset.sizes[largest].tolist()
+    problem = without_room(width, height, int(BYTES_PER_PIXEL * height * width))
+    return UserError(
+        "memory has no room for the images that are read at a time. The largest: "
+        f"image {quoted(dataset.file_names[largest])} in {dataset.images} {problem}"
+    )
 
 
 def _explanation(error: Exception, dataset: Dataset, first: list[int]) -> JobError | None:
@@ -103,7 +128,9 @@ def _changed(dataset: Dataset, order: list[int]) -> Iterator[tuple[int, Unusable
         whole = {index: header for index, header in zip(indices, found, strict=True) if isinstance(header, Header)}
         decoded = check_decoding([dataset.path(index) for index in whole], list(whole.values()))
         problems = dict(zip(indices, found, strict=True)) | dict(zip(whole, decoded, strict=True))
-        yield from ((index, each) for index, each in problems.items() if isinstance(each, UnusableImageError))
+        for index, each in problems.items():
+            if isinstance(each, UnusableImageError) and each.kind != NO_ROOM:
+                yield index, each
 
 
 def _problem(dataset: Dataset, index: int, header: Header | UnusableImageError) -> Header | UnusableImageError:

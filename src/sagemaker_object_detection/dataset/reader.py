@@ -1,5 +1,6 @@
 """Reads the images of a data set as pixels, of which `images/decoded.py` keeps as many as memory has room for."""
 
+import logging
 import os
 
 import numpy as np
@@ -15,6 +16,14 @@ from sagemaker_object_detection.images.decoded import (
     may_be_halved,
 )
 from sagemaker_object_detection.images.decoding import MAX_HALVINGS, decode
+from sagemaker_object_detection.images.headers import BYTES_PER_PIXEL, COEFFICIENT_BYTES
+from sagemaker_object_detection.job.memory import room_to_compute
+
+log = logging.getLogger(__name__)
+
+SHARE = 1 / 2
+"""Of the memory that TensorFlow may fill: how much of it the images fill that are read at a time. The network has the
+rest."""
 
 
 class ImageReader:
@@ -34,6 +43,7 @@ class ImageReader:
             for number in range(1, MAX_HALVINGS + 1):
                 halvings[jpeg & (dataset.sizes.min(axis=1) >= 2**number * KEPT_SIDES * input_size)] = number
         in_bytes = 3 * halved(dataset.sizes, halvings[:, np.newaxis]).astype(np.int64).prod(axis=1)
+        self._bytes = _decoding_bytes(dataset.sizes, halvings)
         self._sample_bits = dataset.sample_bits
         self._decoded = dataset.decoded or DecodedImages(0)
         paths = [dataset.images / file for file in files]
@@ -49,6 +59,22 @@ class ImageReader:
             self._halvings = tf.constant(halvings)
             self._keys = tf.constant(keys)
             self._kept = tf.constant(kept)
+
+    def at_once(self) -> int:
+        """How many images may be read at a time: as there are cores, or fewer where memory has no room for the largest
+        so often."""
+        cores, room, needed = len(os.sched_getaffinity(0)), room_to_compute(), int(self._bytes.max())
+        fewer = max(1, int(SHARE * room) // needed)
+        if fewer < cores:
+            log.warning(
+                "Images are read %d at a time, not %d, which is slower: of the %.0f MB of memory for all that is "
+                "computed the largest may take %.0f MB.",
+                fewer,
+                cores,
+                room / 1e6,
+                needed / 1e6,
+            )
+        return min(fewer, cores)
 
     def __call__(self, index: tf.Tensor) -> tf.Tensor:
         """What goes wrong here is a tf.errors.OpError in the middle of training: `readable` names the file."""
@@ -85,3 +111,10 @@ class ImageReader:
         same = tf.debugging.assert_equal(tf.shape(image)[:2], expected, "not the image that was checked")
         with tf.control_dependencies([same]):
             return tf.identity(image)
+
+
+def _decoding_bytes(sizes: np.ndarray, halvings: np.ndarray) -> np.ndarray:
+    """What each image takes on its way to the network's input at most: int64 [N], for int32 [N, 2] and [N]."""
+    stored, decoded = (sides.astype(np.int64).prod(axis=1) for sides in (sizes, halved(sizes, halvings[:, np.newaxis])))
+    needed: np.ndarray = np.maximum(BYTES_PER_PIXEL * decoded, COEFFICIENT_BYTES * stored).astype(np.int64)
+    return needed

@@ -20,7 +20,7 @@ from sagemaker_object_detection.devices.driver import (
 )
 from sagemaker_object_detection.devices.gpu_probe import probe_gpus
 from sagemaker_object_detection.errors import PlatformError
-from sagemaker_object_detection.job.memory import memory_limit, shared_memory
+from sagemaker_object_detection.job.memory import limit_tensorflow, memory_limit, shared_memory
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ too few for four of them (NVIDIA/nccl#342, #525)."""
 
 
 def prepare_devices(stop: StopSignal = NEVER, doing: str = "Training") -> tuple[int, int] | None:
-    """Turns memory growth on, and logs on what is computed in one line.
+    """Bounds what TensorFlow takes of the machine's memory, lets that of a GPU grow, and logs on what is computed.
 
     Args:
         stop: once it is requested nothing is waited for.
@@ -43,6 +43,7 @@ def prepare_devices(stop: StopSignal = NEVER, doing: str = "Training") -> tuple[
     Raises:
         PlatformError: the machine has a GPU that TensorFlow does not see, or cannot compute on.
     """
+    limit_tensorflow()
     gpus, tensorflow = tf.config.list_physical_devices("GPU"), tensorflow_build()
     if not gpus:
         log.info("%s on the CPU: %s.", doing, why_no_gpu(tensorflow))
@@ -58,11 +59,12 @@ def prepare_devices(stop: StopSignal = NEVER, doing: str = "Training") -> tuple[
 
 
 def prepare_to_answer() -> bool:
-    """Turns memory growth on. A GPU that cannot be used costs a warning, and is hidden: the CPU answers as well.
+    """As `prepare_devices`, but a GPU that cannot be used costs a warning, and is hidden: the CPU answers as well.
 
     Returns:
         Whether a GPU answers.
     """
+    limit_tensorflow()
     gpus = tf.config.list_physical_devices("GPU")
     try:
         if gpus:
@@ -78,7 +80,9 @@ def prepare_to_answer() -> bool:
 
 
 def use_the_cpu() -> None:
-    """Hides every GPU from TensorFlow, for what needs none: it may not work. Called before anything is computed."""
+    """Hides every GPU from TensorFlow, for what needs none: it may not work. Bounds the memory as well. Called before
+    anything is computed."""
+    limit_tensorflow()
     if tf.config.list_physical_devices("GPU"):
         tf.config.set_visible_devices([], "GPU")
 

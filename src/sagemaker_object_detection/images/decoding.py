@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,17 @@ from sagemaker_object_detection.images.headers import (
     check_effort,
     undecodable,
     unreadable,
+    without_room,
 )
 from sagemaker_object_detection.images.signatures import PNG_SIGNATURE
+from sagemaker_object_detection.job.memory import room_to_compute
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 
 logger = logging.getLogger(__name__)
 
+SHARE = 3 / 4
+"""Of the memory that TensorFlow may fill: how much of it images fill that are checked at a time. Its allocator keeps
+what it has taken, in blocks of the sizes that were asked for first."""
 SLOW_SECONDS = 10.0
 """An image that takes longer to decode is named while it does."""
 MAX_HALVINGS = 3
@@ -172,21 +177,33 @@ def check_decoding(
     stop: StopSignal = NEVER,
     keep: Callable[[Path, tf.Tensor], None] = lambda path, image: None,
     see: Callable[[int, bytes, tf.Tensor], None] = lambda index, contents, image: None,
+    kept: int = 0,
 ) -> list[UnusableImageError | Pixels]:
-    """Decode every file once, as training will, on all cores: what its pixels are like, or what is wrong with it.
+    """Decode every file once, as training will: what its pixels are like, or what is wrong with it. As many at a time
+    as there are cores, and as memory has room for.
 
     Args:
         keep: is handed the pixels of every good image that no EXIF orientation turns, uint8 [H, W, 3], by all threads;
             not of images of 16 bits, whose pixels depend on what the others use.
         see: is handed the number of every good image, the bytes of its file, and its pixels as stored, likewise.
+        kept: bytes of the free memory that are left to `keep`.
 
     Raises:
         StoppedError: `stop` was requested.
     """
 
+    room = _Room(int(SHARE * (room_to_compute() - kept)))
+
     def examined(index: int) -> UnusableImageError | Pixels:
-        stop.check()
         header = headers[index]
+        # What is too much by the estimate, and what in fact was, is tried alone.
+        for size in sorted({min(header.decoding_bytes, room.size), room.size}):
+            with room.taken(size), suppress(MemoryError, tf.errors.ResourceExhaustedError):
+                return decoded(index, header)
+        return without_room(header.width, header.height, header.decoding_bytes)
+
+    def decoded(index: int, header: Header) -> UnusableImageError | Pixels:
+        stop.check()
         try:
             contents = paths[index].read_bytes()
             check_effort(contents)
@@ -196,6 +213,8 @@ def check_decoding(
             return error
         except OSError as error:
             return unreadable(error)
+        except tf.errors.ResourceExhaustedError:
+            raise
         except (tf.errors.OpError, ValueError):
             return undecodable()
         if tuple(image.shape[:2]) != header.stored:
@@ -207,6 +226,27 @@ def check_decoding(
 
     with _SlowImages() as slow, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(examined, range(len(paths))))
+
+
+class _Room:
+    """Memory for what is decoded at a time, in bytes. What would be too much together waits for its turn."""
+
+    def __init__(self, size: int) -> None:
+        self.size = max(1, size)
+        self._left = self.size
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: size <= self._left)
+            self._left -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += size
+                self._changed.notify_all()
 
 
 class _SlowImages:

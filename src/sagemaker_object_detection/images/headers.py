@@ -23,20 +23,27 @@ from sagemaker_object_detection.images.walk import (
     read_frame,
     segments,
 )
+from sagemaker_object_detection.job.memory import room_to_compute
 
-BYTES_PER_PIXEL = 28.5
+BYTES_PER_PIXEL = 29.5
 """Measured, what a pixel takes on its way to the network's input at most (a transparent image, or one of 16 bits a
-sample); it is 23 for a photograph that has to be turned, and 6 where a JPEG is only decoded."""
+sample); it is 23 for a photograph that has to be turned, and 16 for one that has not."""
+DECODED_BYTES_PER_PIXEL = 11.5
+"""Likewise, where an opaque image of 8 bits is only decoded: 11.2 of a progressive JPEG in CMYK, whose coefficients are
+kept, 9.4 in colours and 3.4 of a baseline JPEG."""
+COEFFICIENT_BYTES = 8.5
+"""Likewise, of a pixel that is stored, where a progressive JPEG is decoded at an eighth of its size."""
 
 SAMPLE_BITS = 16
 """Of the samples of a PNG of 16 bits, as long as it is not known how many of them the data uses."""
 DAMAGED, EMPTY, OTHER_FORMAT = "damaged images", "empty image files", "images of other formats"
 TOO_LARGE, TOO_LONG = "too large images", "images that take too long to decode"
 """What kind of problem an image beyond the limits of images/walk.py is."""
+NO_ROOM = "images that memory has no room for"
 MISSING = "missing images"
 UNREADABLE = "unreadable images"
 UNUSABLE = frozenset((DAMAGED, EMPTY, MISSING, OTHER_FORMAT, TOO_LARGE, TOO_LONG))
-"""Kinds of problems of files that stay as they are, however often one tries: not UNREADABLE, which may pass."""
+"""Kinds of problems of files that stay as they are, however often one tries: not UNREADABLE or NO_ROOM."""
 _MAX_WORKERS = 32
 _APP1 = 0xE1
 _EXIF = b"Exif\0\0"
@@ -89,6 +96,17 @@ class Header:
     @property
     def stored(self) -> tuple[int, int]:
         return self.height, self.width
+
+    @property
+    def decoding_bytes(self) -> int:
+        """Of memory, that the check of its pixels takes at most."""
+        each = BYTES_PER_PIXEL if self.deep or self.has_transparency else DECODED_BYTES_PER_PIXEL
+        return int(each * self.height * self.width) + 2 * self.file_size
+
+    @property
+    def answering_bytes(self) -> int:
+        """Likewise, on its way to the network's input at its full size."""
+        return int(BYTES_PER_PIXEL * self.height * self.width) + 2 * self.file_size
 
     @property
     def turned(self) -> tuple[int, int]:
@@ -231,6 +249,15 @@ def _png_header(file: BinaryIO, file_size: int) -> _Found:
 def undecodable() -> UnusableImageError:
     """A file whose header is good, but not its pixels, as a sentence."""
     return UnusableImageError(DAMAGED, "cannot be decoded: the file is cut short or damaged. Replace it.")
+
+
+def without_room(width: int, height: int, needed: int) -> UnusableImageError:
+    """A file that this machine cannot decode, as a sentence; bytes."""
+    return UnusableImageError(
+        NO_ROOM,
+        f"is {width} wide and {height} high, and memory has no room to decode it: it may take {needed / 1e6:,.0f} MB, "
+        f"of {room_to_compute() / 1e6:,.0f} MB for all that is computed. Shrink it, or use a machine with more memory.",
+    )
 
 
 def unreadable(error: OSError) -> UnusableImageError:

@@ -14,8 +14,8 @@ from typing import BinaryIO, Iterator, NamedTuple  # noqa: UP035 (Python 3.8)
 
 MAX_PIXELS = 2**26
 """Larger images are refused: a small file can claim any size ("decompression bomb"). At BYTES_PER_PIXEL the largest
-takes 1.9 GB, on every core at once, and no training instance of SageMaker has less than 2 GB for each of its cores. The
-largest full-frame cameras make 61 million pixels."""
+takes 2 GB; where memory has no room for one on every core, fewer are decoded at once. The largest full-frame cameras
+make 61 million pixels."""
 MAX_SIDE = 10**6
 """What libpng takes, and so TensorFlow."""
 MAX_PARTS = 4096

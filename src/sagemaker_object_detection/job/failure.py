@@ -77,8 +77,12 @@ def _blame(error: BaseException) -> type[JobError]:
     return PlatformError if _advice(error) else AlgorithmError
 
 
+_OUT_OF_MEMORY = "OOM when allocating"
+"""How TensorFlow says it."""
+
+
 def _advice(error: BaseException) -> str | None:
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY in str(error):
         return "the machine's memory is full: choose an instance type with more"
     # What Python's tempfile says where every folder it knows is read-only.
     if isinstance(error, FileNotFoundError) and "No usable temporary directory" in str(error):

@@ -12,6 +12,28 @@ _CGROUPS = (
 )
 """Of a container, version 2 and 1: folder, bytes it may take (2**63 or "max" where there is no limit), and takes."""
 
+_TENSORFLOWS_LIMIT = "TF_MKL_ALLOC_MAX_BYTES"
+"""What TensorFlow's allocator on CPUs with oneDNN goes by. Else it knows the machine's memory alone, not a container's
+limit, and the system kills the process where there would have been an error that names what did not fit. What it has
+once taken it keeps, for what it computes next."""
+_BESIDE = 500_000_000
+"""Bytes for what TensorFlow does not allocate so: Python, its own code, graphs."""
+
+
+def limit_tensorflow() -> None:
+    """Bounds what TensorFlow may allocate by what is free now. It must be called before anything is computed."""
+    os.environ.setdefault(_TENSORFLOWS_LIMIT, str(_within(available_memory())))
+
+
+def room_to_compute() -> int:
+    """Bytes that TensorFlow may allocate, what it has already included."""
+    text = os.environ.get(_TENSORFLOWS_LIMIT, "")
+    return int(text) if text.isdigit() else _within(available_memory())
+
+
+def _within(free: int) -> int:
+    return max(free // 2, free * 9 // 10 - _BESIDE)
+
 
 def memory_limit() -> int:
     """Bytes that all processes of this container may take: the machine's, or fewer."""

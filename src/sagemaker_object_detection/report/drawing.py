@@ -179,7 +179,7 @@ def _label_size(text: str, font: _Font) -> tuple[int, int]:
 
 def _fitting(text: str, font: _Font, width: int) -> str:
     """The text in one line, or as much of its start as the picture is wide enough for."""
-    pieces = drawable(" ".join(text.split()))
+    pieces = drawable(" ".join(text[:width].split()))  # of which each takes a pixel; Pillow refuses a million
     if _label_size("".join(pieces), font)[0] <= width:
         return "".join(pieces)
     starts = ["".join(pieces[:end]) + _CUT for end in range(len(pieces))]

@@ -21,6 +21,7 @@ from sagemaker_object_detection.images.headers import (
     read_headers,
     undecodable,
     unreadable,
+    without_room,
 )
 from sagemaker_object_detection.report.drawing import Mark, colour_of, draw
 from sagemaker_object_detection.sentences import shortlist
@@ -28,7 +29,7 @@ from sagemaker_object_detection.serving.coco_results import array_lines, coco_re
 from sagemaker_object_detection.serving.image_files import ImageFile, find_images
 from sagemaker_object_detection.serving.predictor import Predictor
 from sagemaker_object_detection.serving.published import find_model
-from sagemaker_object_detection.serving.queue import DamagedImageError
+from sagemaker_object_detection.serving.queue import DamagedImageError, NoRoomError
 from sagemaker_object_detection.serving.whole_files import whole_file, writing
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ def _answers(
         try:
             if isinstance(header, UnusableImageError):
                 raise header
-            contents, outputs = _answer(predictor, file)
+            contents, outputs = _answer(predictor, file, header)
         except UnusableImageError as error:
             failed(_sentence(file, error))
             yield error
@@ -179,7 +180,7 @@ def _answers(
         )
 
 
-def _answer(predictor: Predictor, file: ImageFile) -> tuple[bytes, dict[str, Any]]:
+def _answer(predictor: Predictor, file: ImageFile, header: Header) -> tuple[bytes, dict[str, Any]]:
     """The file's contents and the model's outputs. Raises UnusableImageError where there are none."""
     try:
         contents = file.path.read_bytes()
@@ -189,6 +190,8 @@ def _answer(predictor: Predictor, file: ImageFile) -> tuple[bytes, dict[str, Any
         raise unreadable(error) from error
     except DamagedImageError as error:
         raise undecodable() from error
+    except NoRoomError as error:
+        raise without_room(header.width, header.height, header.answering_bytes) from error
     return contents, outputs
 
 

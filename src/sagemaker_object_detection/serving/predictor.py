@@ -16,7 +16,7 @@ from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.images.headers import SAMPLE_BITS
 from sagemaker_object_detection.sentences import printable
 from sagemaker_object_detection.serving.published import find_model, load_published
-from sagemaker_object_detection.serving.queue import DamagedImageError, Outputs
+from sagemaker_object_detection.serving.queue import DamagedImageError, NoRoomError, Outputs
 from sagemaker_object_detection.weights.checkpoint_index import judge_checkpoint
 
 _VARIABLES = "variables/variables"
@@ -62,11 +62,14 @@ class Predictor:
 
         Raises:
             DamagedImageError: one of them cannot be decoded.
+            NoRoomError: memory has no room for all of them.
         """
         try:
             outputs = self._detect(tf.constant(list(images)))
         except tf.errors.InvalidArgumentError as error:
             raise DamagedImageError(first_line(error)) from error
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            raise NoRoomError(first_line(error)) from error
         return _rows(outputs, len(images))
 
     def pixels(self, images: Sequence[np.ndarray]) -> list[Outputs]:

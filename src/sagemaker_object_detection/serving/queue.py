@@ -31,6 +31,10 @@ class DamagedImageError(Exception):
     """An image of a batch cannot be decoded."""
 
 
+class NoRoomError(Exception):
+    """Memory has no room for a batch."""
+
+
 Detect = Callable[[Sequence[Any]], list[Outputs]]
 """A model: images, of the one kind it takes -> the outputs of each. Raises DamagedImageError where one cannot be
 decoded."""
@@ -155,5 +159,7 @@ class BatchQueue:
 def _told(error: Exception) -> RequestError:
     if isinstance(error, DamagedImageError):
         return RequestError(400, "the image cannot be decoded: it is cut short or damaged; send the whole file")
+    if isinstance(error, NoRoomError):
+        return RequestError(503, "memory has no room to decode the image: shrink it, or give the server more memory")
     log.error("The model failed on an image.", exc_info=error)
     return RequestError(500, f"the model failed on this image ({type(error).__name__}: {first_line(error)})")

@@ -119,7 +119,10 @@ class UserHandler:
         try:
             if time.monotonic() > since + PATIENCE:
                 raise RequestError(503, f"busy: the request waited for more than {PATIENCE:.0f} seconds; try again")
-            process = self._idle.get()
+            try:
+                process = self._idle.get(timeout=max(0.0, since + PATIENCE - time.monotonic()))
+            except queue.Empty:
+                raise RequestError(503, f"{self._script.path.name} is being started again; try again") from None
             if process is None:
                 raise _stopping()
             answer = self._asked(process, body, fields, since + ANSWER_SECONDS)
@@ -167,8 +170,13 @@ class UserHandler:
         with self._lock:
             self._processes.discard(process)
         if not self._closed:
-            # Its import's outcome is the first that the next request hears of it.
-            self._idle.put(self._started())
+            threading.Thread(target=self._restart, name="restart", daemon=True).start()
+
+    def _restart(self) -> None:
+        """While a process imports the script the others answer. If it cannot, its first request is told."""
+        process = self._started()
+        process.imported()
+        self._idle.put(process)
 
 
 def _stopping() -> RequestError:
@@ -188,21 +196,20 @@ class _Process:
         self._process.start()
         theirs.close()  # so that the pipe ends with the process
         self._imported = False
+        self._failure: Failure | None = None
 
     def imported(self) -> Failure | None:
         """Waits for the script's import, once."""
-        if self._imported:
-            return None
-        try:
-            failure: Failure | None
-            if self._pipe.poll(_START_SECONDS):
-                failure = self._pipe.recv()
-            else:
-                failure = Failure(f"was not imported within {_START_SECONDS:.0f} seconds", "")
-        except (EOFError, OSError):
-            failure = Failure("ended its process while it was imported", "")
-        self._imported = failure is None
-        return failure
+        if not self._imported:
+            try:
+                if self._pipe.poll(_START_SECONDS):
+                    self._failure = self._pipe.recv()
+                else:
+                    self._failure = Failure(f"was not imported within {_START_SECONDS:.0f} seconds", "")
+            except (EOFError, OSError):
+                self._failure = Failure("ended its process while it was imported", "")
+            self._imported = True
+        return self._failure
 
     def send(self, body: bytes, fields: dict[str, Any]) -> None:
         if failure := self.imported():
