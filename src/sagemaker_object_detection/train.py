@@ -106,7 +106,7 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     checkpoints = Checkpoints(
         job.checkpoints if replicas.is_chief else None,
         identity(hyperparameters, start.base, start.fingerprint, data, validation, best.objective, policy),
-        formerly(start.former_fingerprint),
+        formerly(start.former_fingerprint, data, validation),
     )
     with replicas.blamed(), checkpoints:
         state = find_state(checkpoints, best, detector, replicas)

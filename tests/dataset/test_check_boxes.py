@@ -84,7 +84,7 @@ def test_so_many_invalid_boxes_are_not_left_out_and_that_is_not_offered():
 def test_box_that_is_there_twice_is_trained_on_once():
     table = table_of([CORNERS, BOTH, CORNERS, CORNERS], categories=[0, 0, 0, 1])
     boxes, problems, warnings = check_boxes(table, table.image_sizes, "xyxy", lenient=False)
-    assert (boxes.rows.tolist(), boxes.repeated, problems) == ([0, 1, 3], 1, [])
+    assert (boxes.rows.tolist(), boxes.repeated.tolist(), problems) == ([0, 1, 2, 3], [False, False, True, False], [])
     place = "training annotations[{}], image 'a.jpg': bbox [60, 60, 90, 90]"
     assert warnings == [
         "training: 1 of 4 boxes are there already, with the same class, and are trained on once. First: "

@@ -1,3 +1,4 @@
+import copy
 import errno
 import hashlib
 import json
@@ -887,7 +888,61 @@ def test_the_fingerprint_without_regions_to_ignore_is_that_of_earlier_versions(t
     for name in ("sizes", "orientations", "offsets", "boxes", "classes"):
         column = getattr(data, name)
         digest.update(f"{name} {column.dtype.str} {column.shape}".encode() + column.tobytes())
-    assert data.fingerprint == digest.hexdigest()
+    assert (data.fingerprint, data.former_fingerprint) == (digest.hexdigest(), None)
+
+
+def test_the_former_fingerprint_takes_regions_and_repeated_boxes_for_objects(tmp_path: Path) -> None:
+    """Version 0.1.0 did, and its jobs go on."""
+    plain = copy.deepcopy(GOOD)
+    plain["annotations"].append(plain["annotations"][0])
+    plain["annotations"][1]["iscrowd"] = 1
+    alone = copy.deepcopy(GOOD)
+    del alone["annotations"][1]
+    data = load(write_channel(tmp_path / "training", plain)).training
+    without = load(write_channel(tmp_path / "without" / "training", alone)).training
+    assert len(data.boxes) == len(without.boxes)
+    assert data.former_fingerprint not in (None, data.fingerprint)
+    for key in ("iscrowd", "unread_key"):
+        plain["annotations"][1] = {**plain["annotations"][1], "iscrowd": 0, key: 1}
+        same = load(write_channel(tmp_path / key / "training", plain)).training
+        assert same.former_fingerprint == data.former_fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (("annotations.0.bbox", [4, 6, 60, 41]), "objects"),
+        (("categories.0.name", "hound"), "classes"),
+        (("annotations.1.iscrowd", 1), "objects, regions to ignore"),
+    ],
+)
+def test_what_differs_between_two_data_sets_is_a_fact_of_its_own(tmp_path: Path, change: Any, part: str) -> None:
+    before = load(write_channel(tmp_path / "one" / "training")).training.facts
+    after = load(write_channel(tmp_path / "two" / "training", changed(*change))).training.facts
+    assert ", ".join(name for name in before if before[name] != after[name]) == part
+
+
+def test_split_by_image_holds_out_what_it_did_before_there_were_regions(tmp_path: Path) -> None:
+    content = copy.deepcopy(GOOD)
+    names = [f"{number}.jpg" for number in range(10)]
+    content["images"] = [
+        {"file_name": name, "id": number, "height": 48, "width": 64} for number, name in enumerate(names)
+    ]
+    content["annotations"] = [
+        {"image_id": number, "bbox": [4, 6, 30 + number, 40], "category_id": 7} for number in range(10)
+    ]
+    folder = write_channel(tmp_path / "training", content)
+    for number, name in enumerate(names):
+        picture(64, 48, seed=number).save(folder / "images" / name)
+    before = load(folder, split_by="image", validation_split_ratio=0.3).validation
+    for number in range(0, 10, 2):
+        content["annotations"][number]["iscrowd"] = 1
+    (folder / "annotations.json").write_text(json.dumps(content))
+    after = load(folder, split_by="image", validation_split_ratio=0.3).validation
+    assert before is not None
+    assert after is not None
+    assert after.file_names == before.file_names
+    assert after.former_fingerprint == before.fingerprint
 
 
 def test_a_report_folder_that_cannot_be_written_does_not_hide_the_error(

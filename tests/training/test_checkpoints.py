@@ -291,8 +291,8 @@ JOB: dict[str, Any] = {
     "hyperparameters": read({}),
     "base": DEFAULT_MODEL,
     "start": "weights",
-    "training": SimpleNamespace(fingerprint="images"),
-    "validation": SimpleNamespace(fingerprint="other images"),
+    "training": SimpleNamespace(fingerprint="images", former_fingerprint=None, facts={"objects": "3 (a)"}),
+    "validation": SimpleNamespace(fingerprint="other images", former_fingerprint=None, facts={"objects": "2 (b)"}),
     "objective": Objective("mAP", True),
     "number_format": "float32",
 }
@@ -304,8 +304,14 @@ JOB: dict[str, Any] = {
         ({"hyperparameters": read({"seed": "1"})}, "seed"),
         ({"base": TINY}, "the base model"),
         ({"start": "changed"}, "the fingerprint of the starting weights"),
-        ({"training": SimpleNamespace(fingerprint="changed")}, "the fingerprint of the training data"),
-        ({"validation": SimpleNamespace(fingerprint="changed")}, "the fingerprint of the validation data"),
+        (
+            {"training": SimpleNamespace(fingerprint="changed", facts={"objects": "3 (a)"})},
+            "the fingerprint of the training data",
+        ),
+        (
+            {"validation": SimpleNamespace(fingerprint="changed", facts={"objects": "2 (b)"})},
+            "the fingerprint of the validation data",
+        ),
         ({"validation": None}, "the fingerprint of the validation data"),
         ({"objective": Objective("mAP_50", True)}, "the objective"),
         ({"number_format": "mixed_float16"}, "the number format"),
@@ -313,7 +319,7 @@ JOB: dict[str, Any] = {
 )
 def test_what_a_checkpoint_depends_on_makes_another_job(change, name):
     before, after = identity(**JOB), identity(**{**JOB, **change})
-    assert {key for key in before if before[key] != after[key]} == {name}
+    assert {key for key in before if key in after and before[key] != after[key]} == {name}
 
 
 def test_checkpoint_that_names_the_same_weights_in_other_words_is_this_jobs(tmp_path):
@@ -321,11 +327,36 @@ def test_checkpoint_that_names_the_same_weights_in_other_words_is_this_jobs(tmp_
     (tmp_path / "old").mkdir()
     with opened(tmp_path / "old", identity(**{**JOB, "start": "0123456789abcdef, of the index"})) as checkpoints:
         checkpoints.save(checkpoint())
-    former = formerly("0123456789abcdef, of the index")
+    data = (JOB["training"], None)
+    former = formerly("0123456789abcdef, of the index", *data)
     assert Checkpoints(tmp_path / "old", identity(**JOB), former).newest(DETECTOR) is not None
-    for other in (formerly("another"), formerly(None)):
+    for other in (formerly("another", *data), formerly(None, *data)):
         with pytest.raises(UserError, match="the fingerprint of the starting weights was 0123456789abcdef and is weig"):
             Checkpoints(tmp_path / "old", identity(**JOB), other).newest(DETECTOR)
+
+
+def test_checkpoint_of_a_version_that_read_the_data_otherwise_is_this_jobs_and_that_is_told(tmp_path, caplog):
+    """Version 0.1.0 took regions to ignore for objects."""
+    before = {name: text for name, text in identity(**JOB).items() if not name.startswith("in the")}
+    with opened(tmp_path, before) as checkpoints:
+        checkpoints.save(checkpoint())
+    facts = {"objects": "2 (c)"}
+    data = SimpleNamespace(fingerprint="without regions", former_fingerprint="images", facts=facts)
+    now = {**JOB, "training": data}
+    former = formerly(None, data, JOB["validation"])
+    assert Checkpoints(tmp_path, identity(**now), former).newest(DETECTOR) is not None
+    assert caplog.messages[0].startswith("The checkpoint is of an earlier version, which read the same files in ano")
+    with pytest.raises(UserError, match="If neither annotations nor images were changed, this version holds out other"):
+        Checkpoints(tmp_path, identity(**now)).newest(DETECTOR)
+
+
+def test_part_of_the_data_that_differs_is_named(tmp_path):
+    with opened(tmp_path, identity(**JOB)) as checkpoints:
+        checkpoints.save(checkpoint())
+    now = {**JOB, "training": SimpleNamespace(fingerprint="changed", facts={"objects": "4 (c)", "classes": "2 (d)"})}
+    with pytest.raises(UserError, match=r"in the training data, objects was 3 \(a\) and is 4 \(c\)") as raised:
+        Checkpoints(tmp_path, identity(**now)).newest(DETECTOR)
+    assert "If neither" not in str(raised.value)
 
 
 def test_first_second_tells_foreign_checkpoints_and_an_unwritable_folder(tmp_path, monkeypatch):

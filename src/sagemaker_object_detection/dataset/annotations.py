@@ -46,10 +46,12 @@ class Dataset:
     [N, 2], height and width as displayed, after any EXIF turn. orientations: uint8 [N], EXIF orientation to apply when
     decoding, 1 for none. offsets: int64 [N + 1]; the boxes of image i are rows offsets[i] to offsets[i + 1]. boxes:
     float32 [M, 4], ymin xmin ymax xmax, normalised. classes: int32 [M], 0-based. fingerprint: changes when any of this,
-    or the size of an image file, changes; not with the folder. decoded: where the checks left the pixels of images.
-    renamed: the files, below the folder, of those names that are not their paths. ignored: the regions that are no
-    objects, None if there are none. sample_bits: how many bits the samples of images of 16 bits use, in all channels
-    together.
+    or the size of an image file, changes; not with the folder. former_fingerprint: what version 0.1.0 said of the same
+    files, which took ignored regions for objects, repeated boxes for several and knew nothing of 16 bits; None if it
+    said the same. facts: what the fingerprint is of, each in a few characters that change with it. decoded: where the
+    checks left the pixels of images. renamed: the files, below the folder, of those names that are not their paths.
+    ignored: the regions that are no objects, None if there are none. sample_bits: how many bits the samples of images
+    of 16 bits use, in all channels together.
     """
 
     images: Path
@@ -61,6 +63,8 @@ class Dataset:
     classes: np.ndarray
     labels: Labels
     fingerprint: str
+    former_fingerprint: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
     decoded: "DecodedImages | None" = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     ignored: IgnoredRegions | None = None

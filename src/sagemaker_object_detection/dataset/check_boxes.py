@@ -45,15 +45,15 @@ _FACTORS = np.array([0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9, 0x14D049BB133111EB,
 
 @dataclass(frozen=True, eq=False)
 class CheckedBoxes:
-    """Boxes that may be trained on. rows: int64 [m], index into the table's boxes. boxes: float32 [m, 4], ymin xmin
-    ymax xmax, normalised. clipped, dropped, repeated: how many were clipped to their image, left out on request, or
-    left out because the same box is there already. conventions: how the boxes are read, and how well that fits."""
+    """Valid boxes. rows: int64 [m], index into the table's boxes. boxes: float32 [m, 4], ymin xmin ymax xmax,
+    normalised. repeated: bool [m], those that are there already, which nothing learns from. clipped, dropped: how many
+    were clipped to their image, or left out on request. conventions: how the boxes are read, and how well that fits."""
 
     rows: np.ndarray
     boxes: np.ndarray
+    repeated: np.ndarray
     clipped: int = 0
     dropped: int = 0
-    repeated: int = 0
     conventions: str = ""
 
 
@@ -111,7 +111,7 @@ def check_boxes(
         explicit=bbox_format != AUTO and table.bbox_format is None,
         witnesses=table.witnesses.of(known),
     )
-    nothing = CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), conventions=judgement.line)
+    nothing = CheckedBoxes(known[:0], np.zeros((0, 4), np.float32), np.zeros(0, bool), conventions=judgement.line)
     said = [
         _contradiction(table, key, declared, bbox_format) for key in table.said_formats if key.says != declared.setting
     ]
@@ -126,9 +126,9 @@ def check_boxes(
     problems, warned = _invalid_boxes(table, known, judged, invalid, judgement, lenient=lenient)
     kept = np.flatnonzero(~judged.invalid)
     warnings += warned + _thin_boxes(table, known[kept], judged.clipped[kept])
-    kept, repeated, warned = _first_of_each(table, known[kept], kept, judged.clipped)
+    repeated, warned = _repeats(table, known[kept], judged.clipped[kept])
     moved = int((corners[kept] != judged.clipped[kept]).any(axis=1).sum())
-    boxes = CheckedBoxes(known[kept], judged.boxes[kept], moved, len(invalid), repeated, judgement.line)
+    boxes = CheckedBoxes(known[kept], judged.boxes[kept], repeated, moved, len(invalid), judgement.line)
     return boxes, problems, warnings + warned
 
 
@@ -250,24 +250,14 @@ def _thin_boxes(table: AnnotationTable, rows: np.ndarray, corners: np.ndarray) -
     ]
 
 
-def _first_of_each(
-    table: AnnotationTable, rows: np.ndarray, kept: np.ndarray, corners: np.ndarray
-) -> tuple[np.ndarray, int, list[str]]:
-    """Leave out boxes that are there already, with the same image, class and corners; those with another class stay.
-
-    Args:
-        rows: of the table.
-        kept: the same boxes among all that were judged.
-        corners: float64 [M, 4], of all that were judged.
-
-    Returns:
-        which of `kept` stay, in their order; how many do not; warnings.
-    """
+def _repeats(table: AnnotationTable, rows: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Which of some rows of the table, with corners float64 [m, 4], are there already, with the same image, class and
+    corners, bool [m]; and warnings, also of those that are there with another class."""
     images, classes = table.box_images[rows], table.box_categories[rows]
-    hashes = (corners[kept] + 0.0).view(np.int64) @ _FACTORS + images * _FACTORS[0]  # equal boxes have equal ones
+    hashes = (corners + 0.0).view(np.int64) @ _FACTORS + images * _FACTORS[0]  # equal boxes have equal ones
     order = np.lexsort((classes, hashes))
     before, after = order[:-1], order[1:]
-    same = (images[before] == images[after]) & (corners[kept[before]] == corners[kept[after]]).all(axis=1)
+    same = (images[before] == images[after]) & (corners[before] == corners[after]).all(axis=1)
     same_class = classes[before] == classes[after]
     repeated, relabelled = np.sort(after[same & same_class]), np.sort(after[same & ~same_class])
     warnings = []
@@ -278,7 +268,9 @@ def _first_of_each(
         if len(numbers):
             first = "; ".join(_box(table, rows[number]) for number in numbers[:FIRST_FEW])
             warnings.append(f"{table.channel}: {len(numbers)} of {len(rows)} {what}. First: {first}.")
-    return np.delete(kept, repeated), len(repeated), warnings
+    found = np.zeros(len(rows), bool)
+    found[repeated] = True
+    return found, warnings
 
 
 def judge_boxes(written: np.ndarray, corners: np.ndarray, sizes: np.ndarray, declared: Convention) -> JudgedBoxes:

@@ -3,41 +3,36 @@
 import hashlib
 import logging
 import os
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from sagemaker_object_detection.dataset.alike import Pictures, find_groups, find_rules
-from sagemaker_object_detection.dataset.annotation_file import AnnotationTable, read_annotations
 from sagemaker_object_detection.dataset.annotations import Dataset, IgnoredRegions, Labels
-from sagemaker_object_detection.dataset.check_boxes import CheckedBoxes, check_boxes
+from sagemaker_object_detection.dataset.channels import Channel, all_pixel_warnings, check_channels
 from sagemaker_object_detection.dataset.check_classes import (
-    check_blank_names,
     check_known,
     check_names,
     find_labels,
 )
-from sagemaker_object_detection.dataset.check_images import CheckedImages, check_images, images_folder
-from sagemaker_object_detection.dataset.check_pixels import drop_unusable, flat_images, pixel_warnings, used_bits
+from sagemaker_object_detection.dataset.check_images import images_folder
+from sagemaker_object_detection.dataset.check_pixels import flat_images, used_bits
 from sagemaker_object_detection.dataset.leaks import cut_sentence, find_likenesses, leak_warnings, split_sentence
 from sagemaker_object_detection.dataset.problems import (
     ChannelReport,
     DataError,
     DataReport,
     Likeness,
-    Problem,
     write_report,
 )
 from sagemaker_object_detection.dataset.split import split_groups, split_images
 from sagemaker_object_detection.hyperparameters.kinds import AUTO
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
-from sagemaker_object_detection.images.decoded import DecodedImages, room_for_pixels
-from sagemaker_object_detection.images.decoding import Pixels, check_decoding
-from sagemaker_object_detection.images.headers import UNUSABLE, UnusableImageError
+from sagemaker_object_detection.images.decoded import DecodedImages
 from sagemaker_object_detection.images.likeness import Looks
 from sagemaker_object_detection.job.stop import NEVER, StopSignal
 from sagemaker_object_detection.sentences import listed, shortlist
@@ -45,6 +40,8 @@ from sagemaker_object_detection.sentences import listed, shortlist
 logger = logging.getLogger(__name__)
 
 _CLASSES_SHOWN = 20
+_SHOWN = 6
+"""Digits of a part's fingerprint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,39 +50,6 @@ class Splits:
     validation: Dataset | None
     report: DataReport
     test: Dataset | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Channel:
-    """pixels: of the images that decode, by index. dropped: what is wrong with those that are left out."""
-
-    table: AnnotationTable
-    images: CheckedImages
-    boxes: CheckedBoxes
-    pixels: Mapping[int, Pixels] = field(default_factory=dict)
-    dropped: Mapping[int, Problem] = field(default_factory=dict)
-
-    @property
-    def used(self) -> np.ndarray:
-        """int64 [n], the images that are not left out, ascending."""
-        return np.setdiff1d(np.arange(len(self.table.file_names)), list(self.dropped))
-
-    @property
-    def with_boxes(self) -> np.ndarray:
-        """bool [N], the images that have objects."""
-        found = np.zeros(len(self.table.file_names), bool)
-        found[self.images_of_boxes] = True
-        return found
-
-    @property
-    def images_of_boxes(self) -> np.ndarray:
-        """int64 [m], index of the image of each object."""
-        return np.asarray(self.table.box_images[self.boxes.rows[self.is_object]])
-
-    @property
-    def is_object(self) -> np.ndarray:
-        """bool [m], of the boxes that may be trained on: not an ignored region."""
-        return ~np.isin(self.boxes.rows, self.table.ignored)
 
 
 def load_splits(
@@ -117,12 +81,14 @@ def load_splits(
         StoppedError: `stop` was requested.
     """
     folders = {"training": training, "validation": validation, "test": test}
-    checked = _check({name: folder for name, folder in folders.items() if folder is not None}, hyperparameters, stop)
+    checked = check_channels(
+        {name: folder for name, folder in folders.items() if folder is not None}, hyperparameters, stop
+    )
     channels, problems, warnings = checked.channels, checked.problems, checked.warnings
     sample_bits = used_bits(
         pixels for name, channel in channels.items() if name != "test" for pixels in channel.pixels.values()
     )
-    warnings += _pixel_warnings(checked, sample_bits)
+    warnings += all_pixel_warnings(checked, sample_bits)
     labels = None
     if "training" in channels:
         labels, warned = find_labels(channels["training"].table)
@@ -150,7 +116,9 @@ def load_splits(
         names, used = whole.table.file_names, whole.used
         of_training = [replace(rule, labels=rule.labels[: len(names)]) for rule in rules]
         groups = find_groups(of_training, len(names)).of(used)
-        names, has_boxes = [names[index] for index in used], whole.with_boxes[used]
+        names = [names[index] for index in used]
+        # Each by itself, it is as version 0.1.0 had it, which took ignored regions for objects: its jobs go on.
+        has_boxes = (whole.with_any if hyperparameters.split_by == "image" else whole.with_boxes)[used]
         if hyperparameters.split_by == "image" or not groups.any:
             kept, held_out = split_images(names, has_boxes, ratio, hyperparameters.seed)
             cause = 'split_by is "image": leave it at Auto to keep those together.'
@@ -201,7 +169,7 @@ def load_channel(
     Raises:
         UserError, StoppedError: as `load_splits`.
     """
-    checked = _check({name: folder}, hyperparameters, stop)
+    checked = check_channels({name: folder}, hyperparameters, stop)
     problems, warnings = checked.problems, checked.warnings
     for channel in checked.channels.values():
         problems += check_known(channel.table, labels, dict(zip(labels.ids, labels.names, strict=True)), "the model")
@@ -209,7 +177,7 @@ def load_channel(
         if report_folder is not None:
             write_report(report_folder, problems, DataReport((), tuple(warnings)))
         raise DataError(problems)
-    warnings += _pixel_warnings(checked, sample_bits)
+    warnings += all_pixel_warnings(checked, sample_bits)
     channel = checked.channels[name]
     dataset = _dataset(channel, channel.used, labels, checked.decoded, sample_bits)
     return dataset, _tell([_channel_report(name, channel, dataset)], warnings, [], (), report_folder)
@@ -242,40 +210,7 @@ def _tell(
     return whole
 
 
-@dataclass(frozen=True, eq=False)
-class _Checked:
-    """The channels that could be read, by name, and what is wrong and to be told so far. looks: of all images, one
-    channel after the other."""
-
-    channels: dict[str, _Channel]
-    decoded: DecodedImages | None
-    looks: Looks
-    problems: list[Problem]
-    warnings: list[str]
-
-
-def _check(folders: Mapping[str, Path], hyperparameters: Hyperparameters, stop: StopSignal) -> _Checked:
-    problems: list[Problem] = []
-    warnings: list[str] = []
-    checked = [_check_channel(name, folder, hyperparameters, problems, warnings) for name, folder in folders.items()]
-    channels = {channel.table.channel: channel for channel in checked if channel is not None}
-    lenient = hyperparameters.invalid_images == "drop"
-    looks = Looks(sum(len(channel.table.file_names) for channel in channels.values()))
-    decoded, outcomes = _check_decoding(list(channels.values()), stop, looks)
-    for channel, outcome in zip(list(channels.values()), outcomes, strict=True):
-        channels[channel.table.channel] = _judge_decoding(channel, outcome, lenient, problems, warnings)
-    return _Checked(channels, decoded, looks, problems, warnings)
-
-
-def _pixel_warnings(checked: _Checked, sample_bits: int) -> list[str]:
-    return [
-        warning
-        for channel in checked.channels.values()
-        for warning in pixel_warnings(channel.table, channel.images, channel.pixels, channel.with_boxes, sample_bits)
-    ]
-
-
-def _pictures(channels: Sequence[_Channel], looks: Looks) -> Pictures:
+def _pictures(channels: Sequence[Channel], looks: Looks) -> Pictures:
     """The images of all channels, one channel after the other, as `looks` has them."""
     tables = [channel.table for channel in channels]
     numbers = np.repeat(np.arange(len(tables)), [len(table.file_names) for table in tables])
@@ -284,108 +219,8 @@ def _pictures(channels: Sequence[_Channel], looks: Looks) -> Pictures:
     return Pictures(names, numbers, origins, looks)
 
 
-def _check_channel(
-    name: str, folder: Path, hyperparameters: Hyperparameters, problems: list[Problem], warnings: list[str]
-) -> _Channel | None:
-    table, found = read_annotations(name, folder)
-    problems += found
-    if table is None:
-        return None
-    warnings += table.notes
-    problems += check_blank_names(table)
-    images, found = check_images(table)
-    sizes = images.sizes
-    if hyperparameters.invalid_images == "drop":
-        # Judged when all are decoded; until then nothing is said of their boxes either.
-        unusable = set(images.unusable.values())
-        found = [problem for problem in found if problem not in unusable]
-        sizes = sizes.copy()
-        sizes[list(images.unusable)] = 0
-    problems += found
-    warnings += images.notes
-    lenient = hyperparameters.invalid_boxes == "drop"
-    boxes, found, warned = check_boxes(table, sizes, table.bbox_format or hyperparameters.bbox_format, lenient=lenient)
-    problems += found
-    warnings += warned
-    channel = _Channel(table, images, boxes)
-    if not channel.is_object.any() and not any(problem.channel == name for problem in problems):
-        what = f"every box ({boxes.dropped}) was left out" if boxes.dropped else "there is no box in annotations"
-        if len(boxes.rows):
-            what = f"all that is left in annotations are regions to ignore ({len(boxes.rows)}: iscrowd or ignore is 1)"
-        if name == "training":
-            text = f"{name}: {what}. Expected at least one box to learn from."
-            problems.append(Problem(name, "channels without boxes", text))
-        else:
-            warnings.append(f"{name}: {what}, so there is no mean average precision to measure.")
-    return channel
-
-
-_Outcomes = dict[int, UnusableImageError | Pixels]
-"""Of the images of a channel whose headers are good, by index."""
-
-
-def _check_decoding(
-    channels: Sequence[_Channel], stop: StopSignal, looks: Looks
-) -> tuple[DecodedImages | None, list[_Outcomes]]:
-    """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept, and what it is
-    like, for each channel. looks: filled in, one channel after the other."""
-    outcomes: list[_Outcomes] = [{} for _ in channels]
-    every = [
-        (number, index, path, header)
-        for number, channel in enumerate(channels)
-        for index, (path, header) in enumerate(zip(channel.images.paths, channel.images.headers, strict=True))
-    ]
-    places, todo = [], []
-    for place, (number, index, path, header) in enumerate(every):
-        if path is not None and header is not None:
-            places.append(place)
-            todo.append((number, index, path, header))
-    if not todo:
-        return None, outcomes
-    kept = room_for_pixels(max(header.height * header.width for *_, header in todo))
-    decoded = DecodedImages(kept)
-    started = time.monotonic()
-    logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
-    found = check_decoding(
-        [path for _, _, path, _ in todo],
-        [header for *_, header in todo],
-        stop,
-        decoded.keep,
-        lambda number, contents, image: looks.see(places[number], contents, image),
-        kept,
-    )
-    logger.info("Decoded every image in %.1f seconds.", time.monotonic() - started)
-    for (number, index, *_), outcome in zip(todo, found, strict=True):
-        outcomes[number][index] = outcome
-    return decoded, outcomes
-
-
-def _judge_decoding(
-    channel: _Channel, outcomes: _Outcomes, lenient: bool, problems: list[Problem], warnings: list[str]
-) -> _Channel:
-    """The channel with what its images are like, and those left out that cannot be used, if that is asked for."""
-    table = channel.table
-    faults = {
-        index: Problem(table.channel, outcome.kind, f"{table.image(index)} {outcome}")
-        for index, outcome in outcomes.items()
-        if isinstance(outcome, UnusableImageError)
-    }
-    pixels = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, Pixels)}
-    channel = replace(channel, pixels=pixels)
-    if not lenient:
-        problems += faults.values()
-        return channel
-    passing = {index: problem for index, problem in faults.items() if problem.kind not in UNUSABLE}
-    unusable = {index: problem for index, problem in faults.items() if index not in passing}
-    unusable |= channel.images.unusable
-    found, warned = drop_unusable(table, unusable, channel.images_of_boxes)
-    problems += [*found, *passing.values()]
-    warnings += warned
-    return replace(channel, dropped={} if found else dict(sorted(unusable.items())))
-
-
 def _dataset(
-    channel: _Channel, chosen: np.ndarray, labels: Labels, decoded: DecodedImages | None, sample_bits: int
+    channel: Channel, chosen: np.ndarray, labels: Labels, decoded: DecodedImages | None, sample_bits: int
 ) -> Dataset:
     """The chosen images of a channel (ascending indices) and their boxes."""
     table, images, boxes = channel.table, channel.images, channel.boxes
@@ -405,24 +240,26 @@ def _dataset(
             "classes": class_of_code[table.box_categories[boxes.rows[order]]],
         }
 
-    is_object = channel.is_object
-    columns = {
-        "sizes": images.sizes[chosen].astype(np.int32),
-        "orientations": images.orientations[chosen],
-        **by_image(is_object),
-    }
-    regions = by_image(~is_object)
+    pictures = {"sizes": images.sizes[chosen].astype(np.int32), "orientations": images.orientations[chosen]}
+    objects, regions = by_image(channel.is_object), by_image(channel.is_region)
     ignored = IgnoredRegions(**regions) if len(regions["boxes"]) else None
     file_names = tuple(table.file_names[index] for index in chosen)
     file_sizes = [header.file_size for index in chosen if (header := images.headers[index]) is not None]
-    # Of all that training sees but the pixels, of which the file sizes are a cheap stand-in.
-    digest = hashlib.sha256(repr((file_names, file_sizes, labels)).encode())
-    # Without regions it is what it was before there were any: running jobs go on.
-    digested = columns | ({f"ignored {name}": column for name, column in regions.items()} if ignored else {})
-    for name, column in digested.items():
-        digest.update(f"{name} {column.dtype.str} {column.shape}".encode() + np.ascontiguousarray(column).tobytes())
-    if any(channel.pixels[index].sample_bits is not None for index in chosen.tolist()):
-        digest.update(f"sample bits {sample_bits}".encode())  # which depend on the other images too
+    start = repr((file_names, file_sizes, labels))
+    of_regions = {f"ignored {name}": column for name, column in regions.items()} if ignored else {}
+    deep = any(channel.pixels[index].sample_bits is not None for index in chosen.tolist())
+    bits = f"sample bits {sample_bits}" if deep else ""  # which depend on the other images too
+    fingerprint = _digest(start, pictures | objects | of_regions, bits)
+    every = by_image(np.ones(len(boxes.rows), bool))
+    former = _digest(start, pictures | every)
+    facts = {
+        "names of images": _fact(len(file_names), repr(file_names)),
+        "sizes of image files in bytes": _fact(sum(file_sizes), repr(file_sizes)),
+        "classes": _fact(len(labels), repr(labels)),
+        "sizes and orientations of images": _fact(len(file_names), "", pictures),
+        "objects": _fact(len(objects["boxes"]), "", objects),
+        "regions to ignore": _fact(len(regions["boxes"]), "", regions),
+    }
     folder = images_folder(table.folder)
     below = len(os.fspath(folder)) + 1
     files = {table.file_names[index]: os.fspath(path)[below:] for index in chosen if (path := images.paths[index])}
@@ -432,14 +269,31 @@ def _dataset(
         renamed={name: file for name, file in files.items() if name != file},
         labels=labels,
         decoded=decoded,
-        fingerprint=digest.hexdigest(),
+        fingerprint=fingerprint,
+        former_fingerprint=former if former != fingerprint else None,
+        facts=facts,
         ignored=ignored,
         sample_bits=sample_bits,
-        **columns,
+        **pictures,
+        **objects,
     )
 
 
-def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> ChannelReport:
+def _digest(start: str, columns: Mapping[str, np.ndarray], end: str = "") -> str:
+    """Of all that training sees but the pixels, of which the file sizes are a cheap stand-in."""
+    digest = hashlib.sha256(start.encode())
+    for name, column in columns.items():
+        digest.update(f"{name} {column.dtype.str} {column.shape}".encode() + np.ascontiguousarray(column).tobytes())
+    digest.update(end.encode())
+    return digest.hexdigest()
+
+
+def _fact(count: int, start: str, columns: Mapping[str, np.ndarray] = MappingProxyType({})) -> str:
+    """A part of the data, short enough for a sentence: a number of it, and a few digits that change with it."""
+    return f"{count} ({_digest(start, columns)[:_SHOWN]})"
+
+
+def _channel_report(name: str, channel: Channel | None, dataset: Dataset) -> ChannelReport:
     """What is in the data set. What was done to the channel is told once, with images held out of it included."""
     counts = np.bincount(dataset.classes, minlength=len(dataset.labels))
     pixels = channel.pixels.values() if channel else ()
@@ -459,7 +313,7 @@ def _channel_report(name: str, channel: _Channel | None, dataset: Dataset) -> Ch
         transparent_images=sum(each.see_through for each in pixels),
         flat_images=len(flat_images(channel.pixels, channel.with_boxes, dataset.sample_bits)) if channel else 0,
         dropped_images=tuple(problem.text for problem in channel.dropped.values()) if channel else (),
-        repeated_boxes=channel.boxes.repeated if channel else 0,
+        repeated_boxes=int(channel.boxes.repeated.sum()) if channel else 0,
         conventions=channel.boxes.conventions if channel else "",
         ignored_regions=0 if dataset.ignored is None else len(dataset.ignored.boxes),
     )

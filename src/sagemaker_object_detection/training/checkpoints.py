@@ -23,7 +23,7 @@ from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.sentences import printable
-from sagemaker_object_detection.training.identity import other_job, settings, with_newer_rows
+from sagemaker_object_detection.training.identity import other_job, read_otherwise, settings, with_newer_rows
 from sagemaker_object_detection.training.progress import Progress, State
 
 log = logging.getLogger(__name__)
@@ -127,6 +127,8 @@ class Checkpoints:
             progress = state.progress
             if problems := other_job(self._folder, {**stored, **progress.in_force}, self.identity, self._former):
                 raise UserError(problems)
+            if (told := read_otherwise(stored, self.identity)) is not None:
+                log.warning("%s", told)
             log.info(
                 "Resuming from %s: %d epochs are done, and %d steps of the next.",
                 path,

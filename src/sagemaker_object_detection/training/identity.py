@@ -13,6 +13,14 @@ from sagemaker_object_detection.sentences import printable
 from sagemaker_object_detection.training.best import Objective
 
 STARTING_WEIGHTS = "the fingerprint of the starting weights"
+_DATA = {name: f"the fingerprint of the {name} data" for name in ("training", "validation")}
+_FACT = "in the {} data, "
+_FACTS = tuple(_FACT.format(name) for name in _DATA)
+"""Names of what tells which part of the data differs begin so. Checkpoints of version 0.1.0 have none."""
+_UNEXPLAINED = (
+    "The version that wrote them did not say what in the data differs. If neither annotations nor images were changed, "
+    "this version holds out other images or reads some of them in another way: finish the job with that version"
+)
 _SHOWN = 16
 """Digits of a fingerprint: enough to tell two apart, few enough to be read."""
 _MAY_DIFFER = frozenset(row.name for row in ROWS if row.resume in ("free", "compared"))
@@ -49,21 +57,42 @@ def identity(
     return {
         "the base model": base.name,
         STARTING_WEIGHTS: start[:_SHOWN],
-        "the fingerprint of the training data": training.fingerprint[:_SHOWN],
-        "the fingerprint of the validation data": validation.fingerprint[:_SHOWN] if validation else "none",
+        _DATA["training"]: training.fingerprint[:_SHOWN],
+        _DATA["validation"]: validation.fingerprint[:_SHOWN] if validation else "none",
+        **{
+            f"{_FACT.format(name)}{part}": fact
+            for name, dataset in (("training", training), ("validation", validation))
+            for part, fact in (dataset.facts.items() if dataset else ())
+        },
         "the objective": objective.key,
         "the number format": number_format,
         **settings(hyperparameters),
     }
 
 
-def formerly(start: str | None) -> dict[str, str]:
+def formerly(start: str | None, training: Dataset, validation: Dataset | None) -> dict[str, str]:
     """What version 0.1.0 said in `identity` of the same job in other words.
 
     Args:
         start: what it took for the fingerprint of the weights, if it said another than is said now.
     """
-    return {} if start is None else {STARTING_WEIGHTS: start[:_SHOWN]}
+    said = {
+        STARTING_WEIGHTS: start,
+        _DATA["training"]: training.former_fingerprint,
+        _DATA["validation"]: validation.former_fingerprint if validation else None,
+    }
+    return {name: text[:_SHOWN] for name, text in said.items() if text is not None}
+
+
+def read_otherwise(stored: Mapping[str, str], present: Mapping[str, str]) -> str | None:
+    """What to say if a checkpoint of this job is of a version that read the same data in another way."""
+    if all(stored.get(name) == present.get(name) for name in _DATA.values()):
+        return None
+    return (
+        "The checkpoint is of an earlier version, which read the same files in another way: regions to ignore as "
+        "objects, repeated boxes several times, and of 16 bits a sample the upper 8. The training goes on with the "
+        "data as it is read now."
+    )
 
 
 def with_newer_rows(in_force: Mapping[str, str], identity: Mapping[str, str]) -> dict[str, str]:
@@ -90,13 +119,19 @@ def other_job(
     the program did before. What agrees with `former`, from `formerly`, is the same in other words.
     """
     before = {row.name: row.before for row in ROWS if row.before is not None}
+    before |= {name: value for name, value in present.items() if name.startswith(_FACTS)}
     found = [
         f"{name} was {printable(stored.get(name, 'not known'))} and is {printable(value)}"
         for name, value in present.items()
         if {**before, **stored}.get(name) not in (value, former.get(name, value))
         and not (value == AUTO and name in _KEPT)
     ]
+    unexplained = any(name in each for each in found for name in _DATA.values()) and not any(
+        name.startswith(_FACTS) for name in stored
+    )
+    more = f". {_UNEXPLAINED}" if unexplained else ""
     return found and [
         f"checkpoints: {folder} holds those of another job: {'; '.join(found)}; expected its own: give this job an "
         f"empty folder (checkpoint_s3_uri), or make it agree. Only {', '.join(_FREE[:-1])} and {_FREE[-1]} may change"
+        f"{more}"
     ]
