@@ -98,7 +98,7 @@ def _check_data_and_weights(
     from sagemaker_object_detection.training.recipe import enough_detections, told_of_lost_objects
 
     use_the_cpu()
-    splits = load_splits(job.training, job.validation, hyperparameters, test=job.test)
+    splits = load_splits(job.training, job.validation, hyperparameters, test=job.test, keep_pixels=False)
     data = splits.training
     weights = source.fetch() if source is not None else None
     if weights is not None:

@@ -22,7 +22,7 @@ def write_channel(folder: Path, images: int, *, seed: int, distinct: int = 32) -
         return channel
     (channel / "images").mkdir(parents=True, exist_ok=True)
     entries, annotations = [], []
-    pictures = [_picture(seed, number) for number in range(min(distinct, images))]
+    pictures = [picture(seed, number) for number in range(min(distinct, images))]
     for number in range(images):
         name = f"{number:06d}.jpg"
         pixels, objects = pictures[number % len(pictures)]
@@ -49,7 +49,7 @@ def write_annotations(
     (channel / "annotations.json").write_text(json.dumps(document))
 
 
-def _picture(seed: int, number: int) -> tuple[np.ndarray, list[tuple[int, list[float]]]]:
+def picture(seed: int, number: int) -> tuple[np.ndarray, list[tuple[int, list[float]]]]:
     """uint8 [600, 800, 3], and category and corners in pixels of what is in it."""
     small, objects = draw(seed, 0, number)
     height, width = small.shape[:2]

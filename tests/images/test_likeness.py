@@ -4,7 +4,6 @@ import io
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image, ImageDraw, ImageOps
 
 from sagemaker_object_detection.images import likeness
@@ -103,7 +102,7 @@ def test_beyond_the_window_those_of_like_brightness_are_compared(monkeypatch):
 def test_looks_are_taken_down_by_number():
     looks = Looks(2)
     pixels = np.asarray(photo(0))
-    looks.see(1, b"contents", tf.constant(pixels))
+    looks.see(1, b"contents", pixels)
     assert looks.seen.tolist() == [False, True]
     np.testing.assert_array_equal(looks.thumbnails[1], thumbnail(pixels))
     assert looks.digests[1].any()

@@ -341,7 +341,7 @@ def test_checkpoint_of_a_version_that_read_the_data_otherwise_is_this_jobs_and_t
     with opened(tmp_path, before) as checkpoints:
         checkpoints.save(checkpoint())
     facts = {"objects": "2 (c)"}
-    data = SimpleNamespace(fingerprint="without regions", former_fingerprint="images", facts=facts)
+    data: Any = SimpleNamespace(fingerprint="without regions", former_fingerprint="images", facts=facts)
     now = {**JOB, "training": data}
     former = formerly(None, data, JOB["validation"])
     assert Checkpoints(tmp_path, identity(**now), former).newest(DETECTOR) is not None

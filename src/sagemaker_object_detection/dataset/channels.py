@@ -63,12 +63,12 @@ class Channel:
     @property
     def is_object(self) -> np.ndarray:
         """bool [m], of the boxes: those to learn, which are no ignored regions and not there already."""
-        return ~(self._is_marked | self.boxes.repeated)
+        return np.asarray(~(self._is_marked | self.boxes.repeated))
 
     @property
     def is_region(self) -> np.ndarray:
         """bool [m], of the boxes: the ignored regions."""
-        return self._is_marked & ~self.boxes.repeated
+        return np.asarray(self._is_marked & ~self.boxes.repeated)
 
     @property
     def _is_marked(self) -> np.ndarray:
@@ -116,9 +116,9 @@ Outcomes = dict[int, UnusableImageError | Pixels]
 
 
 def _decode_channels(
-    channels: Sequence[Channel], stop: StopSignal, looks: Looks
+    channels: Sequence[Channel], stop: StopSignal, looks: Looks, *, keep_pixels: bool
 ) -> tuple[DecodedImages | None, list[Outcomes]]:
-    """Decode what has a good header, of all channels in one go; what came of it, as far as it is kept, and what it is
+    """Decode what has a good header, of all channels in one go; the pixels, as far as they are kept, and what they are
     like, for each channel. looks: filled in, one channel after the other."""
     outcomes: list[Outcomes] = [{} for _ in channels]
     every = [
@@ -133,15 +133,17 @@ def _decode_channels(
             todo.append((number, index, path, header))
     if not todo:
         return None, outcomes
-    kept = room_for_pixels(max(header.height * header.width for *_, header in todo))
-    decoded = DecodedImages(kept)
+    kept, decoded = 0, None
+    if keep_pixels:
+        kept = room_for_pixels(max(header.height * header.width for *_, header in todo))
+        decoded = DecodedImages(kept)
     started = time.monotonic()
     logger.info("Checking that %d images decode, on %d cores.", len(todo), os.cpu_count() or 1)
     found = check_decoding(
         [path for _, _, path, _ in todo],
         [header for *_, header in todo],
         stop,
-        decoded.keep,
+        decoded.keep if decoded is not None else lambda path, image: None,
         lambda number, contents, image: looks.see(places[number], contents, image),
         kept,
     )
@@ -187,14 +189,17 @@ class CheckedChannels:
     warnings: list[str]
 
 
-def check_channels(folders: Mapping[str, Path], hyperparameters: Hyperparameters, stop: StopSignal) -> CheckedChannels:
+def check_channels(
+    folders: Mapping[str, Path], hyperparameters: Hyperparameters, stop: StopSignal, *, keep_pixels: bool
+) -> CheckedChannels:
+    """Read and check the channels, by name, down to the pixels of every image."""
     problems: list[Problem] = []
     warnings: list[str] = []
     checked = [_check_channel(name, folder, hyperparameters, problems, warnings) for name, folder in folders.items()]
     channels = {channel.table.channel: channel for channel in checked if channel is not None}
     lenient = hyperparameters.invalid_images == "drop"
     looks = Looks(sum(len(channel.table.file_names) for channel in channels.values()))
-    decoded, outcomes = _decode_channels(list(channels.values()), stop, looks)
+    decoded, outcomes = _decode_channels(list(channels.values()), stop, looks, keep_pixels=keep_pixels)
     for channel, outcome in zip(list(channels.values()), outcomes, strict=True):
         channels[channel.table.channel] = _judge_decoding(channel, outcome, lenient, problems, warnings)
     return CheckedChannels(channels, decoded, looks, problems, warnings)

@@ -60,6 +60,7 @@ def load_splits(
     test: Path | None = None,
     report_folder: Path | None = None,
     stop: StopSignal = NEVER,
+    keep_pixels: bool = True,
 ) -> Splits:
     """Read and check the channels, and hold out validation images where there is no validation channel.
 
@@ -72,6 +73,7 @@ def load_splits(
         test: likewise; nothing is learnt from it or chosen by it.
         report_folder: `data_report.json` is written here, whether the data is good or not; None: nowhere.
         stop: heard while the images are decoded, which takes minutes where there are many.
+        keep_pixels: whether decoded images stay in memory as far as there is room, for a training that follows.
 
     Returns:
         the data sets, with the same labels; no box of theirs is empty or outside, and every image decodes.
@@ -81,9 +83,8 @@ def load_splits(
         StoppedError: `stop` was requested.
     """
     folders = {"training": training, "validation": validation, "test": test}
-    checked = check_channels(
-        {name: folder for name, folder in folders.items() if folder is not None}, hyperparameters, stop
-    )
+    given = {name: folder for name, folder in folders.items() if folder is not None}
+    checked = check_channels(given, hyperparameters, stop, keep_pixels=keep_pixels)
     channels, problems, warnings = checked.channels, checked.problems, checked.warnings
     sample_bits = used_bits(
         pixels for name, channel in channels.items() if name != "test" for pixels in channel.pixels.values()
@@ -169,7 +170,7 @@ def load_channel(
     Raises:
         UserError, StoppedError: as `load_splits`.
     """
-    checked = check_channels({name: folder}, hyperparameters, stop)
+    checked = check_channels({name: folder}, hyperparameters, stop, keep_pixels=True)
     problems, warnings = checked.problems, checked.warnings
     for channel in checked.channels.values():
         problems += check_known(channel.table, labels, dict(zip(labels.ids, labels.names, strict=True)), "the model")

@@ -93,7 +93,7 @@ def _is_png(contents: tf.Tensor) -> tf.Tensor:
     return tf.strings.substr(contents, 0, len(PNG_SIGNATURE)) == PNG_SIGNATURE
 
 
-def _decode_plain(contents: tf.Tensor, halvings: int = 0) -> tf.Tensor:
+def _decode_plain(contents: tf.Tensor | bytes, halvings: int = 0) -> tf.Tensor:
     """A JPEG, or a PNG of 8 bits that is opaque; of another PNG alpha is left out, and samples keep their high byte."""
     # The JPEG op recognises PNG by its signature. Its default, faster DCT differs from other decoders by a few levels.
     return tf.io.decode_jpeg(contents, channels=3, ratio=2**halvings, dct_method="INTEGER_ACCURATE")
@@ -176,7 +176,7 @@ def check_decoding(
     headers: Sequence[Header],
     stop: StopSignal = NEVER,
     keep: Callable[[Path, tf.Tensor], None] = lambda path, image: None,
-    see: Callable[[int, bytes, tf.Tensor], None] = lambda index, contents, image: None,
+    see: Callable[[int, bytes, np.ndarray], None] = lambda index, contents, image: None,
     kept: int = 0,
 ) -> list[UnusableImageError | Pixels]:
     """Decode every file once, as training will: what its pixels are like, or what is wrong with it. As many at a time
@@ -185,7 +185,8 @@ def check_decoding(
     Args:
         keep: is handed the pixels of every good image that no EXIF orientation turns, uint8 [H, W, 3], by all threads;
             not of images of 16 bits, whose pixels depend on what the others use.
-        see: is handed the number of every good image, the bytes of its file, and its pixels as stored, likewise.
+        see: is handed the number of every good image, the bytes of its file, and its pixels as stored, uint8 [H, W, 3],
+            which are gone when it returns, likewise.
         kept: bytes of the free memory that are left to `keep`.
 
     Raises:
@@ -208,7 +209,7 @@ def check_decoding(
             contents = paths[index].read_bytes()
             check_effort(contents)
             with slow.at_work(paths[index]), tf.device("CPU:0"):
-                image, pixels = _examined(tf.constant(contents), header)
+                image, pixels = _examined(contents, header)
         except UnusableImageError as error:
             return error
         except OSError as error:
@@ -217,9 +218,10 @@ def check_decoding(
             raise
         except (tf.errors.OpError, ValueError):
             return undecodable()
-        if tuple(image.shape[:2]) != header.stored:
+        stored = _view(image)
+        if stored.shape[:2] != header.stored:
             return UnusableImageError(DAMAGED, "decodes to another size than its header says. Replace it.")
-        see(index, contents, image if image.dtype == tf.uint8 else tf.cast(image[..., :3] // 256, tf.uint8))
+        see(index, contents, stored if stored.dtype == np.uint8 else (stored[..., :3] >> 8).astype(np.uint8))
         if header.orientation == 1 and pixels.sample_bits is None:
             keep(paths[index], image)
         return pixels
@@ -290,10 +292,10 @@ class _SlowImages:
 def examine(contents: bytes, header: Header) -> Pixels:
     """What the pixels of a file that decodes are like."""
     with tf.device("CPU:0"):
-        return _examined(tf.constant(contents), header)[1]
+        return _examined(contents, header)[1]
 
 
-def _examined(encoded: tf.Tensor, header: Header) -> tuple[tf.Tensor, Pixels]:
+def _examined(encoded: bytes, header: Header) -> tuple[tf.Tensor, Pixels]:
     """Pixels as `decode_stored` has them, and what they are like; of 16 bits the samples, [H, W, 4]."""
     if header.deep:
         samples = tf.io.decode_png(encoded, channels=4, dtype=tf.uint16)
@@ -322,8 +324,9 @@ def _span(image: np.ndarray) -> int:
         for places in (8, 64):
             rows, columns = (max(1, side // places) for side in image.shape[:2])
             few = image[::rows, ::columns].tobytes()  # which costs half of what NumPy takes for so little
-            span = max(max(few[channel::count]) - min(few[channel::count]) for channel in range(count))
-            if span >= MIN_SPAN:
-                return span
+            for channel in range(count):
+                values = few[channel::count]
+                if (span := max(values) - min(values)) >= MIN_SPAN:
+                    return span
     channels = np.ascontiguousarray(image.reshape(-1, count).T)
     return int((channels.max(axis=1) - channels.min(axis=1)).max())

@@ -9,9 +9,9 @@ less than ALIKE percent are the same scene; of other pictures one pair in a thou
 """
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
-import tensorflow as tf
 
 SIDE = 16
 """Cells of a thumbnail along each side."""
@@ -49,24 +49,31 @@ class Looks:
         self.thumbnails = np.zeros((count, SIDE, SIDE), np.uint8)
         self.seen = np.zeros(count, bool)
 
-    def see(self, index: int, contents: bytes, image: tf.Tensor) -> None:
+    def see(self, index: int, contents: bytes, image: np.ndarray) -> None:
         """Takes down picture `index`: the bytes of its file, and its pixels, uint8 [H, W, 3]."""
         self.digests[index] = np.frombuffer(hashlib.sha256(contents).digest()[:16], np.uint8)
-        self.thumbnails[index] = thumbnail(np.asarray(memoryview(image)))
+        self.thumbnails[index] = thumbnail(image)
         self.seen[index] = True
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 3] to uint8 [SIDE, SIDE]. Each cell is the mean of a few of its rows, not of all, which would cost
     as much as decoding."""
-    height, width = image.shape[:2]
+    rows, starts, values = _cells(*image.shape[:2])
+    sums = image[rows].reshape(SIDE, _ROWS_OF_CELL, -1).sum(axis=1, dtype=np.uint16)
+    cells = np.add.reduceat(sums, starts, axis=1, dtype=np.uint32)
+    return np.asarray(cells // values, np.uint8)
+
+
+@lru_cache(1024)
+def _cells(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of pixels that are looked at, int64 [SIDE * _ROWS_OF_CELL]; where in one of them the cells begin, and
+    how many numbers a cell has, uint32 [SIDE]."""
     rows = (2 * np.arange(SIDE * _ROWS_OF_CELL) + 1) * height // (2 * SIDE * _ROWS_OF_CELL)
-    sums = image[rows].reshape(SIDE, _ROWS_OF_CELL, width * 3).sum(axis=1, dtype=np.uint16)
     edges = np.arange(SIDE + 1) * width // SIDE
-    cells = np.add.reduceat(sums, 3 * edges[:-1], axis=1, dtype=np.uint32)
     # Where a picture is narrower than that, `reduceat` takes a single number for a cell.
     values = np.where(np.diff(edges) > 0, 3 * np.diff(edges), 1) * _ROWS_OF_CELL
-    return np.asarray(cells // values, np.uint8)
+    return rows, 3 * edges[:-1], values.astype(np.uint32)
 
 
 def _departures(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
