@@ -91,6 +91,11 @@ def _few(shown_names: Sequence[str], count: int, none: str = "none") -> str:
     return ", ".join(shown_names) + more if count else none
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number of things: "1 image", "2 images". many: their plural, if it is not `one` with an s."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name a misspelled one most probably means, or None. It takes milliseconds where many are known."""
     if len(name) > MAX_SHOWN:

@@ -40,7 +40,7 @@ def test_each_way_of_writing_is_known_by_its_columns(text, count, source, tmp_pa
 
 def test_boxes_around_groups_are_regions_to_ignore_and_counted(source, tmp_path, capsys):
     said = converted(capsys, source(OPEN_IMAGES + "a,xclick,dog,1,0,0.5,0,0.5,0,0,1,0,0\n"), tmp_path / "new")
-    assert "made regions to ignore, boxes around groups (IsGroupOf): 1" in said
+    assert "made regions to ignore, boxes that are marked so (such as IsGroupOf): 1" in said
     entries = json.loads((tmp_path / "new/annotations.json").read_text(encoding="utf-8"))["annotations"]
     assert [entry.get("iscrowd", 0) for entry in entries].count(1) == 1
 

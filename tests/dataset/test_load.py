@@ -130,6 +130,13 @@ FLAGS = [
     ("is_crowd", "true"),
     ("isCrowd", 1),
     ("IsGroupOf", "True"),
+    ("ignored", 1),
+    ("gt_ignore", "1"),
+    ("ignore_flag", 1.0),
+    ("dontcare", True),
+    ("is_group_of", 1),
+    ("attributes", {"iscrowd": True}),
+    ("attributes", {"Ignore": 1}),
 ]
 
 
@@ -158,6 +165,22 @@ def test_regions_to_ignore_are_counted_in_the_log(tmp_path: Path, caplog: pytest
         "as mistakes: 1."
     )
     assert read_report(channel)["channels"][0]["ignored_regions"] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("difficult", 1, "which has no effect: iscrowd or ignore 1 is for what is not to be learnt"),
+        ("gt_ignore", "perhaps", "a word that is not known, which has no effect: bbox alone is read"),
+        ("difficult", 0, ""),
+        ("gt_ignore", False, ""),
+    ],
+)
+def test_a_flag_without_effect_is_told_once(tmp_path: Path, key: str, value: object, told: str) -> None:
+    splits = load(write_channel(tmp_path / "training", changed(f"annotations.1.{key}", value)))
+    assert splits.training.ignored is None
+    found = [warning for warning in splits.report.warnings if key in warning]
+    assert [told in warning for warning in found] == [True] * bool(told)
 
 
 @pytest.mark.parametrize("value", [2, -1, "yes", [], 0.5])
@@ -195,6 +218,7 @@ def test_a_channel_of_nothing_but_regions_to_ignore_has_nothing_to_learn(tmp_pat
 
 
 WAY_OUT = 'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
+OR_CLIP = f'{WAY_OUT} invalid_boxes="clip" clips those of which half or more is inside.'
 CORNERS = "expected xmin < xmax and ymin < ymax, in pixels, inside the image"
 COCO = "expected [xmin, ymin, width, height] in pixels, with width and height above 0, inside the image"
 BAD_BOXES = [
@@ -206,7 +230,7 @@ BAD_BOXES = [
     (
         "xyxy",
         [4, 6, 65.5, 40],
-        f"bbox [4, 6, 65.5, 40] reaches outside its image, which is 64 wide and 48 high; {CORNERS}. {WAY_OUT}",
+        f"bbox [4, 6, 65.5, 40] reaches outside its image, which is 64 wide and 48 high; {CORNERS}. {OR_CLIP}",
     ),
     (
         "xyxy",
@@ -216,19 +240,19 @@ BAD_BOXES = [
     (
         "xyxy",
         [100, 100, 110, 110],
-        f"bbox [100, 100, 110, 110] reaches outside its image, which is 64 wide and 48 high; {CORNERS}. {WAY_OUT}",
+        f"bbox [100, 100, 110, 110] reaches outside its image, which is 64 wide and 48 high; {CORNERS}. {OR_CLIP}",
     ),
     (
         "xyxy",
         [-1e308, -1e308, 1e308, 1e308],
         "bbox [-1e+308, -1e+308, 1e+308, 1e+308] reaches outside its image, which is 64 wide and 48 high; "
-        f"{CORNERS}. {WAY_OUT}",
+        f"{CORNERS}. {OR_CLIP}",
     ),
     (
         "xywh",
         [1e308, 1e308, 1e308, 1e308],
         "bbox [1e+308, 1e+308, 1e+308, 1e+308] reaches outside its image, which is 64 wide and 48 high; "
-        f"{COCO}. {WAY_OUT}",
+        f"{COCO}. {OR_CLIP}",
     ),
     (
         "xywh",
@@ -240,7 +264,7 @@ BAD_BOXES = [
     (
         "xywh",
         [40, 6, 30, 10],
-        f"bbox [40, 6, 30, 10] reaches outside its image, which is 64 wide and 48 high; {COCO}. {WAY_OUT}",
+        f"bbox [40, 6, 30, 10] reaches outside its image, which is 64 wide and 48 high; {COCO}. {OR_CLIP}",
     ),
 ]
 

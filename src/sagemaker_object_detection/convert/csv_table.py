@@ -21,6 +21,7 @@ from sagemaker_object_detection.convert.foreign import (
     parse_number,
 )
 from sagemaker_object_detection.convert.outlines import POLYGON, around
+from sagemaker_object_detection.dataset.box_keys import marks_ignored
 from sagemaker_object_detection.dataset.conventions import BY_SETTING
 from sagemaker_object_detection.sentences import printable, quoted, shortlist, shown
 
@@ -43,7 +44,7 @@ class _Layout:
     """Columns, in small letters, of one way of writing boxes.
 
     points: pairs of columns, x and y, that the box goes around; two pairs are its corners. width, height: of the image.
-    split: says which part of the data the row is for. group: is 1 where the box is around many objects.
+    split: says which part of the data the row is for.
     """
 
     said: str
@@ -54,7 +55,6 @@ class _Layout:
     width: str = ""
     height: str = ""
     split: str = ""
-    group: str = ""
 
     @property
     def columns(self) -> list[str]:
@@ -62,7 +62,7 @@ class _Layout:
 
 
 _TWO_CORNERS = (("xmin", "ymin"), ("xmax", "ymax"))
-_OPEN_IMAGES = _Layout("Open Images", SHARES, "imageid", "labelname", _TWO_CORNERS, group="isgroupof")
+_OPEN_IMAGES = _Layout("Open Images", SHARES, "imageid", "labelname", _TWO_CORNERS)
 _TUTORIAL = _Layout("TensorFlow's tutorials and Roboflow", PIXELS, "filename", "class", _TWO_CORNERS, "width", "height")
 _FOUR = tuple((f"x{corner}", f"y{corner}") for corner in range(1, 5))
 _AUTOML = _Layout("AutoML Vision", SHARES, "uri", "label", _FOUR, split="set")
@@ -213,7 +213,7 @@ def _add_box(place: str, row: dict[str, str], image: int, layout: _Layout, data:
         xmin, ymin, xmax, ymax = corners
         is_upright = {*points} == {(xmin, ymin), (xmax, ymin), (xmax, ymax), (xmin, ymax)}
         outline = "" if is_upright else POLYGON
-    is_group = bool(layout.group) and row.get(layout.group) == "1"
-    data.counts["made regions to ignore, boxes around groups (IsGroupOf)"] += is_group
+    is_ignored = marks_ignored(row)
+    data.counts["made regions to ignore, boxes that are marked so (such as IsGroupOf)"] += is_ignored
     if data.is_name(place, label):
-        data.boxes.append(ForeignBox(place, image, label, corners, outline, is_group))
+        data.boxes.append(ForeignBox(place, image, label, corners, outline, is_ignored))

@@ -54,7 +54,8 @@ def read_lines(
         with data.collecting():
             name, path = find_image(image.place, image.address)
             indices[number] = len(data.images)
-            data.images.append(ForeignImage(image.place, name, path, image.height, image.width))
+            found_image = ForeignImage(image.place, name, path, image.height, image.width, group=image.group)
+            data.images.append(found_image)
     for box in found.boxes:
         if box.image in indices:
             place = f"{found.images[box.image].place} annotations[{box.row}]"

@@ -20,6 +20,7 @@ from sagemaker_object_detection.convert.foreign import (
 )
 from sagemaker_object_detection.convert.outlines import MASK, POLYGON, ROTATED, ROUND, around
 from sagemaker_object_detection.convert.pictures import find_picture
+from sagemaker_object_detection.dataset.box_keys import marks_ignored
 from sagemaker_object_detection.dataset.conventions import CORNERS
 from sagemaker_object_detection.sentences import described
 
@@ -104,7 +105,7 @@ def _side(path: Path, key: str, side: Any, data: ForeignDataSet) -> int:
 def _add_shapes(path: Path, shapes: list[Any], data: ForeignDataSet) -> None:
     """Polygons of one group are one object that is seen in parts."""
     parts: dict[tuple[str, int | str], list[tuple[float, float]]] = {}
-    boxes: list[tuple[str, str, list[tuple[float, float]], str]] = []
+    boxes: list[tuple[str, str, list[tuple[float, float]], str, bool]] = []
     for row, shape in enumerate(shapes):
         place = f"{path} shapes[{row}]"
         with data.collecting():
@@ -126,11 +127,13 @@ def _add_shapes(path: Path, shapes: list[Any], data: ForeignDataSet) -> None:
                     data.counts["polygons that are parts of an object, by their group_id"] += 1
                     continue
                 parts[label, group] = points
-            boxes.append((place, label, points, outline))
-    for place, label, points, outline in boxes:
+            flags = shape.get("flags")
+            boxes.append((place, label, points, outline, isinstance(flags, dict) and marks_ignored(flags)))
+    for place, label, points, outline, ignored in boxes:
         is_written = len(points) == 2 and not outline  # two corners as they come, which may be something else
         numbers = (*points[0], *points[1]) if is_written else around(points)
-        data.boxes.append(ForeignBox(place, len(data.images), label, numbers, outline=outline))
+        data.counts["made regions to ignore, shapes whose flags say so"] += ignored
+        data.boxes.append(ForeignBox(place, len(data.images), label, numbers, outline, ignored))
 
 
 def _points(place: str, kind: Any, points: Any) -> tuple[list[tuple[float, float]], str]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec.structs import FieldInfo
 
+from sagemaker_object_detection.dataset.box_keys import SET
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
@@ -22,9 +23,21 @@ ANNOTATIONS_FILE = "annotations.json"
 Id = int | str
 Side = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None
 """0, as None, is unknown."""
+ORIGIN_KEYS = ("group", "video_id", "seq_id")
+"""What an entry of an image may have in common with others of one origin."""
 Box = tuple[float, float, float, float]
 Flag = Literal[0, 1, "0", "1", "true", "false", "True", "False"] | bool | None
 """As JSON writers and those who turn CSV into JSON write it."""
+
+
+def first_origin(*values: Any) -> Id | None:
+    """The first that names an origin. -1 and empty text are how tools write that there is none, and what another tool
+    has under its key is no fault here, whatever it is."""
+    given = (value for value in values if isinstance(value, int | str) and not isinstance(value, bool))
+    return next((value for value in given if value not in _NO_ORIGINS), None)
+
+
+_NO_ORIGINS = (-1, "-1", "")
 
 
 class ImageEntry(msgspec.Struct, gc=False, omit_defaults=True):
@@ -39,9 +52,8 @@ class ImageEntry(msgspec.Struct, gc=False, omit_defaults=True):
     @property
     def origin(self) -> Id | None:
         """What the image has in common with others of one origin: our own key, TAO's and CocoVID's, or COCO Camera
-        Traps' ("seq_id"). What another tool has under its key is no fault here, whatever it is."""
-        found = (key for key in (self.group, self.video_id, self.seq_id) if isinstance(key, int | str))
-        return next(found, None)
+        Traps' ("seq_id")."""
+        return first_origin(self.group, self.video_id, self.seq_id)
 
 
 class AnnotationEntry(msgspec.Struct, gc=False, omit_defaults=True):
@@ -50,16 +62,11 @@ class AnnotationEntry(msgspec.Struct, gc=False, omit_defaults=True):
     category_id: Id
     iscrowd: Flag = 0
     ignore: Flag = 0
-    is_crowd: Flag = 0
-    isCrowd: Flag = 0  # noqa: N815 (as some exports of COCO spell it)
-    IsGroupOf: Flag = 0  # Open Images' column, which converters to COCO keep
 
     @property
     def is_ignored(self) -> bool:
-        """Whether it is no object but a region to ignore: a crowd, a group, or what is marked so."""
-        if not (self.iscrowd or self.ignore or self.is_crowd or self.isCrowd or self.IsGroupOf):  # nearly always
-            return False
-        return any(flag in _SET for flag in (self.iscrowd, self.ignore, self.is_crowd, self.isCrowd, self.IsGroupOf))
+        """Whether these two say that it is no object but a region to ignore: a crowd, a group, or what is marked so."""
+        return self.iscrowd in SET or self.ignore in SET
 
 
 class CategoryEntry(msgspec.Struct, gc=False):
@@ -73,7 +80,6 @@ class Document(msgspec.Struct, gc=False):
     categories: list[CategoryEntry] | None = None
 
 
-_SET = frozenset((1, "1", "true", "True"))  # True is 1
 _EXPECTED = {
     Flag: "0 or 1",
     str: "text",

@@ -5,7 +5,7 @@
      "categories": [{"id": 7, "name": "dog"}]}
 
 `categories`, `height` and `width` may be missing. An annotation with `iscrowd` or `ignore` set to 1 is a region to
-ignore (`AnnotationEntry` has other spellings); other keys have no effect. A correct file is decoded in one strict,
+ignore (`box_keys` has other spellings); other keys have no effect. A correct file is decoded in one strict,
 typed pass. Only when that fails, or finds text that may not be printed, a second, patient pass looks at every entry by
 itself and names all that are wrong.
 """
@@ -29,14 +29,14 @@ from sagemaker_object_detection.dataset.annotation_entries import (
     has_unprintable,
     read_patiently,
 )
-from sagemaker_object_detection.dataset.box_keys import ROTATED, BoxKey, find_box_keys
+from sagemaker_object_detection.dataset.box_keys import DIFFICULT, IGNORED, ROTATED, BoxKey, find_box_keys
 from sagemaker_object_detection.dataset.channel_contents import CONVERTER, find_manifests, missing_annotations
 from sagemaker_object_detection.dataset.ground_truth import START_BYTES, is_manifest, numbered_lines, read_manifest
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.dataset.witnesses import NO_WITNESSES, Witnesses, find_witnesses
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import TooLargeFileError, read_regular
-from sagemaker_object_detection.sentences import quoted, shortlist
+from sagemaker_object_detection.sentences import counted, quoted, shortlist
 
 MAX_BYTES = 2 * 2**30
 """Larger files are not read: they would fill the memory. COCO's own, segmentations included, has 0.45 GB."""
@@ -165,6 +165,7 @@ def _parse_manifest(channel: str, folder: Path, raw: bytes, file: str) -> tuple[
         file_names=[image.address for image in images],
         image_rows=np.arange(len(images)),
         places=[image.place for image in images],
+        origins=[image.group for image in images],
         image_sizes=np.array([(image.height, image.width) for image in images], np.int64).reshape(-1, 2),
         box_rows=np.array([box.row for box in boxes], np.int64),
         box_images=np.array([box.image for box in boxes], np.int64),
@@ -202,15 +203,16 @@ def parse_annotations(
         except UnreadableFileError as error:
             return None, [Problem(channel, "unreadable annotation files", f"{channel}: {file_name} {error}")]
     keys = find_box_keys(raw)
-    table, unlinked = _link(channel, folder, document, image_rows, box_rows, refused)
+    marked = {row for key in keys if key.says == IGNORED for row in key.rows}
+    table, unlinked = _link(channel, folder, document, image_rows, box_rows, refused, marked)
     witnesses = find_witnesses(raw, table.box_rows)
     del raw
     unsized = sum(image.height == 0 or image.width == 0 for image in document.images)
-    notes = [_told_beside(channel, key) for key in keys if not key.says]
+    notes = [_told_beside(channel, key) for key in keys if not key.says or key.says == DIFFICULT]
     if unsized:
         notes.append(f"{channel}: {unsized} images have a height or width of 0, which is unknown: their files say it.")
     rotated = [_rotated(channel, key, file_name) for key in keys if key.says == ROTATED and key.name not in turns]
-    formats = tuple(key for key in keys if key.says and key.says != ROTATED)
+    formats = tuple(key for key in keys if key.says and key.says not in (ROTATED, IGNORED, DIFFICULT))
     table = replace(table, notes=tuple(notes), said_formats=formats, witnesses=witnesses)
     return table, problems + rotated + unlinked
 
@@ -225,11 +227,12 @@ def _rotated(channel: str, key: BoxKey, file_name: str) -> Problem:
 
 
 def _told_beside(channel: str, key: BoxKey) -> str:
+    first = f"First: annotations[{key.rows[0]}] with {key.value}."
+    have = f"{counted(len(key.rows), 'annotation has', 'annotations have')} {key.key}"
+    if key.says == DIFFICULT:
+        return f"{channel}: {have}, which has no effect: iscrowd or ignore 1 is for what is not to be learnt. {first}"
     what = "a rotated box" if key.says == "" else "a word that is not known"
-    return (
-        f"{channel}: {len(key.rows)} annotations have {key.key}, {what}, which has no effect: bbox alone is read. "
-        f"First: annotations[{key.rows[0]}] with {key.value}."
-    )
+    return f"{channel}: {have}, {what}, which has no effect: bbox alone is read. {first}"
 
 
 def _decode(raw: bytes) -> Document | None:
@@ -249,8 +252,10 @@ def _link(
     image_rows: Sequence[int],
     box_rows: Sequence[int],
     refused: RefusedIds,
+    marked: Collection[int],
 ) -> tuple[AnnotationTable, list[Problem]]:
-    """Turn entries into columns and ids into indices, naming what refers to nothing."""
+    """Turn entries into columns and ids into indices, naming what refers to nothing. marked: positions in the file of
+    annotations that another key than the format's own makes regions to ignore."""
     images, annotations = document.images, document.annotations
     first_of_id: dict[Id, int] = {}
     firsts = [first_of_id.setdefault(image.id, index) for index, image in enumerate(images)]
@@ -274,7 +279,9 @@ def _link(
         box_categories=box_categories,
         category_ids=list(codes),
         categories=known or None,
-        ignored=np.flatnonzero(np.fromiter((box.is_ignored for box in annotations), bool, count)),
+        ignored=np.flatnonzero(
+            np.fromiter((box.is_ignored for box in annotations), bool, count) | np.isin(box_rows, list(marked))
+        ),
         origins=[image.origin for image in images],
     )
     problems: list[Problem] = []

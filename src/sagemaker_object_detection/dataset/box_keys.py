@@ -1,4 +1,4 @@
-"""Keys beside a box that change what its four numbers mean: a rotation, or the word of another convention.
+"""Keys beside a box that change what it means: a rotation, the word of another convention, a mark that it is no object.
 
 Sources: CVAT's, Label Studio's and roLabelImg's exports write a rotation beside an upright box (cvat#4745, cvat#5881),
 in the annotation itself or in its `attributes`; detectron2's `bbox_mode`; FiftyOne's, Keras' and Albumentations' words.
@@ -24,9 +24,21 @@ ROTATED_BOX_KEYS = ("rbox", "rbbox", "obb", "rotated_bbox", "bbox_rotated", "rot
 """A rotated box of its own, beside the upright one."""
 FORMAT_KEYS = ("bbox_mode", "bbox_format", "bbox_type", "box_format", "box_mode", "box_type")
 """A word for the convention."""
+IGNORE_KEYS = ("iscrowd", "ignore")
+"""Flags: 1 means that the box is no object but a region to ignore. These two are the format's own, and a value that is
+no flag is refused; elsewhere and spelled otherwise they are what tools write."""
+OTHER_IGNORE_KEYS = (
+    *("is_crowd", "isCrowd", "IsCrowd", "crowd", "isgroupof", "is_group_of", "isGroupOf", "IsGroupOf", "group_of"),
+    *("Ignore", "ignored", "is_ignored", "isIgnored", "is_ignore", "gt_ignore", "ignore_flag"),
+    *("dontcare", "dont_care", "DontCare"),
+)
+DIFFICULT_KEYS = ("difficult", "Difficult", "is_difficult")
+"""Flags that have no effect: VOC's own figures leave such objects out, COCO's do not know them."""
+SET, CLEAR = frozenset((1, "1", "true", "True")), frozenset((0, "0", "false", "False", ""))
+"""Values of flags, as JSON writers and those who turn CSV into JSON write them; True is 1."""
 NESTED = "attributes"
 """Where an annotation may have these keys too."""
-ROTATED = "rotated"
+ROTATED, IGNORED, DIFFICULT = "rotated", "ignored", "difficult"
 FORMATS = {
     **dict.fromkeys(("0", "xyxy_abs", "xyxy", "voc", "pascal_voc", "corners"), "xyxy"),
     **dict.fromkeys(("1", "xywh_abs", "xywh", "coco"), "xywh"),
@@ -44,8 +56,8 @@ FORMATS = {
 @dataclass(frozen=True)
 class BoxKey:
     """A key that annotations have. rows: their positions in the file. value: of the first one, as JSON. says: the value
-    of `bbox_format` that it stands for, ROTATED if boxes are rotated, "" if a rotated box lies beside, and None if the
-    word is unknown."""
+    of `bbox_format` that it stands for, ROTATED if boxes are rotated, IGNORED or DIFFICULT if they are marked so, "" if
+    a rotated box lies beside, and None if the word is unknown."""
 
     key: str
     rows: list[int]
@@ -64,16 +76,25 @@ def find_box_keys(raw: bytes) -> list[BoxKey]:
     Args:
         raw: a JSON object with a list `annotations`, whose entries may be anything; else there are none.
     """
-    keys = [key for key in (*ROTATION_KEYS, *ROTATED_BOX_KEYS, *FORMAT_KEYS) if f'"{key}"'.encode() in raw]
+    known = (*ROTATION_KEYS, *ROTATED_BOX_KEYS, *FORMAT_KEYS, *OTHER_IGNORE_KEYS, *DIFFICULT_KEYS)
+    nested = IGNORE_KEYS if f'"{NESTED}"'.encode() in raw else ()
+    keys = [key for key in (*known, *nested) if f'"{key}"'.encode() in raw]
     if not keys:
         return []
     found: dict[tuple[str, str | None], BoxKey] = {}
     for row, entry in enumerate(_entries(raw, keys)):
         for key, value in _values(entry, keys):
             says = _meaning(key.rpartition(".")[2], value)
-            if says is not _HARMLESS:
+            if says is not _HARMLESS and key not in IGNORE_KEYS:
                 found.setdefault((key, says), BoxKey(key, [], as_json(value), says)).rows.append(row)
     return list(found.values())
+
+
+def marks_ignored(values: Mapping[str, Any]) -> bool:
+    """Whether a flag among these, whatever its capitals, says that something is no object but a region to ignore."""
+    return any(
+        key.lower() in _IGNORE_WORDS and value in SET for key, value in values.items() if isinstance(value, str | int)
+    )
 
 
 def find_degrees(raw: bytes) -> dict[int, float]:
@@ -118,6 +139,8 @@ def _values(entry: object, keys: list[str]) -> Iterator[tuple[str, Any]]:
 
 
 _HARMLESS = "harmless"
+_FLAGS = {**dict.fromkeys((*IGNORE_KEYS, *OTHER_IGNORE_KEYS), IGNORED), **dict.fromkeys(DIFFICULT_KEYS, DIFFICULT)}
+_IGNORE_WORDS = frozenset(key.lower() for key in (*IGNORE_KEYS, *OTHER_IGNORE_KEYS))
 
 
 def _meaning(key: str, value: Any) -> str | None:
@@ -129,6 +152,10 @@ def _meaning(key: str, value: Any) -> str | None:
         except (TypeError, ValueError, OverflowError):
             return _HARMLESS  # a word, such as a camera's angle
         return _HARMLESS if isinstance(value, bool) or abs((degrees + 180) % 360 - 180) < 1e-6 else ROTATED
+    if key in _FLAGS:
+        if not isinstance(value, str | int | float):
+            return None
+        return _FLAGS[key] if value in SET else _HARMLESS if value in CLEAR else None
     word = re.sub(r"[\s-]+", "_", str(value).strip().lower().removeprefix("boxmode."))
     if not isinstance(value, str | int) or isinstance(value, bool):
         return None

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from sagemaker_object_detection.dataset.annotation_entries import ORIGIN_KEYS, Id, first_origin
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.strict_json import JsonError
 from sagemaker_object_detection.sentences import (
@@ -65,12 +66,14 @@ _OTHER_FILES = {
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """place: the line, for sentences. address: s3://bucket/key. height, width: pixels."""
+    """place: the line, for sentences. address: s3://bucket/key. height, width: pixels. group: what it has in
+    common with others of one origin, None where the line says nothing."""
 
     place: str
     address: str
     height: int
     width: int
+    group: Id | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,12 @@ def read_manifest(
             _add_classes(f"{place} {printable(chosen)}{_METADATA}", _metadata(entry, chosen).get("class-map"), manifest)
             label = _label(place, entry, chosen, option)
             height, width = _size(place, label, chosen)
-            image = LabelledImage(place, _address(place, entry), height, width)
+            origin = first_origin(*(entry.get(key) for key in ORIGIN_KEYS))
+            if isinstance(origin, str) and not is_name(origin):
+                raise _invalid_line(
+                    place, f"group is {as_json(origin)}; expected text of at most {MAX_TEXT} characters"
+                )
+            image = LabelledImage(place, _address(place, entry), height, width, origin)
             for row, annotation in enumerate(label["annotations"]):
                 with manifest.collecting():
                     inner = f"{place} annotations[{row}]"
