@@ -119,3 +119,31 @@ def test_word_beside_the_boxes_that_contradicts_the_setting_is_refused(says, ref
     if refused:
         assert "2 annotations say by bbox_mode 1" in problems[0].text
         assert f'first: annotations[4]. Set bbox_format="{says}"' in problems[0].text
+
+
+def test_boxes_that_reach_far_outside_are_clipped_on_request_if_half_is_inside():
+    table = table_of([CORNERS, (-20, 10, 60, 50), (80, 70, 110, 120), (-40, 10, 20, 50), (60, 60, 100.5, 90)])
+    boxes, problems, warnings = check_boxes(table, table.image_sizes, "xyxy", lenient=False, clip=True)
+    assert boxes.rows.tolist() == [0, 1, 4]
+    np.testing.assert_allclose(boxes.boxes[1], [0.1, 0, 0.5, 0.6], rtol=1e-6)  # float32
+    assert boxes.clipped == 2
+    assert [problem.kind for problem in problems] == ["boxes outside their image"] * 2
+    assert [warning for warning in warnings if "clipped" in warning] == [
+        'training: clipped 1 of 3 boxes to their images, as invalid_boxes="clip" asks: they reached outside by more '
+        "than a pixel. First: training annotations[1], image 'a.jpg': bbox [-20, 10, 60, 50]."
+    ]
+
+
+def test_box_that_reaches_outside_is_told_how_it_could_be_clipped():
+    table = table_of([CORNERS, (-20, 10, 60, 50)])
+    _, problems, _ = check_boxes(table, table.image_sizes, "xyxy", lenient=False)
+    assert problems[0].text.endswith('invalid_boxes="clip" clips those of which half or more is inside.')
+
+
+def test_thin_boxes_are_read_as_an_explicit_format_says():
+    boxes = [(x, y, 0.75, 3 + (x * y) % 30) for x in range(1, 60, 6) for y in range(2, 60, 6)]
+    table = table_of(boxes)
+    assert check_boxes(table, table.image_sizes, "Auto", lenient=False)[1] != []
+    found, problems, warnings = check_boxes(table, table.image_sizes, "xywh", lenient=False)
+    assert (len(found.rows), problems) == (len(boxes), [])
+    assert "100 of 100 boxes are thinner than a pixel" in warnings[-1]

@@ -62,7 +62,7 @@ TABLE = {
     "augmentation": (FLAG, "True", True, "False", False),
     "freeze_batch_norm": (AUTO, "Auto", None, "true", True),
     "bbox_format": (f"one of Auto, {', '.join(BBOX_FORMATS)}", "Auto", "Auto", "xywh", "xywh"),
-    "invalid_boxes": ("one of error, drop", "error", "error", "drop", "drop"),
+    "invalid_boxes": ("one of error, drop, clip", "error", "error", "drop", "drop"),
     "invalid_images": ("one of error, drop", "error", "error", "DROP", "drop"),
     "max_detections": ("Auto or a whole number from 1 to 1000", "Auto", None, "300", 300),
     "validation_split_ratio": ("a number from 0.0 to 0.5", "0.2", 0.2, "0.5", 0.5),

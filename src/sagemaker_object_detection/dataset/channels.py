@@ -95,7 +95,8 @@ def _check_channel(
     problems += found
     warnings += images.notes
     lenient = hyperparameters.invalid_boxes == "drop"
-    boxes, found, warned = check_boxes(table, sizes, table.bbox_format or hyperparameters.bbox_format, lenient=lenient)
+    bbox_format, clip = table.bbox_format or hyperparameters.bbox_format, hyperparameters.invalid_boxes == "clip"
+    boxes, found, warned = check_boxes(table, sizes, bbox_format, lenient=lenient, clip=clip)
     problems += found
     warnings += warned
     channel = Channel(table, images, boxes)

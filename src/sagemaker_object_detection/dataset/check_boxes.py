@@ -87,7 +87,7 @@ class JudgedBoxes:
 
 
 def check_boxes(
-    table: AnnotationTable, sizes: np.ndarray, bbox_format: str, *, lenient: bool
+    table: AnnotationTable, sizes: np.ndarray, bbox_format: str, *, lenient: bool, clip: bool = False
 ) -> tuple[CheckedBoxes, list[Problem], list[str]]:
     """Check every box against its image's size, clip overhangs of at most a pixel, and convert.
 
@@ -95,6 +95,7 @@ def check_boxes(
         sizes: int64 [N, 2], height and width of each image as displayed; 0 unknown, its boxes are then left unchecked.
         bbox_format: what the four numbers mean, as the hyperparameter has it.
         lenient: whether inverted, empty and outside boxes are left out instead of being problems, if they are few.
+        clip: whether boxes that reach further outside are clipped, too, if half of them or more is inside.
 
     Returns:
         the boxes of known images, the problems, and warnings.
@@ -121,10 +122,11 @@ def check_boxes(
     if found:
         return nothing, found, []
     corners = declared.to_xyxy_pixels(written, box_sizes)
-    judged = judge_boxes(written, corners, box_sizes, declared)
+    judged = judge_boxes(written, corners, box_sizes, declared, clip=clip)
     invalid = np.flatnonzero(judged.invalid)
     problems, warned = _invalid_boxes(table, known, judged, invalid, judgement, lenient=lenient)
     kept = np.flatnonzero(~judged.invalid)
+    warnings += _far_outside(table, known[kept], corners[kept], judged.clipped[kept])
     warnings += warned + _thin_boxes(table, known[kept], judged.clipped[kept])
     repeated, warned = _repeats(table, known[kept], judged.clipped[kept])
     moved = int((corners[kept] != judged.clipped[kept]).any(axis=1).sum())
@@ -227,9 +229,13 @@ def _invalid_boxes(
     if better:
         value = f'bbox_format="{better[0].setting}"'
         way_out = f"More boxes fit as {better[0]}: if the file is written so, set {value}; else correct the box."
+    clipped = way_out
+    if not (mixed or better):
+        clipped = f'{way_out} invalid_boxes="clip" clips those of which half or more is inside.'
     for number in invalid.tolist():
         kind, what = judged.fault(number, declared.inverted)
-        text = f"{_box(table, known[number])} {what}; expected {declared.expected}. {way_out}"
+        advice = clipped if kind == OUTSIDE else way_out
+        text = f"{_box(table, known[number])} {what}; expected {declared.expected}. {advice}"
         problems.append(Problem(table.channel, kind, text))
     return problems, []
 
@@ -237,6 +243,18 @@ def _invalid_boxes(
 def too_many_invalid(invalid: int, count: int) -> bool:
     """Whether so large a share of the boxes is invalid that leaving them out would hide what is wrong."""
     return invalid > max(FEW_DROPPED, _MOST_DROPPED * count) and invalid < count
+
+
+def _far_outside(table: AnnotationTable, rows: np.ndarray, corners: np.ndarray, clipped: np.ndarray) -> list[str]:
+    """A warning about boxes, of these rows of the table, that were clipped by more than a pixel."""
+    far = np.flatnonzero(np.abs(corners - clipped).max(axis=1, initial=0) > MAX_OVERHANG)
+    if not len(far):
+        return []
+    first = "; ".join(_box(table, rows[number]) for number in far[:FIRST_FEW])
+    return [
+        f'{table.channel}: clipped {len(far)} of {len(rows)} boxes to their images, as invalid_boxes="clip" asks: they '
+        f"reached outside by more than a pixel. First: {first}."
+    ]
 
 
 def _thin_boxes(table: AnnotationTable, rows: np.ndarray, corners: np.ndarray) -> list[str]:
@@ -273,21 +291,29 @@ def _repeats(table: AnnotationTable, rows: np.ndarray, corners: np.ndarray) -> t
     return found, warnings
 
 
-def judge_boxes(written: np.ndarray, corners: np.ndarray, sizes: np.ndarray, declared: Convention) -> JudgedBoxes:
+def judge_boxes(
+    written: np.ndarray, corners: np.ndarray, sizes: np.ndarray, declared: Convention, *, clip: bool = False
+) -> JudgedBoxes:
     """Which boxes may not be trained on.
 
     Args:
         written: float64 [M, 4], the numbers as written.
         corners: float64 [M, 4], what they are as declared: xmin ymin xmax ymax, pixels.
         sizes: float64 [M, 2], height and width of each box's image, above 0.
+        clip: whether those may be of which half or more is inside, however far they reach outside.
     """
     clipped = np.clip(corners, 0.0, np.tile(sizes[:, ::-1], 2))
     boxes = from_xyxy_pixels(clipped, sizes)
+    outside = ~(np.abs(corners - clipped).max(axis=1, initial=0) <= MAX_OVERHANG)
+    if clip:
+        with np.errstate(over="ignore", invalid="ignore"):
+            inside, whole = (np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (clipped, corners))
+        outside &= ~(2 * inside >= whole)
     faults = {
         SHARES: look_like_shares(written, sizes) & (written % 1).any(axis=1) & (declared.unit == PIXELS),
         NO_SHARES: (np.abs(written).max(axis=1, initial=0) > _LARGEST_SHARE) & (declared.unit == UNIT_OF_SHARES),
         INVERTED: (corners[:, 2:] < corners[:, :2]).any(axis=1),
-        OUTSIDE: ~(np.abs(corners - clipped).max(axis=1, initial=0) <= MAX_OVERHANG),
+        OUTSIDE: outside,
         EMPTY: (boxes[:, 2:] <= boxes[:, :2]).any(axis=1),  # also what vanishes when clipped, or in float32
     }
     return JudgedBoxes(sizes, clipped, boxes, np.select(list(faults.values()), list(faults), ""))

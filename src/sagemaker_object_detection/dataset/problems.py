@@ -37,7 +37,7 @@ class ChannelReport:
     boxes: int
     boxes_per_class: dict[str, int]
     clipped_boxes: int
-    """Reached outside their image by at most a pixel."""
+    """Reached outside their image, by at most a pixel unless invalid_boxes is "clip"."""
     dropped_boxes: int
     exif_turned_images: int
     exif_ignored_images: int

@@ -322,9 +322,9 @@ class Hyperparameters:
         on_resume="compared",
     )
     invalid_boxes: str = extension(
-        Choice(("error", "drop")),
-        "What happens to boxes that are inverted, empty or reach outside the image by more than a pixel; dropped ones "
-        "are counted.",
+        Choice(("error", "drop", "clip")),
+        "What happens to boxes that are inverted, empty or reach outside the image by more than a pixel. drop: they "
+        "are left out and counted; clip: if half or more is inside they are clipped and counted, else an error.",
         default="error",
         on_resume="compared",
     )
