@@ -76,7 +76,8 @@ def _train(job: Job, hyperparameters: Hyperparameters, source: Source, stop: Sto
     kept = kept_settings(job.checkpoints if replicas.is_chief else None)
     if replicas.hosts > 1:
         kept = msgspec.json.decode(replicas.tell(msgspec.json.encode(kept)), type=dict[str, str])
-    if hyperparameters.split_by == AUTO and "split_by" in kept:
+    splits_itself = job.validation is None and hyperparameters.validation_split_ratio > 0
+    if splits_itself and hyperparameters.split_by == AUTO and "split_by" in kept:
         hyperparameters = replace(hyperparameters, split_by=kept["split_by"])
         log.info("split_by is %s, as the checkpoint has it.", hyperparameters.split_by)
     splits = load_splits(

@@ -12,6 +12,7 @@ from made_channels import write_channel
 from written_sets import Picture, manifest_line, save_image
 
 from sagemaker_object_detection import catalogue
+from sagemaker_object_detection.dataset.annotation_file import read_annotations
 from sagemaker_object_detection.dataset.load import Splits, load_splits
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.errors import UserError
@@ -90,6 +91,7 @@ def test_the_same_checks_name_the_lines(tmp_path: Path) -> None:
     save_image(channel / "images/d.jpg", 64, 48)
     file = "training output.manifest"
     expected = "expected [xmin, ymin, width, height] in pixels, with width and height above 0, inside the image."
+    or_clip = 'invalid_boxes="clip" clips those of which half or more is inside.'
     way_out = 'Correct it, or set invalid_boxes="drop" to leave such boxes out.'
     assert problems(channel) == [
         f"{file} line 3: cells: image_size is 5; expected "
@@ -100,10 +102,10 @@ def test_the_same_checks_name_the_lines(tmp_path: Path) -> None:
         f"{file} line 6 's3://bucket/some/prefix/d.jpg' is 64 wide and 48 high, but the annotations say 30 and 48, so "
         "its boxes would be misplaced. Correct width and height there, or use the image that was annotated.",
         f"{file} line 1 annotations[0], image '{SOURCES[0]}': bbox [1, 2, 100, 28] reaches outside its image, which is "
-        f"64 wide and 48 high; {expected} {way_out}",
+        f"64 wide and 48 high; {expected} {way_out} {or_clip}",
         f"{file} line 2 annotations[1], image '{SOURCES[1]}': bbox [1, 2, 19, 0] is empty; {expected} {way_out}",
         f"{file} line 4 annotations[0], image '{SOURCES[0]}': bbox [1, 2, 100, 28] reaches outside its image, which is "
-        f"64 wide and 48 high; {expected} {way_out}",
+        f"64 wide and 48 high; {expected} {way_out} {or_clip}",
     ]
 
 
@@ -249,3 +251,13 @@ def test_a_manifest_in_a_folder_below_is_pointed_at(tmp_path: Path) -> None:
     write(tmp_path / "training/manifests/output")
     (problem,) = problems(tmp_path / "training")
     assert problem.endswith("There is one in manifests/output/: let the channel's S3 path end in manifests/output/.")
+
+
+def test_a_group_of_a_line_keeps_images_together(tmp_path: Path) -> None:
+    def grouped(lines: Lines) -> None:
+        for line, group in zip(lines, ("patient 7", "patient 7", ""), strict=True):
+            line["group"] = group
+
+    table, found = read_annotations("training", write(tmp_path / "training", grouped))
+    assert table is not None
+    assert (list(table.origins), found) == (["patient 7", "patient 7", None], [])

@@ -39,7 +39,8 @@ def load(training: Path, validation: Path | None = None, **values: str) -> Split
 
 
 def leaks(splits: Splits) -> list[str]:
-    return [warning for warning in splits.report.warnings if "have a copy or a neighbour in training" in warning]
+    told = ("have a copy or a neighbour in training", "are called as copies or frames of training images")
+    return [warning for warning in splits.report.warnings if any(each in warning for each in told)]
 
 
 def augmented(count: int) -> dict[str, int]:
@@ -121,7 +122,10 @@ def test_one_long_video_is_cut_once(tmp_path):
     held_out = [int(name[5:11]) for name in splits.validation.file_names]
     assert held_out == list(range(32, 40))
     (warning,) = leaks(splits)
-    assert "8 of 8 images have a copy or a neighbour in training (frames of a video by their names: 8, such" in warning
+    assert (
+        "8 of 8 images are called as copies or frames of training images are (frames of a video by their names: 8"
+        in warning
+    )
     assert warning.endswith(
         "The group of 40 images from 'clip_000000.jpg' to 'clip_000039.jpg' is too large for validation_split_ratio "
         "and was cut in the order of its names. Add images of other origins, or a validation channel."
@@ -199,3 +203,23 @@ def test_a_channel_for_a_model_has_its_classes(tmp_path):
     )
     with pytest.raises(UserError, match=r"unknown to the model, which has 2; .* Train a model that knows the class"):
         load_channel("test", channel, Labels(ids=(2,), names=("cat",)), read({}), sample_bits=16)
+
+
+def test_what_names_alone_say_is_told_as_that(tmp_path):
+    """Unlike pictures may be called as copies are; where pixels tell, they are counted there."""
+    training = write(tmp_path / "training", {"site.jpg": 0, "apple.jpg": 1, "bus.jpg": 2})
+    validation = write(tmp_path / "validation", {"site_aug_1.jpg": 10, "apple_rot_0.jpg": 11, "bus_aug_1.jpg": 2})
+    measured, named = leaks(load(training, validation))
+    assert measured.startswith("validation: 1 of 3 images have a copy or a neighbour in training (")
+    assert named.startswith("validation: 2 of 3 images are called as copies or frames of training images are (copies ")
+    assert "but their pixels alone do not tell" in named
+
+
+@pytest.mark.parametrize("entry", [{"group": ""}, {"video_id": -1}, {"video_id": ""}, {"seq_id": "-1"}])
+def test_no_group_is_written_in_several_ways(tmp_path, entry):
+    names = [f"p{index}.jpg" for index in range(4)]
+    channel = write(
+        tmp_path / "training", {name: index for index, name in enumerate(names)}, **dict.fromkeys(names, entry)
+    )
+    (said,) = load(channel, validation_split_ratio="0.5").report.decisions
+    assert "no two are of the same origin" in said

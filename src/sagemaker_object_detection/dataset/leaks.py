@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sagemaker_object_detection.dataset.alike import Groups, Rule
+from sagemaker_object_detection.dataset.alike import FRAMES, NAMED_COPIES, Groups, Rule
 from sagemaker_object_detection.dataset.problems import Likeness
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.sentences import listed, shown
 
 _EXAMPLES = 3
+_BY_NAME = (NAMED_COPIES, FRAMES)
+"""Rules that look at nothing but names."""
 
 
 def find_likenesses(
@@ -50,7 +52,8 @@ def find_likenesses(
 def leak_warnings(
     rules: Sequence[Rule], likenesses: Sequence[Likeness], parts: Mapping[str, np.ndarray], cause: str | None
 ) -> list[str]:
-    """A sentence for each part with images of the same origin as training images.
+    """Sentences for each part with images of the same origin as training images: those of which the pixels or the
+    annotation file tell, and those of which nothing but the names does.
 
     Args:
         cause: why a split that we made has them, and what to do; None for channels that are somebody else's.
@@ -58,21 +61,32 @@ def leak_warnings(
     warnings = []
     for name, held_out in parts.items():
         shared = [likeness for likeness in likenesses if likeness.channel == _both(name)]
-        if not shared:
-            continue
-        leaked = np.zeros(len(held_out), bool)
-        for rule in rules:
+        leaked, by_name = np.zeros((2, len(held_out)), bool)
+        for rule in rules if shared else ():
             seen = rule.labels[parts["training"]]
-            leaked |= np.isin(rule.labels[held_out], seen[seen >= 0])
-        kinds = "; ".join(f"{one.rule}: {one.images}, such as {_named(one.examples)}" for one in shared)
+            found = by_name if rule.name in _BY_NAME else leaked
+            found |= np.isin(rule.labels[held_out], seen[seen >= 0])
+        by_name &= ~leaked
         advice = "Keep all copies of a picture, and all frames of a video, in one channel."
         if name == "validation" and cause is not None:
             advice = cause
-        warnings.append(
-            f"{name}: {leaked.sum()} of {len(held_out)} images have a copy or a neighbour in training ({kinds}), so "
-            f"that {name} finds the model better than it is. {advice}"
-        )
+        if leaked.any():
+            warnings.append(
+                f"{name}: {leaked.sum()} of {len(held_out)} images have a copy or a neighbour in training "
+                f"({_kinds(shared, named=False)}), so that {name} finds the model better than it is. {advice}"
+            )
+        if by_name.any():
+            warnings.append(
+                f"{name}: {by_name.sum()} of {len(held_out)} images are called as copies or frames of training images "
+                f"are ({_kinds(shared, named=True)}), but their pixels alone do not tell. If they are, {name} finds the "
+                f"model better than it is. {advice}"
+            )
     return warnings
+
+
+def _kinds(shared: Sequence[Likeness], *, named: bool) -> str:
+    told = [one for one in shared if (one.rule in _BY_NAME) == named]
+    return "; ".join(f"{one.rule}: {one.images}, such as {_named(one.examples)}" for one in told)
 
 
 def _both(name: str) -> str:

@@ -324,7 +324,7 @@ def _summary(report: ChannelReport) -> str:
     notes = (
         (report.images_without_boxes, "images without boxes"),
         (report.ignored_regions, "regions to ignore (iscrowd, ignore), neither learned nor counted as mistakes"),
-        (report.clipped_boxes, "boxes clipped by at most a pixel"),
+        (report.clipped_boxes, "boxes clipped to their image"),
         (report.dropped_boxes, "boxes left out"),
         (report.repeated_boxes, "boxes that are there already left out"),
         (report.exif_turned_images, "images turned as their EXIF orientation says"),
