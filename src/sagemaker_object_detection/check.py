@@ -22,13 +22,15 @@ class Check:
     legal, or where the base model, which decides some of them, could not be told from the weights.
 
     `notes` are no problems: values that have no effect, and what could not be checked here. `anchors` says how well
-    the base model's anchors cover the training boxes, where both are known and nothing was wrong before.
+    the base model's anchors cover the training boxes, where both are known and nothing was wrong before. `data` is what
+    the log says of the data besides: warnings, and what was decided by it.
     """
 
     hyperparameters: dict[str, Value]
     anchors: tuple[str, ...]
     notes: tuple[str, ...]
     problems: tuple[str, ...]
+    data: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
@@ -53,7 +55,7 @@ def check(paths: Paths) -> Check:
         note = f"{SCRIPT}: got {shown(job.script)}: script mode; neither the script nor what it is given was checked"
         return Check({}, (), (note,), ())
     found = examine(job)
-    problems = list(found.problems)
+    problems, data = list(found.problems), tuple[str, ...]()
     notes = [*job.notes, *found.hyperparameters.notes]
     if (problem := find_driver_problem()) is not None:
         notes.append(f"on this machine the job would end with exit code 3: {problem}")
@@ -72,7 +74,7 @@ def check(paths: Paths) -> Check:
         source = None
     if not job.problems:
         try:
-            known, anchors, told = _check_data_and_weights(job, found.hyperparameters, source, known)
+            known, anchors, told, data = _check_data_and_weights(job, found.hyperparameters, source, known)
             notes += told
             base = known or base
         except UserError as error:
@@ -80,14 +82,14 @@ def check(paths: Paths) -> Check:
             if source is not None and (source.weights or source.archive):
                 base = named  # which else only the weights could tell
     resolved = {} if found.problems or base is None else found.hyperparameters.for_model(base).resolved()
-    return Check(resolved, () if found.problems else tuple(anchors), tuple(notes), tuple(problems))
+    return Check(resolved, () if found.problems else tuple(anchors), tuple(notes), tuple(problems), data)
 
 
 def _check_data_and_weights(
     job: Job, hyperparameters: Hyperparameters, source: Source | None, known: BaseModel | None
-) -> tuple[BaseModel | None, list[str], list[str]]:
-    """The base model that the weights are of, `known` without weights; how its anchors cover the boxes; and what is to
-    be said of max_detections."""
+) -> tuple[BaseModel | None, list[str], list[str], tuple[str, ...]]:
+    """The base model that the weights are of, `known` without weights; how its anchors cover the boxes; what is to be
+    said of max_detections; and of the data."""
     # Late, because it brings NumPy and TensorFlow.
     from sagemaker_object_detection.artifact.restore import find_start
     from sagemaker_object_detection.dataset.anchor_coverage import find_coverage
@@ -99,7 +101,7 @@ def _check_data_and_weights(
 
     use_the_cpu()
     splits = load_splits(job.training, job.validation, hyperparameters, test=job.test, keep_pixels=False)
-    data = splits.training
+    data, report = splits.training, splits.report
     weights = source.fetch() if source is not None else None
     if weights is not None:
         start = find_start(weights, hyperparameters, data.labels)
@@ -114,4 +116,4 @@ def _check_data_and_weights(
             told.append(f"max_detections: Auto comes to {limit}, as an image has {objects} objects")
     if (lost := told_of_lost_objects(limit, objects)) is not None:
         told.append(lost)
-    return known, anchors, told
+    return known, anchors, told, (*report.warnings, *report.decisions)

@@ -111,3 +111,18 @@ def test_what_is_not_converted_is_named(path, told, tmp_path):
     (tmp_path / "training" / path).parent.mkdir(parents=True)
     (tmp_path / "training" / path).write_text("{}")
     assert f" {path} {told}" in missing_annotations("training", tmp_path / "training")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("annotations.xml", '<annotations><image id="0" name="a.jpg"></image></annotations>', "CVAT's XML file"),
+        ("via.json", '{"_via_settings": {}, "_via_img_metadata": {}}', "VGG Image Annotator's project"),
+        ("a.json", '[{"image": "a.jpg", "annotations": [{"label": "a", "coordinates": {}}]}]', "CreateML's JSON file"),
+    ],
+)
+def test_what_another_tool_exports_otherwise_is_named(name, content, what, tmp_path):
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / name).write_text(content)
+    told = f" {name} looks like {what}, which is not converted: export the labels from there as COCO, and convert that."
+    assert missing_annotations("training", tmp_path / "training").endswith(told)

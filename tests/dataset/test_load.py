@@ -353,6 +353,30 @@ def test_class_names_that_differ_in_case_or_blanks_are_a_warning(tmp_path: Path,
     )
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "written", "how"),
+    [
+        ("red car", "red_car", "'red car', 'red_car'", "blanks, _ and -, or in case,"),
+        ("caf\u00e9", "cafe\u0301", "'cafe\\u0301', 'caf\\xe9'", "the form of Unicode"),
+    ],
+)
+def test_class_names_that_look_alike_are_a_warning(
+    tmp_path: Path, first: str, second: str, written: str, how: str
+) -> None:
+    content = changed("categories", [{"id": 42, "name": first}, {"id": 7, "name": second}])
+    (warning,) = load(write_channel(tmp_path / "training", content)).report.warnings
+    assert warning.startswith(f"training: the categories {written} differ in {how} alone, and are learnt")
+
+
+def test_warnings_of_many_class_names_are_bounded(tmp_path: Path) -> None:
+    names = [f"{case}{number}" for number in range(20) for case in ("a", "A")]
+    content = changed("categories", [{"id": number, "name": name} for number, name in enumerate(names, 1)])
+    content["categories"] += [{"id": id_, "name": f"class {id_}"} for id_ in (42,)]
+    warnings = load(write_channel(tmp_path / "training", content)).report.warnings
+    assert sum("differ in case" in warning for warning in warnings) == 8
+    assert "training: 12 more names of categories are so." in warnings
+
+
 @pytest.mark.parametrize("name", ["", " "])
 def test_a_class_has_a_name(tmp_path: Path, name: str) -> None:
     channel = write_channel(tmp_path / "training", changed("categories.0.name", name))

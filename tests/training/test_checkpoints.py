@@ -470,7 +470,7 @@ def test_what_only_bears_the_name_of_a_checkpoint_is_left_alone_and_hinders_noth
     assert len([path for path in tmp_path.iterdir() if path.is_file()]) == 3
     assert (
         caplog.messages
-        == ["Resuming from " + str(tmp_path / "checkpoint-000004.npz: 1 epochs are done, and 2 steps of the next.")][
+        == ["Resuming from " + str(tmp_path / "checkpoint-000004.npz: 1 epoch is done, and 2 steps of the next.")][
             : len(caplog.messages)
         ]
     )

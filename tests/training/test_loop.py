@@ -442,7 +442,7 @@ def test_a_stop_before_the_first_step_of_a_resumed_run_keeps_the_best_weights(tm
 @pytest.mark.parametrize(
     ("patience", "epochs", "said"),
     [
-        (None, 1, "All 1 epochs are done: nothing is left to train."),
+        (None, 1, "All epochs are done (1): nothing is left to train."),
         (
             2,
             5,

@@ -31,7 +31,7 @@ class _Layout:
     patterns: paths of files, or their last parts, in small letters. what: completes "... looks like". command: the
     converter's arguments, in which {file} is the first file that fits, {beside} its folder, {images} the folder with
     the most images and {top} the channel's; without one it is not converted. keys: one of these stands in the first
-    bytes of the file. needs: a path that is there, too.
+    bytes of the file. needs: a path that is there, too. advice: what to do where it is not converted.
     """
 
     patterns: tuple[str, ...]
@@ -39,8 +39,10 @@ class _Layout:
     command: str = ""
     keys: tuple[bytes, ...] = ()
     needs: str = ""
+    advice: str = _NOT_CONVERTED
 
 
+_EXPORT = "which is not converted: export the labels from there as COCO, and convert that"
 _JSON = ("*.json",)
 _COCO = "coco {file} --images {images}"
 _YOLO = ("data.yaml", "data.yml", "labels/*.txt", "train/labels", "obj.names", "classes.txt")
@@ -52,10 +54,13 @@ _LAYOUTS = (
     _Layout(
         ("obj_train_data",), "Darknet's or CVAT's YOLO", "yolo {top} --images {file} --labels {file}", needs="obj.names"
     ),
+    _Layout(("*.xml",), "CVAT's XML file", keys=(b"<image ", b"<track "), advice=_EXPORT),
     _Layout(("annotations/*.xml",), "Pascal VOC's XML files", "voc {top}", needs="JPEGImages"),
     _Layout(("*.xml",), "Pascal VOC's XML files", "voc {top} --annotations {beside} --images {images}"),
     _Layout(("*.tfrecord*", "*.record", "*.record-*", "*.tfrec"), "a TFRecord file", "tfrecord {file}"),
     _Layout(("*.rec", "*.idx", "*.lst"), "a file of RecordIO", ""),
+    _Layout(_JSON, "VGG Image Annotator's project", keys=(b'"_via_', b'"shape_attributes"'), advice=_EXPORT),
+    _Layout(_JSON, "CreateML's JSON file", keys=(b'"coordinates"',), advice=_EXPORT),
     _Layout(_JSON, "LabelMe's JSON files", "labelme {beside} --images {images}", keys=(b'"shapes"', b'"imagePath"')),
     _Layout(
         _JSON,
@@ -138,7 +143,7 @@ def _hint(folder: Path, seen: list[str]) -> str:
 
 def _advice(layout: _Layout, folder: Path, path: str, seen: list[str]) -> str:
     if not layout.command:
-        return f", {_NOT_CONVERTED}"
+        return f", {layout.advice}"
     places = Counter(each.rpartition("/")[0] for each in seen if each.lower().endswith(_IMAGES))
     beside = path.rpartition("/")[0]
     images = places.most_common(1)[0][0] if places else beside

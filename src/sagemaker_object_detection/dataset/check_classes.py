@@ -1,5 +1,6 @@
 """The classes of a job, and whether they can be told apart by their names: one rule for channels and converters."""
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,9 @@ from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.sentences import MAX_TEXT, listed, quoted, shortlist
 
 SAME_NAMES = "duplicate class names"
+_WARNED = 8
+"""Warnings of one kind."""
+_SEPARATORS = re.compile(r"[\s_-]+")
 _SHOWN = 10
 
 
@@ -69,12 +73,27 @@ def find_labels(table: AnnotationTable) -> tuple[Labels, list[str]]:
         for name, numbers in sharing.items()
         if len(numbers) > 1
     ]
-    for group in _alike(list(categories.values())):
-        warnings.append(
-            f"{table.channel}: the categories {shortlist(sorted(set(group)))} differ in case or blanks alone, and are "
-            f"learnt as different classes. If they are one, give their boxes one category."
-        )
-    return Labels(tuple(ids), tuple(names)), warnings
+    similar = [
+        f"{table.channel}: the categories {listed(written, _SHOWN)} differ in {how} alone, and are learnt as different "
+        f"classes. If they are one, give their boxes one category."
+        for written, how in map(_told_apart, _alike(list(categories.values())))
+    ]
+    return Labels(tuple(ids), tuple(names)), [*_first_few(table.channel, warnings), *_first_few(table.channel, similar)]
+
+
+def _first_few(channel: str, warnings: list[str]) -> list[str]:
+    """Of many warnings of one kind some, and how many more there are."""
+    more = len(warnings) - _WARNED
+    return warnings if more <= 0 else [*warnings[:_WARNED], f"{channel}: {more} more names of categories are so."]
+
+
+def _told_apart(group: Sequence[str]) -> tuple[list[str], str]:
+    """How to write names that are alike, and in what they differ."""
+    names = sorted(set(group))
+    if len({unicodedata.normalize("NFC", name) for name in names if len(name) <= MAX_TEXT}) < len(names):
+        return [ascii(name) for name in names], "the form of Unicode"  # which look the same
+    blanks = len({"".join(name.casefold().split()) for name in names}) > 1
+    return [quoted(name) for name in names], "blanks, _ and -, or in case," if blanks else "case or blanks"
 
 
 def check_blank_names(table: AnnotationTable) -> list[Problem]:
@@ -87,12 +106,12 @@ def check_blank_names(table: AnnotationTable) -> list[Problem]:
 
 
 def _alike(names: Sequence[str]) -> list[list[str]]:
-    """Groups of names that differ in case, blanks or the form of Unicode alone."""
+    """Groups of names that differ in case, blanks, _ and - or the form of Unicode alone."""
     groups: dict[str, list[str]] = {}
     for name in names:
         # Of a long row of combining characters the plain form takes a time that grows with its square.
-        plain = name if len(name) > MAX_TEXT else "".join(unicodedata.normalize("NFKC", name).casefold().split())
-        groups.setdefault(plain, []).append(name)
+        plain = name if len(name) > MAX_TEXT else _SEPARATORS.sub("", unicodedata.normalize("NFKC", name).casefold())
+        groups.setdefault(plain or name, []).append(name)
     return [group for group in groups.values() if len(set(group)) > 1]
 
 

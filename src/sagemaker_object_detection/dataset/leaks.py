@@ -7,7 +7,7 @@ import numpy as np
 from sagemaker_object_detection.dataset.alike import FRAMES, NAMED_COPIES, Groups, Rule
 from sagemaker_object_detection.dataset.problems import Likeness
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
-from sagemaker_object_detection.sentences import listed, shown
+from sagemaker_object_detection.sentences import counted, listed, shown
 
 _EXAMPLES = 3
 _BY_NAME = (NAMED_COPIES, FRAMES)
@@ -78,8 +78,8 @@ def leak_warnings(
         if by_name.any():
             warnings.append(
                 f"{name}: {by_name.sum()} of {len(held_out)} images are called as copies or frames of training images "
-                f"are ({_kinds(shared, named=True)}), but their pixels alone do not tell. If they are, {name} finds the "
-                f"model better than it is. {advice}"
+                f"are ({_kinds(shared, named=True)}), but their pixels alone do not tell. If they are, {name} finds "
+                f"the model better than it is. {advice}"
             )
     return warnings
 
@@ -109,7 +109,8 @@ def split_sentence(
     else:
         found = find_likenesses(rules, file_names, {"training": np.arange(count)})
         kinds = "; ".join(f"{one.rule}: {one.images}, such as {_named(one.examples[:1])}" for one in found)
-        by = f"those of one origin stay together, which makes {len(np.unique(groups.scenes))} groups ({kinds})"
+        made = counted(len(np.unique(groups.scenes)), "group")
+        by = f"those of one origin stay together, which makes {made} ({kinds})"
     return (
         f"No validation channel: {len(held_out)} of {count} images ({len(held_out) / count:.0%}; "
         f"validation_split_ratio is {hyperparameters.validation_split_ratio:g}) are held out of training; {by}."

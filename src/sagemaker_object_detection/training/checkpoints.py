@@ -22,7 +22,7 @@ import numpy as np
 from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
-from sagemaker_object_detection.sentences import printable
+from sagemaker_object_detection.sentences import counted, printable
 from sagemaker_object_detection.training.identity import other_job, read_otherwise, settings, with_newer_rows
 from sagemaker_object_detection.training.progress import Progress, State
 
@@ -130,10 +130,10 @@ class Checkpoints:
             if (told := read_otherwise(stored, self.identity)) is not None:
                 log.warning("%s", told)
             log.info(
-                "Resuming from %s: %d epochs are done, and %d steps of the next.",
+                "Resuming from %s: %s done, and %s of the next.",
                 path,
-                progress.epoch,
-                len(progress.losses),
+                counted(progress.epoch, "epoch is", "epochs are"),
+                counted(len(progress.losses), "step"),
             )
             return state
         if found:

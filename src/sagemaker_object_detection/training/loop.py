@@ -135,7 +135,7 @@ class Loop:
 
     def _say_why_finished(self) -> None:
         if self._progress.epoch >= self._schedule.epochs:
-            log.info("All %d epochs are done: nothing is left to train.", self._schedule.epochs)
+            log.info("All epochs are done (%d): nothing is left to train.", self._schedule.epochs)
         else:
             log.info(
                 "Early stopping had ended this job after %d epochs: nothing is left to train. To go on, raise "
