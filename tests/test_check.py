@@ -68,6 +68,14 @@ def test_a_wrong_job_file_and_wrong_values_are_told_together(root):
     assert value.startswith("momentum: got 'fast'")
 
 
+def test_what_the_log_says_of_the_data_is_in_the_json(root, monkeypatch):
+    for name in ("SAGEMAKER_OD_WEIGHTS_DIR", "SAGEMAKER_OD_CACHE_DIR"):
+        monkeypatch.setenv(name, str(root / "nothing"))
+    edit_annotations(root, lambda document: document["annotations"].append(document["annotations"][0]))
+    told = json.loads(check(Paths(root)).as_json())["data"]
+    assert any("boxes are there already, with the same class" in sentence for sentence in told)
+
+
 def test_every_problem_of_the_data_is_listed_however_many(root):
     def move_out(document):
         for annotation in document["annotations"]:
