@@ -372,9 +372,9 @@ def test_keys_beside_the_box_that_change_nothing_are_told_once(tmp_path: Path) -
     assert table is not None
     assert problems == []
     assert table.notes == (
-        "training: 1 annotations have bbox_type, a word that is not known, which has no effect: bbox alone is read. "
+        "training: 1 annotation has bbox_type, a word that is not known, which has no effect: bbox alone is read. "
         'First: annotations[0] with "loose".',
-        "training: 1 annotations have rbox, a rotated box, which has no effect: bbox alone is read. First: "
+        "training: 1 annotation has rbox, a rotated box, which has no effect: bbox alone is read. First: "
         "annotations[1] with [1, 2, 3, 4, 5].",
     )
 
