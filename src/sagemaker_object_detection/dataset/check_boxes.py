@@ -118,11 +118,13 @@ def check_boxes(
     ]
     if said:
         return nothing, said, []
-    found, warnings = _of_all(table, known, box_sizes, judgement, bbox_format)
-    if found:
-        return nothing, found, []
     corners = declared.to_xyxy_pixels(written, box_sizes)
     judged = judge_boxes(written, corners, box_sizes, declared, clip=clip)
+    # Boxes that are but thin do not fit, and yet may be what someone knows them to be.
+    thin = not judgement.testimony and int(judged.invalid.sum()) <= _MOST_DROPPED * len(known)
+    found, warnings = _of_all(table, known, box_sizes, judgement, bbox_format, believed=judgement.confined or thin)
+    if found:
+        return nothing, found, []
     invalid = np.flatnonzero(judged.invalid)
     problems, warned = _invalid_boxes(table, known, judged, invalid, judgement, lenient=lenient)
     kept = np.flatnonzero(~judged.invalid)
@@ -144,9 +146,16 @@ def _contradiction(table: AnnotationTable, key: BoxKey, declared: Convention, bb
 
 
 def _of_all(
-    table: AnnotationTable, known: np.ndarray, sizes: np.ndarray, judgement: Judgement, bbox_format: str
+    table: AnnotationTable,
+    known: np.ndarray,
+    sizes: np.ndarray,
+    judgement: Judgement,
+    bbox_format: str,
+    *,
+    believed: bool,
 ) -> tuple[list[Problem], list[str]]:
-    """What is to be said of all boxes together: a problem if they may not be trained on, or warnings."""
+    """What is to be said of all boxes together: a problem if they may not be trained on, or warnings. believed: whether
+    an explicit `bbox_format` is, where another convention is likely."""
     written, declared, explicit = table.bboxes[known], judgement.declared, bbox_format != AUTO
     is_choice = table.bbox_format is None
     wording = Wording(
@@ -160,7 +169,7 @@ def _of_all(
     warnings = [f"{table.channel}: {judgement.contradiction}."] if judgement.contradiction else []
     if judgement.likely is not None:
         text = other_convention(judgement, written, sizes, wording)
-        if judgement.sure and not (judgement.confined and explicit):
+        if judgement.sure and not (believed and explicit):
             return [Problem(table.channel, OTHER_FORMAT, text)], []
         warnings.append(text)
     elif judgement.part is not None and judgement.mixed:
