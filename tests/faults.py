@@ -31,7 +31,7 @@ from shared import SHARED_DIR
 ROOT = Path(__file__).resolve().parents[1]
 TIERS: dict[str, tuple[str, ...]] = {
     "inner loop": (),
-    "slow": ("-m", "not nightly and not docker and not clients and not gpu_wheels"),
+    "slow": ("-m", "not nightly and not docker and not clients and not gpu_wheels and not runtimes"),
 }
 """Options of pytest. Each tier holds the one before it."""
 TIER_SECONDS = 3600.0
@@ -669,6 +669,24 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         f"{_SRC}/artifact/inference.py",
         'if media_type in (_JSON, "application/*", "*/*"):',
         'if media_type in (_JSON, "application/*"):',
+    ),
+    Fault(
+        "exported-file-that-loses-too-much-is-written",
+        f"{_SRC}/runtimes/export_model.py",
+        "if result.loss > max_loss:",
+        "if result.loss > 1.0:",
+    ),
+    Fault(
+        "mobile-input-padded-with-black",
+        f"{_SRC}/images/network_input.py",
+        "    colour = padding_colour(base.family)\n",
+        "    colour = tf.zeros([3])\n",
+    ),
+    Fault(
+        "mobile-labels-in-the-wrong-order",
+        f"{_SRC}/runtimes/tflite_metadata.py",
+        "for label in labels))",
+        "for label in sorted(labels, reverse=True)))",
     ),
     Fault("payload-limit-lowered", f"{_SRC}/serving/settings.py", "MAX_PAYLOAD_IN_MB = 25", "MAX_PAYLOAD_IN_MB = 6"),
     Fault(

@@ -28,6 +28,7 @@ FLOW = [
     {"serving"},
     {"preflight", "outputs", "convert"},
     {"train", "check", "evaluate", "fetch_weights", "launch"},
+    {"runtimes"},
     {"__main__"},
 ]
 """Rooms from first to last. A room imports from those before it, and from itself."""

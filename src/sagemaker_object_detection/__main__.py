@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0 done, 1 our fault, 2 the user can fix it, 3 the platform's fault, 4
     some images have no answer (`predict`)."""
     options = _parser().parse_args(arguments)
-    _log_to_stdout(quiet=options.verb in ("check", "describe", "predict"))
+    _log_to_stdout(quiet=options.verb in ("check", "describe", "export", "predict"))
     # Quietens most of TensorFlow's C++ side; what it says before it reads this variable cannot be helped.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -90,8 +90,13 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     usual = Places.below(Paths.find(options.root))
     places = Places(options.model or usual.model, options.data or usual.data, options.output or usual.output)
+    evaluate(places, _reading(options))
+
+
+def _reading(options: argparse.Namespace) -> dict[str, str]:
+    """The hyperparameters that were given and say how a channel is read."""
     given = {name: getattr(options, name) for name in ("bbox_format", "invalid_boxes", "invalid_images")}
-    evaluate(places, {name: text for name, text in given.items() if text is not None})
+    return {name: text for name, text in given.items() if text is not None}
 
 
 def _describe(options: argparse.Namespace) -> None:
@@ -151,6 +156,22 @@ def _serve(options: argparse.Namespace) -> None:
     serve(options.model or Paths.find(options.root).model, options.port)
 
 
+def _export(options: argparse.Namespace) -> None:
+    from sagemaker_object_detection.runtimes.export_model import export_model
+
+    # As Ctrl-C does: what is half written is removed.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
+    export_model(
+        options.model,
+        options.output,
+        options.format,
+        precision=options.precision,
+        data=options.data,
+        max_loss=options.max_loss,
+        given=_reading(options),
+    )
+
+
 def _fetch_weights(options: argparse.Namespace) -> None:
     from sagemaker_object_detection.fetch_weights import fetch_weights
 
@@ -196,10 +217,14 @@ def _parser() -> argparse.ArgumentParser:
         help="of a tuning job, in JSON; the tables show both",
     )
 
+    reading = argparse.ArgumentParser(add_help=False)
+    for name in ("bbox-format", "invalid-boxes", "invalid-images"):
+        reading.add_argument(f"--{name}", help="as the hyperparameter (default: as the model's own job had it)")
+
     evaluate = add(
         "evaluate",
         _evaluate,
-        parents=[rooted],
+        parents=[rooted, reading],
         help="measure a trained model on a labelled channel, also as a SageMaker Processing job",
     )
     evaluate.add_argument(
@@ -220,8 +245,6 @@ def _parser() -> argparse.ArgumentParser:
         help="gets evaluation.json, images.jsonl, report.html and data_report.json (default: processing/evaluation "
         "below the root)",
     )
-    for name in ("bbox-format", "invalid-boxes", "invalid-images"):
-        evaluate.add_argument(f"--{name}", help="as the hyperparameter (default: as the model's own job had it)")
 
     predict = add("predict", _predict, help="run a trained model on images, one JSON line each or as COCO results")
     predict.add_argument("--model", type=Path, required=True, help="the model directory that a training job wrote")
@@ -266,6 +289,34 @@ def _parser() -> argparse.ArgumentParser:
     serve = add("serve", _serve, parents=[rooted], help="answer images over HTTP, as SageMaker hosts models")
     serve.add_argument("--model", type=Path, help="the model directory (default: model/ below the root)")
     serve.add_argument("--port", type=int, help="default: $SAGEMAKER_BIND_TO_PORT, else 8080; 0 takes a free one")
+
+    export = add("export", _export, parents=[reading], help="write a trained model as TensorFlow Lite or ONNX")
+    export.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        help="the model directory that a training job wrote, or its model.tar.gz",
+    )
+    export.add_argument("--format", choices=("tflite", "onnx"), required=True)
+    export.add_argument(
+        "--precision",
+        choices=("float32", "float16", "int8"),
+        default="float32",
+        help="of tflite: float16 halves the file, int8 quarters it and computes in integers (float32)",
+    )
+    export.add_argument(
+        "--data",
+        type=Path,
+        metavar="CHANNEL",
+        help="folder of a labelled channel, on which the file is compared with the SavedModel, and int8 is calibrated",
+    )
+    export.add_argument("--output", type=Path, required=True, metavar="FILE", help="a new file")
+    export.add_argument(
+        "--max-loss",
+        type=_score,
+        default=0.02,
+        help="of mean average precision: if the file loses more, it is not written (0.02)",
+    )
 
     fetch = add("fetch-weights", _fetch_weights, help="put base models' weights into a folder, for an image")
     fetch.add_argument("models", nargs="+", metavar="MODEL_ID", help='ids or short names, or "all"')

@@ -77,7 +77,7 @@ def evaluate(places: Places, given: Mapping[str, str]) -> None:
         assert weights is not None
         info = read_model_info(weights.artifact) if weights.artifact is not None else None
         labels, values = (info.labels, info.hyperparameters) if info else (COCO, {})
-        hyperparameters = _reading(values, given)
+        hyperparameters = read_as_trained(values, given)
         dataset, report = load_channel(
             "test",
             places.data,
@@ -113,7 +113,7 @@ def evaluate(places: Places, given: Mapping[str, str]) -> None:
         )
 
 
-def _reading(recorded: Mapping[str, Any], given: Mapping[str, str]) -> Hyperparameters:
+def read_as_trained(recorded: Mapping[str, Any], given: Mapping[str, str]) -> Hyperparameters:
     """How the channel is read: as the model's own job did it, unless something else is given."""
     kept = {name: written(recorded[name]) for name in READ_AS_TRAINED if name in recorded}
     kept = {name: text for name, text in kept.items() if not read_what_is_right({name: text})[1]}

@@ -82,14 +82,14 @@ def _compiled(detector: Detector, *, every: bool) -> Callable[..., Any]:
     """every: whether all anchors are looked at from the beginning."""
 
     def run(encodings: Any, logits: Any, shapes: Any) -> Any:
-        original = postprocess._LOOKED_AT
+        original = postprocess.LOOKED_AT
         if every:
-            postprocess._LOOKED_AT = len(detector.anchors)
+            postprocess.LOOKED_AT = len(detector.anchors)
         try:
             predictions = Predictions(encodings, logits)
             return tuple(postprocess.detections(predictions, detector.anchors, shapes, detector.base))
         finally:
-            postprocess._LOOKED_AT = original
+            postprocess.LOOKED_AT = original
 
     return tf.function(run, autograph=False)
 

@@ -120,7 +120,7 @@ def test_the_best_anchors_give_what_all_anchors_give(images, spread, levels, all
     monkeypatch.setattr(postprocess, "_best", lambda *given: looks.append(given[0].shape[1]) or original(*given))
     found = detections(predictions, anchors, shapes, BASE, 20)
     assert looks == ([400, 900] if all_looked_at else [400])
-    monkeypatch.setattr(postprocess, "_LOOKED_AT", 900)
+    monkeypatch.setattr(postprocess, "LOOKED_AT", 900)
     expected = detections(predictions, anchors, shapes, BASE, 20)
     assert looks[-1] == 900
     np.testing.assert_array_equal(found.scores, expected.scores)

@@ -22,8 +22,8 @@ def encode_boxes(boxes: Any, anchors: Any, scale: tuple[float, float, float, flo
     Returns:
         float32 [..., A, 4]: ty, tx, th, tw.
     """
-    y, x, height, width = _center_and_size(boxes)
-    anchor_y, anchor_x, anchor_height, anchor_width = _center_and_size(anchors)
+    y, x, height, width = center_and_size(boxes)
+    anchor_y, anchor_x, anchor_height, anchor_width = center_and_size(anchors)
     height, width = height + _EPSILON, width + _EPSILON
     anchor_height, anchor_width = anchor_height + _EPSILON, anchor_width + _EPSILON
     encodings = (
@@ -37,7 +37,7 @@ def encode_boxes(boxes: Any, anchors: Any, scale: tuple[float, float, float, flo
 
 def decode_boxes(encodings: Any, anchors: Any, scale: tuple[float, float, float, float]) -> Any:
     """The inverse of `encode_boxes`, not clipped to the image: float32 [..., A, 4], ymin xmin ymax xmax."""
-    anchor_y, anchor_x, anchor_height, anchor_width = _center_and_size(anchors)
+    anchor_y, anchor_x, anchor_height, anchor_width = center_and_size(anchors)
     half_height = ops.exp(encodings[..., 2] / scale[2]) * anchor_height / 2.0
     half_width = ops.exp(encodings[..., 3] / scale[3]) * anchor_width / 2.0
     y = encodings[..., 0] / scale[0] * anchor_height + anchor_y
@@ -45,7 +45,7 @@ def decode_boxes(encodings: Any, anchors: Any, scale: tuple[float, float, float,
     return ops.stack((y - half_height, x - half_width, y + half_height, x + half_width), axis=-1)
 
 
-def _center_and_size(boxes: Any) -> tuple[Any, Any, Any, Any]:
+def center_and_size(boxes: Any) -> tuple[Any, Any, Any, Any]:
     """y, x, height and width, each [..., N]."""
     height = boxes[..., 2] - boxes[..., 0]
     width = boxes[..., 3] - boxes[..., 1]

@@ -43,6 +43,23 @@ def to_pixels(image: tf.Tensor, base: BaseModel) -> tuple[tf.Tensor, tf.Tensor]:
     return _placed(image, base, lambda resized: tf.cast(tf.round(resized), tf.uint8))
 
 
+def to_raw_input(image: tf.Tensor, base: BaseModel) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `to_network_input`, but for a network that scales the pixels itself: float32 [S, S, 3], 0..255. What is padded
+    has `padding_colour`, as the network sees it 0."""
+    pixels = tf.cast(image, tf.float32)
+    if not base.family.keep_aspect_ratio:
+        return _placed(pixels, base, lambda resized: resized)
+    colour = padding_colour(base.family)
+    placed, true_shape = _placed(pixels - colour, base, lambda resized: resized)
+    return placed + colour, true_shape
+
+
+def padding_colour(family: Family) -> tf.Tensor:
+    """The colour whose scaled pixels are 0: float32 [3], R, G, B, 0..255."""
+    black, white = tf.unstack(scale_pixels(tf.constant([[0.0] * 3, [255.0] * 3]), family))
+    return 255.0 * black / (black - white)
+
+
 def _placed(image: tf.Tensor, base: BaseModel, finish: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     """Both ways: an image resized to where it lies in the input, and finished; and its size there, int32 [3]."""
     size, fits = base.input_size, base.family.keep_aspect_ratio

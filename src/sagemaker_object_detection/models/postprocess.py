@@ -12,8 +12,8 @@ MAX_DETECTIONS = 100
 """Of an image, as COCO's evaluation counts them, unless more are asked for."""
 _AT_ONCE = 100
 """Detections whose anchors are looked for at a time: for each, every anchor is held against it."""
-_SCORE_THRESHOLD = 1e-8
-_LOOKED_AT = 20
+SCORE_THRESHOLD = 1e-8
+LOOKED_AT = 20
 """Anchors for each detection that suppression begins with, the best: with 90 classes it takes a third of the time."""
 
 
@@ -60,7 +60,7 @@ def detections(
     def best_of_all() -> Detections:
         return _best(raw_boxes, raw_scores, frame, base.family.nms_iou, max_detections)
 
-    looked_at = _LOOKED_AT * max_detections
+    looked_at = LOOKED_AT * max_detections
     if raw_boxes.shape[1] <= looked_at:
         return best_of_all()
     # Suppression takes boxes by falling score, and drops one only for a better one. So if D detections come of the best
@@ -85,7 +85,7 @@ def _best(raw_boxes: Any, raw_scores: Any, frame: Any, nms_iou: float, max_detec
             # All of them, because step 3 may drop any number before it keeps D.
             max_total_size=max_detections * raw_scores.shape[-1],
             iou_threshold=nms_iou,
-            score_threshold=_SCORE_THRESHOLD,
+            score_threshold=SCORE_THRESHOLD,
             clip_boxes=False,
         )
     clipped = tf.clip_by_value(boxes, 0.0, frame)
