@@ -123,6 +123,7 @@ USAGES = {
         "scripts/test_clients.sh --smoke sdk2  one fit of v2, as .ci/run has it for every change",
     ],
     "test_gpu.sh": ["scripts/test_gpu.sh [PYTEST ARGUMENTS]"],
+    "test_runtimes.sh": ["scripts/test_runtimes.sh [PYTEST ARGUMENTS]"],
     "train_docker.sh": ["scripts/train_docker.sh [--variant cpu|gpu] [--image IMAGE] [FOLDER]"],
 }
 
@@ -148,7 +149,7 @@ def test_help_is_found_behind_other_arguments(call):
 
 
 # These hand their arguments on, to what knows what to refuse.
-HANDING_ON = ("benchmark.sh", "test.sh", "test_gpu.sh")
+HANDING_ON = ("benchmark.sh", "test.sh", "test_gpu.sh", "test_runtimes.sh")
 
 
 @pytest.mark.parametrize("script", [script for script in USAGES if script not in HANDING_ON])
