@@ -8,6 +8,7 @@ from made_channels import changed, picture, write_channel
 from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.dataset.annotation_file import read_annotations
 from sagemaker_object_detection.dataset.check_images import check_images
+from sagemaker_object_detection.dataset.image_names import files_of_channel
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.dataset.pipeline import evaluation_batches
 from sagemaker_object_detection.hyperparameters.read import read
@@ -163,9 +164,27 @@ def test_a_link_that_leads_nowhere_is_called_so(tmp_path: Path) -> None:
     ]
 
 
-def test_nothing_is_searched_where_every_name_is_that_of_a_file(tmp_path: Path, monkeypatch: Any) -> None:
-    def refuse(_: Path) -> list[str]:
-        raise AssertionError
+def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: Any) -> None:
+    listed: list[Path] = []
 
-    monkeypatch.setattr("sagemaker_object_detection.dataset.check_images.files_of_channel", refuse)
-    assert checked(write_channel(tmp_path / "training"))[2] == []
+    def listing(folder: Path) -> list[str]:
+        listed.append(folder)
+        return files_of_channel(folder)
+
+    monkeypatch.setattr("sagemaker_object_detection.dataset.check_images.files_of_channel", listing)
+    channel = write_channel(tmp_path / "training", named("A.jpg"))
+    assert checked(channel)[0] == ["images/a.jpg", "images/b.png"]
+    assert listed == [channel / "images"]
+
+
+def test_images_that_nobody_lists_are_counted(tmp_path: Path) -> None:
+    channel = write_channel(tmp_path / "training")
+    (channel / "images/more").mkdir()
+    for name in ("c.JPG", "more/d.png"):
+        (channel / "images" / name).write_bytes((channel / "images/b.png").read_bytes())
+    for name in (".e.jpg", "notes.txt"):
+        (channel / "images" / name).write_text("no image")
+    (channel / "images/a.jpg").write_bytes(b"damaged, and listed")
+    _, notes, problems = checked(channel)
+    assert notes == ["training: 2 images in images/ are not in annotations.json and not used ('c.JPG', 'more/d.png')."]
+    assert len(problems) == 1

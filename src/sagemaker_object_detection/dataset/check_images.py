@@ -4,8 +4,9 @@ Nothing is decoded here, so this takes seconds and no TensorFlow; `load.py` deco
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from sagemaker_object_detection.dataset.annotation_file import AnnotationTable
 from sagemaker_object_detection.dataset.image_names import Search, files_of_channel, is_file_name, leads_elsewhere
 from sagemaker_object_detection.dataset.problems import Problem
 from sagemaker_object_detection.images.headers import MISSING, UNUSABLE, Header, UnusableImageError, read_headers
-from sagemaker_object_detection.sentences import quoted
+from sagemaker_object_detection.sentences import counted, quoted, shortlist
 
 IMAGES_FOLDER = "images"
+_SUFFIXES = (".jpg", ".jpeg", ".png")
 _LEAVES = f"is a link that leaves the channel. Put the file itself into {IMAGES_FOLDER}/."
 
 
@@ -94,9 +96,10 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
         else:
             listed = f"is listed already as {table.place(first)}"
             add(index, "duplicate file names", f"{listed}. Merge the two entries into one.")
+    present = cache(lambda: files_of_channel(folder))
     search = Search(
         folder,
-        lambda: files_of_channel(folder),
+        present,
         used,
         lambda index: f"{table.place(index)} {quoted(table.file_names[index])}",
         addresses=table.addresses,
@@ -127,9 +130,20 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
         f"{folder.name}/ were taken."
         for how, count in search.notes()
     ]
+    known = {*used, *(os.path.relpath(path, folder) for path in images.paths if path is not None)}
+    if names and folder != table.folder and (unlisted := _unlisted(present(), known)):
+        told.append(
+            f"{table.channel}: {counted(len(unlisted), 'image')} in {folder.name}/ "
+            f"{'is' if len(unlisted) == 1 else 'are'} not in {table.file} and not used ({shortlist(unlisted)})."
+        )
     if names and folder == table.folder and not table.addresses:
         told.append(f"{table.channel}: there is no folder {IMAGES_FOLDER}/; the images were taken from {folder}.")
     return replace(images, notes=tuple(told), unusable=files), problems
+
+
+def _unlisted(present: Sequence[str], known: Collection[str]) -> list[str]:
+    """The images among files that no entry is about. Both are paths below one folder."""
+    return [name for name in present if name not in known and name.lower().endswith(_SUFFIXES)]
 
 
 def images_folder(channel: Path) -> Path:
