@@ -47,6 +47,8 @@ def detect(images: Sequence[bytes]) -> list[dict[str, Any]]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(module, "RESTART_SECONDS", 60.0)  # however slow the machine is
         queue = BatchQueue(1)
         stack.callback(queue.close, 10)
 
@@ -171,7 +173,7 @@ def test_who_waits_too_long_for_a_process_that_is_started_again_is_told(start: S
     monkeypatch.setattr(handler, "_started", lambda: SimpleNamespace(imported=threading.Event().wait))
     with pytest.raises(RequestError, match="ended its process"):
         ask(handler)
-    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    monkeypatch.setattr(module, "RESTART_SECONDS", 0.1)  # of PATIENCE, 55, nothing is waited for
     with pytest.raises(RequestError, match="is being started again; try again") as caught:
         ask(handler)
     assert caught.value.status == 503

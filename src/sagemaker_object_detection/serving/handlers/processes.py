@@ -31,6 +31,8 @@ _START_SECONDS = 120.0
 _INSTALL_SECONDS = 120
 ANSWER_SECONDS = PATIENCE
 """From the arrival of a request to its answer, after which the process that has it is ended."""
+RESTART_SECONDS = 5.0
+"""How long a request waits while every process is started again, which takes as long as the script's imports."""
 _LOOK_SECONDS = 0.25
 """Between two looks whether the server is to stop."""
 
@@ -56,6 +58,8 @@ class UserHandler:
         self._count = count
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="handler")
         self._waiting = 0
+        self._starting = 0
+        """Processes that are started again."""
         self._end = math.inf
         self._lock = threading.Lock()
         self._closed = False
@@ -119,12 +123,7 @@ class UserHandler:
         try:
             if time.monotonic() > since + PATIENCE:
                 raise RequestError(503, f"busy: the request waited for more than {PATIENCE:.0f} seconds; try again")
-            try:
-                process = self._idle.get(timeout=max(0.0, since + PATIENCE - time.monotonic()))
-            except queue.Empty:
-                raise RequestError(503, f"{self._script.path.name} is being started again; try again") from None
-            if process is None:
-                raise _stopping()
+            process = self._taken(since)
             answer = self._asked(process, body, fields, since + ANSWER_SECONDS)
         finally:
             with self._lock:
@@ -135,6 +134,19 @@ class UserHandler:
                 raise _stopping()
             raise RequestError(500, f"{self._script.path.name} {answer.sentence}")
         return answer
+
+    def _taken(self, since: float) -> "_Process":
+        while True:
+            try:
+                process = self._idle.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                patience = RESTART_SECONDS if self._starting == self._count else PATIENCE
+                if time.monotonic() > since + patience:
+                    raise RequestError(503, f"{self._script.path.name} is being started again; try again") from None
+            else:
+                if process is None:
+                    raise _stopping()
+                return process
 
     def _asked(
         self, process: "_Process", body: bytes, fields: dict[str, Any], deadline: float
@@ -169,6 +181,7 @@ class UserHandler:
         process.kill()
         with self._lock:
             self._processes.discard(process)
+            self._starting += 1
         if not self._closed:
             threading.Thread(target=self._restart, name="restart", daemon=True).start()
 
@@ -176,6 +189,8 @@ class UserHandler:
         """While a process imports the script the others answer. If it cannot, its first request is told."""
         process = self._started()
         process.imported()
+        with self._lock:
+            self._starting -= 1
         self._idle.put(process)
 
 
