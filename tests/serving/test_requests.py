@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,6 +62,15 @@ def test_an_image_file_is_one_whatever_says_little_of_its_type(content_type: str
 )
 def test_json_as_tensorflow_serving_clients_send_it(content: Any, images: list[bytes], form: str):
     assert read_request(encoded(content), "application/json; charset=utf-8") == (images, form)
+
+
+def test_base64_text_of_many_spaces_takes_a_few_times_its_bytes():
+    body = encoded({"instances": [{"b64": "ab " * 200_000}]})
+    tracemalloc.start()
+    read_request(body, JSON)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * len(body)
 
 
 @pytest.mark.parametrize(

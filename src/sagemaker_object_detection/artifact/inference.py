@@ -44,6 +44,7 @@ _JSON = "application/json"
 _DECIMALS = 6
 _MAX_DIGITS = 9
 """Of n_predictions. Python refuses to read numbers of thousands of digits."""
+_BASE64 = bytes.maketrans(b"-_", b"+/")
 _MAX_COMMAS = 1000
 """Of a JSON body. Images of `MAX_IMAGES` have a few, pixels millions, which would take seconds to read."""
 
@@ -341,9 +342,9 @@ def _image_of(value: Any, place: str) -> bytes:
     if text[:5].lower() == "data:" and ";base64," in text[:_SHOWN].lower():
         text = text[text.index(",") + 1 :]
     # As TensorFlow Serving does: without line breaks, and with or without the padding.
-    packed = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        contents = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+        packed = text.encode("ascii").translate(_BASE64, b" \t\n\r\f\v").rstrip(b"=")
+        contents = base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
     except (ValueError, binascii.Error):
         known = _known_body(text[:1024].encode("utf-8", "replace"))
         what = f"it is {known[0]}" if known and "base64" not in known[0] else "it has other characters or was cut short"
