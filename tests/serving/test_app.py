@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import zlib
 from collections.abc import Sequence
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,13 +54,13 @@ def ask(
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 
-def service(**queue):
-    """With a model where there is a queue for it."""
-    if not queue:
-        return Service(max_payload=1000, transforms=4)
-    model = Model(lambda images: [], labels=Labels((1,), ("cat",)))
+def service(max_payload=1000, handler: Any = None, **queue):
+    """With a model where there is a queue or a script's handler for it."""
+    if not queue and handler is None:
+        return Service(max_payload, transforms=4)
+    model = Model(lambda images: [], labels=Labels((1,), ("cat",)), handler=handler)
     held: Any = SimpleNamespace(**queue)
-    return Service(max_payload=1000, transforms=4, queue=held, model=model)
+    return Service(max_payload, transforms=4, queue=held, model=model)
 
 
 def test_before_the_model_is_loaded_nothing_is_healthy_and_images_are_to_come_again():
@@ -118,6 +120,101 @@ def test_room_is_taken_for_the_whole_body_when_it_begins(monkeypatch):
     assert first.take() == bytes(600)
     first.drop()
     assert busy.held == 0
+
+
+FILL = b"\xff\xd8" + b"\xff" * 2**18
+"""The beginning of a JPEG of far too many fill bytes."""
+
+
+def chunky_png(count: int) -> bytes:
+    image = picture(1, 2)
+    chunk = b"prVt"
+    return image[:33] + (bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4, "big")) * count + image[33:]
+
+
+def test_a_bomb_is_refused_by_its_beginning_and_not_kept():
+    busy = service(2**24)
+    body = _Body(busy, str(2**23), 2**24)
+    body.add(FILL[:-9])
+    body.add(FILL[-9:])
+    assert body.is_due
+    body.judge()
+    assert (body.refusal.status, busy.held, len(body)) == (400, 0, 0)
+    assert str(body.refusal).startswith("the body has more than 4096 segments and fill bytes")
+
+
+@pytest.mark.parametrize("announced", ["", str(2**23)])
+def test_an_image_is_judged_again_when_there_is_twice_as_much(announced):
+    body = _Body(service(), announced, 2**24)
+    due = []
+    for _ in range(16):
+        body.add(bytes(2**16))
+        due.append(body.is_due)
+        if body.is_due:
+            body.judge()
+    assert [number for number, said in enumerate(due, 1) if said] == [4, 8, 16]
+    assert body.refusal is None  # what it is, is told when all of it is there
+
+
+@pytest.mark.parametrize(("size", "status"), [(300_000, 400), (2**21, None), (None, None)])
+def test_chunks_are_judged_by_the_size_of_the_whole_file(size, status):
+    body = _Body(service(), str(size or ""), 2**24)
+    body.add(chunky_png(5000).ljust(2**18, b"\0"))
+    body.judge()
+    assert (body.refusal and body.refusal.status) == status
+
+
+def test_the_answer_to_a_bomb_is_the_same_early_and_late():
+    early = ask(service(2**24, put=None), "POST", "/invocations", [FILL, bytes(99)])
+    late = ask(service(2**24), "POST", "/invocations", [FILL, bytes(99)])  # there is no model, which may be a script
+    assert early == late
+    assert early[0] == 400
+
+
+def test_what_a_script_takes_is_not_judged():
+    answer: Future[tuple[bytes, str]] = Future()
+    answer.set_result((b"{}", "application/json"))
+    taken = []
+
+    def call(body, *_):
+        taken.append(body)
+        return answer
+
+    assert ask(service(2**24, SimpleNamespace(call=call)), "POST", "/invocations", [FILL, FILL]) == (200, {})
+    assert taken == [FILL * 2]
+
+
+def test_refused_bodies_are_read_in_turn_at_a_bounded_rate(monkeypatch):
+    under_way, most, seconds = 0, 0, 0.0
+
+    async def sleep(length):
+        nonlocal under_way, most, seconds
+        under_way += 1
+        most, seconds = max(most, under_way), seconds + length
+        await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=0)
+        under_way -= 1
+
+    class Blocks:
+        async def stream(self):
+            for _ in range(8):
+                yield bytes(2**20)
+
+    async def read(refusing):
+        with pytest.raises(RequestError, match="not accepted"):
+            await refusing._read(Blocks(), _Body(refusing, "", 1000))
+
+    async def read_two():
+        refusing = service()
+        await asyncio.gather(read(refusing), read(refusing))
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    asyncio.run(read_two())
+    assert (most, seconds) == (1, 2 * 8 * 2**20 / module._REFUSED_A_SECOND)
+
+
+def test_a_refusal_is_told_though_the_rest_does_not_come(monkeypatch):
+    monkeypatch.setattr(module, "BODY_SECONDS", 0.01)
+    assert ask(service(), "POST", "/invocations", [bytes(1001)], ends=False)[0] == 413
 
 
 def test_accept_headers_are_one_list():

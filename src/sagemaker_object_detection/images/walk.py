@@ -73,8 +73,11 @@ class Size(NamedTuple):
     height: int
 
 
-def measure(contents: bytes) -> Size:
+def measure(contents: bytes, file_size: int = 0) -> Size:
     """The size of a JPEG or PNG file that would not hold a decoder for long.
+
+    Args:
+        file_size: of the whole file, if that is still to come: the beginning may tell already that it would.
 
     Raises:
         ImageError: it would.
@@ -82,7 +85,7 @@ def measure(contents: bytes) -> Size:
     """
     file = io.BytesIO(contents)
     if contents.startswith(_SIGNATURE):
-        return _measure_png(file, len(contents))
+        return _measure_png(file, max(len(contents), file_size))
     frame = None
     for marker, length in segments(file):
         place = file.tell() + length

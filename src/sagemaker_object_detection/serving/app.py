@@ -5,11 +5,12 @@ Every answer is JSON; what cannot be answered is {"error": a sentence} with the 
 """
 
 import asyncio
+import io
 import logging
 import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -26,11 +27,13 @@ from sagemaker_object_detection.artifact.inference import (
     IMAGE,
     RequestError,
     check_threshold,
+    is_image,
     parse_accept,
     parse_json,
     read_request,
 )
 from sagemaker_object_detection.images.headers import TOO_LARGE, UnusableImageError, header_of
+from sagemaker_object_detection.images.walk import ImageError, measure
 from sagemaker_object_detection.serving.model import Model
 from sagemaker_object_detection.serving.models import Models
 from sagemaker_object_detection.serving.queue import BatchQueue, Outputs
@@ -40,6 +43,8 @@ log = logging.getLogger(__name__)
 MAX_HELD_BYTES = 2**29
 """Of all bodies that are being read or wait. Beyond it requests are turned away: a full memory would end them all."""
 _AHEAD_BYTES = 2**18
+_REFUSED_A_SECOND = 2**24
+"""Bytes of all bodies together that are read though they are refused: those of others come first."""
 BODY_SECONDS = 60.0
 """How long a body may take to arrive: SageMaker gives the whole request no longer."""
 RETRY_SECONDS = "1"
@@ -67,6 +72,8 @@ class Service:
     """Bytes of the bodies of the requests under way: what is there of them, and what is announced next."""
     under_way: int = 0
     """Requests whose bodies are there."""
+    refused: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Whose turn it is to have more of a refused body read."""
 
     def app(self) -> Starlette:
         routes: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
@@ -132,7 +139,7 @@ class Service:
     async def _load(self, models: Models, request: Request) -> Response:
         body = _Body(self, request.headers.get("content-length", ""), _MAX_LOAD_BYTES)
         try:
-            await _read(request, body)
+            await self._read(request, body)
             content = parse_json(body.take(), _TO_LOAD)
         finally:
             body.drop()
@@ -157,8 +164,11 @@ class Service:
     async def _answered(self, request: Request, use: Callable[[], AbstractContextManager[Model | None]]) -> Response:
         encoding = request.headers.get("content-encoding", "identity").strip()
         body = _Body(self, request.headers.get("content-length", ""), self.max_payload)
+        by_model = False
+        with suppress(RequestError), use() as model:
+            by_model = model is not None and model.handler is None  # what a script takes is its own affair
         try:
-            await _read(request, body)
+            await self._read(request, body, judge=by_model)
             if encoding.lower() != "identity":
                 raise RequestError(
                     415, f"Content-Encoding: got {encoding[:80]!r}; expected none: send the body uncompressed"
@@ -175,6 +185,27 @@ class Service:
                 self.under_way -= 1
         finally:
             body.drop()
+
+    async def _read(self, request: Request, body: "_Body", judge: bool = False) -> None:
+        """Reads the body, which is read to its end also where it is refused: else many a client would never see why.
+
+        Args:
+            judge: it may be an image, of which no more is kept than what shows that it is refused.
+        """
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for block in request.stream():
+                    body.add(block)
+                    if judge and body.is_due:
+                        await _in_thread(body.judge)
+                    if body.refusal is not None:
+                        async with self.refused:
+                            await asyncio.sleep(len(block) / _REFUSED_A_SECOND)
+        except TimeoutError:
+            late = RequestError(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
+            raise body.refusal or late from None
+        if body.refusal is not None:
+            raise body.refusal
 
     async def _by_model(self, request: Request, body: "_Body", model: Model | None) -> Response:
         accept = parse_accept(", ".join(request.headers.getlist("accept")))
@@ -240,7 +271,8 @@ class _Body:
 
     def __init__(self, service: Service, length: str, limit: int) -> None:
         self._service, self._limit = service, limit
-        self._contents = bytearray()
+        self._contents = io.BytesIO()  # which gives its bytes away without a copy
+        self._judged = _AHEAD_BYTES // 2
         self._counted = self._announced = 0
         self.refusal: RequestError | None = None
         if length.isascii() and length.isdigit() and len(length) < 16:
@@ -248,37 +280,55 @@ class _Body:
             self._count()
 
     def __len__(self) -> int:
-        return len(self._contents)
+        return self._contents.tell()
 
     def add(self, block: bytes) -> None:
         """A body that is refused is not kept."""
         if self.refusal is None:
-            self._contents += block
+            self._contents.write(block)
             self._count()
 
     def take(self) -> bytes:
         """The whole; it stays counted."""
-        contents = bytes(self._contents)
-        self._contents.clear()
+        contents, self._contents = self._contents.getvalue(), io.BytesIO()
         return contents
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is twice as much of it as `judge` has seen last."""
+        return self.refusal is None and len(self) >= 2 * self._judged
+
+    def judge(self) -> None:
+        """Refuses an image of which what is there says already that it would hold a decoder for long."""
+        self._judged = len(self)
+        contents = self._contents.getvalue()
+        try:
+            if is_image(contents):
+                measure(contents, self._announced or self._limit)
+        except ImageError as error:
+            self._refuse(_beyond(error.too_large, f"the body {error}"))
+        except ValueError:
+            pass  # so far, or for ever: the whole is looked at again
 
     def drop(self) -> None:
         self._service.held -= self._counted
         self._counted = 0
-        self._contents.clear()
+        self._contents = io.BytesIO()
+
+    def _refuse(self, refusal: RequestError) -> None:
+        self.refusal = refusal
+        self.drop()
 
     def _count(self) -> None:
-        size = max(len(self._contents), min(self._announced, len(self._contents) + _AHEAD_BYTES))
+        size = max(len(self), min(self._announced, len(self) + _AHEAD_BYTES))
         if max(size, self._announced) > self._limit:
             limit = self._limit / 2**20
-            self.refusal = RequestError(413, f"more than {limit:g} MB are not accepted: shrink the image")
+            self._refuse(RequestError(413, f"more than {limit:g} MB are not accepted: shrink the image"))
         elif self._service.held + size - self._counted > MAX_HELD_BYTES:
-            self.refusal = RequestError(503, "busy: the images under way fill the memory that is set aside; try again")
+            self._refuse(RequestError(503, "busy: the images under way fill the memory that is set aside; try again"))
         else:
             self._service.held += size - self._counted
             self._counted = size
-            return
-        self.drop()
 
 
 async def _stoppable(answer: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
@@ -293,18 +343,6 @@ async def _in_thread(call: Callable[..., _T], *arguments: Any) -> _T:
     return await asyncio.get_running_loop().run_in_executor(_HEADERS, call, *arguments)
 
 
-async def _read(request: Request, body: _Body) -> None:
-    """Reads the body, which is read to its end also where it is refused: else many a client would never see why."""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for block in request.stream():
-                body.add(block)
-    except TimeoutError:
-        raise RequestError(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
-    if body.refusal is not None:
-        raise body.refusal
-
-
 def _read_images(contents: bytes, content_type: str | None) -> tuple[inference.Request, list[int]]:
     """The images of a body, and how many pixels each has."""
     asked = read_request(contents, content_type)
@@ -313,9 +351,13 @@ def _read_images(contents: bytes, content_type: str | None) -> tuple[inference.R
         try:
             header = header_of(image)
         except UnusableImageError as error:
-            raise RequestError(413 if error.kind == TOO_LARGE else 400, f"{asked.place(index)} {error}") from error
+            raise _beyond(error.kind == TOO_LARGE, f"{asked.place(index)} {error}") from error
         pixels.append(header.height * header.width)
     return asked, pixels
+
+
+def _beyond(too_large: bool, sentence: str) -> RequestError:
+    return RequestError(413 if too_large else 400, sentence)
 
 
 async def _refused(expected: str, request: Request, error: Exception) -> Response:
