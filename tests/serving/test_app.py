@@ -207,7 +207,7 @@ def test_refused_bodies_are_read_in_turn_at_a_bounded_rate(monkeypatch):
         refusing = service()
         await asyncio.gather(read(refusing), read(refusing))
 
-    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     asyncio.run(read_two())
     assert (most, seconds) == (1, 2 * 8 * 2**20 / module._REFUSED_A_SECOND)
 
