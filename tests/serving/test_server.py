@@ -118,7 +118,7 @@ def test_a_photograph_is_turned_as_its_exif_orientation_says(server: Server) -> 
             "the body's JSON has no keys; expected one key with the images",
         ),
         ({"Content-Type": None}, b"x", 415, "Content-Type: got ''; expected"),
-        ({"Accept": "text/html"}, picture(1, 2), 406, "Accept: got 'text/html'; expected application/json with"),
+        ({"Accept": "text/html"}, picture(1, 2), 406, "Accept: got 'text/html'; expected application/json, with"),
         (
             {"Accept": "application/json;n_predictions=0"},
             picture(1, 2),
