@@ -3,13 +3,14 @@
 import contextlib
 import fcntl
 import json
+import logging
 import math
 import os
 import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -122,6 +123,15 @@ def write_sample(root: Path) -> None:
     from sagemaker_object_detection.sample_data import write_sample_data
 
     write_sample_data(root / "input/data", images=10, validation_images=5, seed=7)
+
+
+@pytest.fixture(autouse=True)
+def package_log() -> Iterator[None]:
+    """A command that runs in the tests' process takes the package's log over; the next test gets it as it was."""
+    log = logging.getLogger("sagemaker_object_detection")
+    handlers, level, propagate = [*log.handlers], log.level, log.propagate
+    yield
+    log.handlers[:], log.level, log.propagate = handlers, level, propagate
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ def test_the_training_specification_is_complete():
     ] == [
         ("training", True, ["File"]),
         ("validation", False, ["File"]),
+        ("test", False, ["File"]),
         ("model", False, ["File"]),
     ]
     assert specification["MetricDefinitions"][0] == {"Name": "train:loss", "Regex": r"loss=([0-9\.]+)."}

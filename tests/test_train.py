@@ -329,6 +329,10 @@ def test_a_restarted_job_splits_its_images_as_it_began(jobs, interrupted, monkey
                 archive.writestr(name, content)
     start_from(monkeypatch, loaded=True)
     asked = ending_at(monkeypatch, load, "load_splits")
+    sample = (jobs.root / "input/data").readlink()
+    (jobs.root / "input/data").unlink()
+    (jobs.root / "input/data").mkdir()  # with no validation channel: images are held out of training
+    (jobs.root / "input/data/training").symlink_to(sample / "training")
     jobs.run()
     assert asked().arguments[2].split_by == split_by
 

@@ -29,7 +29,7 @@ class HeldModel:
         assert self.go_on.acquire(timeout=LONG)
         if b"damaged" in images:
             raise DamagedImageError
-        if b"large" in images or images == [b"two", b"three"]:
+        if b"enormous" in images or images == [b"two", b"three"]:
             raise NoRoomError
         if b"hopeless" in images:
             raise ValueError("a fault\nof many lines")
@@ -119,7 +119,7 @@ def test_an_image_that_memory_has_no_room_for_is_told_and_a_batch_that_it_has_no
     assert answers([two, three]) == [b"two", b"three"]
     model.go_on.release()
     with pytest.raises(RequestError, match="memory has no room to decode the image") as caught:
-        queue.put(model, b"large", 1).result(timeout=LONG)
+        queue.put(model, b"enormous", 1).result(timeout=LONG)
     assert caught.value.status == 503
 
 

@@ -131,7 +131,7 @@ def check_images(table: AnnotationTable) -> tuple[CheckedImages, list[Problem]]:
         for how, count in search.notes()
     ]
     known = {*used, *(os.path.relpath(path, folder) for path in images.paths if path is not None)}
-    if names and folder != table.folder and (unlisted := _unlisted(present(), known)):
+    if names and folder != table.folder and not table.addresses and (unlisted := _unlisted(present(), known)):
         told.append(
             f"{table.channel}: {counted(len(unlisted), 'image')} in {folder.name}/ "
             f"{'is' if len(unlisted) == 1 else 'are'} not in {table.file} and not used ({shortlist(unlisted)})."
