@@ -35,5 +35,5 @@ for sdk in "$@"; do
     fi
     # The options of pyproject.toml are for .venv, which has pytest-xdist.
     PYTHONPATH=src "$environment/bin/python" -m pytest -o addopts=--strict-markers -m "$marks" -rs \
-        "tests/clients/test_$sdk.py" "tests/clients/test_${sdk}_notebook.py"
+        tests/clients/test_"$sdk"*.py
 done

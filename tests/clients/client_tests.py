@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def stay_at_home(monkeypatch: pytest.MonkeyPatch, folder: Path, endpoint: str = 
 
 @contextlib.contextmanager
 def aws_on_this_machine(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Any]:
-    """moto in the place of AWS, with settings that lead there; boto3's default session."""
+    """moto in the place of AWS, empty, with settings that lead there; boto3's default session."""
     import boto3
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
@@ -86,6 +87,8 @@ def aws_on_this_machine(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterat
     server.start()
     try:
         host, port = server.get_host_and_port()
+        # It begins with whatever an earlier server of this process was given.
+        urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
         stay_at_home(monkeypatch, folder, f"http://{host}:{port}")
         session = boto3.Session()
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)

@@ -118,7 +118,8 @@ def test_the_model_just_trained_is_deployed_and_answers_as_the_readme_has_it(
 def test_none_is_not_given(local: EstimatorMaker, channels: Channels, tmp_path: Path, capfd: Capture) -> None:
     local(hyperparameters={**TYPED, "regularizers_l2": None, "model_id": None}).fit(channels)
     log = capfd.readouterr().out
-    assert_is_trained(tmp_path / "out/model.tar.gz", log, {"regularizers_l2": None, "augmentation": False})
+    own = {"regularizers_l2": 2e-5}  # of the default base model
+    assert_is_trained(tmp_path / "out/model.tar.gz", log, {**own, "augmentation": False})
 
 
 def test_wrong_values_end_the_job_with_a_sentence(local: EstimatorMaker, channels: Channels, capfd: Capture) -> None:
@@ -136,7 +137,7 @@ def test_the_model_of_a_job_is_the_next_ones_model_channel(
     (tmp_path / "model").mkdir()
     (tmp_path / "out/model.tar.gz").rename(tmp_path / "model/model.tar.gz")
     capfd.readouterr()
-    more = {name: value for name, value in TYPED.items() if name != "pretrained_weights"}
+    more = {name: value for name, value in TYPED.items() if name != "pretrained_weights"} | {"passes_per_epoch": 1}
     local(hyperparameters=more).fit({**channels, "model": f"file://{tmp_path}/model"})
     assert_is_trained(tmp_path / "out/model.tar.gz", capfd.readouterr().out, more)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sagemaker_object_detection.hyperparameters.kinds import Choice, Integer
+from sagemaker_object_detection.hyperparameters.kinds import Choice, Integer, Number
 from sagemaker_object_detection.job.channels import CHANNELS, INPUT_MODES
 from sagemaker_object_detection.launch import addresses
 from sagemaker_object_detection.sentences import shown
@@ -36,7 +36,7 @@ class Argument:
 
     flag: str
     path: str
-    kind: Text | Integer | Choice
+    kind: Text | Number | Choice
     help: str
     default: str | None = None
     required: bool = False

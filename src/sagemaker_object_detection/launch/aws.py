@@ -48,8 +48,8 @@ class Aws:
     region: str
 
 
-def connect(region: str | None, profile: str | None) -> Aws:
-    """Clients for a region and profile, or those of the environment. Makes no call.
+def open_session(region: str | None, profile: str | None) -> boto3.Session:
+    """A session for a region and profile, or those of the environment. Makes no call.
 
     Raises:
         UserError: there is no such profile, or no region.
@@ -59,6 +59,12 @@ def connect(region: str | None, profile: str | None) -> Aws:
         raise UserError(
             "--region: missing; expected an AWS region such as eu-west-1, here, in AWS_DEFAULT_REGION or in the profile"
         )
+    return session
+
+
+def connect(region: str | None, profile: str | None) -> Aws:
+    """The clients of such a session, with its errors."""
+    session = open_session(region, profile)
     return Aws(
         sagemaker=session.client("sagemaker", config=_CONFIG),
         logs=session.client("logs", config=_CONFIG),

@@ -55,6 +55,15 @@ def read_job(values: dict[str, Any], problems: list[str]) -> tuple[Hyperparamete
     return hyperparameters, canonical(given, hyperparameters)
 
 
+def read_training(values: dict[str, Any], problems: list[str]) -> tuple[Hyperparameters, dict[str, str]]:
+    """`read_job` for a training job, which may want a validation set."""
+    hyperparameters, sent = read_job(values, problems)
+    if hyperparameters.early_stopping or hyperparameters.objective != "Auto":
+        needing = "early_stopping" if hyperparameters.early_stopping else "objective"
+        check_validation_data(values, hyperparameters.validation_split_ratio, needing, problems)
+    return hyperparameters, sent
+
+
 def complete_definition(request: api.Request, values: Mapping[str, Any]) -> None:
     """Adds what no single argument says to a CreateTrainingJob request, or to a tuning job's TrainingJobDefinition."""
     if "--algorithm" not in values:  # an algorithm brings its own
@@ -206,10 +215,7 @@ _NAME = Argument(
 
 
 def _complete(values: dict[str, Any], request: api.Request, problems: list[str]) -> list[str]:
-    hyperparameters, sent = read_job(values, problems)
-    if hyperparameters.early_stopping or hyperparameters.objective != "Auto":
-        needing = "early_stopping" if hyperparameters.early_stopping else "objective"
-        check_validation_data(values, hyperparameters.validation_split_ratio, needing, problems)
+    hyperparameters, sent = read_training(values, problems)
     request.setdefault("TrainingJobName", named("object-detection"))
     request["HyperParameters"] = sent
     complete_definition(request, values)
