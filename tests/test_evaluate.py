@@ -14,7 +14,7 @@ from sagemaker_object_detection.artifact.export import Exporter
 from sagemaker_object_detection.artifact.model_info import add_thresholds, model_info, read_model_info
 from sagemaker_object_detection.dataset.load import load_splits
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.evaluate import Places, evaluate
+from sagemaker_object_detection.evaluate import Places, evaluate, read_as_trained
 from sagemaker_object_detection.evaluation.evaluation import Evaluation
 from sagemaker_object_detection.evaluation.evaluator import Evaluator
 from sagemaker_object_detection.hyperparameters.read import read
@@ -127,6 +127,32 @@ def test_what_is_wrong_with_the_data_is_told_as_a_job_tells_it(places, tmp_path)
     with pytest.raises(UserError, match=r"category_id 77 .* is unknown to the model"):
         evaluate(Places(places.model, data, places.output), {})
     assert [path.name for path in places.output.iterdir()] == ["data_report.json"]
+
+
+def test_an_earlier_evaluation_is_gone_when_the_next_one_fails(places):
+    places.output.mkdir()
+    for name in ("evaluation.json", "images.jsonl", "report.html"):
+        (places.output / name).write_text("of another model")
+    with pytest.raises(UserError, match="invalid_boxes: got"):
+        evaluate(places, {"invalid_boxes": "maybe"})  # found before anything is touched
+    assert (places.output / "evaluation.json").exists()
+    annotations = places.output.parent / "data/annotations.json"
+    shutil.copytree(places.data, annotations.parent)
+    annotations.write_text("{}")
+    with pytest.raises(UserError):
+        evaluate(Places(places.model, annotations.parent, places.output), {})
+    assert [path.name for path in places.output.iterdir()] == ["data_report.json"]
+
+
+def test_the_images_of_the_models_own_job_are_told(places, caplog):
+    evaluate(places, {})
+    assert "test: these are the validation images of the model's own job, which finds them better" in caplog.text
+
+
+@pytest.mark.parametrize(("recorded", "read"), [("xyxy", "Auto"), ("xywh", "xywh")])
+def test_boxes_are_read_as_the_models_job_read_them_unless_that_is_what_auto_comes_to(recorded, read):
+    assert read_as_trained({"bbox_format": recorded}, {}).bbox_format == read
+    assert read_as_trained({"bbox_format": recorded}, {"bbox_format": "yxyx"}).bbox_format == "yxyx"
 
 
 def test_a_stop_leaves_nothing_that_looks_like_an_evaluation(places, monkeypatch):

@@ -2,7 +2,13 @@
 
 import sys
 
-from sagemaker_object_detection.job.stop import GRACE_SECONDS, SERVER_GRACE_SECONDS, TERMINATED, StopSignal
+from sagemaker_object_detection.job.stop import (
+    GRACE_SECONDS,
+    SERVER_GRACE_SECONDS,
+    TERMINATED,
+    StoppedError,
+    StopSignal,
+)
 from sagemaker_object_detection.job.streams import LogHandler, open_standard_streams
 
 if __name__ == "__main__":
@@ -30,7 +36,7 @@ from sagemaker_object_detection.errors import AlgorithmError, JobError, UserErro
 from sagemaker_object_detection.guard import leave, run_guarded
 from sagemaker_object_detection.job.claim import RootError, claimed
 from sagemaker_object_detection.job.config import read_job
-from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure
+from sagemaker_object_detection.job.failure import exit_code, failure_text, write_failure, write_message
 from sagemaker_object_detection.job.metrics import without_metrics
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.sentences import as_lines
@@ -38,6 +44,7 @@ from sagemaker_object_detection.sentences import as_lines
 log = logging.getLogger("sagemaker_object_detection")
 
 _MIN_SCORE = 0.3
+_NO_EVALUATION = "Stopped by a signal: there is no evaluation."
 UNANSWERED = 4
 """Of `predict`: some images could not be answered, and all others were."""
 
@@ -90,7 +97,13 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     usual = Places.below(Paths.find(options.root))
     places = Places(options.model or usual.model, options.data or usual.data, options.output or usual.output)
-    evaluate(places, _reading(options))
+    try:
+        evaluate(places, _reading(options))
+    except StoppedError:
+        log.warning(_NO_EVALUATION)
+        if (paths := Paths.find(options.root)).processing.is_dir():
+            write_message(paths.exit_message, _NO_EVALUATION)
+        raise
 
 
 def _reading(options: argparse.Namespace) -> dict[str, str]:

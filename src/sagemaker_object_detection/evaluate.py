@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sagemaker_object_detection.dataset.problems import REPORT_FILE
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files.disk import DISK_FAULTS
 from sagemaker_object_detection.hyperparameters.kinds import written
@@ -16,12 +17,15 @@ from sagemaker_object_detection.hyperparameters.read import Hyperparameters, rea
 from sagemaker_object_detection.job.config import channel_problem
 from sagemaker_object_detection.job.paths import Paths
 from sagemaker_object_detection.job.stop import StoppedError, StopSignal
+from sagemaker_object_detection.report.place import EVALUATION_FILE, IMAGES_FILE, remove_page
 from sagemaker_object_detection.weights.sources import source_at
 
 log = logging.getLogger(__name__)
 
-READ_AS_TRAINED = ("invalid_boxes", "invalid_images", "max_detections", "mixed_precision")
+READ_AS_TRAINED = ("bbox_format", "invalid_boxes", "invalid_images", "max_detections", "mixed_precision")
 """Hyperparameters of the job that hold for an evaluation too, unless they are given."""
+_USUAL_FORMAT = "xyxy"
+MODEL_WAYS = "give the model directory that a training job wrote, its model.tar.gz, or a published base model"
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,16 @@ def evaluate(places: Places, given: Mapping[str, str]) -> None:
         UserError: there is no model, or anything is wrong with the data, which may have no classes but the model's.
         StoppedError: a signal came. Nothing is left that looks like an evaluation.
     """
-    problems = []
+    problems = list(read_what_is_right(given)[1])
     if (problem := channel_problem(places.data, "images in images/ and their boxes in annotations.json")) is not None:
         problems.append(f"--data: {problem}")
     try:
-        source = source_at(str(places.model), f"--model {places.model}")
+        source = source_at(str(places.model), f"--model {places.model}", MODEL_WAYS)
     except UserError as error:
         problems += error.problems
     if problems:
         raise UserError(problems)
-    _make(places.output)
+    _empty(places.output)
     with StopSignal() as stop:
         from sagemaker_object_detection.artifact.model_info import read_model_info, versions
         from sagemaker_object_detection.artifact.restore import restore_detector
@@ -111,18 +115,31 @@ def evaluate(places: Places, given: Mapping[str, str]) -> None:
             values=values,
             versions=versions(),
         )
+        known = info.fingerprints if info else {}
+        if channels := [name for name, fingerprint in known.items() if fingerprint == dataset.fingerprint]:
+            log.warning(
+                "test: these are the %s images of the model's own job, which finds them better than others. Give it "
+                "images that it has not seen.",
+                " and ".join(channels),
+            )
 
 
 def read_as_trained(recorded: Mapping[str, Any], given: Mapping[str, str]) -> Hyperparameters:
     """How the channel is read: as the model's own job did it, unless something else is given."""
     kept = {name: written(recorded[name]) for name in READ_AS_TRAINED if name in recorded}
+    if kept.get("bbox_format") == _USUAL_FORMAT:
+        del kept["bbox_format"]  # which Auto comes to as well: boxes of new data are held against every other way
     kept = {name: text for name, text in kept.items() if not read_what_is_right({name: text})[1]}
     return read({**kept, **given})
 
 
-def _make(folder: Path) -> None:
+def _empty(folder: Path) -> None:
+    """Makes the folder, and removes an earlier evaluation, which would speak of another model."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name in (EVALUATION_FILE, IMAGES_FILE, REPORT_FILE):
+            (folder / name).unlink(missing_ok=True)
+        remove_page(folder)
     except OSError as error:
         if error.errno in DISK_FAULTS:
             raise

@@ -191,6 +191,15 @@ def test_a_test_channel_is_held_against_training_and_holds_nothing_out(tmp_path)
     assert said.startswith("test: 1 of 2 images have a copy or a neighbour in training")
 
 
+def test_a_test_channel_that_is_the_validation_channel_is_told(tmp_path):
+    training = write(tmp_path / "training", {f"{index}.jpg": index for index in range(6)})
+    validation = write(tmp_path / "validation", {f"v{index}.jpg": index + 20 for index in range(3)})
+    splits = load_splits(training, validation, read({}), test=validation)
+    (said,) = [warning for warning in splits.report.warnings if "have a copy or a neighbour in validation" in warning]
+    assert said.startswith("test: 3 of 3 images ")
+    assert [one.channel for one in splits.report.alike] == ["validation and test"]
+
+
 def test_a_channel_for_a_model_has_its_classes(tmp_path):
     channel = write(tmp_path / "new", {"a.jpg": 0})
     labels = Labels(ids=(0, 1), names=("other", "shape"))

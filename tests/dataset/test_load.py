@@ -77,11 +77,19 @@ def test_boxes_are_grouped_by_image_in_whatever_order_they_are_listed(tmp_path: 
 
 def test_numbers_sort_before_text_and_ids_name_classes_without_categories(tmp_path: Path) -> None:
     content = changed("categories", DELETED)
-    for annotation, id_ in zip(content["annotations"], (10, "9", 9), strict=True):
+    for annotation, id_ in zip(content["annotations"], (10, "x", 9), strict=True):
         annotation["category_id"] = id_
     labels = load(write_channel(tmp_path / "training", content)).training.labels
-    assert labels.ids == (9, 10, "9")
-    assert labels.names == ("9 (9)", "10", "9 ('9')")
+    assert labels.ids == (9, 10, "x")
+    assert labels.names == ("9", "10", "x")
+
+
+def test_ids_that_look_the_same_are_no_two_classes(tmp_path: Path) -> None:
+    content = changed("categories", DELETED)
+    for annotation, id_ in zip(content["annotations"], (10, "9", 9), strict=True):
+        annotation["category_id"] = id_
+    (problem,) = problems(write_channel(tmp_path / "training", content))
+    assert problem.startswith("training categories: '9' (1 boxes), 9 (1 boxes) have the same name '9'. If they are one")
 
 
 SAME_NAMES = [

@@ -270,6 +270,16 @@ def test_a_channel_that_nobody_reads_is_refused(paths, name, advice):
     assert problems(paths) == [f"channel {name!r}: unknown; {advice} {known}"]
 
 
+def test_folders_beside_the_channels_that_nobody_reads_are_told(paths):
+    for name in ("training", "val", "pictures", ".hidden", "code"):
+        paths.channel(name).mkdir(parents=True, exist_ok=True)
+    write(paths, "inputdataconfig", {"training": {}})
+    told = [note for note in read_job(paths).notes if "not read" in note]
+    assert told == [
+        f"{paths.root}/input/data: 'pictures', 'val': not read; the channels are training, validation, test, model"
+    ]
+
+
 def test_the_source_code_channels_of_the_sdk_are_let_be(paths):
     write(paths, "inputdataconfig", {"training": {}, "code": {}, "sm_drivers": {}})
     assert read_job(paths).training == paths.channel("training")

@@ -1,6 +1,8 @@
 """The verb `export`: what it refuses, what it compares, and that a file that is not as good is not there."""
 
+import json
 import logging
+import shutil
 import signal
 import tarfile
 import tomllib
@@ -104,3 +106,18 @@ def test_a_file_that_loses_too_much_is_not_there(trained, tmp_path, monkeypatch,
     assert not list(tmp_path.iterdir())
     run(0.07)
     assert output.read_bytes() == b"TFL3"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_catalogue")
+def test_a_channel_without_boxes_compares_nothing(trained, tmp_path):
+    data, output = tmp_path / "data", tmp_path / "model.tflite"
+    shutil.copytree(trained.root / "input/data/validation", data)
+    content = json.loads((data / "annotations.json").read_text())
+    (data / "annotations.json").write_text(json.dumps({**content, "annotations": []}))
+    given: dict[str, str] = {}
+    with pytest.raises(UserError, match="has no box to find, so that nothing can be compared"):
+        export_model(
+            *(trained.root / "model", output, "tflite"), precision="int8", data=data, max_loss=0.02, given=given
+        )
+    assert not output.exists()

@@ -40,6 +40,8 @@ class ModelInfo:
     """The score threshold of each class; None where the model has none."""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     """As the job ran with them, without Auto."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Of each data set the job read, by channel."""
 
 
 class _Written(msgspec.Struct):
@@ -56,6 +58,7 @@ class _WrittenNow(_Written, kw_only=True):
     sample_bits: Annotated[int, msgspec.Meta(ge=8, le=SAMPLE_BITS)] = SAMPLE_BITS
     score_thresholds: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)]] | None = None
     hyperparameters: dict[str, Any] = {}
+    data_fingerprints: dict[str, str] = {}
 
 
 def model_info(
@@ -167,6 +170,7 @@ def read_model_info(model: Path) -> ModelInfo:
         classes.sample_bits,
         None if thresholds is None else tuple(thresholds),
         classes.hyperparameters,
+        classes.data_fingerprints,
     )
 
 

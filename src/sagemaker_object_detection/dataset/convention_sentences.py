@@ -48,7 +48,8 @@ def other_convention(judgement: Judgement, written: np.ndarray, sizes: np.ndarra
     first = misfits[:FIRST_FEW]
     if judgement.confined:
         first = np.argsort(-written.max(axis=1), kind="stable")[:FIRST_FEW]  # far from the corner, where all agree
-        evidence = f"every box but {len(misfits)} of {total} fits so too, but {_CONFINED}"
+        fitting = f"every box but {len(misfits)} of {total} fits" if len(misfits) else f"all {total} boxes fit"
+        evidence = f"{fitting} so too, but {_CONFINED}"
     elif judgement.testimony:
         first = first if len(first) else np.arange(min(FIRST_FEW, total))
         evidence = judgement.testimony

@@ -10,6 +10,8 @@ from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 from sagemaker_object_detection.sentences import counted, listed, shown
 
 _EXAMPLES = 3
+_PAIRS = (("validation", "training"), ("test", "training"), ("test", "validation"))
+"""What is measured on one part is too good if the other, which training or its best epoch goes by, has copies of it."""
 _BY_NAME = (NAMED_COPIES, FRAMES)
 """Rules that look at nothing but names."""
 
@@ -32,38 +34,41 @@ def find_likenesses(
                 examples = _examples(file_names, [members[labels == label][:2] for label in several[:_EXAMPLES]])
                 images = int(counts[counts > 1].sum())
                 found.append(Likeness(name, rule.name, images, len(several), examples))
-    for name, members in parts.items():
-        if name == "training":
+    for name, other in _PAIRS:
+        if name not in parts or other not in parts:
             continue
+        members = parts[name]
         for rule in rules:
-            training, held_out = rule.labels[parts["training"]], rule.labels[members]
-            common = np.intersect1d(training, held_out)
+            seen, held_out = rule.labels[parts[other]], rule.labels[members]
+            common = np.intersect1d(seen, held_out)
             common = common[common >= 0]
             if len(common):
                 pairs = [
-                    (members[held_out == label][0], parts["training"][training == label][0])
-                    for label in common[:_EXAMPLES]
+                    (members[held_out == label][0], parts[other][seen == label][0]) for label in common[:_EXAMPLES]
                 ]
                 images = int(np.isin(held_out, common).sum())
-                found.append(Likeness(_both(name), rule.name, images, len(common), _examples(file_names, pairs)))
+                found.append(Likeness(_both(name, other), rule.name, images, len(common), _examples(file_names, pairs)))
     return tuple(found)
 
 
 def leak_warnings(
     rules: Sequence[Rule], likenesses: Sequence[Likeness], parts: Mapping[str, np.ndarray], cause: str | None
 ) -> list[str]:
-    """Sentences for each part with images of the same origin as training images: those of which the pixels or the
-    annotation file tell, and those of which nothing but the names does.
+    """Sentences for each part with images of the same origin as those of a part that training goes by: those of which
+    the pixels or the annotation file tell, and those of which nothing but the names does.
 
     Args:
         cause: why a split that we made has them, and what to do; None for channels that are somebody else's.
     """
     warnings = []
-    for name, held_out in parts.items():
-        shared = [likeness for likeness in likenesses if likeness.channel == _both(name)]
+    for name, other in _PAIRS:
+        shared = [likeness for likeness in likenesses if likeness.channel == _both(name, other)]
+        if not shared:
+            continue
+        held_out = parts[name]
         leaked, by_name = np.zeros((2, len(held_out)), bool)
-        for rule in rules if shared else ():
-            seen = rule.labels[parts["training"]]
+        for rule in rules:
+            seen = rule.labels[parts[other]]
             found = by_name if rule.name in _BY_NAME else leaked
             found |= np.isin(rule.labels[held_out], seen[seen >= 0])
         by_name &= ~leaked
@@ -72,12 +77,12 @@ def leak_warnings(
             advice = cause
         if leaked.any():
             warnings.append(
-                f"{name}: {leaked.sum()} of {len(held_out)} images have a copy or a neighbour in training "
+                f"{name}: {leaked.sum()} of {len(held_out)} images have a copy or a neighbour in {other} "
                 f"({_kinds(shared, named=False)}), so that {name} finds the model better than it is. {advice}"
             )
         if by_name.any():
             warnings.append(
-                f"{name}: {by_name.sum()} of {len(held_out)} images are called as copies or frames of training images "
+                f"{name}: {by_name.sum()} of {len(held_out)} images are called as copies or frames of {other} images "
                 f"are ({_kinds(shared, named=True)}), but their pixels alone do not tell. If they are, {name} finds "
                 f"the model better than it is. {advice}"
             )
@@ -89,8 +94,8 @@ def _kinds(shared: Sequence[Likeness], *, named: bool) -> str:
     return "; ".join(f"{one.rule}: {one.images}, such as {_named(one.examples)}" for one in told)
 
 
-def _both(name: str) -> str:
-    return f"training and {name}"
+def _both(name: str, other: str) -> str:
+    return f"{other} and {name}"
 
 
 def split_sentence(

@@ -98,7 +98,10 @@ def load_splits(
         for channel in channels.values():
             codes = np.delete(channel.table.box_categories, channel.table.ignored)
             uses.update({channel.table.category_ids[code]: int(n) for code, n in enumerate(np.bincount(codes))})
-        problems += check_names("training", channels["training"].table.categories or {}, uses)
+        table = channels["training"].table
+        # Without categories ids are the names: 1 and "1" are one class.
+        categories = table.categories or {id_: str(id_) for id_ in table.category_ids}
+        problems += check_names("training", categories, uses)
         for name, channel in channels.items():
             if name != "training":
                 known = channels["training"].table.categories or {}

@@ -113,6 +113,10 @@ def hear(written: np.ndarray, sizes: np.ndarray, declared: Convention, witnesses
         reading = Sample(numbers, limits).read(likely)
         likely = likely if reading.fills and reading.missed <= count / 100 else None
     if likely is not None:
+        # The witnesses themselves may be in another order: boxes that all fit are right.
+        fitting, fits = (int(each.fits(numbers, limits).sum()) for each in (declared, likely))
+        likely = likely if fits >= min(fitting, 0.99 * count) else None
+    if likely is not None:
         words = f"{counts[likely]} of {count} boxes agree with their {what} so, and {own or 'none'} as declared"
         return Testimony(likely=likely, words=words)
     apart = hearing.apart(declared)
@@ -120,7 +124,7 @@ def hear(written: np.ndarray, sizes: np.ndarray, declared: Convention, witnesses
         return Testimony()
     told = "lie elsewhere than these" if by_outline else "are larger than these"
     contradiction = (
-        f"the {what} of {apart} of {count} boxes {told}, and agree with no known way of reading them. The boxes are "
-        f"taken, and nothing beside them: make sure that they are right"
+        f"the {what} of {apart} of {count} boxes {told}, and agree with no way of reading them that "
+        f"fits the images. The boxes are taken, and nothing beside them: make sure that they are right"
     )
     return Testimony(contradiction=contradiction)

@@ -3,6 +3,7 @@
 Any of the files may be missing, as in a run made by hand. Every problem of every file is reported at once.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -72,6 +73,7 @@ def read_job(paths: Paths) -> Job:
     channels = _channels(paths, config, problems, several_hosts=len(hosts) > 1, explained=foreign)
     checkpoints = _checkpoints(paths, problems)
     script, notes = _script(paths, platform)
+    notes += _unread_folders(paths, config)
     # What is wrong with files that have no effect is nobody's problem.
     files = {file.name: _read_object(paths.config / file.name, "{}", []) or {} for file in settings.FILES}
     notes += settings.without_effect(platform, files, config)
@@ -211,6 +213,18 @@ def _channels(
         else:
             found[channel.name] = folder
     return found
+
+
+def _unread_folders(paths: Paths, config: Mapping[str, Any]) -> list[str]:
+    """What lies beside the channels and looks like one that is called otherwise."""
+    names = [channel.name for channel in CHANNELS]
+    data = paths.channel("training").parent
+    with contextlib.suppress(OSError):
+        folders = sorted(entry.name for entry in os.scandir(data) if entry.is_dir() and not entry.name.startswith("."))
+        unread = [name for name in folders if name not in (*names, *PLATFORM_CHANNELS, *config)]
+        if unread:
+            return [f"{data}: {listed([shown(name) for name in unread])}: not read; the channels are {listed(names)}"]
+    return []
 
 
 def _unserved(entry: Any, several_hosts: bool) -> str | None:

@@ -42,10 +42,15 @@ def write_failure(file: Path, error: BaseException) -> None:
     """
     if isinstance(error, ScriptError) and file.exists():
         return
+    write_message(file, failure_text(error))
+
+
+def write_message(file: Path, text: str) -> None:
+    """As `write_failure`, of a text."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(file) as unfinished:
-            unfinished.write_bytes(failure_text(error).encode(errors="replace"))
+            unfinished.write_bytes(text.encode(errors="replace"))
     except OSError as obstacle:
         logger.warning("cannot write %s: %s", file, obstacle.strerror)
 

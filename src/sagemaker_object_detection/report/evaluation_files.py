@@ -16,13 +16,12 @@ from sagemaker_object_detection.evaluation.evaluation import Evaluation
 from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.report.figures import Figures, compute_figures
 from sagemaker_object_detection.report.pictures import draw_worst
+from sagemaker_object_detection.report.place import EVALUATION_FILE, IMAGES_FILE
 from sagemaker_object_detection.report.second_look import find_second_looks
 from sagemaker_object_detection.sentences import listed, quoted
 
 log = logging.getLogger(__name__)
 
-FILE_NAME = "evaluation.json"
-IMAGES_FILE = "images.jsonl"
 METRICS = "object_detection_metrics"
 """The key of the figures, each of which has a `value`: the form of SageMaker's model quality metrics."""
 _CLASSES_SHOWN = 20
@@ -68,10 +67,10 @@ def write_evaluation(
         lines = (json.dumps(_image(dataset, found, figures, index)) for index in range(len(dataset.file_names)))
         unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     summary = evaluation_content(dataset, evaluation, figures, base, versions, own=thresholds is not None)
-    with whole_file(folder / FILE_NAME) as unfinished:
+    with whole_file(folder / EVALUATION_FILE) as unfinished:
         unfinished.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     _tell(dataset, evaluation, figures)
-    log.info("The evaluation is in %s, and its report in %s.", folder / FILE_NAME, page)
+    log.info("The evaluation is in %s, and its report in %s.", folder / EVALUATION_FILE, page)
 
 
 def evaluation_content(

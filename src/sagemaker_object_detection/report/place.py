@@ -1,10 +1,12 @@
-"""Where the report lies. Apart from the page, whose charts take seconds to import on a loaded machine."""
+"""Where reports lie. Apart from the page, whose charts take seconds to import on a loaded machine."""
 
 import shutil
 from pathlib import Path
 
 FILE_NAME = "report.html"
 PICTURES = "report"
+EVALUATION_FILE = "evaluation.json"
+IMAGES_FILE = "images.jsonl"
 
 
 def remove_page(folder: Path) -> None:

@@ -9,7 +9,7 @@ from sagemaker_object_detection.artifact.restore import restore_detector
 from sagemaker_object_detection.dataset.load import load_channel
 from sagemaker_object_detection.devices.prepare import use_the_cpu
 from sagemaker_object_detection.errors import UserError
-from sagemaker_object_detection.evaluate import read_as_trained
+from sagemaker_object_detection.evaluate import MODEL_WAYS, read_as_trained
 from sagemaker_object_detection.images.headers import SAMPLE_BITS
 from sagemaker_object_detection.job.config import channel_problem
 from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS
@@ -64,6 +64,11 @@ def export_model(
         hyperparameters = read_as_trained(values, given)
         most = hyperparameters.max_detections or MAX_DETECTIONS
         dataset = load_channel("--data", data, labels, hyperparameters, sample_bits=bits)[0] if data else None
+        if dataset is not None and not len(dataset.boxes):
+            raise UserError(
+                f"--data: {str(data)!r} has no box to find, so that nothing can be compared; expected a channel with "
+                "labelled objects"
+            )
         reference = saved_model_detect(Predictor(model).pixels) if dataset is not None else None
         if info is not None and weights.artifact is not None:
             detector = restore_detector(weights.artifact, info, "float32")
@@ -95,7 +100,7 @@ def _checked(model: Path, output: Path, format: str, precision: str, data: Path 
     """Where the model is. Raises a UserError with everything that is wrong."""
     problems, source = list[str](), None
     try:
-        source = source_at(str(model), f"--model {model}")
+        source = source_at(str(model), f"--model {model}", MODEL_WAYS)
     except UserError as error:
         problems += error.problems
     if format == "onnx" and precision != "float32":
