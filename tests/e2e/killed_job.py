@@ -20,7 +20,7 @@ from sagemaker_object_detection.__main__ import main
 PACKAGE = "sagemaker_object_detection"
 MOMENTS = {
     "start-up": (f"{PACKAGE}.train", "preflight"),
-    "data check": (f"{PACKAGE}.dataset.load", "_check_decoding"),
+    "data check": (f"{PACKAGE}.dataset.channels", "_decode_channels"),
     "step": (f"{PACKAGE}.training.divergence", "DivergenceCheck.check_losses"),
     "validation": (f"{PACKAGE}.evaluation.evaluator", "coco_figures"),
     "checkpoint write": ("numpy.lib.format", "write_array"),

@@ -239,8 +239,8 @@ def test_hosts_with_other_data_are_refused_on_all_of_them(sample_root, tmp_path)
     chief, worker = on_two_hosts(roots)
     assert (chief.code, worker.code) == (2, 2)
     assert (worker.root / "output/failure").read_text() == (
-        "UserError: this host's job is not the first host's: the fingerprint of the training data differ; every host "
-        "needs the whole of the same data, and the same weights and hyperparameters: see that every channel is "
+        "UserError: this host's job is not the first host's: in the training data, objects differ; every host needs "
+        "the whole of the same data, and the same weights and hyperparameters: see that every channel is "
         "FullyReplicated"
     )
     assert (chief.root / "output/failure").read_text() == (

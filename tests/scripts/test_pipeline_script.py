@@ -12,6 +12,7 @@ from sagemaker_object_detection.evaluation.coco import FIGURES
 from sagemaker_object_detection.hyperparameters.kinds import Choice
 from sagemaker_object_detection.launch import api
 from sagemaker_object_detection.launch.pipeline import GROUPS, Plan, read_plan
+from sagemaker_object_detection.sentences import shown
 
 PROGRAM = runpy.run_path(str(SCRIPTS / "pipeline.py"))
 REQUIRED = {
@@ -85,7 +86,7 @@ def test_local_mode_takes_what_is_on_this_machine(tmp_path):
     assert plan.channels["training"] == f"file://{tmp_path}/"
     assert plan.values["--instance-type"] == plan.values["--evaluation-instance-type"] == "local"
     assert problems_of("--local", "--evaluation-instance-type", "ml.m5.xlarge", training=f"file://{tmp_path}/none") == [
-        f"--training: got 'file://{tmp_path}/none'; expected a folder that is there, such as "
+        f"--training: got {shown(f'file://{tmp_path}/none')}; expected a folder that is there, such as "
         "file:///home/me/data/training",
         "--evaluation-instance-type: got 'ml.m5.xlarge' with --local; expected local or local_gpu",
     ]

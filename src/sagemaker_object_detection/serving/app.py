@@ -45,6 +45,8 @@ MAX_HELD_BYTES = 2**29
 _AHEAD_BYTES = 2**18
 _REFUSED_A_SECOND = 2**24
 """Bytes of all bodies together that are read though they are refused: those of others come first."""
+_HELD_UP = 5.0
+"""Seconds that one such body is held up at most."""
 BODY_SECONDS = 60.0
 """How long a body may take to arrive: SageMaker gives the whole request no longer."""
 RETRY_SECONDS = "1"
@@ -192,6 +194,7 @@ class Service:
         Args:
             judge: it may be an image, of which no more is kept than what shows that it is refused.
         """
+        left = _HELD_UP
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 async for block in request.stream():
@@ -199,8 +202,10 @@ class Service:
                     if judge and body.is_due:
                         await _in_thread(body.judge)
                     if body.refusal is not None:
+                        pause = min(len(block) / _REFUSED_A_SECOND, left)
+                        left -= pause
                         async with self.refused:
-                            await asyncio.sleep(len(block) / _REFUSED_A_SECOND)
+                            await asyncio.sleep(pause)
         except TimeoutError:
             late = RequestError(408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
             raise body.refusal or late from None

@@ -1,6 +1,6 @@
 """What a job is, as far as its checkpoints are of no use to another one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -70,6 +70,12 @@ def identity(
     }
 
 
+def without_whole(names: Sequence[str]) -> list[str]:
+    """Names of `identity` that differ, without a data set's fingerprint where its parts say more."""
+    told = [whole for name, whole in _DATA.items() if any(each.startswith(_FACT.format(name)) for each in names)]
+    return [name for name in names if name not in told]
+
+
 def formerly(start: str | None, training: Dataset, validation: Dataset | None) -> dict[str, str]:
     """What version 0.1.0 said in `identity` of the same job in other words.
 
@@ -120,11 +126,15 @@ def other_job(
     """
     before = {row.name: row.before for row in ROWS if row.before is not None}
     before |= {name: value for name, value in present.items() if name.startswith(_FACTS)}
-    found = [
-        f"{name} was {printable(stored.get(name, 'not known'))} and is {printable(value)}"
+    differing = [
+        name
         for name, value in present.items()
         if {**before, **stored}.get(name) not in (value, former.get(name, value))
         and not (value == AUTO and name in _KEPT)
+    ]
+    found = [
+        f"{name} was {printable(stored.get(name, 'not known'))} and is {printable(present[name])}"
+        for name in without_whole(differing)
     ]
     unexplained = any(name in each for each in found for name in _DATA.values()) and not any(
         name.startswith(_FACTS) for name in stored

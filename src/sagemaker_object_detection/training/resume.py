@@ -11,6 +11,7 @@ from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.step.training_step import TrainingStep
 from sagemaker_object_detection.training.best import Best
 from sagemaker_object_detection.training.checkpoints import Checkpoints
+from sagemaker_object_detection.training.identity import without_whole
 from sagemaker_object_detection.training.progress import Progress, State
 
 
@@ -38,7 +39,7 @@ def _compare_hosts(identity: Mapping[str, str], replicas: Replicas) -> None:
     chiefs = msgspec.json.decode(replicas.tell(msgspec.json.encode(identity)), type=dict[str, str])
     others = [name for name, value in identity.items() if chiefs.get(name) != value]
     if replicas.any(bool(others)):
-        what = ", ".join(others)
+        what = ", ".join(without_whole(others))
         raise UserError(
             f"this host's job is not the first host's: {what} differ; every host needs the whole of the same data, and "
             "the same weights and hyperparameters: see that every channel is FullyReplicated"
