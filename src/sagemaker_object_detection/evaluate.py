@@ -5,7 +5,7 @@ The detector is built anew from the model's variables, and measured as a job's v
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,38 +64,38 @@ def evaluate(places: Places, given: Mapping[str, str]) -> None:
         raise UserError(problems)
     _empty(places.output)
     with StopSignal() as stop:
-        from sagemaker_object_detection.artifact.model_info import read_model_info, versions
-        from sagemaker_object_detection.artifact.restore import restore_detector
+        from sagemaker_object_detection.artifact.model_info import versions
         from sagemaker_object_detection.dataset.load import load_channel
         from sagemaker_object_detection.devices.number_format import choose_number_format
         from sagemaker_object_detection.devices.prepare import prepare_devices
         from sagemaker_object_detection.evaluation.collapse import Channels
         from sagemaker_object_detection.evaluation.evaluator import Evaluator
-        from sagemaker_object_detection.images.headers import SAMPLE_BITS
         from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS
         from sagemaker_object_detection.report.evaluation_files import write_evaluation
-        from sagemaker_object_detection.serving.published import COCO, published_detector
+        from sagemaker_object_detection.serving.restored import RestoredModel
 
         capability = prepare_devices(stop, doing="Evaluating")
         weights = source.fetch(stop)
         assert weights is not None
-        info = read_model_info(weights.artifact) if weights.artifact is not None else None
-        labels, values = (info.labels, info.hyperparameters) if info else (COCO, {})
-        hyperparameters = read_as_trained(values, given)
+        model = RestoredModel.of(weights)
+        hyperparameters = read_as_trained(model.hyperparameters, given)
         dataset, report = load_channel(
             "test",
             places.data,
-            labels,
+            model.labels,
             hyperparameters,
-            sample_bits=info.sample_bits if info else SAMPLE_BITS,
+            sample_bits=model.sample_bits,
             report_folder=places.output,
             stop=stop,
         )
-        policy = choose_number_format(bool(hyperparameters.mixed_precision), capability)
-        if info is not None and weights.artifact is not None:
-            detector = restore_detector(weights.artifact, info, policy)
-        else:
-            detector = published_detector(weights, policy)
+        if seen := [name for name, known in model.fingerprints.items() if known == dataset.fingerprint]:
+            sentence = (
+                f"test: these are the {' and '.join(seen)} images of the model's own job, which finds them better than "
+                "others. Give it images that it has not seen."
+            )
+            log.warning("%s", sentence)
+            report = replace(report, warnings=(*report.warnings, sentence))
+        detector = model.detector(choose_number_format(bool(hyperparameters.mixed_precision), capability))
         limit = hyperparameters.max_detections or MAX_DETECTIONS
         evaluator = Evaluator(
             detector, dataset, l2=None, max_detections=limit, stop=stop, channels=Channels(detector), name="test"
@@ -111,17 +111,10 @@ def evaluate(places: Places, given: Mapping[str, str]) -> None:
             report,
             evaluation,
             found,
-            thresholds=info.thresholds if info else None,
-            values=values,
+            thresholds=model.thresholds,
+            values=model.hyperparameters,
             versions=versions(),
         )
-        known = info.fingerprints if info else {}
-        if channels := [name for name, fingerprint in known.items() if fingerprint == dataset.fingerprint]:
-            log.warning(
-                "test: these are the %s images of the model's own job, which finds them better than others. Give it "
-                "images that it has not seen.",
-                " and ".join(channels),
-            )
 
 
 def read_as_trained(recorded: Mapping[str, Any], given: Mapping[str, str]) -> Hyperparameters:

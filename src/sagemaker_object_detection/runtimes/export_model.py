@@ -4,20 +4,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from sagemaker_object_detection.artifact.model_info import read_model_info
-from sagemaker_object_detection.artifact.restore import restore_detector
 from sagemaker_object_detection.dataset.load import load_channel
 from sagemaker_object_detection.devices.prepare import use_the_cpu
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.evaluate import MODEL_WAYS, read_as_trained
-from sagemaker_object_detection.images.headers import SAMPLE_BITS
 from sagemaker_object_detection.job.config import channel_problem
 from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS
 from sagemaker_object_detection.runtimes.comparison import compare, pixels, saved_model_detect
 from sagemaker_object_detection.runtimes.onnx import convert_onnx, missing_extra, onnx_detect
 from sagemaker_object_detection.runtimes.tflite import TFLiteDetector, convert_tflite
 from sagemaker_object_detection.serving.predictor import Predictor
-from sagemaker_object_detection.serving.published import COCO, published_detector
+from sagemaker_object_detection.serving.restored import RestoredModel
 from sagemaker_object_detection.serving.whole_files import whole_file, writing
 from sagemaker_object_detection.weights.sources import Source, source_at
 
@@ -57,23 +54,20 @@ def export_model(
             unfinished.touch()  # before what takes minutes
         weights = source.fetch()
         assert weights is not None
-        info = read_model_info(weights.artifact) if weights.artifact is not None else None
-        labels, values, bits = (
-            (info.labels, info.hyperparameters, info.sample_bits) if info else (COCO, {}, SAMPLE_BITS)
-        )
-        hyperparameters = read_as_trained(values, given)
+        restored = RestoredModel.of(weights)
+        labels = restored.labels
+        hyperparameters = read_as_trained(restored.hyperparameters, given)
         most = hyperparameters.max_detections or MAX_DETECTIONS
-        dataset = load_channel("--data", data, labels, hyperparameters, sample_bits=bits)[0] if data else None
+        dataset = None
+        if data is not None:
+            dataset, _ = load_channel("--data", data, labels, hyperparameters, sample_bits=restored.sample_bits)
         if dataset is not None and not len(dataset.boxes):
             raise UserError(
                 f"--data: {str(data)!r} has no box to find, so that nothing can be compared; expected a channel with "
                 "labelled objects"
             )
         reference = saved_model_detect(Predictor(model).pixels) if dataset is not None else None
-        if info is not None and weights.artifact is not None:
-            detector = restore_detector(weights.artifact, info, "float32")
-        else:
-            detector = published_detector(weights)
+        detector = restored.detector()
         if format == "onnx":
             content = convert_onnx(detector, labels.names, max_detections=most)
         else:
