@@ -26,8 +26,8 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.guard import run_guarded
 from sagemaker_object_detection.job.channels import CHANNELS
 from sagemaker_object_detection.launch import aws
-from sagemaker_object_detection.launch.arguments import add_argument
 from sagemaker_object_detection.launch.pipeline import GROUPS, Plan, read_plan
+from sagemaker_object_detection.launch.program import program_parser
 
 _PROCESSING = "/opt/ml/processing"
 _CONTENT_TYPES = {row.name: row.content_types[0] for row in CHANNELS}
@@ -209,18 +209,11 @@ def _finish_here(execution: Any, register: Any, session: Any) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """Takes every argument as text: `read_plan` tells every mistake, and not only the first."""
-    parser = argparse.ArgumentParser(
-        description="Trains, evaluates, and registers a model that is good enough, in a SageMaker pipeline.",
-        allow_abbrev=False,
+    parser, group = program_parser(
+        "Trains, evaluates, and registers a model that is good enough, in a SageMaker pipeline.",
+        GROUPS,
+        "the definition",
     )
-    for title, rows in GROUPS:
-        group = parser.add_argument_group(title)
-        for row in rows:
-            add_argument(group, row)
-    group = parser.add_argument_group("program")
-    group.add_argument("--region", help="the AWS region (default: that of the profile or the environment)")
-    group.add_argument("--profile", help="a profile of the AWS configuration files")
-    group.add_argument("--dry-run", action="store_true", help="print the definition as JSON and make no call")
     group.add_argument(
         "--local",
         action="store_true",

@@ -19,6 +19,22 @@ from sagemaker_object_detection.launch.arguments import Argument, Groups, add_ar
 _FLAG = re.compile(r"--[a-z-]+[a-z]")
 
 
+def program_parser(
+    description: str, groups: Groups, prints: str
+) -> tuple[argparse.ArgumentParser, argparse._ArgumentGroup]:
+    """What takes the arguments of a program, by title, and the group of those that all have. prints: with --dry-run."""
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    for title, rows in groups:
+        group = parser.add_argument_group(title)
+        for row in rows:
+            add_argument(group, row)
+    group = parser.add_argument_group("program")
+    group.add_argument("--region", help="the AWS region (default: that of the profile or the environment)")
+    group.add_argument("--profile", help="a profile of the AWS configuration files")
+    group.add_argument("--dry-run", action="store_true", help=f"print {prints} as JSON and make no call")
+    return parser, group
+
+
 @dataclass(frozen=True)
 class Program:
     """One program.
@@ -102,15 +118,7 @@ class Program:
 
     def parser(self) -> argparse.ArgumentParser:
         """Takes every argument as text: `request` tells every mistake, and not only the first."""
-        parser = argparse.ArgumentParser(description=self.description, allow_abbrev=False)
-        for title, rows in self.groups:
-            group = parser.add_argument_group(title)
-            for row in rows:
-                add_argument(group, row)
-        group = parser.add_argument_group("program")
-        group.add_argument("--region", help="the AWS region (default: that of the profile or the environment)")
-        group.add_argument("--profile", help="a profile of the AWS configuration files")
-        group.add_argument("--dry-run", action="store_true", help="print the request as JSON and make no call")
+        parser, group = program_parser(self.description, self.groups, "the request")
         if self.wait:
             group.add_argument("--wait", action="store_true", help=self.wait)
         return parser
