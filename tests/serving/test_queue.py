@@ -110,7 +110,7 @@ def test_an_image_that_cannot_be_decoded_takes_no_other_with_it(queue, model):
     assert caught.value.status == 400
 
 
-def test_an_image_that_memory_has_no_room_for_is_told_and_a_batch_that_it_has_none_for_is_taken_apart(queue, model):
+def test_a_batch_too_large_for_memory_is_answered_image_by_image(queue, model):
     queue.put(model, b"first", 1)
     wait_for_batch(model)
     two, three = (queue.put(model, contents, 1) for contents in (b"two", b"three"))

@@ -335,7 +335,7 @@ def test_checkpoint_that_names_the_same_weights_in_other_words_is_this_jobs(tmp_
             Checkpoints(tmp_path / "old", identity(**JOB), other).newest(DETECTOR)
 
 
-def test_checkpoint_of_a_version_that_read_the_data_otherwise_is_this_jobs_and_that_is_told(tmp_path, caplog):
+def test_checkpoint_of_a_version_that_read_the_data_otherwise_goes_on(tmp_path, caplog):
     """Version 0.1.0 took regions to ignore for objects."""
     before = {name: text for name, text in identity(**JOB).items() if not name.startswith("in the")}
     with opened(tmp_path, before) as checkpoints:

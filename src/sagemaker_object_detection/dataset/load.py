@@ -138,8 +138,8 @@ def load_splits(
     elif hyperparameters.split_by != AUTO:
         logger.info("split_by: has no effect, because no images are held out of training.")
     counts = [len(channel.table.file_names) for channel in channels.values()]
-    first = dict(zip((id(channel) for channel in channels.values()), np.cumsum([0, *counts]).tolist(), strict=False))
-    places = {name: first[id(channel)] + chosen for name, (channel, chosen) in parts.items()}
+    first = dict(zip(channels, np.cumsum([0, *counts]).tolist(), strict=False))
+    places = {name: first[channel.table.channel] + chosen for name, (channel, chosen) in parts.items()}
     likenesses = find_likenesses(rules, pictures.file_names, places)
     warnings += leak_warnings(rules, likenesses, places, cause)
 
