@@ -709,11 +709,11 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     ),
     Fault(
         "too-many-pixels-answered-as-a-bad-image",
-        f"{_SRC}/serving/app.py",
+        f"{_SRC}/serving/body.py",
         "RequestError(413 if too_large else 400, ",
         "RequestError(400, ",
     ),
-    Fault("bombs-kept-to-their-end", f"{_SRC}/serving/app.py", "self._refuse(_beyond(", "(_beyond("),
+    Fault("bombs-kept-to-their-end", f"{_SRC}/serving/body.py", "self._refuse(beyond(", "(beyond("),
     Fault(
         "sigterm-cuts-requests-off", f"{_SRC}/serving/server.py", "REFUSING_SECONDS = 18.0", "REFUSING_SECONDS = 0.0"
     ),

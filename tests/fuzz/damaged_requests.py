@@ -122,7 +122,7 @@ def _answer(root: Path) -> tuple[int, bytes]:
     scope = {"type": "http", "method": "POST", "path": "/invocations", "raw_path": b"/invocations"}
     service = _service()
     asyncio.run(service.app()(scope | {"query_string": b"", "headers": pairs}, receive, send))
-    assert (service.held, service.under_way) == (0, 0), "the request is answered, and its room still taken"
+    assert (service.bodies.held, service.under_way) == (0, 0), "the request is answered, and its room still taken"
     return sent[0]["status"], sent[1]["body"]
 
 

@@ -15,7 +15,9 @@ from test_server import picture
 from sagemaker_object_detection.artifact.inference import RequestError
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.serving import app as module
-from sagemaker_object_detection.serving.app import Service, _Body
+from sagemaker_object_detection.serving import body as body_module
+from sagemaker_object_detection.serving.app import Service
+from sagemaker_object_detection.serving.body import Body
 from sagemaker_object_detection.serving.model import Model
 
 
@@ -68,7 +70,7 @@ def test_before_the_model_is_loaded_nothing_is_healthy_and_images_are_to_come_ag
     assert ask(loading, "GET", "/ping") == (503, {"error": "the model is not loaded yet"})
     assert ask(loading, "POST", "/invocations", [picture(1, 2)]) == (503, {"error": "the model is not loaded yet"})
     assert ask(loading, "GET", "/execution-parameters")[0] == 200
-    assert loading.held == 0
+    assert loading.bodies.held == 0
 
 
 def test_a_model_that_hangs_is_not_healthy():
@@ -81,45 +83,45 @@ def test_a_body_in_many_blocks_is_counted_to_its_end():
     blocks = [bytes(100)] * 11
     status, content = ask(busy, "POST", "/invocations", blocks)
     assert (status, content["error"]) == (413, "more than 0.000953674 MB are not accepted: shrink the image")
-    assert busy.held == 0
+    assert busy.bodies.held == 0
 
 
 def test_a_body_that_is_announced_as_too_large_holds_nothing_while_it_comes():
     busy = service()
-    body = _Body(busy, "1001", 1000)
+    body = Body(busy.bodies, "1001", 1000)
     body.add(bytes(900))
-    assert busy.held == 0
+    assert busy.bodies.held == 0
     assert body.refusal.status == 413
 
 
 @pytest.mark.parametrize(("size", "status"), [(1000, None), (1001, 413)])
 @pytest.mark.parametrize("announced", ["", "1000"])
 def test_a_body_may_have_the_largest_size(announced, size, status):
-    body = _Body(service(), announced, 1000)
+    body = Body(service().bodies, announced, 1000)
     body.add(bytes(900))
     body.add(bytes(size - 900))
     assert (body.refusal and body.refusal.status) == status
 
 
 def test_a_body_that_grows_beyond_what_it_said_takes_the_difference(monkeypatch):
-    monkeypatch.setattr(module, "MAX_HELD_BYTES", 1000)
+    monkeypatch.setattr(body_module, "MAX_HELD_BYTES", 1000)
     busy = service()
-    body = _Body(busy, "600", 1000)
+    body = Body(busy.bodies, "600", 1000)
     body.add(bytes(700))
-    assert (body.refusal, busy.held) == (None, 700)
+    assert (body.refusal, busy.bodies.held) == (None, 700)
 
 
 def test_room_is_taken_for_the_whole_body_when_it_begins(monkeypatch):
-    monkeypatch.setattr(module, "MAX_HELD_BYTES", 1000)
+    monkeypatch.setattr(body_module, "MAX_HELD_BYTES", 1000)
     busy = service()
-    first, second = _Body(busy, "600", 1000), _Body(busy, "600", 1000)
-    assert busy.held == 600  # the second does not keep the first from its end
+    first, second = Body(busy.bodies, "600", 1000), Body(busy.bodies, "600", 1000)
+    assert busy.bodies.held == 600  # the second does not keep the first from its end
     first.add(bytes(600))
     second.add(bytes(100))
     assert (first.refusal, second.refusal.status) == (None, 503)
     assert first.take() == bytes(600)
     first.drop()
-    assert busy.held == 0
+    assert busy.bodies.held == 0
 
 
 FILL = b"\xff\xd8" + b"\xff" * 2**18
@@ -134,18 +136,18 @@ def chunky_png(count: int) -> bytes:
 
 def test_a_bomb_is_refused_by_its_beginning_and_not_kept():
     busy = service(2**24)
-    body = _Body(busy, str(2**23), 2**24)
+    body = Body(busy.bodies, str(2**23), 2**24)
     body.add(FILL[:-9])
     body.add(FILL[-9:])
     assert body.is_due
     body.judge()
-    assert (body.refusal.status, busy.held, len(body)) == (400, 0, 0)
+    assert (body.refusal.status, busy.bodies.held, len(body)) == (400, 0, 0)
     assert str(body.refusal).startswith("the body has more than 4096 segments and fill bytes")
 
 
 @pytest.mark.parametrize("announced", ["", str(2**23)])
 def test_an_image_is_judged_again_when_there_is_twice_as_much(announced):
-    body = _Body(service(), announced, 2**24)
+    body = Body(service().bodies, announced, 2**24)
     due = []
     for _ in range(16):
         body.add(bytes(2**16))
@@ -158,7 +160,7 @@ def test_an_image_is_judged_again_when_there_is_twice_as_much(announced):
 
 @pytest.mark.parametrize(("size", "status"), [(300_000, 400), (2**21, None), (None, None)])
 def test_chunks_are_judged_by_the_size_of_the_whole_file(size, status):
-    body = _Body(service(), str(size or ""), 2**24)
+    body = Body(service().bodies, str(size or ""), 2**24)
     body.add(chunky_png(5000).ljust(2**18, b"\0"))
     body.judge()
     assert (body.refusal and body.refusal.status) == status
@@ -201,7 +203,7 @@ def test_refused_bodies_are_read_in_turn_at_a_bounded_rate(monkeypatch):
 
     async def read(refusing):
         with pytest.raises(RequestError, match="not accepted"):
-            await refusing._read(Blocks(), _Body(refusing, "", 1000))
+            await refusing._read(Blocks(), Body(refusing.bodies, "", 1000))
 
     async def read_two():
         refusing = service()
@@ -242,13 +244,13 @@ def test_a_path_that_is_none_is_answered_in_json(path):
 
 
 def test_bodies_beyond_the_memory_are_turned_away(monkeypatch):
-    monkeypatch.setattr(module, "MAX_HELD_BYTES", 500)
+    monkeypatch.setattr(body_module, "MAX_HELD_BYTES", 500)
     busy = service()
-    busy.held = 450
+    busy.bodies.held = 450
     status, content = ask(busy, "POST", "/invocations", [bytes(40), bytes(40), bytes(5)])
     assert status == 503
     assert content["error"].startswith("busy: the images under way fill the memory")
-    assert busy.held == 450
+    assert busy.bodies.held == 450
 
 
 def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch):
@@ -258,7 +260,7 @@ def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch):
         408,
         {"error": "the body did not arrive within 0 seconds"},
     )
-    assert slow.held == 0
+    assert slow.bodies.held == 0
 
 
 @pytest.mark.parametrize(("status", "seconds"), [(503, "1"), (413, None), (500, None)])
@@ -287,4 +289,4 @@ def test_a_fault_of_the_server_is_json_too(monkeypatch):
     broken = service(put=fail)
     with pytest.raises(ZeroDivisionError):  # raised again for the log
         ask(broken, "POST", "/invocations", [picture(1, 2)])
-    assert broken.held == 0
+    assert broken.bodies.held == 0

@@ -73,7 +73,7 @@ def test_the_contract(url: str):
     assert ask(service, "GET", "/models/a") == gone
     assert ask(service, "DELETE", "/models/a") == gone
     assert load(service, "a", url)[0] == 200
-    assert service.held == 0
+    assert service.bodies.held == 0
     status, content = ask(service, "POST", "/invocations", [picture(1, 2)])
     assert status == 404
     assert content["error"].endswith("expected GET /ping or POST /models/NAME/invoke")

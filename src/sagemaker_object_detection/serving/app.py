@@ -5,7 +5,6 @@ Every answer is JSON; what cannot be answered is {"error": a sentence} with the 
 """
 
 import asyncio
-import io
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -27,22 +26,18 @@ from sagemaker_object_detection.artifact.inference import (
     IMAGE,
     RequestError,
     check_threshold,
-    is_image,
     parse_accept,
     parse_json,
     read_request,
 )
 from sagemaker_object_detection.images.headers import TOO_LARGE, UnusableImageError, header_of
-from sagemaker_object_detection.images.walk import ImageError, measure
+from sagemaker_object_detection.serving.body import Bodies, Body, beyond
 from sagemaker_object_detection.serving.model import Model
 from sagemaker_object_detection.serving.models import Models
 from sagemaker_object_detection.serving.queue import BatchQueue, Outputs
 
 log = logging.getLogger(__name__)
 
-MAX_HELD_BYTES = 2**29
-"""Of all bodies that are being read or wait. Beyond it requests are turned away: a full memory would end them all."""
-_AHEAD_BYTES = 2**18
 _REFUSED_A_SECOND = 2**24
 """Bytes of all bodies together that are read though they are refused: those of others come first."""
 _HELD_UP = 5.0
@@ -70,8 +65,8 @@ class Service:
     """None until it is loaded, and where there are `models`."""
     models: Models | None = None
     """Of a multi-model endpoint."""
-    held: int = 0
-    """Bytes of the bodies of the requests under way: what is there of them, and what is announced next."""
+    bodies: Bodies = field(default_factory=Bodies)
+    """Of the requests under way."""
     under_way: int = 0
     """Requests whose bodies are there."""
     refused: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -139,7 +134,7 @@ class Service:
         return JSONResponse(models.page(request.query_params.get("next_page_token", "")))
 
     async def _load(self, models: Models, request: Request) -> Response:
-        body = _Body(self, request.headers.get("content-length", ""), _MAX_LOAD_BYTES)
+        body = Body(self.bodies, request.headers.get("content-length", ""), _MAX_LOAD_BYTES)
         try:
             await self._read(request, body)
             content = parse_json(body.take(), _TO_LOAD)
@@ -165,7 +160,7 @@ class Service:
 
     async def _answered(self, request: Request, use: Callable[[], AbstractContextManager[Model | None]]) -> Response:
         encoding = request.headers.get("content-encoding", "identity").strip()
-        body = _Body(self, request.headers.get("content-length", ""), self.max_payload)
+        body = Body(self.bodies, request.headers.get("content-length", ""), self.max_payload)
         by_model = False
         with suppress(RequestError), use() as model:
             by_model = model is not None and model.handler is None  # what a script takes is its own affair
@@ -188,7 +183,7 @@ class Service:
         finally:
             body.drop()
 
-    async def _read(self, request: Request, body: "_Body", judge: bool = False) -> None:
+    async def _read(self, request: Request, body: Body, judge: bool = False) -> None:
         """Reads the body, which is read to its end also where it is refused: else many a client would never see why.
 
         Args:
@@ -212,7 +207,7 @@ class Service:
         if body.refusal is not None:
             raise body.refusal
 
-    async def _by_model(self, request: Request, body: "_Body", model: Model | None) -> Response:
+    async def _by_model(self, request: Request, body: Body, model: Model | None) -> Response:
         accept = parse_accept(", ".join(request.headers.getlist("accept")))
         asked, pixels = await _in_thread(_read_images, body.take(), request.headers.get("content-type"))
         if model is None:
@@ -238,7 +233,7 @@ class Service:
             return JSONResponse(answer())
         return await _in_thread(lambda: JSONResponse(answer()))  # of many images it takes its time
 
-    async def _by_script(self, request: Request, body: "_Body", model: Model) -> Response:
+    async def _by_script(self, request: Request, body: Body, model: Model) -> Response:
         assert model.handler is not None
         headers, length = request.headers, len(body)
         attributes = headers.get(_ATTRIBUTES)
@@ -265,77 +260,6 @@ _T = TypeVar("_T")
 _HEADERS = ThreadPoolExecutor(1, thread_name_prefix="headers")
 
 
-class _Body:
-    """A body as it arrives. What it holds, and the next quarter of a megabyte that it says will come, is counted in
-    `service.held` until it is dropped: bodies that are announced and do not come must not take the room of others.
-
-    Args:
-        length: what the request says of it.
-        limit: the most bytes that are accepted.
-    """
-
-    def __init__(self, service: Service, length: str, limit: int) -> None:
-        self._service, self._limit = service, limit
-        self._contents = io.BytesIO()  # which gives its bytes away without a copy
-        self._judged = _AHEAD_BYTES // 2
-        self._counted = self._announced = 0
-        self.refusal: RequestError | None = None
-        if length.isascii() and length.isdigit() and len(length) < 16:
-            self._announced = int(length)
-            self._count()
-
-    def __len__(self) -> int:
-        return self._contents.tell()
-
-    def add(self, block: bytes) -> None:
-        """A body that is refused is not kept."""
-        if self.refusal is None:
-            self._contents.write(block)
-            self._count()
-
-    def take(self) -> bytes:
-        """The whole; it stays counted."""
-        contents, self._contents = self._contents.getvalue(), io.BytesIO()
-        return contents
-
-    @property
-    def is_due(self) -> bool:
-        """Whether there is twice as much of it as `judge` has seen last."""
-        return self.refusal is None and len(self) >= 2 * self._judged
-
-    def judge(self) -> None:
-        """Refuses an image of which what is there says already that it would hold a decoder for long."""
-        self._judged = len(self)
-        contents = self._contents.getvalue()
-        try:
-            if is_image(contents):
-                measure(contents, self._announced or self._limit)
-        except ImageError as error:
-            self._refuse(_beyond(error.too_large, f"the body {error}"))
-        except ValueError:
-            pass  # so far, or for ever: the whole is looked at again
-
-    def drop(self) -> None:
-        self._service.held -= self._counted
-        self._counted = 0
-        self._contents = io.BytesIO()
-
-    def _refuse(self, refusal: RequestError) -> None:
-        self.refusal = refusal
-        self.drop()
-
-    def _count(self) -> None:
-        size = max(len(self), min(self._announced, len(self) + _AHEAD_BYTES))
-        if max(size, self._announced) > self._limit:
-            limit = self._limit / 2**20
-            self._refuse(RequestError(413, f"more than {limit:g} MB are not accepted: shrink the image"))
-        elif self._service.held + size - self._counted > MAX_HELD_BYTES:
-            self._refuse(RequestError(503, "busy: the images under way fill the memory that is set aside; try again"))
-        else:
-            self._service.held += size - self._counted
-            self._counted = size
-
-
 async def _stoppable(answer: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
     try:
         return await answer(request)
@@ -356,13 +280,9 @@ def _read_images(contents: bytes, content_type: str | None) -> tuple[inference.R
         try:
             header = header_of(image)
         except UnusableImageError as error:
-            raise _beyond(error.kind == TOO_LARGE, f"{asked.place(index)} {error}") from error
+            raise beyond(error.kind == TOO_LARGE, f"{asked.place(index)} {error}") from error
         pixels.append(header.height * header.width)
     return asked, pixels
-
-
-def _beyond(too_large: bool, sentence: str) -> RequestError:
-    return RequestError(413 if too_large else 400, sentence)
 
 
 async def _refused(expected: str, request: Request, error: Exception) -> Response:
