@@ -4,7 +4,7 @@
 #   cpu.lock, gpu.lock   what an image installs
 #   test.lock            the test tools and what they test: no sagemaker-training, which would need a C compiler
 #   sdk2.lock, sdk3.lock the SageMaker Python SDKs that tests/clients uses
-#   runtimes.lock        the extra `export`, and the runtimes that tests/runtimes and tests/benchmarks/cpu_runtimes.py run
+#   runtimes.lock        the runtimes that tests/runtimes and tests/benchmarks/cpu_runtimes.py run
 #   peers.lock           what tests/benchmarks/speed.py measures this package against
 #   audit.lock           what scripts/audit.sh runs
 # tf_keras asks for `tensorflow`, whose place tensorflow-cpu takes in two of them: it is left out of the file, and so the
@@ -23,7 +23,7 @@ resolve() {
 resolve --extra cpu --extra image --no-emit-package tensorflow -o cpu.lock
 resolve --extra gpu --extra image --constraint cpu.lock -o gpu.lock
 resolve --extra cpu --extra test --no-emit-package tensorflow --constraint cpu.lock -o test.lock
-resolve tests/runtimes/runtimes.in --extra cpu --extra export --extra test --no-emit-package tensorflow \
+resolve tests/runtimes/runtimes.in --extra cpu --extra test --no-emit-package tensorflow \
     --constraint test.lock -o runtimes.lock
 resolve_for() { # FOLDER NAME [OPTIONS]
     input=$1/$2.in lock=$2.lock

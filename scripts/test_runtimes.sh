@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tests of exported files that need ONNX Runtime or MediaPipe, in .venv-runtimes, made from runtimes.lock (2 GB):
+# The tests of exported files that need MediaPipe, in .venv-runtimes, made from runtimes.lock (2 GB):
 #   scripts/test_runtimes.sh [PYTEST ARGUMENTS]
 # PYTHON chooses the interpreter (3.11: the lock is resolved for it).
 set -eu

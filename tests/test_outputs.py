@@ -61,7 +61,7 @@ def write(tmp_path, exported):
         stop = StopSignal()
         if stopped_since is not None:
             stop._since = time.monotonic() - stopped_since
-        detector: Any = SimpleNamespace(base=found.base)
+        detector: Any = SimpleNamespace(base=replace(found.base, backbone="of a model without a network file"))
         evaluator: Any = Evaluator(dataset, stop)
         outputs.write_outputs(
             detector,

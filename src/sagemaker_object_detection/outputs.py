@@ -7,6 +7,7 @@ from typing import Any
 
 from sagemaker_object_detection.artifact.export import Exporter
 from sagemaker_object_detection.artifact.model_info import add_thresholds, model_info, read_model_info, versions
+from sagemaker_object_detection.artifact.network_process import NetworkProcess
 from sagemaker_object_detection.artifact.restore import Start
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.dataset.load import Splits
@@ -109,7 +110,7 @@ def write_outputs(
         if fault:
             log.warning("%s", fault)
     log.info("The model is in %s.", paths.model)
-    with optional("The report", "the model is whole"):
+    with NetworkProcess(paths.model, detector.base, stop), optional("The report", "the model is whole"):
         remove_page(paths.output_data)
         if stop.seconds_left < REPORT_SECONDS:
             log.warning("There is no report: %.0f seconds are left before the process is killed.", stop.seconds_left)

@@ -86,15 +86,10 @@ def _off(ours: list[list[float]], other: list[list[float]]) -> float:
     return max(abs(a - b) for mine, its in zip(ours, other, strict=True) for a, b in zip(mine, its, strict=True))
 
 
-def _exported(model: Path, work: Path, paths: list[Path]) -> tuple[Path, int]:
-    """The model directory and its number of classes, with all files of it in `work`."""
-    import tensorflow as tf
-
+def model_directory(model: Path, work: Path) -> tuple[Path, int]:
+    """The model directory, which is made in `work` of an archive of a base model, and its number of classes."""
     from sagemaker_object_detection.artifact.export import Exporter
     from sagemaker_object_detection.artifact.model_info import model_info, read_model_info
-    from sagemaker_object_detection.artifact.restore import restore_detector
-    from sagemaker_object_detection.runtimes.onnx import convert_onnx
-    from sagemaker_object_detection.runtimes.tflite import convert_tflite
     from sagemaker_object_detection.serving.published import COCO, published_detector
     from sagemaker_object_detection.weights.sources import source_at
 
@@ -106,6 +101,19 @@ def _exported(model: Path, work: Path, paths: list[Path]) -> tuple[Path, int]:
             detector = published_detector(weights)
             nothing: dict[str, Any] = {"hyperparameters": {}, "weights": {}, "fingerprints": {}, "metrics": {}}
             Exporter(detector, model).write(COCO, model_info(detector.base, COCO, epoch=None, **nothing))
+    return model, len(read_model_info(model).labels)
+
+
+def _exported(model: Path, work: Path, paths: list[Path]) -> tuple[Path, int]:
+    """The model directory and its number of classes, with all files of it in `work`."""
+    import tensorflow as tf
+
+    from sagemaker_object_detection.artifact.model_info import read_model_info
+    from sagemaker_object_detection.artifact.restore import restore_detector
+    from sagemaker_object_detection.runtimes.onnx import convert_onnx
+    from sagemaker_object_detection.runtimes.tflite import convert_tflite
+
+    model, classes = model_directory(model, work)
     info = read_model_info(model)
     detector = restore_detector(model, info, "float32")
     images = [tf.io.decode_image(path.read_bytes(), channels=3).numpy() for path in paths]
@@ -120,7 +128,7 @@ def _exported(model: Path, work: Path, paths: list[Path]) -> tuple[Path, int]:
         if not (work / name).exists():
             work.mkdir(parents=True, exist_ok=True)
             (work / name).write_bytes(make())
-    return model, len(info.labels)
+    return model, classes
 
 
 def prepare(spec: Mapping[str, Any]) -> Prepared:

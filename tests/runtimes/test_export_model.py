@@ -5,8 +5,6 @@ import logging
 import shutil
 import signal
 import tarfile
-import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +13,6 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.runtimes import export_model as verb
 from sagemaker_object_detection.runtimes.comparison import Comparison
 from sagemaker_object_detection.runtimes.export_model import export_model
-from sagemaker_object_detection.runtimes.onnx import REQUIREMENTS
 
 
 def export(*words: object) -> int:
@@ -55,18 +52,6 @@ def test_a_folder_without_a_model_is_told(tmp_path, capfd):
     assert export("--model", tmp_path, "--format", "tflite", "--output", tmp_path / "m.tflite") == 2
     assert str(tmp_path) in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_onnx_without_its_extra_names_what_brings_it(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert export("--model", tmp_path, "--format", "onnx", "--output", tmp_path / "m.onnx") == 2
-    assert "needs tf2onnx and onnxruntime" in (said := capfd.readouterr().err)
-    assert "pip install 'tf2onnx" in said
-
-
-def test_what_brings_the_extra_is_what_the_package_says_of_it():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert sorted(REQUIREMENTS) == sorted(project["optional-dependencies"]["export"])
 
 
 @pytest.mark.slow

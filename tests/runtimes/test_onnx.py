@@ -11,11 +11,14 @@ from tiny_models import TINY, TINY_PADDED
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.runtimes.onnx import convert_onnx, onnx_detect
 
-pytestmark = [pytest.mark.runtimes, pytest.mark.usefixtures("tiny_catalogue")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_catalogue")]
+BASES = [TINY, pytest.param(TINY_PADDED, marks=pytest.mark.nightly)]
 NAMES = ["circle", "square", "Dreieck ▲"]
 
 
-@pytest.mark.parametrize("base", [TINY, TINY_PADDED], ids=lambda base: base.name)
+@pytest.mark.parametrize(
+    "base", [TINY, pytest.param(TINY_PADDED, marks=pytest.mark.nightly)], ids=lambda base: base.name
+)
 def test_detections_are_the_saved_models_for_images_of_any_size(base):
     import onnx
 

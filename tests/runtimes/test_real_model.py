@@ -17,7 +17,7 @@ FORMS = [
     pytest.param("float32", 1e-4, 1e-4, marks=pytest.mark.nightly),
     pytest.param("float16", 0.1, 0.01, marks=pytest.mark.nightly),
     pytest.param("int8", 0.1, 0.15, marks=pytest.mark.nightly),
-    pytest.param("onnx", 1e-4, 1e-4, marks=pytest.mark.runtimes),
+    pytest.param("onnx", 1e-4, 1e-4, marks=pytest.mark.nightly),
 ]
 
 

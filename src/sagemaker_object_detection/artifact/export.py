@@ -7,10 +7,11 @@ model/model_info.json    written last: where it stands, the model is whole
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from sagemaker_object_detection.artifact import inference
@@ -18,6 +19,7 @@ from sagemaker_object_detection.artifact.handler import handler_source
 from sagemaker_object_detection.artifact.inference import LABELS_FILE
 from sagemaker_object_detection.artifact.model_info import FILE_NAME, write_info
 from sagemaker_object_detection.artifact.serving_graph import ServingGraph
+from sagemaker_object_detection.catalogue import BaseModel
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.files.whole import work_folder
 from sagemaker_object_detection.geometry.box_coder import decode_boxes
@@ -29,6 +31,8 @@ from sagemaker_object_detection.models.detector import Detector, Predictions
 from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS, detections
 
 SAVED_MODEL = "1"
+ASSETS = "assets.extra"
+"""In a SavedModel: for files that TensorFlow has nothing to do with."""
 CODE = "code"
 _HANDLER = "inference.py"
 """As the container imports it. `code/` beside the SavedModel: inside, it would not be looked for
@@ -41,6 +45,21 @@ _UNFINISHED = "saved-model"
 """No number: should the process be killed, a server would take a folder that is called so for a model."""
 
 
+class Predicts(Protocol):
+    """What `ServingModel` needs of a detector."""
+
+    @property
+    def base(self) -> BaseModel: ...
+
+    @property
+    def anchors(self) -> np.ndarray: ...
+
+    @property
+    def variables(self) -> Sequence[Any]: ...
+
+    def __call__(self, images: Any, training: bool) -> Predictions: ...
+
+
 class ServingModel(tf.Module):
     """The detector with its pre- and post-processing, as the reference exporter lays its outputs out, with D =
     `max_detections` detections of an image at most.
@@ -51,7 +70,7 @@ class ServingModel(tf.Module):
     """
 
     def __init__(
-        self, detector: Detector, max_detections: int = MAX_DETECTIONS, sample_bits: int = SAMPLE_BITS
+        self, detector: Predicts, max_detections: int = MAX_DETECTIONS, sample_bits: int = SAMPLE_BITS
     ) -> None:
         super().__init__()
         self.weights = {variable.path: variable.value for variable in detector.variables}

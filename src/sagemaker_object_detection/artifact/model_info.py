@@ -18,6 +18,8 @@ from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files import strict_json
 from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.files.whole import whole_file
+from sagemaker_object_detection.hyperparameters.kinds import written
+from sagemaker_object_detection.hyperparameters.read import read_what_is_right
 from sagemaker_object_detection.images.headers import SAMPLE_BITS
 from sagemaker_object_detection.sentences import printable, shown
 from sagemaker_object_detection.weights.tree import ARTIFACT_MARK, MAX_MARK_BYTES
@@ -42,6 +44,13 @@ class ModelInfo:
     """As the job ran with them, without Auto."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Of each data set the job read, by channel."""
+
+    @property
+    def max_detections(self) -> int | None:
+        """Those of an image at most; None if the file does not say, as those of earlier versions."""
+        recorded = self.hyperparameters.get("max_detections")
+        values, _ = read_what_is_right({} if recorded is None else {"max_detections": written(recorded)})
+        return values.max_detections
 
 
 class _Written(msgspec.Struct):

@@ -11,7 +11,7 @@ from sagemaker_object_detection.evaluate import MODEL_WAYS, read_as_trained
 from sagemaker_object_detection.job.config import channel_problem
 from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS
 from sagemaker_object_detection.runtimes.comparison import compare, pixels, saved_model_detect
-from sagemaker_object_detection.runtimes.onnx import convert_onnx, missing_extra, onnx_detect
+from sagemaker_object_detection.runtimes.onnx import convert_onnx, onnx_detect
 from sagemaker_object_detection.runtimes.tflite import TFLiteDetector, convert_tflite
 from sagemaker_object_detection.serving.predictor import Predictor
 from sagemaker_object_detection.serving.restored import RestoredModel
@@ -105,8 +105,6 @@ def _checked(model: Path, output: Path, format: str, precision: str, data: Path 
         problems.append(f"--data: {problem}")
     if os.path.lexists(output):
         problems.append(f"--output: {str(output)!r} exists; expected a new name, or remove it")
-    if format == "onnx" and (problem := missing_extra()):
-        problems.append(problem)
     if problems or source is None:
         raise UserError(problems)
     return source

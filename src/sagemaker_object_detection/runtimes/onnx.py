@@ -1,36 +1,20 @@
 """A detector as an ONNX file that does what the SavedModel's `serving_default` does: resizing, network, suppression.
 
 tf2onnx translates TensorFlow's graph; ONNX has every operation of it, NonMaxSuppression too. It is the converter that
-the ONNX project keeps for TensorFlow. The extra `export` brings it, and onnxruntime, by which the file is compared.
+the ONNX project keeps for TensorFlow.
 """
 
-import importlib.util
 import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from sagemaker_object_detection.artifact.network_file import OPSET
 from sagemaker_object_detection.images.network_input import to_network_input
 from sagemaker_object_detection.models.detector import Detector
 from sagemaker_object_detection.models.postprocess import detections
 from sagemaker_object_detection.runtimes.comparison import Found
-
-OPSET = 17
-"""Of ONNX 1.12, which onnxruntime reads from its version 1.12 on, and OpenVINO does too."""
-REQUIREMENTS = ("tf2onnx>=1.17,<2", "onnxruntime>=1.23,<2")
-"""The extra `export`, which the images leave out."""
-
-
-def missing_extra() -> str | None:
-    """A sentence if the extra is not there."""
-    missing = [name for name in ("tf2onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if not missing:
-        return None
-    return (
-        f"--format onnx: needs {' and '.join(missing)}, which the images leave out; get what it needs by "
-        f"pip install {' '.join(f'{requirement!r}' for requirement in REQUIREMENTS)}"
-    )
 
 
 def convert_onnx(detector: Detector, labels: Sequence[str], *, max_detections: int) -> bytes:

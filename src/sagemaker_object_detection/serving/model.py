@@ -97,7 +97,7 @@ class Loader:
         """
         from sagemaker_object_detection.serving.predictor import Predictor
 
-        predictor = Predictor(folder)
+        predictor = Predictor(folder, by_network=not self._on_gpu)
         image = io.BytesIO()
         Image.new("RGB", (64, 64)).save(image, "PNG")
         most = self._queue.batch_size

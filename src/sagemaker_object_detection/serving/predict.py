@@ -83,8 +83,7 @@ def predict_files(
     ids = image_ids(files, annotations) if format == "coco" else []
     targets = _drawing_paths(drawings, files)
     find_model(model)  # before what takes longer
-    prepare_to_answer()
-    predictor = Predictor(model)
+    predictor = Predictor(model, by_network=not prepare_to_answer())
     if drawings is not None:
         with writing("--draw", drawings):
             (drawings.parent if targets == [drawings] else drawings).mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sagemaker_object_detection.artifact.export import SAVED_MODEL
+from sagemaker_object_detection.artifact.export import SAVED_MODEL, ServingModel
 from sagemaker_object_detection.artifact.inference import SIGNATURE
 from sagemaker_object_detection.artifact.model_info import FILE_NAME, ModelInfo, read_model_info
+from sagemaker_object_detection.artifact.network_file import read_network
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError, first_line
 from sagemaker_object_detection.images.headers import SAMPLE_BITS
+from sagemaker_object_detection.models.postprocess import MAX_DETECTIONS
 from sagemaker_object_detection.sentences import printable
 from sagemaker_object_detection.serving.published import find_model, load_published
 from sagemaker_object_detection.serving.queue import DamagedImageError, NoRoomError, Outputs
@@ -35,9 +37,13 @@ _PIXELS = "serving_default"
 
 
 class Predictor:
-    """A job's model or a published one, loaded. Raises UserError where folder `model` holds none."""
+    """A job's model or a published one, loaded. Raises UserError where folder `model` holds none.
 
-    def __init__(self, model: Path) -> None:
+    Args:
+        by_network: whether ONNX Runtime computes the network where the model has a file for it: on a CPU.
+    """
+
+    def __init__(self, model: Path, *, by_network: bool = False) -> None:
         found = find_model(model)
         self.labels: Labels
         self.thresholds: tuple[float, ...] | None = None
@@ -51,6 +57,10 @@ class Predictor:
                 return
             model, found = weights.artifact, read_model_info(weights.artifact)
         self.labels, self.sample_bits, self.thresholds = found.labels, found.sample_bits, found.thresholds
+        if by_network and (network := read_network(model, found)) is not None:
+            module = ServingModel(network, found.max_detections or MAX_DETECTIONS, found.sample_bits)
+            self._module, self._detect, self._detect_pixels = module, module.detect_encoded, module.detect
+            return
         self._module, self._detect = _load(model / SAVED_MODEL, found)
         self._detect_pixels = self._module.signatures.get(_PIXELS)
 
