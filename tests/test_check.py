@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import run_verb, write_job
@@ -25,6 +26,11 @@ def edit_annotations(root, change):
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document))
+
+
+def test_a_root_whose_name_is_too_long_is_a_problem_and_no_fault():
+    problems = check(Paths(Path("/" + "a" * 300))).problems
+    assert any("hyperparameters.json: cannot be read (File name too long)" in problem for problem in problems), problems
 
 
 def test_a_good_job_resolves_every_value_and_writes_nothing(root):
