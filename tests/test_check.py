@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import run_verb, write_job
 
 from sagemaker_object_detection.catalogue import DEFAULT_MODEL, find
-from sagemaker_object_detection.check import check
+from sagemaker_object_detection.check import Check, check
 from sagemaker_object_detection.job.paths import Paths
 
 GOOD = {"pretrained_weights": "none", "batch_size": "8", "early_stopping": "true", "eps": "1e-5"}
@@ -25,6 +26,16 @@ def edit_annotations(root, change):
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document))
+
+
+def test_a_root_whose_name_is_too_long_is_a_problem_and_no_fault():
+    problems = check(Paths(Path("/" + "a" * 300))).problems
+    assert any("hyperparameters.json: cannot be read (File name too long)" in problem for problem in problems), problems
+
+
+def test_of_many_problems_the_text_lists_the_first():
+    lines = Check({}, (), (), tuple(f"problem {number}" for number in range(50_000))).as_text().splitlines()
+    assert lines[199:] == ["200. problem 199", "... and 49800 more, which --json has.", "50000 problems."]
 
 
 def test_a_good_job_resolves_every_value_and_writes_nothing(root):

@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             log.error("%s", failure_text(error), exc_info=exit_code(error) == AlgorithmError.exit_code)
         if options.verb == "train" and not isinstance(error, RootError):
             write_failure(Paths.find(options.root).failure, error)
-        if options.verb == "evaluate" and (paths := Paths.find(options.root)).processing.is_dir():
+        if options.verb == "evaluate" and os.path.isdir((paths := Paths.find(options.root)).processing):
             write_failure(paths.exit_message, error)
 
     return run_guarded(lambda: options.run(options), tell, prints=options.verb not in ("train", "serve", "evaluate"))
@@ -101,7 +101,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         evaluate(places, _reading(options))
     except StoppedError:
         log.warning(_NO_EVALUATION)
-        if (paths := Paths.find(options.root)).processing.is_dir():
+        if os.path.isdir((paths := Paths.find(options.root)).processing):
             write_message(paths.exit_message, _NO_EVALUATION)
         raise
 

@@ -15,6 +15,9 @@ from sagemaker_object_detection.preflight import examine
 from sagemaker_object_detection.sentences import as_lines, shown
 from sagemaker_object_detection.weights.sources import Source
 
+_LISTED = 200
+"""Problems in a text, as in the log of a job."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -38,8 +41,9 @@ class Check:
     def as_text(self) -> str:
         lines = [f"{name} = {value}" for name, value in self.hyperparameters.items()]
         lines += [f"note: {note}" for note in (*self.anchors, *self.notes)]
-        lines += [f"{number}. {problem}" for number, problem in enumerate(self.problems, 1)]
         count = len(self.problems)
+        lines += [f"{number}. {problem}" for number, problem in enumerate(self.problems[:_LISTED], 1)]
+        lines += [f"... and {count - _LISTED} more, which --json has."] if count > _LISTED else []
         return as_lines("\n".join([*lines, f"{count} problem{'' if count == 1 else 's'}."]))
 
 

@@ -56,6 +56,8 @@ WRONG = [
     (GOOD | {"category_ids": [7]}, "2 labels for 1 category_ids, 1 of them different"),
     (GOOD | {"category_ids": [7, 7]}, "2 labels for 2 category_ids, 1 of them different"),
     (GOOD | {"category_ids": [], "labels": []}, "0 labels for 0 category_ids, 0 of them different"),
+    (GOOD | {"labels": ["cat", "\x1b[2J"]}, r"'\x1b[2J' is no name of a class, which has one line"),
+    (GOOD | {"category_ids": [7, "a\nb"]}, r"'a\nb' is no name of a class, which has one line"),
     ({"format": 1, "base_model": DEFAULT_MODEL.name}, "Object missing required field `labels`"),
 ]
 
@@ -65,6 +67,12 @@ def test_content_that_describes_no_model(tmp_path: Path, content: object, reason
     path = tmp_path / "model_info.json"
     path.write_text(json.dumps(content))
     assert refusal(tmp_path) == f"{path}: describes no model ({reason}); {RESTORE}"
+
+
+@pytest.mark.parametrize("change", [{"labels": ["cat", "\ud800"]}, {"hyperparameters": {"optimizer": "\udfff"}}])
+def test_half_a_character_which_no_answer_and_no_page_can_have(tmp_path: Path, change: dict[str, object]) -> None:
+    (tmp_path / "model_info.json").write_text(json.dumps(GOOD | change))
+    assert "surrogates not allowed); " + RESTORE in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(

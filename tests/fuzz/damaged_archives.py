@@ -33,7 +33,8 @@ def _entry_change(rng: Random, entries: list[tuple[tarfile.TarInfo, bytes]]) -> 
         entry.linkname = rng.choice(("/etc/passwd", "../../evil", "checkpoint", entry.name, ""))
         entry.devmajor, entry.devminor = 1, 5
     elif what == "size":
-        entry.size = rng.choice((0, 1, 2**20, 2**31, 2**33, 2**40, 2**62, entry.size + 1, max(0, entry.size - 1)))
+        sizes = (0, 1, -1, -512, -(2**20), 2**20, 2**31, 2**33, 2**40, 2**62, entry.size + 1, max(0, entry.size - 1))
+        entry.size = rng.choice(sizes)
     elif what == "mode":
         entry.mode = rng.choice((0, 0o7777, 0o4755))
         entry.uid, entry.gid, entry.mtime = rng.choice(((0, 0, 0), (2**40, 2**40, 2**40), (-1, -1, -1)))

@@ -171,11 +171,22 @@ def archives(rng: Random, done: list[str]) -> Job:
             some(rng, [bytes_change], content, done)
         if dice > 0.97:
             content = bytearray(garbage(rng, done))
+        if rng.random() < 0.2:
+            done.append("in the place of JumpStart's script")
+            return _source_job(bytes(content) if rng.random() < 0.8 else special(rng))
         name = rng.choice(("model.tar.gz", "model.tar.gz", "model.tgz", "m/model.tar.gz", "model.tar", "\u00e9.tar.gz"))
         weights = {name: bytes(content)}
         if rng.random() < 0.05:
             weights["second.tar.gz"] = bytes(content)
     return valid_job(weights=weights)
+
+
+def _source_job(source: Content) -> Job:
+    """One whose script may be JumpStart's own, which is told by what its archive holds."""
+    job, place = valid_job(), "input/data/code/sourcedir.tar.gz"
+    options = parsed(job[f"{CONFIG}/hyperparameters.json"])
+    options |= {"sagemaker_program": "transfer_learning.py", "sagemaker_submit_directory": f"/opt/ml/{place}"}
+    return job | {f"{CONFIG}/hyperparameters.json": dumped(options), place: source}
 
 
 def checkpoints(rng: Random, done: list[str]) -> Job:

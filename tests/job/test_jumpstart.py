@@ -2,12 +2,14 @@
 
 import io
 import json
+import os
 import tarfile
 
 import pytest
 from conftest import write_job
 
 from sagemaker_object_detection.check import check
+from sagemaker_object_detection.job import jumpstart
 from sagemaker_object_detection.job.config import read_job
 from sagemaker_object_detection.job.paths import Paths
 
@@ -84,6 +86,36 @@ def test_code_that_is_unpacked_tells_it_too(tmp_path):
     (tmp_path / "input/data/code/object_detection").mkdir(parents=True)
     (tmp_path / f"input/data/code/{PROGRAM}").touch()
     assert read(tmp_path, f"./{PROGRAM}", "/opt/ml/input/data/code") == (None, (SAID,))
+
+
+@pytest.mark.parametrize(
+    ("headers", "size"), [({}, 10_000), ({"comment": "x" * 10_000}, 0)], ids=["a member", "a header"]
+)
+def test_an_archive_that_unpacks_to_too_much_is_not_read_on(tmp_path, monkeypatch, headers, size):
+    place = tmp_path / "input/data/code/sourcedir.tar.gz"
+    place.parent.mkdir(parents=True)
+    with tarfile.open(place, "w:gz", format=tarfile.PAX_FORMAT) as opened:
+        for name in (PROGRAM, "object_detection/x.py"):
+            member = tarfile.TarInfo(name)
+            member.size, member.pax_headers = size, headers
+            opened.addfile(member, io.BytesIO(bytes(size)))
+    assert read(tmp_path, PROGRAM, IN_THE_CHANNEL) == (None, (SAID,))
+    monkeypatch.setattr(jumpstart, "_MOST_BYTES", 9_000)
+    assert read(tmp_path, PROGRAM, IN_THE_CHANNEL) == (PROGRAM, ())
+
+
+def test_no_pipe_in_its_place_is_waited_for(tmp_path):
+    for name in ("code/sourcedir.tar.gz", "sm_drivers/sourcecode.json"):
+        (tmp_path / "input/data" / name).parent.mkdir(parents=True)
+        os.mkfifo(tmp_path / "input/data" / name)
+    assert read(tmp_path, PROGRAM, IN_THE_CHANNEL) == (PROGRAM, ())
+    assert read(tmp_path, None, None) == (None, ())
+
+
+@pytest.mark.parametrize("source", [f"/opt/ml/{'a' * 300}", "/opt/ml/loop"])
+def test_a_source_that_cannot_be_looked_at_is_left_to_script_mode(tmp_path, source):
+    (tmp_path / "loop").symlink_to("loop")
+    assert read(tmp_path, PROGRAM, source) == (PROGRAM, ())
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", bytes(range(256)) * 64])

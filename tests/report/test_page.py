@@ -239,6 +239,18 @@ def test_an_earlier_page_is_replaced(tmp_path, undrawn):
     assert sorted(path.name for path in folder.iterdir()) == ["report", "report.html"]
 
 
+def test_links_in_its_place_are_replaced_and_not_followed(tmp_path, undrawn):
+    (tmp_path / "elsewhere/report").mkdir(parents=True)
+    (tmp_path / "elsewhere/report.html").write_text("precious")
+    (tmp_path / "page").mkdir()
+    for name in ("report", "report.html"):
+        (tmp_path / "page" / name).symlink_to(tmp_path / "elsewhere" / name)
+    written(findings(tmp_path / "images"), tmp_path / "page")
+    assert not (tmp_path / "page/report").is_symlink()
+    assert list((tmp_path / "elsewhere/report").iterdir()) == []
+    assert (tmp_path / "elsewhere/report.html").read_text() == "precious"
+
+
 def test_nothing_is_left_of_a_page_that_cannot_be_made(tmp_path, monkeypatch):
     def fail(*_):
         raise ValueError("no chart")

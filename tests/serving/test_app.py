@@ -234,6 +234,12 @@ def test_a_compressed_body_is_told_as_one():
     )
 
 
+def test_a_path_is_escaped_and_cut_in_the_answer():
+    _, content = ask(service(), "GET", "/\u202e\x1b" + "a" * 60_000)
+    assert content["error"].startswith(r"Not Found: GET /\u202e\x1ba")
+    assert len(content["error"]) < 400
+
+
 @pytest.mark.parametrize("path", ["/ping/", "/invocations/", "/other"])
 def test_a_path_that_is_none_is_answered_in_json(path):
     status, content = ask(service(), "GET", path)

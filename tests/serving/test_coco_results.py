@@ -1,6 +1,17 @@
 """Boxes of answers as COCO's results have them."""
 
-from sagemaker_object_detection.serving.coco_results import coco_results
+import os
+
+import pytest
+
+from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.serving.coco_results import coco_results, image_ids
+
+
+def test_no_pipe_is_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "annotations.json")
+    with pytest.raises(UserError, match=r"annotations.json' cannot be read \(Is a pipe\); expected JSON with a list"):
+        image_ids([], tmp_path / "annotations.json")
 
 
 def test_boxes_are_corner_and_extent_in_thousandths_of_a_pixel():

@@ -182,6 +182,32 @@ def test_what_is_not_http_is_told_as_json() -> None:
         assert (status, sentence[:25]) == (400, "the request is not HTTP/1")
 
 
+CHUNKED = BEGUN + b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [CHUNKED + b"\r\n" + b"1\r\na\r\n" * (2 * module.MAX_CHUNKS), CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n"],
+    ids=["crumbs", "two lengths"],
+)
+def test_bodies_of_crumbs_or_two_lengths_are_refused(sent: bytes) -> None:
+    with running() as server, server.connect() as hostile:
+        hostile.sendall(sent)
+        status, sentence = refusal(rest_of(hostile))
+        assert (status, "Content-Length and Transfer-Encoding, or more than 1024 chunks" in sentence) == (400, True)
+        assert server.ping() == 200
+
+
+def test_a_body_may_come_in_chunks_of_a_kilobyte() -> None:
+    body = picture(1, 2).ljust(3 * 2**20, b"\0")
+    with running() as server, server.connect() as client:
+        parts = (body[start : start + 1024] for start in range(0, len(body), 1024))
+        chunks = b"".join(b"400\r\n%b\r\n" % part for part in parts)
+        client.sendall(CHUNKED + b"Content-Type: image/png\r\n\r\n" + chunks + b"0\r\n\r\n")
+        queue: Any = server._server._service.queue
+        assert queue.put_so_far.acquire(timeout=LONG)
+
+
 @pytest.mark.parametrize("sent", [b"", b"G", BEGUN + b"Content-Length: 9\r\n\r\nx"])
 def test_the_one_that_waits_longest_for_its_client_makes_room(sent: bytes) -> None:
     with running(most=3) as server:

@@ -136,6 +136,11 @@ def test_a_folder_that_holds_no_model(content: str | None, tmp_path: Path):
         find_model(tmp_path)
 
 
+def test_a_folder_whose_name_is_too_long_is_refused():
+    with pytest.raises(UserError, match=r"^/a{300}: cannot be read \(File name too long\); expected the model"):
+        find_model(Path("/" + "a" * 300))
+
+
 def test_the_setting_names_another_size(tmp_path: Path, variables: Path, monkeypatch: pytest.MonkeyPatch):
     saved_model(variables, tmp_path / "model")
     monkeypatch.setenv("SAGEMAKER_OD_MODEL_ID", "nothing")

@@ -92,6 +92,15 @@ def test_headers_as_large_as_a_bomb_are_not_read(tmp_path, target):
     )
 
 
+def test_no_entry_leads_back_to_what_was_read(tmp_path, target):
+    header = bytearray(tarfile.TarInfo("loop").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = (-512).to_bytes(12, "big", signed=True)  # its size, as GNU's tar writes large ones
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:512]) + 8 * ord(" "))
+    archive = tmp_path / "model.tar.gz"
+    archive.write_bytes(gzip.compress(header + bytes(1024)))
+    assert "(its headers are damaged)" in refusal(archive, target)
+
+
 def test_more_than_the_disk_has_room_for_is_not_begun(tmp_path, target, monkeypatch):
     tree = make_tree(tmp_path / "tree")
     (tree / "data").write_bytes(bytes(2_000_000))

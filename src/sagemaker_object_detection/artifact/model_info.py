@@ -21,7 +21,7 @@ from sagemaker_object_detection.files.whole import whole_file
 from sagemaker_object_detection.hyperparameters.kinds import written
 from sagemaker_object_detection.hyperparameters.read import read_what_is_right
 from sagemaker_object_detection.images.headers import SAMPLE_BITS
-from sagemaker_object_detection.sentences import printable, shown
+from sagemaker_object_detection.sentences import is_printable, printable, quoted, shown
 from sagemaker_object_detection.weights.tree import ARTIFACT_MARK, MAX_MARK_BYTES
 
 FILE_NAME = ARTIFACT_MARK
@@ -148,6 +148,7 @@ def read_model_info(model: Path) -> ModelInfo:
     path = model / FILE_NAME
     try:
         content = strict_json.parse(read_regular(path, MAX_MARK_BYTES))
+        json.dumps(content, ensure_ascii=False).encode()  # half a character can stand in no answer and no page
         written = msgspec.convert(content, _Written)
         base = catalogue.find(written.base_model)
         if base is None or written.format != FORMAT:
@@ -166,12 +167,14 @@ def read_model_info(model: Path) -> ModelInfo:
             f"{path}: cannot be read ({error.strerror}); expected the model directory that a training job wrote, with "
             "files that may be read"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _no_description(path, str(error)) from error
     ids, names = tuple(classes.category_ids), tuple(classes.labels)
     if not ids or len(names) != len(ids) or len(set(ids)) != len(ids):
         counts = f"{len(names)} labels for {len(ids)} category_ids, {len(set(ids))} of them different"
         raise _no_description(path, counts)
+    if broken := [text for text in (*names, *ids) if isinstance(text, str) and not is_printable(text)]:
+        raise _no_description(path, f"{quoted(broken[0])} is no name of a class, which has one line")
     thresholds = class_thresholds({"score_thresholds": classes.score_thresholds}, names)
     return ModelInfo(
         base,

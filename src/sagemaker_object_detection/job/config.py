@@ -63,7 +63,7 @@ def read_job(paths: Paths) -> Job:
     config = _read_object(paths.inputdataconfig, '{"training": {"TrainingInputMode": "File"}}', problems)
     if config is None:
         known = [channel.name for channel in CHANNELS]
-        config = {name: {} for name in known if paths.channel(name).exists()}
+        config = {name: {} for name in known if os.path.exists(paths.channel(name))}
     foreign: frozenset[str] = frozenset()
     if (found := older_built_in.recognise(own, config)) is not None:
         foreign, problem = found
@@ -258,7 +258,7 @@ def _checkpoints(paths: Paths, problems: list[str]) -> Path | None:
     """The folder SageMaker keeps in step with S3; without its word, the usual one where somebody has mounted it."""
     config = _read_object(paths.checkpointconfig, '{"LocalPath": "/opt/ml/checkpoints"}', problems)
     if config is None:
-        if not paths.checkpoints.is_dir():
+        if not os.path.isdir(paths.checkpoints):
             return None
         # One that holds something and cannot be written is somebody's mistake, and said to be.
         writable, readable = (os.access(paths.checkpoints, mode) for mode in (os.W_OK, os.R_OK))

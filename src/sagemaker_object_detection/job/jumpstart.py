@@ -9,7 +9,12 @@ import json
 import posixpath
 import re
 import tarfile
+import zlib
+from itertools import islice
 from pathlib import Path
+
+from sagemaker_object_detection.files.regular import is_folder, read_regular
+from sagemaker_object_detection.files.tar import members, open_tar_gz
 
 SCRIPT = "transfer_learning.py"
 _ADDRESS = re.compile(
@@ -20,6 +25,10 @@ _MARK = "object_detection"
 """The package of the Object Detection API, which that script brings with it."""
 _MOST_MEMBERS = 10_000
 """Of an archive, that are looked at."""
+_MOST_BYTES = 2**30
+"""Of an archive that is looked at: JumpStart's has some megabytes."""
+_MOST_SOURCES = 2**20
+"""Bytes of sourcecode.json."""
 
 
 def is_own_address(address: str) -> bool:
@@ -48,7 +57,7 @@ def is_own_source(sources: Path, code: Path) -> bool:
         code: the folder that its code is in.
     """
     try:
-        described = json.loads(sources.read_text(encoding="utf-8"))
+        described = json.loads(read_regular(sources, _MOST_SOURCES))
         program, source = described["entry_script"], described["source_dir"]
         if program is None and SCRIPT in described["command"]:
             program = SCRIPT
@@ -60,15 +69,18 @@ def is_own_source(sources: Path, code: Path) -> bool:
 def _holds_the_script(archive: Path) -> bool:
     """A hostile archive costs no more than its first members, of which nothing is unpacked."""
     folders: set[str] = set()
-    script = False
-    if archive.is_dir():
-        return (archive / SCRIPT).is_file() and (archive / _MARK).is_dir()
+    script, size = False, 0
     try:
-        with tarfile.open(archive) as opened:
-            for _, member in zip(range(_MOST_MEMBERS), opened, strict=False):
+        if is_folder(archive):
+            return (archive / SCRIPT).is_file() and (archive / _MARK).is_dir()
+        with open_tar_gz(archive, _MOST_BYTES) as (opened, _):
+            for member in islice(members(opened), _MOST_MEMBERS):
+                size += member.size
+                if size > _MOST_BYTES:
+                    return False
                 parts = Path(member.name).parts
                 script |= parts == (SCRIPT,) and member.isfile()
                 folders.update(parts[:1])
-    except (OSError, tarfile.TarError, EOFError, ValueError):
+    except (OSError, tarfile.TarError, zlib.error, EOFError, ValueError, RecursionError):
         return False
     return script and _MARK in folders

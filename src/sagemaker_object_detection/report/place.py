@@ -10,6 +10,14 @@ IMAGES_FILE = "images.jsonl"
 
 
 def remove_page(folder: Path) -> None:
-    """Removes the page of an earlier run, which would speak of another model."""
+    """Removes the page of an earlier run, which would speak of another model; of a link the link alone.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
     (folder / FILE_NAME).unlink(missing_ok=True)
-    shutil.rmtree(folder / PICTURES, ignore_errors=True)
+    pictures = folder / PICTURES
+    if pictures.is_dir() and not pictures.is_symlink():
+        shutil.rmtree(pictures)
+    else:
+        pictures.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ from sagemaker_object_detection.artifact.inference import (
     read_request,
 )
 from sagemaker_object_detection.images.headers import TOO_LARGE, UnusableImageError, header_of
+from sagemaker_object_detection.sentences import printable
 from sagemaker_object_detection.serving.body import Bodies, Body, beyond
 from sagemaker_object_detection.serving.model import Model
 from sagemaker_object_detection.serving.models import Models
@@ -291,7 +292,8 @@ async def _refused(expected: str, request: Request, error: Exception) -> Respons
     else:
         assert isinstance(error, HTTPException)
         status = error.status_code
-        sentence = f"{error.detail}: {request.method} {request.url.path}; expected GET /ping or {expected}"
+        asked = f"{printable(request.method)} {printable(request.url.path)}"
+        sentence = f"{error.detail}: {asked}; expected GET /ping or {expected}"
     if status != 503 or request.url.path != "/ping":  # pings come every few seconds while the model loads
         log.info("%s %s: %d: %s", request.method, request.url.path, status, sentence)
     headers = {"Retry-After": RETRY_SECONDS} if status == 503 else None

@@ -11,6 +11,7 @@ import msgspec
 from sagemaker_object_detection.dataset.annotation_entries import Id
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files import strict_json
+from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.sentences import printable, shortlist
 from sagemaker_object_detection.serving.image_files import ImageFile
 
@@ -75,7 +76,7 @@ def _ids_of(files: Sequence[ImageFile], annotations: Path) -> list[Id]:
 
 def _read(annotations: Path) -> list[_Image]:
     try:
-        raw = annotations.read_bytes()
+        raw = read_regular(annotations)
         raw = raw.removeprefix(b"\xef\xbb\xbf")
         images = msgspec.json.decode(raw, type=_Document).images
         if not strict_json.repeats_a_key(raw):

@@ -30,6 +30,9 @@ HEAD_SECONDS = 10.0
 """From the first byte of a request to the end of its headers."""
 UNREAD_SECONDS = 60.0
 """How long an answer may wait for the client to read it."""
+MAX_CHUNKS = 1024
+"""Of a chunked body, and one more for each KB. Each keeps the loop busy, however small it is: four clients that sent
+one byte in each made others wait for twenty seconds."""
 _KEPT_FILES = 256
 """For everything else that the process opens."""
 _ACCEPTED_AT_ONCE = 64
@@ -125,6 +128,28 @@ class Connections:
             log.warning("New connections wait, because none can be accepted: %s%s.", reason, advice)
 
 
+class _Reader(h11.Connection):
+    """What a client sends. No body may come in crumbs, and none may have two lengths, of which a proxy in front may
+    have taken the other one."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER)
+        self._chunks = self._bytes = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._bytes = 0
+            if {name for name, _ in event.headers} >= {b"content-length", b"transfer-encoding"}:
+                raise h11.RemoteProtocolError("two lengths")
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._bytes += len(event.data)
+            if self._chunks > MAX_CHUNKS + self._bytes // 1024:
+                raise h11.RemoteProtocolError("too many chunks")
+        return event
+
+
 class _Deadline:
     """Counts from when it is set first, until it is lifted."""
 
@@ -147,6 +172,7 @@ class Connection(H11Protocol):
 
     def __init__(self, connections: Connections, config: Config, state: ServerState) -> None:
         super().__init__(config, state, {})
+        self.conn = _Reader()
         self._connections = connections
         self._head, self._unread = _Deadline(self.loop), _Deadline(self.loop)
 
@@ -192,7 +218,11 @@ class Connection(H11Protocol):
         self.transport.abort()  # closed, it would stay until its last answer is read
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "the request is not HTTP/1.1 that can be read, or its headers have more than 16 kB")
+        self._refuse(
+            400,
+            "the request is not HTTP/1.1 that can be read, or its headers have more than 16 kB, or its body has both "
+            f"Content-Length and Transfer-Encoding, or more than {MAX_CHUNKS} chunks and one for each KB",
+        )
 
     @property
     def _answering(self) -> bool:

@@ -9,6 +9,7 @@ from sagemaker_object_detection import catalogue
 from sagemaker_object_detection.artifact.model_info import FILE_NAME, ModelInfo, read_model_info
 from sagemaker_object_detection.dataset.annotations import Labels
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files.disk import blaming
 from sagemaker_object_detection.sentences import shown
 from sagemaker_object_detection.serving.settings import MODEL_ID
 from sagemaker_object_detection.weights import coco_classes
@@ -39,10 +40,11 @@ def find_model(folder: Path) -> ModelInfo | Source:
     """
     if os.path.lexists(folder / FILE_NAME):
         return read_model_info(folder)
-    numbers = sorted(
-        (path for path in folder.glob("[0-9]*/") if path.name.isdecimal()), key=lambda path: int(path.name)
-    )
-    versions = [path for path in numbers if (path / _VARIABLES).is_file()]
+    with blaming(lambda error: f"{folder}: cannot be read ({error.strerror}); {_EXPECTED}"):
+        numbers = sorted(
+            (path for path in folder.glob("[0-9]*/") if path.name.isdecimal()), key=lambda path: int(path.name)
+        )
+        versions = [path for path in numbers if (path / _VARIABLES).is_file()]
     try:
         return source_at(str(versions[-1] if versions else folder), str(folder))
     except UserError as error:

@@ -1,6 +1,5 @@
 """Unpacks a .tar.gz from anywhere: every entry is looked at before the first is written."""
 
-import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -9,15 +8,13 @@ from pathlib import Path, PurePosixPath
 
 from sagemaker_object_detection.errors import UserError
 from sagemaker_object_detection.files.disk import DISK_FULL
+from sagemaker_object_detection.files.tar import MAX_RECORDS, Decompressed, members, open_tar_gz
 from sagemaker_object_detection.sentences import printable, shown
 from sagemaker_object_detection.weights import bounds
 
 _HEADER_BYTES = 64 * 2**20
 """All headers of an archive together, and what follows its end."""
 _BLOCK = 2**16
-_RECORDS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
-"""Types of the headers that hold records, a keyword and a value each, of one file or of all that follow."""
-_MAX_RECORDS = 100
 
 
 def check_is_archive(archive: Path, origin: str) -> None:
@@ -40,15 +37,15 @@ def unpack(archive: Path, origin: str, target: Path) -> None:
     name = printable(archive.name)
     tally = bounds.Tally(f"{origin}: {name}")
     with _opened(archive, origin, _HEADER_BYTES) as (opened, stream):
-        for member in opened:
+        for member in members(opened):
             if refusal := _refusal(member):
                 raise UserError(
                     f"{origin}: {name} holds {shown(member.name)}, which {refusal}; expected plain files and "
                     "folders below the archive's own folder: pack the model again"
                 )
             tally.add(member.size)
-            if len(opened.pax_headers) > _MAX_RECORDS:  # each of the files that follow gets a copy of them all
-                raise UserError(f"{origin}: {name} has more than {_MAX_RECORDS} records for all files: pack it again")
+            if len(opened.pax_headers) > MAX_RECORDS:  # each of the files that follow gets a copy of them all
+                raise UserError(f"{origin}: {name} has more than {MAX_RECORDS} records for all files: pack it again")
         while stream.read(_BLOCK):  # to the end, where the checksum is
             pass
     tally.check_room(target)
@@ -72,49 +69,12 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     return None
 
 
-class _Decompressed(gzip.GzipFile):
-    """Hands out no more than `budget` bytes; seeking is free. tarfile itself reads headers of any size into memory.
-
-    expects_records: whether what is read next are the records of a header. tarfile looks for where they end in a time
-    that grows with the square of their size, and takes keywords that reach over many records: what is not in order, it
-    does not get to see.
-    """
-
-    expects_records = False
-
-    def __init__(self, archive: Path, budget: int) -> None:
-        super().__init__(archive, "rb")
-        self._budget = budget
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or size < 0 or size > self._budget:
-            raise ValueError("its headers have no end")
-        data = super().read(size)
-        self._budget -= len(data)
-        if self.expects_records:
-            self.expects_records = False
-            _check_records(data)
-        return data
-
-
-def _check_records(data: bytes) -> None:
-    """Raises a ValueError where these are not records of "LENGTH KEYWORD=VALUE\\n", with zeros behind."""
-    place, count = 0, 0
-    while data[place : place + 1].strip(b"\0"):
-        length = data[place : place + 8].partition(b" ")[0]
-        record = data[place : place + int(length)] if length.isdigit() else b""
-        count += 1
-        if not record.endswith(b"\n") or b"=" not in record or count > _MAX_RECORDS:
-            raise ValueError("its headers are damaged")
-        place += len(record)
-
-
 @contextmanager
-def _opened(archive: Path, origin: str, budget: int) -> Iterator[tuple[tarfile.TarFile, _Decompressed]]:
+def _opened(archive: Path, origin: str, budget: int) -> Iterator[tuple[tarfile.TarFile, Decompressed]]:
     """An archive, and what is wrong with it as a UserError; only a full disk stays an OSError."""
     try:
-        with _Decompressed(archive, budget) as stream, _first_header(stream) as opened:
-            yield opened, stream
+        with open_tar_gz(archive, budget) as opened:
+            yield opened
     except (tarfile.TarError, EOFError, zlib.error, ValueError, RecursionError, OSError) as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise
@@ -123,17 +83,3 @@ def _opened(archive: Path, origin: str, budget: int) -> Iterator[tuple[tarfile.T
             f"{origin}: {printable(archive.name)} cannot be unpacked ({printable(reason)}); expected a whole .tar.gz "
             "archive: copy it again"
         ) from error
-
-
-def _first_header(stream: _Decompressed) -> tarfile.TarFile:
-    class Header(tarfile.TarInfo):
-        @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":
-            header = super().frombuf(buf, encoding, errors)
-            stream.expects_records = header.type in _RECORDS
-            return header
-
-    try:
-        return tarfile.open(fileobj=stream, mode="r:", tarinfo=Header)
-    except (tarfile.ReadError, gzip.BadGzipFile):
-        raise ValueError("it is no .tar.gz archive") from None

@@ -115,7 +115,7 @@ def _named(model: Path, program: str, place: str, work: Callable[[str], Path]) -
     """The script that PROGRAM and SUBMIT_DIRECTORY name; None where there is none, after a warning."""
     folders = [model / CODE]
     if place.startswith("s3://"):
-        if not (model / CODE / program).is_file():
+        if not os.path.isfile(model / CODE / program):
             folders = [_fetched(place, work)]
     elif place and not place.rstrip("/").startswith(_MODEL):
         folders.insert(0, Path(place))
@@ -123,7 +123,7 @@ def _named(model: Path, program: str, place: str, work: Callable[[str], Path]) -
         folders.insert(0, model / place.rstrip("/").removeprefix(_MODEL).lstrip("/"))
     for folder in folders:
         path = folder / program
-        if path.is_file() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        if os.path.isfile(path) and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
             return path
     log.warning(
         "%s: %s is not there (looked in %s), and this server answers itself; %s",
