@@ -101,7 +101,15 @@ ROWS = {
 
 @pytest.mark.parametrize(
     ("threshold", "scores"),
-    [("0.8", [0.9, 0.8]), ("0.81", [0.9]), ("1", []), ("0", [0.9, 0.8]), (".85", [0.9]), ("AUTO", [0.8])],
+    [
+        ("0.8", [0.9, 0.8]),
+        ("0.81", [0.9]),
+        ("1", []),
+        ("0", [0.9, 0.8]),
+        (".85", [0.9]),
+        ("8e-1", [0.9, 0.8]),
+        ("AUTO", [0.8]),
+    ],
 )
 def test_threshold_leaves_out_what_has_a_lower_score(threshold: str, scores: list[float]):
     thresholds = class_thresholds({"score_thresholds": {LABELS[1]: 0.95}}, LABELS)
@@ -116,7 +124,15 @@ def test_the_best_of_those_above_the_threshold():
     assert answer == {"normalized_boxes": [[0.6, 0.5, 0.8, 0.7]], "classes": [0], "scores": [0.8]}
 
 
-@pytest.mark.parametrize("value", ["", ".", "-1", "1.01", "nan", "inf", "1e-3", "0_5", "9" * 400, "automatic"])
+@pytest.mark.parametrize("accept", ["application/json;threshold=0,5", "application/json; verbose; n_predictions=1,0"])
+def test_a_comma_in_a_number_is_told(accept: str):
+    with pytest.raises(RequestError, match=r"^Accept: got 'application/json.*,.'; expected no comma") as caught:
+        parse_accept(accept)
+    assert caught.value.status == 400
+    assert parse_accept("application/json;threshold=0.5, text/html;q=0.1").threshold == 0.5
+
+
+@pytest.mark.parametrize("value", ["", ".", "-1", "1.01", "nan", "inf", "0_5", "9" * 400, "automatic"])
 def test_a_threshold_that_is_none(value: str):
     with pytest.raises(
         RequestError, match=r"^Accept: threshold: got .*; expected a number from 0 to 1, or auto"

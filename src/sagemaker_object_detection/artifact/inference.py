@@ -123,9 +123,13 @@ def parse_accept(header: str | None) -> Accept:
             a number from 0 to 1 nor auto (400).
     """
     offers = [offer for offer in (header or _JSON).split(",") if offer.strip()]
-    for offer in offers or [_JSON]:
+    for place, offer in enumerate(offers or [_JSON]):
         media_type, *parameters = (part.strip() for part in offer.lower().split(";"))
         if media_type in (_JSON, "application/*", "*/*"):
+            rest = offers[place + 1 : place + 2]
+            if rest and "=" in offer and "/" not in rest[0]:
+                got = f"{offer},{rest[0]}"[:_SHOWN]
+                raise RequestError(400, f"Accept: got {got!r}; expected no comma, which begins another type: write 0.5")
             return _accepted(parameters)
     raise RequestError(
         406,
@@ -154,10 +158,14 @@ def _accepted(parameters: Sequence[str]) -> Accept:
 def _threshold(value: str) -> float | str:
     if value == AUTO:
         return AUTO
-    if not (re.fullmatch(r"[0-9]{0,9}[.]?[0-9]{0,99}", value) and value.strip(".") and float(value) <= 1.0):
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number <= 1.0:
         expected = f"a number from 0 to 1, or {AUTO} for the model's own"
         raise RequestError(400, f"Accept: threshold: got {value[:_SHOWN]!r}; expected {expected}")
-    return float(value)
+    return number
 
 
 def class_thresholds(info: Mapping[str, Any], labels: Sequence[str]) -> list[float] | None:
