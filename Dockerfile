@@ -50,7 +50,7 @@ RUN mkdir -p /start/usr/local/bin /start/opt/venv/lib/python3.11/site-packages \
     && cp /container/sitecustomize.py /start/opt/venv/lib/python3.11/site-packages/ \
     && cd /start/usr/local/bin \
     && install --mode 755 /container/train train \
-    && for verb in serve check describe evaluate predict fetch-weights sample-data; do ln -s train "$verb"; done
+    && for verb in serve check describe evaluate export predict fetch-weights sample-data; do ln -s train "$verb"; done
 ARG CUDA_COMPAT=""
 RUN if [ -n "$CUDA_COMPAT" ]; then \
         dpkg-deb --extract "/container/$CUDA_COMPAT" /package \

@@ -78,7 +78,7 @@ def test_the_package_is_installed_and_compiled_ahead(image: str) -> None:
 def test_every_verb_is_on_the_path(image: str) -> None:
     assert run(image, command=["describe"]).output == f"{describe_markdown()}\n"
     assert json.loads(run(image, command=["describe", "--format", "json"]).output) == describe_json()
-    for verb in ("train", "serve", "check", "evaluate", "predict", "fetch-weights", "sample-data"):
+    for verb in ("train", "serve", "check", "evaluate", "export", "predict", "fetch-weights", "sample-data"):
         finished = run(image, command=[verb, "--help"])
         assert finished.code == 0, verb
         assert finished.output.startswith(f"usage: sagemaker-object-detection {verb} ")
