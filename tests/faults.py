@@ -553,6 +553,12 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
         "CosineDecay(0.0, total_steps, warmup_target",
     ),
     Fault(
+        "trapezoid-does-not-cool-down",
+        f"{_SRC}/step/optimizer.py",
+        "(self._total - done) / self._down",
+        "self._total / self._down",
+    ),
+    Fault(
         "weights-of-the-last-epoch-saved",
         f"{_SRC}/training/loop.py",
         "        if evaluation is None or best.epoch == epoch.number:\n            self._best_weights = weights",

@@ -56,7 +56,7 @@ TABLE = {
     ),
     "objective": ("one of Auto, mAP, localization_loss, total_loss", "Auto", "Auto", "map", "mAP"),
     "recipe": ("one of Auto, fine-tuning, plain", "Auto", "Auto", "PLAIN", "plain"),
-    "learning_rate_schedule": ("one of Auto, constant, cosine", "Auto", "Auto", "cosine", "cosine"),
+    "learning_rate_schedule": ("one of Auto, constant, cosine, trapezoid", "Auto", "Auto", "cosine", "cosine"),
     "relative_learning_rate": ("Auto or a number from 0.0 to 1.0", "Auto", None, "0.01", 0.01),
     "passes_per_epoch": ("Auto or a whole number from 1 to 2147483647", "Auto", None, "3", 3),
     "augmentation": (FLAG, "True", True, "False", False),

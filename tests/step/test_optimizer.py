@@ -63,6 +63,20 @@ def test_cosine_of_a_short_run_warms_up_for_the_nearest_number_of_steps(total_st
     assert all(float(schedule(step)) < 0.7 for step in range(warm_up))
 
 
+def test_trapezoid_warms_up_stays_and_ends_near_zero():
+    schedule: Any = learning_rate("trapezoid", 0.8, 200)
+    rates = [float(schedule(step)) for step in range(200)]
+    assert rates[:10] == pytest.approx([0.08 * step for step in range(1, 11)])
+    assert rates[10:181] == pytest.approx([0.8] * 171)
+    assert rates[180:] == pytest.approx([0.04 * left for left in range(20, 0, -1)])
+
+
+@pytest.mark.parametrize("total_steps", [1, 2, 3, 9])
+def test_every_step_of_a_short_run_moves_weights(total_steps):
+    schedule: Any = learning_rate("trapezoid", 0.8, total_steps)
+    assert [float(schedule(step)) for step in range(total_steps)] == pytest.approx([0.8] * total_steps)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("name", "theirs"),

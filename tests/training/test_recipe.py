@@ -55,7 +55,7 @@ def test_nothing_is_left_to_auto():
 def test_loaded_weights_have_a_recipe_of_their_own():
     assert of(settled(epochs="5")) == {
         "recipe": "fine-tuning",
-        "learning_rate_schedule": "cosine",
+        "learning_rate_schedule": "trapezoid",
         "relative_learning_rate": 0.002,
         "passes_per_epoch": LEAST_STEPS // 100,
     }
@@ -80,7 +80,7 @@ def test_what_has_no_effect_is_not_kept_as_if_it_had():
 def test_what_is_set_stands():
     given = {"learning_rate_schedule": "constant", "relative_learning_rate": "1", "passes_per_epoch": "2"}
     assert of(settled(**given)) == {**PLAIN, "recipe": "fine-tuning", "passes_per_epoch": 2}
-    assert of(settled(RANDOM, recipe="fine-tuning"))["learning_rate_schedule"] == "cosine"
+    assert of(settled(RANDOM, recipe="fine-tuning"))["learning_rate_schedule"] == "trapezoid"
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,10 @@ def test_the_log_says_what_auto_came_to_and_why_and_nothing_of_what_was_set(capl
         )
     assert caplog.messages == [
         "What Auto came to: reinitialize_top_layer True (the weights are of other classes); recipe fine-tuning "
-        "(trained weights are fine-tuned); learning_rate_schedule cosine (recipe fine-tuning); relative_learning_rate "
-        "0.002 (recipe fine-tuning); passes_per_epoch 10 (one pass makes 100 steps in 5 epochs, of some 1000 that are "
-        "wanted); max_detections 100 (an image has 3 objects at most); split_by group (a copy of a training image "
-        "measures nothing)."
+        "(trained weights are fine-tuned); learning_rate_schedule trapezoid (recipe fine-tuning); "
+        "relative_learning_rate 0.002 (recipe fine-tuning); passes_per_epoch 10 (one pass makes 100 steps in 5 epochs, "
+        "of some 1000 that are wanted); max_detections 100 (an image has 3 objects at most); split_by group "
+        "(a copy of a training image measures nothing)."
     ]
 
 

@@ -278,10 +278,11 @@ class Hyperparameters:
         before=PLAIN,
     )
     learning_rate_schedule: str = extension(
-        Choice((AUTO, "constant", "cosine")),
-        "cosine: a linear warm-up over the first 5% of the steps, then a cosine to zero.",
+        Choice((AUTO, "constant", "cosine", "trapezoid")),
+        "cosine: a linear warm-up over the first 5% of the steps, then a cosine to zero. trapezoid: the same warm-up, "
+        "the whole rate, and over the last 10% linearly to zero.",
         default=AUTO,
-        by_recipe=("cosine", "constant"),
+        by_recipe=("trapezoid", "constant"),
         before="constant",
     )
     relative_learning_rate: float | None = extension(

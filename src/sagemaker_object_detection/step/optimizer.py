@@ -14,6 +14,7 @@ import tensorflow as tf
 from sagemaker_object_detection.hyperparameters.read import Hyperparameters
 
 WARM_UP_SHARE = 0.05
+COOL_DOWN_SHARE = 0.1
 
 
 def build_optimizer(
@@ -46,15 +47,36 @@ def build_optimizer(
 def learning_rate(
     schedule: str, peak: float, total_steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """`constant`: the peak. `cosine`: linear from 0 to the peak over the first 5% of the steps, then cosine to 0."""
+    """`constant`: the peak. `cosine`: linear from 0 to the peak over the first 5% of the steps, then cosine to 0.
+    `trapezoid`: the same warm-up, the peak, and linear to 0 over the last 10% (Hägele et al., 2024, "Scaling laws and
+    compute-optimal training beyond fixed training durations", section 3)."""
     if schedule == "constant":
         return peak
+    if schedule == "trapezoid":
+        return Trapezoid(peak, total_steps)
     if schedule != "cosine":
         raise ValueError(f"no schedule is called {schedule!r}: the recipe leaves none to Auto")
     warm_up = round(WARM_UP_SHARE * total_steps)
     if warm_up == 0:
         return keras.optimizers.schedules.CosineDecay(peak, total_steps)
     return keras.optimizers.schedules.CosineDecay(0.0, total_steps - warm_up, warmup_target=peak, warmup_steps=warm_up)
+
+
+class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
+    """Of a run of `total_steps` steps."""
+
+    def __init__(self, peak: float, total_steps: int) -> None:
+        super().__init__()
+        self._peak, self._total = peak, total_steps
+        self._up, self._down = (max(1, round(share * total_steps)) for share in (WARM_UP_SHARE, COOL_DOWN_SHARE))
+
+    def __call__(self, step: Any) -> Any:
+        done = tf.cast(step, tf.float32)
+        # Every step moves something: the warm-up has begun at the first, the cool-down has not ended at the last.
+        return self._peak * tf.minimum(1.0, tf.minimum((done + 1.0) / self._up, (self._total - done) / self._down))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self._peak, "total_steps": self._total}
 
 
 def layer_shares(
