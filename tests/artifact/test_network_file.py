@@ -175,6 +175,18 @@ def test_a_network_has_to_answer_before_it_is_used(capfd):
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
+def test_a_link_where_its_folder_is_to_be_is_not_followed(model, tmp_path):
+    copy = shutil.copytree(model, tmp_path / "copy")
+    shutil.rmtree(copy / "1" / ASSETS)
+    (tmp_path / "other").mkdir(mode=0o700)
+    (copy / "1" / ASSETS).symlink_to(tmp_path / "other")
+    with pytest.raises(FileExistsError):
+        write_network(copy)
+    assert not list((tmp_path / "other").iterdir())
+    assert (tmp_path / "other").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_model_of_an_earlier_version_has_none(tmp_path, caplog):
     (tmp_path / "1").mkdir()
     info = None

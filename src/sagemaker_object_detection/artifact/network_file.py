@@ -121,7 +121,7 @@ def convert_network(detector: Detector) -> bytes:
 
 def write_network(model: Path) -> Path:
     """Makes the file of the model in folder `model`, once its network is known to be the SavedModel's, and returns its
-    path. Raises ValueError otherwise."""
+    path. Raises ValueError otherwise, and FileExistsError where there is a folder for it already."""
     info = read_model_info(model)
     detector = restore_detector(model, info, "float32")
     contents = convert_network(detector)
@@ -135,7 +135,7 @@ def write_network(model: Path) -> Path:
     if not off <= _TOLERANCE:
         raise ValueError(f"its predictions are off by {off:.3g}")
     path = model / SAVED_MODEL / ASSETS / _name(model, contents)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir()  # not a link that somebody has put there, nor a folder with another file
     with whole_file(path) as unfinished:
         unfinished.write_bytes(contents)
     for opened in (path.parent, path):
