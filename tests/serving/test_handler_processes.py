@@ -147,6 +147,16 @@ def test_a_script_that_writes_into_its_pipe_is_told_and_the_next_request_is_answ
     assert ask(handler, b"good") == (b"good", "text/plain")
 
 
+def test_a_fork_that_comes_back_from_the_script_does_not_answer_too(start: Start):
+    handler = start(
+        "import os\ndef handler(data, context):\n"
+        "    body = data.read()\n"
+        "    if body == b'fork': os.fork()\n"
+        "    return body, 'text/plain'\n"
+    )
+    assert [ask(handler, body)[0] for body in (b"fork", b"1", b"2")] == [b"fork", b"1", b"2"]
+
+
 def test_the_trace_of_a_long_error_is_cut(start: Start, caplog: pytest.LogCaptureFixture):
     handler = start("def handler(data, context):\n    raise ValueError('x' * 10**6)\n")
     with pytest.raises(RequestError, match="ValueError: xxx"):

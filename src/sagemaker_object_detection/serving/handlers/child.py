@@ -63,12 +63,16 @@ def work(connection: Connection, path: str, functions: Sequence[str], libraries:
         connection.send(None)
     except BaseException as error:  # a script may do anything, as sys.exit
         connection.send(Failure(f"cannot be imported ({_said(error)})", _trace()))
+    pid = os.getpid()
     while handler is not None:
         try:
             body, fields = connection.recv()
         except EOFError:
             return
-        connection.send(_answer(handler, functions, body, fields))
+        answer = _answer(handler, functions, body, fields)
+        if os.getpid() != pid:  # of a fork that the script has made: a second answer would be the next request's
+            os._exit(0)
+        connection.send(answer)
 
 
 def _handler(path: str, functions: Sequence[str]) -> Callable[[Any, Context], Any]:
