@@ -6,8 +6,18 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from conftest import StopWhen, once
+from onnx import TensorProto
+from onnx.helper import (
+    make_graph,
+    make_model,
+    make_node,
+    make_opsetid,
+    make_tensor,
+    make_tensor_value_info,
+)
 from PIL import Image
 from same_detections import pictures, with_contrasts
 from tiny_models import TINY, TINY_PADDED
@@ -15,10 +25,11 @@ from tiny_models import TINY, TINY_PADDED
 from sagemaker_object_detection.artifact import network_process
 from sagemaker_object_detection.artifact.export import ASSETS, Exporter
 from sagemaker_object_detection.artifact.model_info import model_info, read_model_info
-from sagemaker_object_detection.artifact.network_file import read_network, write_network
+from sagemaker_object_detection.artifact.network_file import OPSET, Network, read_network, write_network
 from sagemaker_object_detection.artifact.network_process import NetworkProcess
 from sagemaker_object_detection.catalogue import CATALOGUE, DEFAULT_MODEL, BaseModel
 from sagemaker_object_detection.dataset.annotations import Labels
+from sagemaker_object_detection.geometry.anchors import generate_anchors
 from sagemaker_object_detection.job.stop import NEVER
 from sagemaker_object_detection.models.detector import build_detector
 from sagemaker_object_detection.serving.predictor import Predictor
@@ -116,7 +127,64 @@ def test_a_file_with_a_name_that_fits_but_another_network_is_not_used(model, tmp
     fewer = read_model_info(model)
     fewer = type(fewer)(fewer.base, Labels(ids=(1,), names=("circle",)))
     assert read_network(model, fewer) is None
-    assert "its outputs have the shapes" in caplog.text
+    assert "its outputs are [" in caplog.text
+
+
+def made_network(dtype: int, batch: int | None, shapes: list[list[int]], inputs: list[str]) -> bytes:
+    """An ONNX file whose outputs are zeros, of `batch` images whatever it gets, or of as many as it gets."""
+    sizes = [np.array([batch or 0, *shape], np.int64) for shape in shapes]
+    constants = [onnx.numpy_helper.from_array(size, f"size_{index}") for index, size in enumerate(sizes)]
+    nodes = [make_node("Shape", [inputs[0]], ["all"]), make_node("Gather", ["all", "first"], ["batch"])]
+    constants.append(onnx.numpy_helper.from_array(np.zeros(1, np.int64), "first"))
+    for index, name in enumerate(("box_encodings", "class_logits")):
+        mask = np.array([batch is None, False, False])
+        constants.append(onnx.numpy_helper.from_array(mask, f"mask_{index}"))
+        nodes += [
+            make_node("Where", [f"mask_{index}", "batch", f"size_{index}"], [f"shape_{index}"]),
+            make_node("ConstantOfShape", [f"shape_{index}"], [name], value=make_tensor("zero", dtype, [1], [0])),
+        ]
+    side = TINY.input_size
+    taken = [make_tensor_value_info(name, TensorProto.FLOAT, [None, side, side, 3]) for name in inputs]
+    made = [make_tensor_value_info(name, dtype, None) for name in ("box_encodings", "class_logits")]
+    graph = make_graph(nodes, "made", taken, made, constants)
+    return make_model(graph, opset_imports=[make_opsetid("", OPSET)], ir_version=8).SerializeToString()
+
+
+def test_a_network_has_to_answer_before_it_is_used(capfd):
+    """What it declares may be right, and what it says wrong: each image would be said to be damaged."""
+    anchors = len(generate_anchors(TINY))
+    columns = 3 + TINY.family.background_column
+    right = {
+        "dtype": TensorProto.FLOAT,
+        "batch": None,
+        "shapes": [[anchors, 4], [anchors, columns]],
+        "inputs": ["images"],
+    }
+    Network(made_network(**right), TINY, 3)
+    for wrong, said in {
+        ("dtype", TensorProto.DOUBLE): "float64",
+        ("batch", 1): "'float32', 1, ",
+        ("shapes", ((anchors + 1, 4), (anchors, columns))): f"{anchors + 1}, 4",
+        ("inputs", ("images", "more")): "more",
+        ("inputs", ("pixels",)): "images",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            Network(made_network(**{**right, wrong[0]: wrong[1]}), TINY, 3)
+    with pytest.raises(ValueError, match="utf-8"):
+        Network(made_network(**right).replace(b"size_0", b"size_\xff", 1), TINY, 3)
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_a_link_where_its_folder_is_to_be_is_not_followed(model, tmp_path):
+    copy = shutil.copytree(model, tmp_path / "copy")
+    shutil.rmtree(copy / "1" / ASSETS)
+    (tmp_path / "other").mkdir(mode=0o700)
+    (copy / "1" / ASSETS).symlink_to(tmp_path / "other")
+    with pytest.raises(FileExistsError):
+        write_network(copy)
+    assert not list((tmp_path / "other").iterdir())
+    assert (tmp_path / "other").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_model_of_an_earlier_version_has_none(tmp_path, caplog):

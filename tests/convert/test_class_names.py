@@ -131,6 +131,12 @@ def test_what_is_not_understood_is_refused_by_its_line(text, problem, tmp_path):
     assert read(tmp_path / "data.yaml", text)[1] == [problem]
 
 
+def test_yaml_that_would_take_minutes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(yaml, "compose", lambda *_, **__: pytest.fail("it is read"))
+    said = f"FILE: has 2000009 characters, and at most 262144 are read; {UNDERSTOOD}"
+    assert read(tmp_path / "data.yaml", "names: [" + "x," * 10**6 + "]") == ({}, [said])
+
+
 @settings(deadline=None, max_examples=200)
 @given(
     st.lists(

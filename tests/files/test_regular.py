@@ -31,3 +31,9 @@ def test_limit_is_the_largest_size(tmp_path: Path) -> None:
     assert read_regular(tmp_path / "file", limit=4) == b"1234"
     with pytest.raises(TooLargeFileError, match="Has 4 bytes, and at most 3 are read"):
         read_regular(tmp_path / "file", limit=3)
+
+
+def test_limit_holds_for_a_file_that_says_that_it_is_empty() -> None:
+    assert Path("/proc/self/maps").stat().st_size == 0
+    with pytest.raises(TooLargeFileError, match="and at most 10 are read"):
+        read_regular(Path("/proc/self/maps"), 10)

@@ -3,12 +3,14 @@ files with large parts pass."""
 
 import io
 import json
+import os
 import random
 import runpy
 import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -253,3 +255,12 @@ def test_an_image_that_takes_long_is_named_while_it_is_decoded(tmp_path, monkeyp
     (pixels,) = check_decoding([path], [header_of(JPEG)])
     assert isinstance(pixels, decoding.Pixels)
     assert said[0].startswith(f"image {str(path)!r} takes longer than 0.01 seconds to decode")
+
+
+def test_a_file_that_is_another_since_its_header_was_read_is_said_not_waited_for(tmp_path: Path) -> None:
+    longer, pipe, gone = (tmp_path / name for name in ("longer.jpg", "pipe.jpg", "gone.jpg"))
+    longer.write_bytes(JPEG + b"more")
+    os.mkfifo(pipe)
+    found = check_decoding([longer, pipe, gone], [header_of(JPEG)] * 3)
+    for problem, said in zip(found, (f"Has {len(JPEG) + 4} bytes", "Is a pipe", "No such file"), strict=True):
+        assert f"cannot be read ({said}" in str(problem)

@@ -110,6 +110,60 @@ def test_input_and_output_handler(start: Start):
     assert ask(handler, b"no image")[0].startswith(b"400 {'error': ")
 
 
+WRITES = (
+    "import os, stat\n"
+    "def write(content):\n"
+    "    for number in os.listdir('/proc/self/fd'):\n"
+    "        if os.path.exists('/proc/self/fd/' + number) and stat.S_ISSOCK(os.stat(int(number)).st_mode):\n"
+    "            os.write(int(number), content)\n"
+)
+"""Defines what writes into the process's own pipe, as a script does by the number of a file that it has closed."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0\0\0\4junk",
+        b"\0\0\0\4N.",
+        b"\xff\xff\xff\xff" + b"\x7f" * 8,
+        b"\0\0\0\x0d" + b"(K\x01K\x02t.",
+        b"\0\0\0\x16" + b"ccollections\nCounter\n.",
+    ],
+    ids=["no pickle", "half a message", "a length beyond memory", "another tuple", "a class"],
+)
+def test_a_script_that_writes_into_its_pipe_is_told_and_the_next_request_is_answered(
+    content: bytes, start: Start, monkeypatch: pytest.MonkeyPatch
+):
+    handler = start(
+        WRITES + "import time\ndef handler(data, context):\n"
+        f"    if data.read() == b'bad':\n        write({content!r})\n        time.sleep(600)\n"
+        "    return b'good', 'text/plain'\n"
+    )
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 1.0)
+    with pytest.raises(RequestError, match="wrote into its pipe") as caught:
+        ask(handler, b"bad")
+    assert caught.value.status == 500
+    monkeypatch.undo()
+    assert ask(handler, b"good") == (b"good", "text/plain")
+
+
+def test_a_fork_that_comes_back_from_the_script_does_not_answer_too(start: Start):
+    handler = start(
+        "import os\ndef handler(data, context):\n"
+        "    body = data.read()\n"
+        "    if body == b'fork': os.fork()\n"
+        "    return body, 'text/plain'\n"
+    )
+    assert [ask(handler, body)[0] for body in (b"fork", b"1", b"2")] == [b"fork", b"1", b"2"]
+
+
+def test_the_trace_of_a_long_error_is_cut(start: Start, caplog: pytest.LogCaptureFixture):
+    handler = start("def handler(data, context):\n    raise ValueError('x' * 10**6)\n")
+    with pytest.raises(RequestError, match="ValueError: xxx"):
+        ask(handler)
+    assert 1_000 < len(caplog.text) < 50_000
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
@@ -207,6 +261,7 @@ def test_closing_ends_what_hangs(start: Start):
         ),
         ("import sys\ndef handler(d, c): ...\nsys.exit(1)", r"cannot be imported \(SystemExit: 1\)"),
         ("import os\ndef handler(d, c): ...\nos._exit(1)", "ended its process while it was imported"),
+        (WRITES + "write(b'\\0\\0\\0\\4junk')\ndef handler(d, c): ...", "wrote into its pipe"),
         ("handler = None", r"TypeError: handler is NoneType; expected def"),
         ("async def handler(data, context): ...", r"TypeError: handler is async; expected def"),
     ],

@@ -54,15 +54,20 @@ class Network:
         options.add_session_config_entry("session.set_denormal_as_zero", "1")  # as TensorFlow does
         # A thread that waits for work in a loop takes it from TensorFlow's threads.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # and not by how the file begins
+        self._shapes = [(len(self.anchors), 4), (len(self.anchors), base.family.background_column + num_classes)]
+        # What a file declares is not what it does: it has to answer, and two images, as one may be all that it takes.
+        images = np.zeros([2, base.input_size, base.input_size, 3], np.float32)
         try:
-            self._session = onnxruntime.InferenceSession(contents, options, providers=["CPUExecutionProvider"])
-            shape_of = {output.name: output.shape for output in self._session.get_outputs()}
-            shapes = [tuple(shape_of[name][1:]) for name in _OUTPUTS]
+            # A second try would be printed, among the answers of `predict`.
+            self._session = onnxruntime.InferenceSession(
+                contents, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
+            self._run(images)
+        except ValueError:
+            raise
         except Exception as error:  # it has a class of its own for each fault
             raise ValueError(f"{type(error).__name__}: {first_line(error)}") from error
-        self._shapes = [(len(self.anchors), 4), (len(self.anchors), base.family.background_column + num_classes)]
-        if shapes != self._shapes:
-            raise ValueError(f"its outputs have the shapes {shapes}; expected {self._shapes}")
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> Predictions:
         outputs = tf.numpy_function(self._run, [images], [tf.float32, tf.float32], stateful=False)
@@ -71,27 +76,33 @@ class Network:
         return Predictions(*outputs)
 
     def _run(self, images: np.ndarray) -> list[np.ndarray]:
-        return list(self._session.run(_OUTPUTS, {_INPUT: images}))
+        outputs = [np.asarray(output) for output in self._session.run(_OUTPUTS, {_INPUT: images})]
+        found = [(output.dtype.name, *output.shape) for output in outputs]
+        if found != (expected := [("float32", len(images), *shape) for shape in self._shapes]):
+            raise ValueError(f"its outputs are {found}; expected {expected}")
+        return outputs
 
 
 def read_network(model: Path, info: ModelInfo) -> Network | None:
     """The network of the model in folder `model`; None if it has no such file, or, with a warning, if the file is
     damaged or of other weights than the SavedModel's."""
-    for path in sorted((model / SAVED_MODEL / ASSETS).glob(_NAME.format("*"))):
-        try:
-            contents = read_regular(path, _MAX_BYTES)
-            if path.name != _name(model, contents):
-                raise ValueError("it is damaged, or was made of other weights than those beside it")
-            return Network(contents, info.base, len(info.labels))
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            log.warning(
-                "%s is not used (%s): TensorFlow computes the network, which takes longer. Copy the model directory "
-                "again, or remove the file.",
-                path,
-                printable(reason or "", _MAX_REASON),
-            )
-    return None
+    path = min((model / SAVED_MODEL / ASSETS).glob(_NAME.format("*")), default=None)  # a job writes one
+    if path is None:
+        return None
+    try:
+        contents = read_regular(path, _MAX_BYTES)
+        if path.name != _name(model, contents):
+            raise ValueError("it is damaged, or was made of other weights than those beside it")
+        return Network(contents, info.base, len(info.labels))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        log.warning(
+            "%s is not used (%s): TensorFlow computes the network, which takes longer. Copy the model directory "
+            "again, or remove the file.",
+            path,
+            printable(reason or "", _MAX_REASON),
+        )
+        return None
 
 
 def convert_network(detector: Detector) -> bytes:
@@ -110,7 +121,7 @@ def convert_network(detector: Detector) -> bytes:
 
 def write_network(model: Path) -> Path:
     """Makes the file of the model in folder `model`, once its network is known to be the SavedModel's, and returns its
-    path. Raises ValueError otherwise."""
+    path. Raises ValueError otherwise, and FileExistsError where there is a folder for it already."""
     info = read_model_info(model)
     detector = restore_detector(model, info, "float32")
     contents = convert_network(detector)
@@ -124,7 +135,7 @@ def write_network(model: Path) -> Path:
     if not off <= _TOLERANCE:
         raise ValueError(f"its predictions are off by {off:.3g}")
     path = model / SAVED_MODEL / ASSETS / _name(model, contents)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir()  # not a link that somebody has put there, nor a folder with another file
     with whole_file(path) as unfinished:
         unfinished.write_bytes(contents)
     for opened in (path.parent, path):

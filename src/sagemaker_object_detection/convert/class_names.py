@@ -20,6 +20,9 @@ from sagemaker_object_detection.sentences import MAX_TEXT, printable, quoted, sh
 _EXPECTED = "a text file with one name a line, or a data.yaml"
 _END = "\n"
 _NUMBER = re.compile("0|[1-9][0-9]{0,8}")
+_MAX_YAML = 2**18
+"""Characters: the thousands of names of the largest data sets. A list of as many takes seconds, and one of megabytes
+minutes: PyYAML is written in Python."""
 _UNDERSTOOD = (
     "expected names: [cat, dog], or one name a line as - cat or as 0: cat. Write it so, or give the names with --names"
 )
@@ -90,7 +93,9 @@ def _checked(found: Sequence[tuple[str, int, str]], data: ForeignDataSet) -> dic
 
 def _names_of_yaml(path: Path, text: str) -> list[tuple[str, int, str]]:
     """(place, class number, name) of each entry of the key `names`."""
-
+    if len(text) > _MAX_YAML:
+        fault = f"{path}: has {len(text)} characters, and at most {_MAX_YAML} are read; {_UNDERSTOOD}."
+        raise InvalidError("unreadable class names", fault)
     ends = [found.start() for found in re.finditer(_END, text)]
 
     def place(mark: yaml.Mark) -> str:  # YAML counts lines that editors do not

@@ -48,7 +48,12 @@ def open_regular(path: Path) -> BinaryIO:
 def read_regular(path: Path, limit: int | None = None) -> bytes:
     """All of a file. Raises what `open_regular` raises, and a TooLargeFileError if it has more than `limit` bytes."""
     with open_regular(path) as file:
+        if limit is None:
+            return file.read()
         size = path.stat().st_size
-        if limit is not None and size > limit:
+        if size <= limit:
+            contents = file.read(limit + 1)  # it may grow, and those below /proc say that they are empty
+            size = max(size, len(contents))
+        if size > limit:
             raise TooLargeFileError(path, size, limit)
-        return file.read()
+        return contents

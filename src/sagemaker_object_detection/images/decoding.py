@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.images.headers import (
     DAMAGED,
     SAMPLE_BITS,
@@ -206,7 +207,7 @@ def check_decoding(
     def decoded(index: int, header: Header) -> UnusableImageError | Pixels:
         stop.check()
         try:
-            contents = paths[index].read_bytes()
+            contents = read_regular(paths[index], header.file_size)  # what it was when its header was read
             check_effort(contents)
             with slow.at_work(paths[index]), tf.device("CPU:0"):
                 image, pixels = _examined(contents, header)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from sagemaker_object_detection.dataset.annotations import Dataset
 from sagemaker_object_detection.evaluation.coco import DetectionSet, coco_figures
+from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.images.decoding import decode
 
 FIGURES = {"mAP": "mAP@[.5:.95]", "mAP_50": "mAP@.5"}
@@ -66,7 +67,7 @@ def pixels(dataset: Dataset, most: int | None = None) -> Iterator[np.ndarray]:
     """The images of a data set as displayed, uint8 [height, width, 3]: all, or `most` that are spread over it."""
     count = len(dataset.file_names)
     for index in np.unique(np.linspace(0, count - 1, min(count, most or count)).round().astype(int)).tolist():
-        contents, orientation = tf.constant(dataset.path(index).read_bytes()), tf.constant(dataset.orientations[index])
+        contents, orientation = tf.constant(read_regular(dataset.path(index))), tf.constant(dataset.orientations[index])
         yield decode(contents, orientation, sample_bits=dataset.sample_bits).numpy()
 
 

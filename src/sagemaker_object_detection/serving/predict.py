@@ -13,6 +13,7 @@ from PIL import Image
 from sagemaker_object_detection.artifact.inference import AUTO, Accept, respond
 from sagemaker_object_detection.devices.prepare import prepare_to_answer
 from sagemaker_object_detection.errors import UserError
+from sagemaker_object_detection.files.regular import read_regular
 from sagemaker_object_detection.images.decoding import decode, examine
 from sagemaker_object_detection.images.headers import (
     Header,
@@ -182,7 +183,7 @@ def _answers(
 def _answer(predictor: Predictor, file: ImageFile, header: Header) -> tuple[bytes, dict[str, Any]]:
     """The file's contents and the model's outputs. Raises UnusableImageError where there are none."""
     try:
-        contents = file.path.read_bytes()
+        contents = read_regular(file.path, header.file_size)
         check_effort(contents)
         (outputs,) = predictor([contents])
     except OSError as error:

@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 POST_SECONDS = 60.0
 """How long the local TensorFlow Serving interface may take to answer."""
 
+_MAX_TRACE = 20_000
+"""Characters of it: a script may put a whole request into its error, and every request is logged."""
+
 
 class Context(NamedTuple):
     """What a script is told of a request: the container's fields, by its names."""
@@ -59,13 +62,17 @@ def work(connection: Connection, path: str, functions: Sequence[str], libraries:
         handler = _handler(path, functions)
         connection.send(None)
     except BaseException as error:  # a script may do anything, as sys.exit
-        connection.send(Failure(f"cannot be imported ({_said(error)})", traceback.format_exc()))
+        connection.send(Failure(f"cannot be imported ({_said(error)})", _trace()))
+    pid = os.getpid()
     while handler is not None:
         try:
             body, fields = connection.recv()
         except EOFError:
             return
-        connection.send(_answer(handler, functions, body, fields))
+        answer = _answer(handler, functions, body, fields)
+        if os.getpid() != pid:  # of a fork that the script has made: a second answer would be the next request's
+            os._exit(0)
+        connection.send(answer)
 
 
 def _handler(path: str, functions: Sequence[str]) -> Callable[[Any, Context], Any]:
@@ -99,7 +106,7 @@ def _answer(
     try:
         answer = handler(io.BytesIO(body), Context(**fields))
     except BaseException as error:
-        return Failure(f"failed on this request ({_said(error)})", traceback.format_exc())
+        return Failure(f"failed on this request ({_said(error)})", _trace())
     if isinstance(answer, tuple | list) and len(answer) == 2 and isinstance(answer[1], str):
         content, kind = answer
         if isinstance(content, str):
@@ -112,6 +119,10 @@ def _answer(
         f"({', '.join(type(part).__name__ for part in answer)})" if isinstance(answer, tuple) else type(answer).__name__
     )
     return Failure(f"returned {kinds}; expected of {called} (text or bytes, its media type)", "")
+
+
+def _trace() -> str:
+    return traceback.format_exc()[-_MAX_TRACE:]
 
 
 def _said(error: BaseException) -> str:

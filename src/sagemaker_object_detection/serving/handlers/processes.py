@@ -162,7 +162,7 @@ class UserHandler:
                     raise RequestError(
                         504, f"{name} did not answer within {ANSWER_SECONDS:.0f} seconds; its process was ended"
                     )
-            answer = process.said()
+            answer = process.said(deadline - time.monotonic())
         except (EOFError, OSError):
             answer = None
         except RequestError as error:
@@ -173,7 +173,7 @@ class UserHandler:
             if self._closed or time.monotonic() > self._end:
                 raise _stopping()
             self._replace(process)
-            return Failure("ended its process while it answered this request", "")
+            return Failure("ended its process while it answered this request, or wrote into its pipe", "")
         self._idle.put(process)
         return answer
 
@@ -218,11 +218,11 @@ class _Process:
         if not self._imported:
             try:
                 if self._pipe.poll(_START_SECONDS):
-                    self._failure = self._pipe.recv()
+                    self._failure = self._received((Failure, type(None)), _START_SECONDS)
                 else:
                     self._failure = Failure(f"was not imported within {_START_SECONDS:.0f} seconds", "")
             except (EOFError, OSError):
-                self._failure = Failure("ended its process while it was imported", "")
+                self._failure = Failure("ended its process while it was imported, or wrote into its pipe", "")
             self._imported = True
         return self._failure
 
@@ -234,9 +234,26 @@ class _Process:
     def has_said(self, seconds: float) -> bool:
         return self._pipe.poll(seconds)
 
-    def said(self) -> tuple[bytes, str] | Failure:
-        answer: tuple[bytes, str] | Failure = self._pipe.recv()
+    def said(self, seconds: float) -> tuple[bytes, str] | Failure:
+        """Raises EOFError where the process ends within so many seconds, or is ended then."""
+        answer: tuple[bytes, str] | Failure = self._received((Failure, tuple), seconds)
         return answer
+
+    def _received(self, kinds: tuple[type, ...], seconds: float) -> Any:
+        """What comes by the pipe. A script may write anything into it, as the end of a file that it has closed before:
+        that is an EOFError, as is half a message, whose process is ended after so many seconds."""
+        end = threading.Timer(max(0.0, seconds), self.kill)
+        end.daemon = True
+        end.start()
+        try:
+            received = self._pipe.recv()
+        except Exception as error:  # unpickling may raise any
+            raise EOFError from error
+        finally:
+            end.cancel()
+        if type(received) not in kinds or (type(received) is tuple and [*map(type, received)] != [bytes, str]):
+            raise EOFError
+        return received
 
     def kill(self) -> None:
         """Ends it, and what the script has started."""
