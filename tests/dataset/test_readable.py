@@ -139,7 +139,8 @@ def test_the_file_of_a_training_batch_is_found_at_once(dataset: Dataset, monkeyp
         for _ in batches:
             pass
     assert str(caught.value).startswith(f"image {dataset.file_names[last]!r} in {dataset.images} does not exist.")
-    assert len([path for path in tried if path.parent == dataset.images]) <= 64
+    # 64 at most, each of which is looked at before its header and its pixels are read.
+    assert len([path for path in tried if path.parent == dataset.images]) <= 3 * 64
 
 
 @pytest.mark.parametrize("orientation", [5, 8])

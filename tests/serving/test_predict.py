@@ -255,10 +255,10 @@ def fault(model: Path, image: Path) -> str:
 
 
 def test_an_image_that_cannot_be_read_anymore(model: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Path) -> None:
+    def fail(path: Path, limit: int) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(predict, "read_regular", fail)
     assert fault(model, image) == (
         f"image '{image}' cannot be read (Permission denied). Expected a JPEG or PNG file that may be read."
     )
@@ -297,11 +297,11 @@ def test_hostile_text_of_files_and_models_is_escaped_and_cut(
     good, bad = (tmp_path / "f" / f"{kind}{HOSTILE[:200]}.png" for kind in "ab")
     shutil.copy(image, good)
     bad.write_bytes(b"GIF89a")
-    describe(model, [HOSTILE, "dog" + HOSTILE])
     command = ["predict", "--model", model, "--draw", tmp_path / "drawn", tmp_path / "f"]
     assert main([str(word) for word in command]) == 4
-    answered, failed = map(json.loads, capsys.readouterr().out.splitlines())
-    assert answered["labels"] == [HOSTILE, "dog" + HOSTILE]  # JSON escapes what is not printable
+    _, failed = map(json.loads, capsys.readouterr().out.splitlines())
+    describe(model, [HOSTILE, "dog" + HOSTILE])
+    assert main([str(word) for word in command]) == 2
     (model / FILE_NAME).write_text(json.dumps({"format": 1, "base_model": HOSTILE}))
     assert main([str(word) for word in command]) == 2
     said = capsys.readouterr()

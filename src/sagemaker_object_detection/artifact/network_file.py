@@ -51,7 +51,6 @@ class Network:
         self.anchors = generate_anchors(base)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is an exception
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")  # as TensorFlow does
         # A thread that waits for work in a loop takes it from TensorFlow's threads.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.load_model_format", "ONNX")  # and not by how the file begins

@@ -1,6 +1,7 @@
 """Opening what is to be a file: a pipe, a socket or a device would be waited for without end, and is refused."""
 
 import errno
+import os
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -50,7 +51,7 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
     with open_regular(path) as file:
         if limit is None:
             return file.read()
-        size = path.stat().st_size
+        size = os.fstat(file.fileno()).st_size
         if size <= limit:
             contents = file.read(limit + 1)  # it may grow, and those below /proc say that they are empty
             size = max(size, len(contents))
