@@ -35,7 +35,9 @@ def test_a_job_without_a_network_trains_and_leaves_a_whole_model(
     left = sorted(path.name for path in (root / "output/data").iterdir())
     assert left == ["data_report.json", "metrics.json", "report", "report.html"]
     assert "The model is in /opt/ml/model.\n" in log
-    assert log.endswith("The report is in /opt/ml/output/data/report.html.\n")
+    assert "The report is in /opt/ml/output/data/report.html.\n" in log
+    assert log.endswith("Endpoints on a CPU will compute the network by ONNX Runtime, from a file in the model.\n")
+    assert [path.suffix for path in (root / "model/1/assets.extra").iterdir()] == [".onnx"]
 
 
 @pytest.mark.smoke
