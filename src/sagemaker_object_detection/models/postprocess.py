@@ -67,7 +67,8 @@ def detections(
     # anchors, all of them better than any other anchor could be, they are the D best of all.
     of_anchors = tf.reduce_max(raw_scores, axis=2)  # [B, A]
     least, places = tf.math.top_k(of_anchors, looked_at, sorted=False)
-    places = tf.sort(places, axis=1)  # equal scores stay in the order of the anchors
+    # Equal scores stay in the order of the anchors. As floats, which hold them exactly: a GPU negates no integers.
+    places = tf.cast(tf.sort(tf.cast(places, tf.float32), axis=1), tf.int32)
     boxes, scores = (tf.gather(rows, places, batch_dims=1) for rows in (raw_boxes, raw_scores))
     found = _best(boxes, scores, frame, base.family.nms_iou, max_detections)
     found = found._replace(anchor_indices=tf.gather(places, found.anchor_indices, batch_dims=1))
