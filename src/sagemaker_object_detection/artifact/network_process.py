@@ -24,7 +24,7 @@ from sagemaker_object_detection.sentences import printable
 log = logging.getLogger(__name__)
 
 FASTER = ("mobilenet_v2", "efficientnet_b0", "efficientnet_b1")
-"""Backbones whose networks ONNX Runtime computes at least 1.3 times as fast as TensorFlow (serving/README.md has what
+"""Backbones whose networks ONNX Runtime computes at least 1.3 times as fast as TensorFlow (runtimes/README.md has what
 was measured). Of larger EfficientDets the file takes minutes to make; the others' convolutions are as fast in both."""
 PATIENCE = 300.0
 _BYTES_NEEDED = 2 * 2**30
@@ -76,9 +76,10 @@ class NetworkProcess:
                 self._without("the job was stopped" if self._stop.requested else f"{PATIENCE:.0f} seconds passed")
                 return
             time.sleep(_POLL_SECONDS)
+        with self._said as said:
+            said.seek(0)
+            reason = said.read().decode(errors="replace").strip().rpartition("\n")[2]
         if process.returncode:
-            self._said.seek(0)
-            reason = self._said.read().decode(errors="replace").strip().rpartition("\n")[2]
             self._without(printable(reason, _MAX_REASON) or f"its process ended with {process.returncode}")
         else:
             log.info("Endpoints on a CPU will compute the network by ONNX Runtime, from a file in the model.")
